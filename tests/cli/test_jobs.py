@@ -7,7 +7,7 @@ from tests.cli.conftest import Run
 from tests.cli.test_commands import document
 from tests.panel.conftest import made
 from wgfleet.cli.client import CallFailed
-from wgfleet.cli.job import _seconds, _value, when
+from wgfleet.cli.job import _seconds, value_of, when
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.jobs import decisions
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_values_are_read_as_they_are_written(field: str, text: str | None, value: object) -> None:
-    assert _value(field, text) == value
+    assert value_of(field, text) == value
 
 
 def test_what_is_no_value_is_refused() -> None:
     with pytest.raises(CallFailed, match="no number of bytes"):
-        _value("total_data", "lots")
+        value_of("total_data", "lots")
     with pytest.raises(CallFailed, match="no time"):
         _seconds("soon", "--notice")
 

@@ -110,6 +110,7 @@ BOUNDED = {
     "password_links": "one for each user",
     "peer_allowances": "one for each peer at most",
     "peer_batches": "one for each call that makes many peers, while it does",
+    "peer_changes": "one for each peer that an operation has yet to change",
     "peer_jobs": "made and deleted by administrators",
     "peer_tombstones": "kept for a day, see above",
     "peers": "made and deleted by administrators",

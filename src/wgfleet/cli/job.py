@@ -61,7 +61,7 @@ def create(
 ) -> None:
     """Give a peer, a tag or a config a job; say first who is cut off by it at once."""
     body: Document = {"field": field, "action": action, "operator": operator, "from_first_use": from_first_use}
-    body |= given(period=period, windows=window, value=_value(field, value))
+    body |= given(period=period, windows=window, value=value_of(field, value))
     body |= {"time_zone": time_zone, "notice_s": _seconds(notice, "--notice") if notice else 0}
     with panel() as client:
         path = _path(client, peer, tag, config)
@@ -108,7 +108,7 @@ def _path(client: Client, peer: str | None, tag: str | None, config: str | None)
     return f"/api/tags/{part(tag)}/jobs" if tag is not None else f"/api/configs/{part(config or '')}/jobs"
 
 
-def _value(field: str, text: str | None) -> Any:
+def value_of(field: str, text: str | None) -> Any:
     """Return a value as the API has it: bytes, a moment, or s after the first use."""
     if text is None:
         return None

@@ -87,6 +87,8 @@ def report(operation: Document) -> None:
         say(f"relayed by the node that they know: {', '.join(relayed)}")
     if left := operation["result"].get("left"):
         say(f"left behind: {', '.join(left)}", err=True)
+    for name, why in (operation["result"].get("refused") or {}).items():
+        say(f"{name} was not changed: {why}", err=True)
     for warning in operation["result"].get("warnings") or ():
         say(f"warning: {warning}", err=True)
 
@@ -132,16 +134,20 @@ def _show_departure(config: str, node: str, departure: Document, silent: str, re
 
 
 def moved(operation: Document) -> str:
-    """Return how many of an operation's peers have moved; empty if it moves no peers."""
+    """Return how many of an operation's peers have moved, or are changed; empty if it is about no peers."""
     progress = operation["progress"]
-    return f"{progress.get('moved') or 0}/{progress['peers']} peers" if progress.get("peers") else ""
+    return f"{_done(progress)}/{progress['peers']} peers" if progress.get("peers") else ""
+
+
+def _done(progress: Document) -> int:
+    return progress.get("moved") or progress.get("changed") or 0
 
 
 def _draw(bars: Progress, bar: Any, operation: Document) -> None:
     progress = operation["progress"]
-    total, done = progress.get("peers"), progress.get("moved")
+    total, done = progress.get("peers"), _done(progress)
     counts = moved(operation)
     description = operation["step"] or operation["state"]
     if operation["error"]:
         description += f" ({operation['error']})"
-    bars.update(bar, description=plain(description), total=total or None, completed=done or 0, counts=counts)
+    bars.update(bar, description=plain(description), total=total or None, completed=done, counts=counts)

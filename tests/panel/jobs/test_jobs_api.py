@@ -49,6 +49,7 @@ def test_kinds_of_jobs_keep_what_they_were_given(client: httpx.Client) -> None:
         {"field": "total_data", "value": 50_000_000, "period": "month", "time_zone": "Europe/Berlin"},
         {"field": "total_receive", "value": 5, "operator": "neq"},
         {"field": "date", "value": 2592000, "notice_s": 86400},
+        {"field": "date", "value": "2099-12-31T00:00:00Z"},
         {"field": "date", "period": "week", "action": "reset_total_data_usage", "from_first_use": True},
         {"field": "schedule", "windows": ["mon-fri 08:00-18:00"]},
         {"field": "total_sent", "action": "none"},

@@ -46,6 +46,7 @@ from wgfleet.panel.api import (
     openapi,
     operations,
     passkeys,
+    peer_changes,
     peers,
     previews,
     probe_keys,
@@ -109,6 +110,7 @@ SUBJECTS = (
     usage,
     visits,
     imports,
+    peer_changes,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -107,7 +107,8 @@ class PeerLimitsView(View):
     reset_at: datetime | None = Field(description="When its usage was last reset, for limits.")
 
 
-def _spec(body: NewJob) -> JobSpec:
+def spec_of(body: NewJob) -> JobSpec:
+    """Return a job as it was asked for."""
     value, from_first_use = body.value, body.from_first_use
     if isinstance(value, datetime):
         if body.field is not JobField.DATE:
@@ -183,12 +184,12 @@ def _list(panel: Panel, owner: OwnerOf) -> JobsView:
 
 def _add(panel: Panel, actor: str, owner: OwnerOf, body: NewJob) -> JobView:
     with panel.store.write() as tx:
-        return _view(commands.add(tx, actor, owner(tx), _spec(body)))
+        return _view(commands.add(tx, actor, owner(tx), spec_of(body)))
 
 
 def _preview(panel: Panel, actor: str, owner: OwnerOf, body: NewJob) -> EffectsView:
     with rehearsal(panel) as tx:
-        job = commands.add(tx, actor, owner(tx), _spec(body))
+        job = commands.add(tx, actor, owner(tx), spec_of(body))
         found = decisions.decide(tx, clock.now())
         mine = [each for each in found if job.id in {counted.id for counted in each.jobs}]
         return EffectsView(effects=decisions.effects(mine))

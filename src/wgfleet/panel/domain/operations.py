@@ -5,6 +5,7 @@ The three are kept as JSON objects with the names of these fields; None is a fie
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class OperationKind(StrEnum):
@@ -16,6 +17,7 @@ class OperationKind(StrEnum):
     REBALANCE = "rebalance"  # a config's homes are spread again
     MOVE_ADDRESS = "move_address"  # a floating address goes to another node
     DRAIN_GROUP = "drain_group"  # the nodes of a group are emptied, one after the other
+    CHANGE_PEERS = "change_peers"  # all peers that a filter lets through are changed
 
 
 class OperationState(StrEnum):
@@ -84,6 +86,17 @@ class GroupDrainOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerChangeOptions:
+    """Of a change of many peers. `filter`: as it was given, to be shown; `job`: as `services.jobs.commands.plain`."""
+
+    action: str
+    filter: dict[str, str]
+    tag_id: str | None = None
+    tag: str | None = None
+    job: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveCounts:
     """An operation's moves: all, those of live sessions, those done, sessions taken over, sessions left behind."""
 
@@ -139,6 +152,15 @@ class GroupDrainProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerChangeProgress:
+    """Of a change of many peers: how many there are, and are done. `refused`: why, by name, the first 100."""
+
+    peers: int | None = None
+    changed: int | None = None
+    refused: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveResult:
     """Of all kinds that move peers. `reason`: why it ended before everything had moved; `ways_out`: codes of hints.
 
@@ -176,6 +198,17 @@ class GroupDrainResult(MoveResult):
     not_drained: dict[str, str] | None = None
 
 
-Options = MoveOptions | GroupDrainOptions
-Progress = MoveProgress | GroupDrainProgress
-Result = MoveResult
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerChangeResult:
+    """Of a change of many peers. `peers_left`: not reached, where it ended before its time, for a `reason`."""
+
+    peers_changed: int
+    peers_left: int
+    seconds: float
+    refused: dict[str, str] | None = None
+    reason: str | None = None
+
+
+Options = MoveOptions | GroupDrainOptions | PeerChangeOptions
+Progress = MoveProgress | GroupDrainProgress | PeerChangeProgress
+Result = MoveResult | PeerChangeResult

@@ -40,6 +40,7 @@ from wgfleet.panel.reconcile.moves.relay_sync import RelayReconciler
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
+from wgfleet.panel.reconcile.peer_changes import PeerChangeReconciler
 from wgfleet.panel.reconcile.retention import AUDIT_EVERY_S, EVERY_S, AuditBound, Retention, days_kept
 from wgfleet.panel.reconcile.statistics import Statistics
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
@@ -109,6 +110,7 @@ class Supervisor:
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
             OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
+            OperationKind.CHANGE_PEERS: PeerChangeReconciler(store).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
             Topic.NODE: NodeReconciler(self._connections, self._pusher, summaries, outlook).reconcile,

@@ -97,7 +97,7 @@ def _expiry(peer: ImportedPeer) -> list[ImportedJob]:
     if peer.expires_at is None:
         return []
     value = str(peer.expires_at)
-    if math.isfinite(peer.expires_at) and 0 <= peer.expires_at < commands.MAX_S:
+    if math.isfinite(peer.expires_at) and 0 <= peer.expires_at < commands.LAST_S:
         value = datetime.fromtimestamp(int(peer.expires_at), UTC).isoformat()
     return [ImportedJob(field="date", operator="lgt", value=value, action="restrict")]
 

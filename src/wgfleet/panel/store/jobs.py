@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import CompoundSelect, Table, func, select, union_all, update
+from sqlalchemy import CompoundSelect, Table, delete, func, select, union_all, update
 
+from wgfleet.panel.domain.jobs.job import JobField
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_many
@@ -72,6 +73,13 @@ def delete_job(tx: Tx, job: LimitJob) -> None:
     """Delete a job."""
     tx.session.delete(job)
     tx.session.flush()
+
+
+def delete_of_field(tx: Tx, peer_ids: Collection[str], field: JobField) -> None:
+    """Delete the own jobs of peers that look at a field."""
+    for chunk in chunked(peer_ids):
+        gone = delete(LimitJob).where(LimitJob.peer_id.in_(chunk), LimitJob.field == field)
+        tx.session.execute(gone, execution_options={"synchronize_session": False})
 
 
 def of_owner(tx: Tx, column: str, owner_id: str) -> list[LimitJob]:

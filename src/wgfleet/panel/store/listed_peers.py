@@ -4,14 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.store import shown_peers
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.tables import Address, Peer, PeerSession, Pool
+from wgfleet.panel.store.tables import Address, Peer, PeerSession, PeerTag, Pool
 
 
 class PeerOrder(StrEnum):
@@ -23,7 +24,10 @@ class PeerOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerFilter:
-    """Which peers are listed: what is None filters nothing. `live_since`: `live` are those with a handshake since."""
+    """Which peers are listed: what is None filters nothing. `live_since`: `live` are those with a handshake since.
+
+    `part`: of the name, folded; or a whole key, or a whole address.
+    """
 
     config_ids: Collection[str] | None = None
     node_id: str | None = None
@@ -31,13 +35,24 @@ class PeerFilter:
     enabled: bool | None = None
     live: bool | None = None
     live_since: float = 0.0
+    restricted: bool | None = None
+    tag_id: str | None = None
+    part: str | None = None
+
+
+class CountedPeers(NamedTuple):
+    """How many peers a filter lets through, how many of them are enabled, and how many connected."""
+
+    peers: int
+    enabled: int
+    live: int
 
 
 def page(
     tx: Tx, wanted: PeerFilter, order: PeerOrder, after: str | None, limit: int, *, backwards: bool = False
 ) -> list[ShownPeer]:
     """Return up to `limit` peers after the one with the id `after`, in an order, or against it."""
-    query = shown_peers.selection().where(*_conditions(wanted))
+    query = shown_peers.selection().where(*conditions(tx, wanted))
     columns: list[InstrumentedAttribute[str]] = [Peer.id]
     if order == PeerOrder.NAME:
         columns.insert(0, Peer.name_folded)
@@ -47,6 +62,25 @@ def page(
             query = query.where(_beyond(columns, list(place), backwards=backwards))
     query = query.order_by(*(column.desc() if backwards else column for column in columns)).limit(limit)
     return [ShownPeer(*row) for row in tx.connection.execute(query).all()]
+
+
+def count(tx: Tx, wanted: PeerFilter) -> CountedPeers:
+    """Count the peers that a filter lets through."""
+    live = exists().where(PeerSession.peer_id == Peer.id, PeerSession.latest_handshake >= wanted.live_since)
+    numbers = (func.count(), func.sum(case((Peer.enabled, 1), else_=0)), func.sum(case((live, 1), else_=0)))
+    row = tx.connection.execute(select(*numbers).select_from(Peer).where(*conditions(tx, wanted))).one()
+    return CountedPeers(*(int(each or 0) for each in row))
+
+
+def ids(tx: Tx, wanted: PeerFilter) -> list[str]:
+    """Return the ids of all peers that a filter lets through."""
+    return list(tx.session.scalars(select(Peer.id).where(*conditions(tx, wanted)).order_by(Peer.id)))
+
+
+def names(tx: Tx, wanted: PeerFilter, limit: int) -> list[str]:
+    """Return the names of the first peers that a filter lets through, by name."""
+    query = select(Peer.name).where(*conditions(tx, wanted)).order_by(Peer.name_folded, Peer.id).limit(limit)
+    return list(tx.session.scalars(query))
 
 
 def holders(tx: Tx, address: str) -> list[str]:
@@ -80,7 +114,8 @@ def _beyond(columns: list[InstrumentedAttribute[str]], place: list[str], *, back
     return and_(bound, or_(past(*first), past(*second)))
 
 
-def _conditions(wanted: PeerFilter) -> list[ColumnElement[bool]]:
+def conditions(tx: Tx, wanted: PeerFilter) -> list[ColumnElement[bool]]:
+    """Return what peers fulfil that a filter lets through."""
     found: list[ColumnElement[bool]] = []
     if wanted.config_ids is not None:
         found.append(Peer.config_id.in_(wanted.config_ids))
@@ -93,4 +128,12 @@ def _conditions(wanted: PeerFilter) -> list[ColumnElement[bool]]:
     if wanted.live is not None:
         has = exists().where(PeerSession.peer_id == Peer.id, PeerSession.latest_handshake >= wanted.live_since)
         found.append(has if wanted.live else ~has)
+    if wanted.restricted is not None:
+        found.append(Peer.restricted_at.is_not(None) if wanted.restricted else Peer.restricted_at.is_(None))
+    if wanted.tag_id is not None:
+        found.append(Peer.id.in_(select(PeerTag.peer_id).where(PeerTag.tag_id == wanted.tag_id)))
+    if wanted.part is not None:
+        position = func.instr if tx.connection.dialect.name == "sqlite" else func.strpos
+        has_part = position(Peer.name_folded, wanted.part.casefold()) > 0
+        found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(holders(tx, wanted.part))))
     return found

@@ -66,6 +66,9 @@ OPERATIONS = {
     "drain_group": OperationWords(
         marked("Drain of a node group"), (), marked("All nodes of the group are uncordoned, and their drains end.")
     ),
+    "change_peers": OperationWords(
+        marked("Change of many peers"), (), marked("The rest of the peers stay as they are.")
+    ),
 }
 STEPS = {
     "backup": marked("the interface and its peers are saved"),

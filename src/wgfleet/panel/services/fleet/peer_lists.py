@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import one_spelling
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.store import Tx, listed_peers, shown_peers
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.peer_search import Found
@@ -41,6 +41,8 @@ def search(
                 break
     live = _live(tx, found, clock.steady() - live_s) if wanted.live is not None else set()
     kept = [each for each in found if each.config_id in config_ids and _passes(each, wanted, live)]
+    if wanted.tag_id is not None:
+        kept = tags.only(tx, wanted.tag_id, kept)
     return Found(kept, looked_up_to if len(config_ids) == 1 else None)
 
 

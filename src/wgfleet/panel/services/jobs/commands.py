@@ -1,8 +1,11 @@
 """Jobs as administrators set them: of a peer, a tag or a config."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_list, check_range
@@ -16,7 +19,8 @@ from wgfleet.panel.store.tables import Config, LimitJob, Peer, Tag
 
 MAX_JOBS = 20  # of one owner
 MAX_BYTES = 2**60
-MAX_S = 100 * 365 * 86400
+MAX_S = 100 * 365 * 86400  # after the first use
+LAST_S = 253_402_300_799  # since the epoch: the end of the year 9999
 MAX_NOTICE_S = 365 * 86400
 MAX_DEVICES = 10
 
@@ -76,6 +80,38 @@ def add_many(tx: Tx, jobs: Sequence[tuple[str, JobSpec]], now: float) -> None:
     """Make jobs of new peers, by their ids; the caller's entry in the audit log tells of them."""
     for peer_id, spec in jobs:
         job_rows.add(tx, _row(spec, check(spec), now, peer_id=peer_id), flush=False)
+
+
+def replace(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> None:
+    """Give an owner a job in the place of its own ones of that field; one that it has already stays."""
+    same = [job for job in listing(tx, owner) if job.field is spec.field]
+    if len(same) == 1 and _spec(same[0]) == dataclasses.replace(spec, windows=tuple(check(spec))):
+        return
+    for job in same:
+        delete(tx, actor, owner, job.id)
+    add(tx, actor, owner, spec)
+
+
+def replace_many(tx: Tx, peer_ids: Sequence[str], spec: JobSpec, now: float) -> None:
+    """Do the same for many peers, without entries in the audit log: to see what it would mean."""
+    job_rows.delete_of_field(tx, peer_ids, spec.field)
+    add_many(tx, [(peer_id, spec) for peer_id in peer_ids], now)
+
+
+def plain(spec: JobSpec) -> dict[str, Any]:
+    """Return a job as JSON has it."""
+    found: dict[str, Any] = msgspec.to_builtins(spec)
+    return found
+
+
+def of_plain(values: Mapping[str, Any]) -> JobSpec:
+    """Return a job that `plain` wrote."""
+    return msgspec.convert(values, JobSpec, strict=False)
+
+
+def _spec(row: LimitJob) -> JobSpec:
+    names = [each.name for each in dataclasses.fields(JobSpec)]
+    return JobSpec(**{name: getattr(row, name) for name in names} | {"windows": tuple(row.windows)})
 
 
 def _row(spec: JobSpec, windows: Sequence[str], now: float, **owner: str) -> LimitJob:
@@ -179,7 +215,7 @@ def _check_date(spec: JobSpec) -> None:
     if spec.value is None and spec.period is None:
         raise Invalid("give the date, or how many seconds after the first use it is", field="value")
     if spec.value is not None:
-        check_range(spec.value, 0, MAX_S, "value", "s")
+        check_range(spec.value, 0, MAX_S if spec.from_first_use else LAST_S, "value", "s")
     if spec.operator is Operator.LESS and (spec.from_first_use or spec.action is not JobAction.RESTRICT):
         raise Invalid("before a date that is set, a peer can be restricted, and nothing else", field="operator")
 

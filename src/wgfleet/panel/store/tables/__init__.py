@@ -35,7 +35,16 @@ from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGr
 from wgfleet.panel.store.tables.jobs import LimitJob, PeerAllowance
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
 from wgfleet.panel.store.tables.operations import Backup, Move, Operation
-from wgfleet.panel.store.tables.peers import Peer, PeerBatch, PeerSession, PeerTag, PeerTombstone, PeerVisit, Tag
+from wgfleet.panel.store.tables.peers import (
+    Peer,
+    PeerBatch,
+    PeerChange,
+    PeerSession,
+    PeerTag,
+    PeerTombstone,
+    PeerVisit,
+    Tag,
+)
 from wgfleet.panel.store.tables.relays import RelayedClient
 from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
@@ -86,6 +95,7 @@ __all__ = [
     "Peer",
     "PeerAllowance",
     "PeerBatch",
+    "PeerChange",
     "PeerSession",
     "PeerTag",
     "PeerTombstone",

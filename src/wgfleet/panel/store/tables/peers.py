@@ -110,6 +110,14 @@ class PeerBatch(Base):
     touched_at: Mapped[float]
 
 
+class PeerChange(Base):
+    """A peer that an operation has yet to change."""
+
+    __tablename__ = "peer_changes"
+    operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
 class PeerTombstone(Base):
     """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time.
 

@@ -18,7 +18,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.fleet import node_groups, nodes, peer_lists, peers
+from wgfleet.panel.services.fleet import node_groups, nodes, peer_lists, peers, tags
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -54,13 +54,15 @@ def list_peers(
     config: Chosen = "",
     node: Chosen = "",
     search: Search = "",
+    tag: Search = "",
     live: Live = "",
     enabled: Live = "",
     sort: Sort = "made",
     after: After = None,
 ) -> Response:
     """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
-    chosen = {"config": config, "node": node, "search": search, "live": live, "enabled": enabled, "sort": sort}
+    chosen = {"config": config, "node": node, "search": search, "tag": tag}
+    chosen |= {"live": live, "enabled": enabled, "sort": sort}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
     with panel.store.read() as tx:
         seen = configs.page(tx, None, MOST_CONFIGS, caller.limit)
@@ -69,6 +71,7 @@ def list_peers(
             node_id=nodes.get(tx, node).id if node else None,
             live={"yes": True, "no": False}.get(live),
             enabled={"yes": True, "no": False}.get(enabled),
+            tag_id=tags.get(tx, tag).id if tag else None,
         )
         live_s = panel.settings.drain.live_s
         if search.strip():
@@ -81,6 +84,7 @@ def list_peers(
             "peers": _rows(tx, found.peers),
             "configs": seen,
             "nodes": nodes.page(tx, None, MOST_CONFIGS, caller.limit),
+            "tags": tags.page(tx, None, MOST_CONFIGS),
             "given": given,
             "chosen": {name: value or "" for name, value in chosen.items()},
             "chips": [(name, value, with_query("/peers", {**given, name: ""})) for name, value in given.items()],

@@ -1,0 +1,94 @@
+"""`wgfleet peer change`: all peers of a config that fit are changed by one command, after a look at whom that is."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import job
+from wgfleet.cli.arguments import Config, OnlyNode
+from wgfleet.cli.asking import DryRun, Yes
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.output import AsJson, say
+from wgfleet.cli.waiting import show_operation
+
+ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job")
+SHOWN = 10  # names, before it asks
+
+
+def change(
+    config: Config,
+    action: Annotated[str, typer.Argument(help=f"One of {', '.join(ACTIONS)}.")],
+    what: Annotated[
+        list[str] | None, typer.Argument(help="The tag; or field and value of the job: total_data 50GB.")
+    ] = None,
+    *,
+    all_that_match: Annotated[
+        bool, typer.Option("--all-that-match", help="All that fit what follows; by itself: all peers of the config.")
+    ] = False,
+    search: Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    node: OnlyNode = None,
+    enabled: Annotated[bool | None, typer.Option("--enabled/--disabled", help="Only those.")] = None,
+    live: Annotated[bool | None, typer.Option("--online/--offline", help="Only those.")] = None,
+    restricted: Annotated[
+        bool | None, typer.Option("--restricted/--not-restricted", help="Only those that limits keep out, or not.")
+    ] = None,
+    job_action: Annotated[
+        str, typer.Option("--job-action", help="set_job: restrict, delete, reset_total_data_usage or none.")
+    ] = "restrict",
+    job_period: Annotated[str | None, typer.Option("--job-period", help="set_job: day, week or month.")] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change all peers that fit; say first who they are, and who notices.
+
+    Each is changed once, also where the panel is restarted meanwhile; `operation show` has how far it is.
+    """
+    wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    path = f"/api/configs/{part(config)}/peers/changes"
+    with panel() as client:
+        if not all_that_match:
+            raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
+        body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
+        found = client.call("POST", f"{path}/preview", body)
+        _show(found, action)
+        if dry_run or not found["peers"]:
+            say("nothing was changed", err=True)
+            return
+        if not yes:
+            _ask()
+        _begin(client, path, body | {"expect": found["peers"]}, wait=not no_wait, as_json=as_json)
+
+
+def _begin(client: Client, path: str, body: Document, *, wait: bool, as_json: bool) -> None:
+    show_operation(client, client.call("POST", path, body), wait=wait, as_json=as_json)
+
+
+def _with(action: str, what: list[str], job_action: str, job_period: str | None) -> Document:
+    if action in {"add_tag", "remove_tag"} and len(what) == 1:
+        return {"tag": what[0]}
+    if action == "set_job" and what:
+        value = job.value_of(what[0], what[1]) if len(what) > 1 else None
+        return {"job": {"field": what[0], "action": job_action, **given(value=value, period=job_period)}}
+    if what or action in {"add_tag", "remove_tag", "set_job"}:
+        raise CallFailed("give a tag with add_tag and remove_tag, a field and its value with set_job", USAGE)
+    return {}
+
+
+def _show(found: Document, action: str) -> None:
+    names = found["names"][:SHOWN]
+    more = f" and {found['peers'] - len(names)} more" if found["peers"] > len(names) else ""
+    say(f"{action}: {found['peers']} peers, {found['live']} of them connected now", err=True)
+    if names:
+        say(f"  {', '.join(names)}{more}", err=True)
+    for effect in found["effects"]:
+        say(effect, err=True)
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
+    typer.confirm("Go on?", abort=True, err=True)

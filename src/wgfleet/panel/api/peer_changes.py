@@ -1,0 +1,122 @@
+"""`/api/configs/{config}/peers/changes`: all peers that a filter lets through are changed by one call."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, status
+from pydantic import Field
+
+from wgfleet.panel import clock
+from wgfleet.panel.api import jobs
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.jobs import NewJob
+from wgfleet.panel.api.models import Body, Reference, View
+from wgfleet.panel.api.operations import OperationView, view
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import nodes, peer_changes, tags
+from wgfleet.panel.services.fleet.peer_changes import PeerChangeSpec
+from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.listed_peers import PeerFilter
+
+router = APIRouter(tags=["peers"])
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+TagName = Annotated[str, Field(min_length=1, max_length=MAX_TAG_NAME)]
+
+
+class WantedPeers(Body):
+    """Which peers of the config: those that all of it is true of. Nothing: all of them."""
+
+    search: Text | None = Field(default=None, description="Part of the name; or a whole public key, or address.")
+    tag: TagName | None = Field(default=None, description="Id or name of a tag that they have.")
+    node: Text | None = Field(default=None, description="Id or name of the node that is their home.")
+    enabled: bool | None = None
+    live: bool | None = Field(default=None, description="Whether they are connected now.")
+    restricted: bool | None = Field(default=None, description="Whether a limit keeps them out.")
+
+
+class PeersToChange(Body):
+    """What is to be done to which peers."""
+
+    filter: WantedPeers = Field(default_factory=WantedPeers)
+    action: Annotated[PeerAction, Field(strict=False)] = Field(
+        description="`add_tag` and `remove_tag` take `tag`, `set_job` takes `job`."
+    )
+    tag: TagName | None = Field(default=None, description="Id or name of the tag that they get, or lose.")
+    job: NewJob | None = Field(default=None, description="In the place of their own jobs of the same field.")
+
+
+class PeersToChangeNow(PeersToChange):
+    """The same, and how many peers that is."""
+
+    expect: Annotated[int, Field(ge=1, lt=2**31)] = Field(
+        description="`peers` of the preview. Refused (409) where it is another number by now."
+    )
+
+
+class PeersFoundView(View):
+    """Whom a change would be about."""
+
+    peers: int = Field(description="How many.")
+    live: int = Field(description="How many of them are connected now.")
+    names: list[str] = Field(description="The first 100 names.")
+    effects: list[str] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
+
+
+@router.post("/api/configs/{config}/peers/changes/preview", summary="Show whom a change of many peers would be about")
+def preview_change(panel: ThePanel, caller: Writer, config: Reference, body: PeersToChange) -> PeersFoundView:
+    return found(panel, caller, config, body)
+
+
+@router.post("/api/configs/{config}/peers/changes", status_code=status.HTTP_202_ACCEPTED, summary="Change many peers")
+def change_peers(panel: ThePanel, caller: Writer, config: Reference, body: PeersToChangeNow) -> OperationView:
+    """Change all peers that fit now. Those who come to fit later stay as they are.
+
+    The operation goes on after a restart; each peer has its entry in the audit log. There is one for a config at a
+    time. Cancelled, it leaves the rest as they are.
+    """
+    return begun(panel, caller, config, body)
+
+
+def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> PeersFoundView:
+    """Say whom a change would be about."""
+    with rehearsal(panel) as tx:
+        row = configs.get(tx, config)
+        it = peer_changes.look(tx, _filter(tx, panel, caller, row.id, body.filter), _spec(body))
+        return PeersFoundView(peers=it.peers, live=it.live, names=it.names, effects=it.effects)
+
+
+def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> OperationView:
+    """Begin a change."""
+    with panel.store.write() as tx:
+        row = configs.get(tx, config)
+        wanted = _filter(tx, panel, caller, row.id, body.filter)
+        operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(body), body.expect)
+        tx.refresh(operation)
+        return view(operation)
+
+
+def _filter(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers) -> PeerFilter:
+    if wanted.node is not None:
+        limits.check(tx, caller.limit, "node", wanted.node, "filter")
+    return PeerFilter(
+        config_ids=[config_id],
+        node_id=None if wanted.node is None else nodes.get(tx, wanted.node).id,
+        enabled=wanted.enabled,
+        live=wanted.live,
+        live_since=clock.steady() - panel.settings.drain.live_s,
+        restricted=wanted.restricted,
+        tag_id=None if wanted.tag is None else tags.get(tx, wanted.tag).id,
+        part=None if wanted.search is None else one_spelling(wanted.search.strip()),
+    )
+
+
+def _spec(body: PeersToChange) -> PeerChangeSpec:
+    words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True).items()}
+    job = None if body.job is None else jobs.spec_of(body.job)
+    return PeerChangeSpec(body.action, words, body.tag, job)

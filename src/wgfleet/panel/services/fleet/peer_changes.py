@@ -1,0 +1,239 @@
+"""Changes of all peers that a filter lets through: looked at beforehand, then done by an operation, slice after slice.
+
+Who is changed is written down when it is asked for. A panel that is killed goes on with those who are left.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain.operations import (
+    OperationKind,
+    OperationState,
+    PeerChangeOptions,
+    PeerChangeProgress,
+    PeerChangeResult,
+)
+from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit, generations, operations
+from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.jobs import commands, decisions
+from wgfleet.panel.services.jobs.commands import JobSpec
+from wgfleet.panel.store import Tx, listed_peers
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import peer_changes as change_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.panel.store.tables import Config, Operation, Tag
+from wgfleet.panel.store.wakes import Topic
+
+SLICE = 250  # peers in a transaction
+NAMED = 100
+MOST_DECIDED = 20_000  # of which a look says whom limits cut off: 10,000 take a second
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChangeSpec:
+    """What is to be done. `tag` is an id or a name. `words`: the filter as it was given, to be shown again."""
+
+    action: PeerAction
+    words: dict[str, str]
+    tag: str | None = None
+    job: JobSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeersFound:
+    """Whom a change would be about: how many, how many of them are connected, the first names, and what they notice."""
+
+    peers: int
+    live: int
+    names: list[str]
+    effects: list[str]
+
+
+Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
+"""Changes some peers; returns why some could not be, by name."""
+
+
+def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
+    """Say whom a change would be about. Call it in a transaction of which nothing stays: limits are tried."""
+    _check(tx, spec)
+    counted = listed_peers.count(tx, wanted)
+    effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
+    if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
+        effects += _of_limits(tx, listed_peers.ids(tx, wanted), spec)
+    return PeersFound(counted.peers, counted.live, listed_peers.names(tx, wanted, NAMED), effects)
+
+
+def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec) -> list[str]:
+    if len(peer_ids) > MOST_DECIDED:
+        return [f"whom limits then cut off is not worked out for more than {MOST_DECIDED} peers"]
+    before = {each.peer.id for each in decisions.decide(tx, clock.now(), peer_ids=peer_ids) if each.changes}
+    if spec.job is not None:
+        commands.replace_many(tx, peer_ids, spec.job, clock.now())
+    elif spec.tag is not None:
+        tag = tags.get(tx, spec.tag)
+        if spec.action is PeerAction.ADD_TAG:
+            tag_rows.give(tx, tag.id, peer_ids)
+        else:
+            tag_rows.take(tx, tag.id, peer_ids)
+    tx.flush()
+    after = decisions.decide(tx, clock.now(), peer_ids=peer_ids)
+    return decisions.effects([each for each in after if each.peer.id not in before])
+
+
+def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: int) -> Operation:
+    """Write down who is to be changed, and begin. `expect`: how many those who ask have been told that it is about."""
+    generations.hold(tx, config.id)
+    tag = _check(tx, spec)
+    earlier = operation_rows.newest(tx, OperationKind.CHANGE_PEERS, config.id)
+    if earlier is not None and earlier.finished_at is None:
+        raise Conflict(f"operation {earlier.id} changes peers of {config.name!r} now; wait for its end, or cancel it")
+    options = PeerChangeOptions(
+        action=spec.action,
+        filter=spec.words,
+        tag_id=None if tag is None else tag.id,
+        tag=None if tag is None else tag.name,
+        job=None if spec.job is None else commands.plain(spec.job),
+    )
+    operation = operations.start(
+        tx, actor, OperationKind.CHANGE_PEERS, config.id, config_id=config.id, node_id=None, options=options
+    )
+    count = change_rows.begin(tx, operation.id, wanted)
+    if not count:
+        raise Invalid("no peer fits; nothing is to be done", field="filter")
+    if count != expect:
+        raise Conflict(f"{count} peers fit now, not {expect}; look again who they are", field="expect")
+    audit.record(
+        tx, actor, "peers_change_started", "config", config.id,
+        name=config.name, does=spec.action, peers=count, operation=operation.id, filter=spec.words,
+    )  # fmt: skip
+    operations.advance(tx, operation.id, "", PeerChangeProgress(peers=count, changed=0))
+    return operation
+
+
+def _check(tx: Tx, spec: PeerChangeSpec) -> Tag | None:
+    """Refuse what cannot be done; return the tag that it is about."""
+    if (spec.tag is not None) != (spec.action in OF_TAGS):
+        raise Invalid(f"{spec.action!r} takes {'a' if spec.action in OF_TAGS else 'no'} tag", field="tag")
+    if (spec.job is not None) != (spec.action is PeerAction.SET_JOB):
+        raise Invalid(f"{spec.action!r} takes {'a' if spec.action is PeerAction.SET_JOB else 'no'} job", field="job")
+    if spec.job is not None:
+        commands.check(spec.job)
+    return None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0]
+
+
+def step(tx: Tx, operation_id: str) -> bool:
+    """Change the next peers, or end; False once it has ended."""
+    operation = operations.get(tx, operation_id)
+    if operation.finished_at is not None:
+        return False
+    config = config_rows.lock(tx, operation.config_id or "")
+    reason = "its config was deleted" if config is None else None
+    if operation_rows.cancelled(tx, operation_id):
+        reason = f"it was cancelled by {operation.cancelled_by}"
+    if config is None or reason is not None:
+        return _end(tx, operation, reason)
+    peer_ids = change_rows.waiting(tx, operation_id, SLICE)
+    if not peer_ids:
+        return _end(tx, operation, None)
+    options = operations.options_of(operation, PeerChangeOptions)
+    try:
+        refused = _SLICES[PeerAction(options.action)](tx, operation, config, peer_ids)
+    except NotFound as error:
+        return _end(tx, operation, str(error))
+    change_rows.done(tx, operation_id, peer_ids)
+    known = operations.progress_of(operation, PeerChangeProgress)
+    said = dict(list({**(known.refused or {}), **refused}.items())[:NAMED])
+    progress = PeerChangeProgress(
+        peers=known.peers, changed=(known.changed or 0) + len(peer_ids) - len(refused), refused=said or None
+    )
+    operations.advance(tx, operation_id, "", progress)
+    return True
+
+
+def _end(tx: Tx, operation: Operation, reason: str | None) -> bool:
+    left = change_rows.give_up(tx, operation.id)
+    known = operations.progress_of(operation, PeerChangeProgress)
+    result = PeerChangeResult(
+        peers_changed=known.changed or 0,
+        peers_left=left,
+        refused=known.refused,
+        seconds=round(clock.now() - operation.created_at, 3),
+        reason=reason or ("some peers could not be changed" if known.refused else None),
+    )
+    state = OperationState.SUCCEEDED if result.reason is None else OperationState.FAILED
+    operations.finish(tx, operation.id, state, result)
+    audit.record(
+        tx, operation.requested_by, "peers_changed", "config", operation.subject,
+        state=state, operation=operation.id, **operations.encode(result),
+    )  # fmt: skip
+    return False
+
+
+def _switch(tx: Tx, operation: Operation, config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    wanted = operations.options_of(operation, PeerChangeOptions).action == PeerAction.ENABLE
+    found = [peer for peer in peer_rows.by_ids(tx, peer_ids) if peer.enabled is not wanted]
+    if found:
+        rerouted = any(peer.networks for peer in found)
+        generation = generations.bump(tx, config.id, settings=rerouted, topic=Topic.PEERS)
+        for peer in found:
+            peer.enabled, peer.generation = wanted, generation
+            _record(tx, operation, peer.id, peer.name, "enabled")
+    return {}
+
+
+def _delete(tx: Tx, operation: Operation, config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    peers.delete(tx, operation.requested_by, config, peer_ids)
+    return {}
+
+
+def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    options = operations.options_of(operation, PeerChangeOptions)
+    tag = tags.get(tx, options.tag_id or "")
+    has = tag_rows.having(tx, tag.id, peer_ids)
+    found = peer_rows.by_ids(tx, peer_ids)
+    if options.action == PeerAction.REMOVE_TAG:
+        tag_rows.take(tx, tag.id, has)
+        changed, refused = [peer for peer in found if peer.id in has], {}
+    else:
+        full = {peer_id for peer_id, names in tag_rows.names_of(tx, peer_ids).items() if len(names) >= tags.MAX_TAGS}
+        changed = [peer for peer in found if peer.id not in has and peer.id not in full]
+        why = f"it has {tags.MAX_TAGS} tags, and may have no more"
+        refused = {peer.name: why for peer in found if peer.id in full - has}
+        tag_rows.give(tx, tag.id, [peer.id for peer in changed])
+    for peer in changed:
+        _record(tx, operation, peer.id, peer.name, "tags")
+    return refused
+
+
+def _give_job(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    spec = commands.of_plain(operations.options_of(operation, PeerChangeOptions).job or {})
+    refused = {}
+    for peer in peer_rows.by_ids(tx, peer_ids):
+        try:
+            commands.replace(tx, operation.requested_by, commands.owner_of(peer), spec)
+        except Conflict as error:
+            refused[peer.name] = str(error)
+    return refused
+
+
+def _record(tx: Tx, operation: Operation, peer_id: str, name: str, changed: str) -> None:
+    audit.record(
+        tx, operation.requested_by, "updated", "peer", peer_id,
+        name=name, changed=[changed], operation=operation.id,
+    )  # fmt: skip
+
+
+_SLICES: dict[PeerAction, Slice] = {
+    PeerAction.ENABLE: _switch,
+    PeerAction.DISABLE: _switch,
+    PeerAction.DELETE: _delete,
+    PeerAction.ADD_TAG: _tag,
+    PeerAction.REMOVE_TAG: _tag,
+    PeerAction.SET_JOB: _give_job,
+}

@@ -1,0 +1,165 @@
+"""Many peers: all that a list shows are changed, after a look at whom that is, and many are made at once."""
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from wgfleet.panel.api import peer_changes
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.models import ReferenceFilter
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peer_batches import PeerBatchCall
+from wgfleet.panel.api.peer_changes import PeersFoundView, PeersToChangeNow, WantedPeers
+from wgfleet.panel.api.peers import NewPeers
+from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.rendering import gone_on, page
+
+router = APIRouter(include_in_schema=False)
+MOST = 1000
+GIB = 2**30
+FILTER = "filter_"
+ASKED = ("config", "action", "given_tag", "limit_gib", "limit_period", "limit_date")
+NO_NUMBER = marked("must be a number, such as 50 or 0.5")
+Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
+
+
+@router.get("/peers/many/change")
+def change_page(
+    request: Request,
+    panel: ThePanel,
+    caller: Writer,
+    *,
+    config: Chosen = "",
+    search: Chosen = "",
+    tag: Chosen = "",
+    node: Chosen = "",
+    live: Chosen = "",
+    enabled: Chosen = "",
+) -> Response:
+    """Ask what is to be done to all peers that a list shows; the filter is that of the list."""
+    given = {"search": search, "tag": tag, "node": node, "live": live, "enabled": enabled}
+    values = {FILTER + name: value for name, value in given.items() if value}
+    return _change(request, panel, caller, SubmittedForm({"config": config, **values}), None)
+
+
+@router.post("/peers/many/change")
+def change_peers(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
+    """Show whom it would be about; sent again with that number, do it."""
+    body = _body(form)
+    if body is None:
+        return _change(request, panel, caller, form, None)
+    found = None
+    try:
+        name = _config(panel, caller, form.get("config"))
+        if not form.get("expect") or form.get("seen") != _asked(form):
+            found = peer_changes.found(panel, caller, name, body)
+            return _change(request, panel, caller, form, found)
+        if body.action == "delete":
+            typed_name_is(form, name)
+        operation = peer_changes.begun(panel, caller, name, body)
+        return gone_on(request, f"/operations/{operation.id}")
+    except REFUSALS as error:
+        form.refused(error)
+        with suppress(*REFUSALS):
+            found = peer_changes.found(panel, caller, form.get("config"), body)
+        return _change(request, panel, caller, form, found)
+
+
+def _asked(form: SubmittedForm) -> str:
+    """Return all that was asked for: where it is another than was shown, it is shown first."""
+    return " / ".join(form.get(name) for name in ASKED)
+
+
+def _config(panel: Panel, caller: Caller, reference: str) -> str:
+    with panel.store.read() as tx:
+        limits.check(tx, caller.limit, "config", reference, "config")
+        return configs.get(tx, reference).name
+
+
+def _body(form: SubmittedForm) -> PeersToChangeNow | None:
+    wanted = form.read(WantedPeers, prefix=FILTER)
+    if wanted is None:
+        return None
+    action = form.get("action")
+    data: dict[str, Any] = {"filter": wanted, "action": action, "expect": 1}
+    if form.get("expect").isdecimal():
+        data["expect"] = int(form.get("expect"))
+    if action in {"add_tag", "remove_tag"}:
+        data["tag"] = form.get("given_tag")
+    with suppress(ValueError):
+        data |= _job(form) if action == "set_job" else {}
+        try:
+            return PeersToChangeNow.model_validate(data, strict=False)
+        except ValidationError as error:
+            for item in error.errors():
+                form.wrong.setdefault(".".join(map(str, item["loc"])), item["msg"])
+            return None
+    form.wrong["limit_gib"] = NO_NUMBER
+    return None
+
+
+def _job(form: SubmittedForm) -> dict[str, Any]:
+    """Return the limit that the form asks for. Raise `ValueError`."""
+    date = form.get("limit_date")
+    if date:
+        return {"job": {"field": "date", "value": f"{date}T00:00:00Z"}}
+    value = int(float(form.get("limit_gib").replace(",", ".")) * GIB)
+    return {"job": {"field": "total_data", "value": value, "period": form.get("limit_period") or None}}
+
+
+def _change(
+    request: Request, panel: Panel, caller: Caller, form: SubmittedForm, found: PeersFoundView | None
+) -> Response:
+    kept = {name: value for name, value in form.values.items() if name.startswith(FILTER) and value}
+    with panel.store.read() as tx:
+        context = {
+            "form": form,
+            "found": found,
+            "kept": kept,
+            "asked": _asked(form),
+            "filter": {name.removeprefix(FILTER): value for name, value in kept.items()},
+            "configs": configs.page(tx, None, MOST, caller.limit),
+            "tags": tags.page(tx, None, MOST),
+        }
+        return page(request, "peers/change.html", context, status=form.status)
+
+
+@router.get("/peers/many/new")
+def new_peers_page(request: Request, panel: ThePanel, caller: Writer, config: ReferenceFilter = None) -> Response:
+    return _new(request, panel, caller, SubmittedForm({"config": config} if config else {}))
+
+
+@router.post("/peers/many/new")
+def create_peers(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
+    """Make as many as were asked for, all or none, and show them."""
+    body = form.read(NewPeers, without={"peers"})
+    if body is None:
+        return _new(request, panel, caller, form)
+    if body.count is None:
+        form.wrong["count"] = NO_NUMBER
+        return _new(request, panel, caller, form)
+    prefix = one_spelling(body.name_prefix)
+    try:
+        name = _config(panel, caller, form.get("config"))
+        drafts = peers.draft(panel.vault, [PeerSpec(prefix)] * body.count)
+        PeerBatchCall(panel, caller.actor, name, prefix, body.first_number).make(drafts)
+    except REFUSALS as error:
+        return _new(request, panel, caller, form.refused(error))
+    return gone_on(request, with_query("/peers", {"config": name, "search": prefix}))
+
+
+def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        context = {"form": form, "configs": configs.page(tx, None, MOST, caller.limit)}
+        return page(request, "peers/new_many.html", context, status=form.status)

@@ -1,0 +1,173 @@
+"""Many peers changed by one call: who that is, each once, and on after a panel that died."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.conftest import made
+from tests.panel.world import ACTOR, World
+from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.operations import OperationState
+from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.services.fleet import peer_changes, peers, tags
+from wgfleet.panel.services.fleet.peer_changes import PeerChangeSpec
+from wgfleet.panel.services.moves import cancelling
+from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.panel.store.tables import Config, Operation, Peer, PeerChange
+
+
+@pytest.fixture(autouse=True)
+def _few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_changes, "SLICE", 3)
+
+
+def begin(world: World, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: int) -> Operation:
+    with world.store.write() as tx:
+        return peer_changes.start(tx, ACTOR, configs.get(tx, config.id), wanted, spec, expect)
+
+
+def step(world: World, operation: Operation) -> bool:
+    with world.store.write() as tx:
+        return peer_changes.step(tx, operation.id)
+
+
+def to_the_end(world: World, operation: Operation) -> Operation:
+    while step(world, operation):
+        pass
+    with world.store.read() as tx:
+        return operations.get(tx, operation.id)
+
+
+def enabled(world: World) -> dict[str, bool]:
+    with world.store.read() as tx:
+        return {peer.name: peer.enabled for peer in tx.session.query(Peer)}
+
+
+def test_those_who_fit_are_changed_and_nobody_else(world: World) -> None:
+    config, other = world.config(), world.config("wg1", pools=("10.9.0.0/24",))
+    world.peers(config, *(f"trial-{i}" for i in range(7)), "boss")
+    world.peers(other, "trial-of-another")
+    wanted = PeerFilter(config_ids=[config.id], part="TRIAL")
+    operation = begin(world, config, wanted, PeerChangeSpec(PeerAction.DISABLE, {"search": "TRIAL"}), 7)
+    assert step(world, operation)
+    world.peers(config, "trial-late")  # it came after it was asked for
+    ended = to_the_end(world, operation)
+    assert (ended.state, ended.result["peers_changed"]) == (OperationState.SUCCEEDED, 7)
+    found = enabled(world)
+    assert {name for name, on in found.items() if not on} == {f"trial-{i}" for i in range(7)}
+    with world.store.read() as tx:
+        assert tx.session.query(PeerChange).count() == 0
+        entries = audit.page(tx, entity_type="peer", action="updated", limit=100)[0]
+    assert sorted(entry.details["name"] for entry in entries) == [f"trial-{i}" for i in range(7)]
+
+
+def test_one_at_a_time_of_as_many_as_was_said(world: World) -> None:
+    config = world.config()
+    world.peers(config, *"abcd")
+    spec, wanted = PeerChangeSpec(PeerAction.DELETE, {}), PeerFilter(config_ids=[config.id])
+    with pytest.raises(Conflict, match="4 peers fit now, not 3"):
+        begin(world, config, wanted, spec, 3)
+    with pytest.raises(Invalid, match="no peer fits"):
+        begin(world, config, PeerFilter(config_ids=[config.id], part="zz"), spec, 1)
+    operation = begin(world, config, wanted, spec, 4)
+    with pytest.raises(Conflict, match=operation.id):
+        begin(world, config, wanted, spec, 4)
+    assert step(world, operation)
+    with world.store.write() as tx:
+        (left,) = tx.session.query(Peer).all()
+        peers.delete(tx, ACTOR, configs.get(tx, config.id), [left.id])  # somebody else did
+    assert to_the_end(world, operation).state is OperationState.SUCCEEDED
+    assert enabled(world) == {}
+
+
+def test_a_cancelled_one_leaves_the_rest_as_they_are(world: World) -> None:
+    config = world.config()
+    world.peers(config, *"abcdefg")
+    wanted = PeerFilter(config_ids=[config.id])
+    operation = begin(world, config, wanted, PeerChangeSpec(PeerAction.DISABLE, {}), 7)
+    step(world, operation)
+    with world.store.write() as tx:
+        cancelling.cancel(tx, ACTOR, operations.get(tx, operation.id))
+    ended = to_the_end(world, operation)
+    assert (ended.state, ended.result["peers_changed"], ended.result["peers_left"]) == (OperationState.FAILED, 3, 4)
+    assert "cancelled" in ended.result["reason"]
+    assert sum(enabled(world).values()) == 4
+
+
+def test_a_tag_that_somebody_cannot_get_is_said_and_one_that_is_gone_ends_it(world: World) -> None:
+    config = world.config()
+    full, *_ = world.peers(config, "full", "b", "c", "d")
+    with world.store.write() as tx:
+        many = [tags.create(tx, ACTOR, {"name": f"t{i}"}) for i in range(tags.MAX_TAGS)]
+        tags.set_of_peer(tx, full.id, many)
+        more = tags.create(tx, ACTOR, {"name": "more"})
+    wanted = PeerFilter(config_ids=[config.id])
+    spec = PeerChangeSpec(PeerAction.ADD_TAG, {}, tag="more")
+    ended = to_the_end(world, begin(world, config, wanted, spec, 4))
+    assert ended.state is OperationState.FAILED
+    assert list(ended.result["refused"]) == ["full"]
+    assert ended.result["peers_changed"] == 3
+    spec = PeerChangeSpec(PeerAction.REMOVE_TAG, {}, tag="more")
+    operation = begin(world, config, PeerFilter(config_ids=[config.id], tag_id=more.id), spec, 3)
+    with world.store.write() as tx:
+        tags.delete(tx, ACTOR, tags.get(tx, "more"))
+    assert "no tag" in to_the_end(world, operation).result["reason"]
+
+
+def changes(client: httpx.Client, body: dict[str, Any], path: str = "") -> httpx.Response:
+    return client.post(f"/api/configs/wg0/peers/changes{path}", json=body)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/tags", name="trial")
+    rows = [{"name": f"p{i}", "tags": ["trial"] if i < 2 else [], "enabled": i != 3} for i in range(4)]
+    made(client, "/api/configs/wg0/peers/batch", peers=rows)
+    job = {"field": "date", "value": "2020-01-01T00:00:00Z"}
+    for body, effect in (
+        ({"action": "delete", "filter": {"tag": "trial"}}, "2 peers are deleted"),
+        ({"action": "disable"}, "3 peers are cut off on all nodes"),
+        ({"action": "enable"}, "1 peer is let in again"),
+        ({"action": "set_job", "job": job, "filter": {"search": "p2"}}, "'p2' would be cut off at once"),
+    ):
+        found = changes(client, body, "/preview").json()
+        assert any(effect in each for each in found["effects"]), found
+    made(client, "/api/tags/trial/jobs", **job)
+    found = changes(client, {"action": "add_tag", "tag": "trial"}, "/preview").json()
+    assert any("'p2'" in each and "cut off at once" in each for each in found["effects"]), found
+    assert (found["peers"], found["live"], found["names"]) == (4, 0, ["p0", "p1", "p2", "p3"])
+    listed = client.get("/api/configs/wg0/peers").json()["items"]
+    assert [(row["enabled"], row["tags"]) for row in listed] == [
+        (True, ["trial"]), (True, ["trial"]), (True, []), (False, [])
+    ]  # fmt: skip
+    assert client.get(f"/api/peers/{listed[2]['id']}/jobs").json()["items"] == []
+    begun = changes(client, {"action": "set_job", "job": job, "filter": {"search": "p2"}, "expect": 1})
+    assert begun.status_code == 202, begun.text
+    with panel.store.write() as tx:
+        while peer_changes.step(tx, begun.json()["id"]):
+            tx.flush()
+    (there,) = client.get(f"/api/peers/{listed[2]['id']}/jobs").json()["items"]
+    assert there["value"].startswith("2020-01-01")
+
+
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"action": "add_tag"}, "tag"),
+        ({"action": "delete", "tag": "x"}, "tag"),
+        ({"action": "set_job"}, "job"),
+        ({"action": "add_tag", "tag": "nowhere"}, "tag[0]"),
+        ({"action": "set_job", "job": {"field": "date"}}, "value"),
+        ({"action": "explode"}, "action"),
+        ({"action": "delete", "filter": {"colour": "red"}}, "filter.colour"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_its_field(client: httpx.Client, body: dict[str, Any], field: str) -> None:
+    made(client, "/api/configs/wg0/peers", name="a")
+    for path, more in (("/preview", {}), ("", {"expect": 1})):
+        refused = changes(client, body | more, path)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field), refused.text

@@ -1,0 +1,95 @@
+"""Pages that change all peers a list shows, and that make many: nothing is done before it was said to whom."""
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Person, submit
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.fleet import peer_changes, tags
+from wgfleet.panel.store.tables import Peer
+
+ACTOR = "user:admin"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _world(panel: Panel) -> None:
+    sample.make(panel, peers=12)
+    with panel.store.write() as tx:
+        tags.create(tx, ACTOR, {"name": "trial"})
+
+
+def done(panel: Panel, answer: httpx.Response) -> None:
+    """Do what a core would."""
+    operation_id = answer.url.path.rpartition("/")[2]
+    going_on = True
+    while going_on:
+        with panel.store.write() as tx:
+            going_on = peer_changes.step(tx, operation_id)
+    with panel.store.read() as tx:
+        assert operations.get(tx, operation_id).state == "succeeded"
+
+
+def on(panel: Panel) -> dict[str, bool]:
+    with panel.store.read() as tx:
+        return {peer.name: peer.enabled for peer in tx.session.query(Peer)}
+
+
+def test_what_the_list_shows_is_what_is_changed(admin: httpx.Client, panel: Panel) -> None:
+    listed = admin.get("/peers?config=wg0&search=user-00").text
+    assert "/peers/many/change?config=wg0&amp;search=user-00" in listed
+    assert "user-00" in admin.get("/peers/many/change?config=wg0&search=user-00").text
+    fields = {"config": "wg0", "action": "disable", "filter_search": "user-00"}
+    shown = submit(admin, "/peers/many/change", **fields)
+    assert "cut off on all nodes" in shown.text
+    assert all(on(panel).values()) or "user-001" in shown.text
+    count = shown.text.partition('name="expect" value="')[2].partition('"')[0]
+    seen = shown.text.partition('name="seen" value="')[2].partition('"')[0]
+    again = submit(admin, "/peers/many/change", **fields | {"action": "enable"}, expect=count, seen=seen)
+    assert again.url.path == "/peers/many/change", "another thing than was shown is shown first"
+    refused = submit(admin, "/peers/many/change", **fields, expect=str(int(count) + 1), seen=seen)
+    assert refused.status_code == 409
+    ended = submit(admin, "/peers/many/change", **fields, expect=count, seen=seen)
+    done(panel, ended)
+    assert {name for name, enabled in on(panel).items() if not enabled} >= {"user-001", "user-002"}
+    page = admin.get(ended.url.path).text
+    assert "Changed peers" in page
+    assert "a change of many peers began" in page
+
+
+def test_a_tag_a_limit_and_a_deletion_by_name(admin: httpx.Client, panel: Panel) -> None:
+    def go(typed: str = "", **fields: str) -> httpx.Response:
+        fields = {"config": "wg0", "filter_search": "user-00", **fields}
+        shown = submit(admin, "/peers/many/change", **fields).text
+        count = shown.partition('name="expect" value="')[2].partition('"')[0]
+        seen = shown.partition('name="seen" value="')[2].partition('"')[0]
+        return submit(admin, "/peers/many/change", **fields, expect=count, seen=seen, typed_name=typed)
+
+    done(panel, go(action="add_tag", given_tag="trial"))
+    assert "user-001" in admin.get("/peers?tag=trial").text
+    assert "user-001" in admin.get("/peers?tag=trial&search=user").text
+    assert "bold" not in admin.get("/peers?tag=trial&search=bold").text.partition("<tbody")[2]
+    done(panel, go(action="set_job", limit_gib="0.5", limit_period="month"))
+    done(panel, go(action="set_job", limit_date="2099-01-01"))
+    assert go(action="set_job", limit_gib="lots").status_code == 422
+    assert go(action="add_tag", given_tag="").status_code == 422
+    assert go("wg1", action="delete").status_code == 422
+    done(panel, go("wg0", action="delete"))
+    assert "user-001" not in on(panel)
+
+
+def test_many_are_made_all_or_none(admin: httpx.Client, panel: Panel) -> None:
+    assert submit(admin, "/peers/many/new", config="wg0", count="0", name_prefix="x-").status_code == 422
+    assert submit(admin, "/peers/many/new", config="wg0", count="", name_prefix="x-").status_code == 422
+    answer = submit(admin, "/peers/many/new", config="wg0", count="3", name_prefix="batch-")
+    assert answer.url.path == "/peers"
+    assert {"batch-1", "batch-2", "batch-3"} <= on(panel).keys()
+
+
+def test_who_may_not_change_peers_gets_neither(person: Person) -> None:
+    viewer = person(Role.VIEWER)
+    assert "/peers/many" not in viewer.get("/peers").text
+    for path in ("/peers/many/change", "/peers/many/new"):
+        assert viewer.get(path).status_code == 403
