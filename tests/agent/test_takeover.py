@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -137,6 +138,47 @@ def test_those_who_do_not_answer_are_named_and_may_be_called_again(net: Net) -> 
     assert set(result.unanswered) == {net.client_key, other}
     # A second call, within the 5 s in which WireGuard itself would not try again, at the right place.
     assert list(net.take_over(net.b, net.last_endpoint(net.a)).answered) == [net.client_key]
+
+
+@contextmanager
+def passing_on(net: Net) -> Iterator[None]:
+    """Have the first node send to the client without a pause, as it does with what others send there."""
+    command = net.a.host.command("ping", "-q", "-i", "0.02", CLIENT_IP)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def drop_client(net: Net) -> None:
+    kept = {key: peer for key, peer in net.wanted.peers.items() if key != net.client_key}
+    dropped = msgspec.structs.replace(net.wanted, generation=Generation(2), peers=kept)
+    assert applied(net.a, delta_between(net.wanted, dropped)).verified
+
+
+def test_one_who_does_not_answer_leaves_nobody_else_with_the_old_node(net: Net) -> None:
+    """Until the call has ended the old node has all peers, and what it passes on turns each back to it."""
+    (other,) = [key for key in net.wanted.peers if key != net.client_key]
+    endpoint = net.last_endpoint(net.a)
+    with passing_on(net):
+        result = net.take_over(net.b, endpoint, 3.0, TakeoverPeer(other, "198.18.0.99:1234"))
+        assert list(result.answered) == [net.client_key]
+        drop_client(net)
+        eventually(lambda: endpoint_of_client(net) == "198.18.0.2:51820")
+    assert net.pings(5)
+
+
+def test_a_second_call_turns_a_client_that_the_old_node_has_turned_back_since(net: Net) -> None:
+    endpoint = net.last_endpoint(net.a)
+    with passing_on(net):
+        net.take_over(net.b, endpoint)
+        eventually(lambda: keepalives_are_as_they_were(net))
+        eventually(lambda: endpoint_of_client(net) == "198.18.0.1:51820")
+        drop_client(net)
+    assert list(net.take_over(net.b, endpoint).answered) == [net.client_key]
+    eventually(lambda: endpoint_of_client(net) == "198.18.0.2:51820")
+    assert net.pings(5)
 
 
 def test_a_push_during_a_takeover_is_not_held_up(net: Net) -> None:

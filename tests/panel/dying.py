@@ -21,19 +21,21 @@ def panel_that_dies_at(lab: Lab, *points: str) -> Iterator[PanelClient]:
     """
     first, *later = points
     fleet.restart_panel(lab, {faultpoints.VARIABLE: first})
-    with fleet.client(lab) as panel:
-        # All agents are connected again, or sessions could not be moved before the panel dies. What is said of them
-        # before a core decides is from the panel that was killed.
-        wait_for(lambda: _is_ready(panel), "no core decides", within_s=REACHED_S, every_s=0.05)
-        fleet.wait_connected(panel, lab.nodes)
-        yield panel
-    for point in later:
+    try:
+        with fleet.client(lab) as panel:
+            # All agents are connected again, or sessions could not be moved before the panel dies. What is said of them
+            # before a core decides is from the panel that was killed.
+            wait_for(lambda: _is_ready(panel), "no core decides", within_s=REACHED_S, every_s=0.05)
+            fleet.wait_connected(panel, lab.nodes)
+            yield panel
+        for point in later:
+            _wait_dead(lab, first)
+            fleet.start_panel(lab, {faultpoints.VARIABLE: point})
+            wait_for(lambda: fleet.panel_runs(lab), "the panel does not start", within_s=REACHED_S, every_s=0.05)
+            first = point
         _wait_dead(lab, first)
-        fleet.start_panel(lab, {faultpoints.VARIABLE: point})
-        wait_for(lambda: fleet.panel_runs(lab), "the panel does not start", within_s=REACHED_S, every_s=0.05)
-        first = point
-    _wait_dead(lab, first)
-    fleet.restart_panel(lab)
+    finally:  # also for the tests that come after one that failed
+        fleet.restart_panel(lab)
 
 
 def _wait_dead(lab: Lab, point: str) -> None:

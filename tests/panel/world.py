@@ -151,9 +151,9 @@ class World:
         for node in nodes:
             self.sync(config, node)
 
-    def seen(self, config: Config, node: Node, endpoints: Mapping[str, str]) -> None:
-        """Have the node report a fresh handshake of each public key at its endpoint."""
-        now = round(clock.steady())
+    def seen(self, config: Config, node: Node, endpoints: Mapping[str, str], in_s: float = 0.0) -> None:
+        """Have the node report a fresh handshake of each public key at its endpoint, made some s from now."""
+        now = round(clock.steady() + in_s)
         stats = {key: PeerStats(endpoint=endpoint, latest_handshake=now) for key, endpoint in endpoints.items()}
         with self.store.write() as tx:
             session_rows.record(tx, [NodeSessions(node.id, config.id, stats)], clock.steady())

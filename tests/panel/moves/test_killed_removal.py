@@ -8,7 +8,7 @@ import pytest
 from tests.panel.dying import panel_that_dies_at
 from wgfleet.lab import assembly, fleet, state
 from wgfleet.lab.progress import Progress
-from wgfleet.lab.scenarios import drain, kill
+from wgfleet.lab.scenarios import drain, kill, standings
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import wait_for
 
@@ -27,6 +27,18 @@ def lab() -> Iterator[Lab]:
     with state.temporary("killed", 3, 2) as built:
         assembly.assemble(built, Progress())
         yield built
+
+
+@pytest.fixture(autouse=True)
+def _put_back(lab: Lab) -> Iterator[None]:
+    """Have all nodes serve again, also after a test that failed: the lab is everybody's."""
+    yield
+    with fleet.client(lab) as panel:
+        standings.wait_operations(panel)
+        serving = drain.serving(lab, panel)
+        for host in fleet.hosts(lab, "node"):
+            if host not in serving:
+                drain.put_back(lab, panel, host)
 
 
 def sessions_are_young(lab: Lab) -> bool:
@@ -50,4 +62,3 @@ def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point
         assert ended["result"]["left_behind"] == 0
         backups = panel.all("/api/backups")
         assert sum(backup["operation_id"] == operation["id"] for backup in backups) == 1
-        drain.put_back(lab, panel, node)

@@ -34,6 +34,7 @@ def views_of(*kinds: OperationKind) -> st.SearchStrategy[MoveView]:
         retired=st.booleans() if removes else never,
         owed=st.booleans() if removes else never,
         clean_ends_at=times,
+        unchecked=st.booleans(),
     )
 
 
@@ -53,6 +54,7 @@ def after(view: MoveView, step: MoveStep) -> MoveView:
         S.RETIRE: {"retired": True, "owed": True, "unsettled": 0, "clean_ends_at": 100.0},
         S.CLEAN: {"owed": False},
         S.CONFIRM: {"unconfirmed": ()},
+        S.RECALL: {"unchecked": False},
         S.CLOSE: {"finished": True},
         S.DONE: {},
     }
@@ -78,19 +80,19 @@ def test_a_step_that_was_done_does_not_come_again(view: MoveView, now: float) ->
 
 @given(removals, times)
 def test_nothing_is_removed_before_it_was_saved_and_its_peers_placed(view: MoveView, now: float) -> None:
-    if next_step(view, now) in {S.TAKEOVER, S.RETIRE, S.CLEAN, S.CLOSE}:
+    if next_step(view, now) in {S.TAKEOVER, S.RETIRE, S.CLEAN, S.RECALL, S.CLOSE}:
         assert view.backed_up
         assert view.placed
 
 
 @given(others, times)
 def test_only_a_removal_saves_retires_and_cleans(view: MoveView, now: float) -> None:
-    assert next_step(view, now) in {S.PLACE, S.TAKEOVER, S.CONFIRM, S.CLOSE, S.DONE}
+    assert next_step(view, now) in {S.PLACE, S.TAKEOVER, S.CONFIRM, S.RECALL, S.CLOSE, S.DONE}
 
 
 @given(others, times)
 def test_peers_are_placed_unless_there_is_nothing_more_to_move(view: MoveView, now: float) -> None:
-    if next_step(view, now) in {S.TAKEOVER, S.CONFIRM, S.CLOSE}:
+    if next_step(view, now) in {S.TAKEOVER, S.CONFIRM, S.RECALL, S.CLOSE}:
         assert view.placed or view.over
     if view.over:
         assert next_step(view, now) not in {S.PLACE, S.TAKEOVER}
@@ -101,7 +103,7 @@ def test_sessions_are_waited_for_until_the_window_ends_and_no_longer(view: MoveV
     if next_step(view, now) is S.TAKEOVER:
         assert view.unsettled
         assert now < view.drain_ends_at
-    if next_step(view, now) in {S.RETIRE, S.CONFIRM, S.CLOSE} and not view.retired:
+    if next_step(view, now) in {S.RETIRE, S.CONFIRM, S.RECALL, S.CLOSE} and not view.retired:
         assert view.over or not view.unsettled or now >= view.drain_ends_at
 
 
@@ -110,7 +112,7 @@ def test_a_node_that_lost_sessions_is_waited_for_a_while_before_the_end(view: Mo
     if next_step(view, now) is S.CONFIRM:
         assert view.unconfirmed
         assert now < view.drain_ends_at + CONFIRM_S
-    if next_step(view, now) is S.CLOSE:
+    if next_step(view, now) in {S.RECALL, S.CLOSE}:
         assert not view.unconfirmed or now >= view.drain_ends_at + CONFIRM_S
 
 

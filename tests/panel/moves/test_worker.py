@@ -14,7 +14,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
-from wgfleet.panel.reconcile.moves import takeovers
+from wgfleet.panel.reconcile.moves import drops, takeovers
 from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S, TakeoverRounds
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -248,3 +248,71 @@ def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(wo
     lines = {one.id: Line(), two.id: Line()}
     asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]
+
+
+def remove(world: World, config: Config, node: Node) -> Operation:
+    return world.remove(config, node, force=True)
+
+
+def drain(world: World, _config: Config, node: Node) -> Operation:
+    (operation,) = world.drain(node)
+    return operation
+
+
+def at(config: Config, generation: int) -> dict[str, Reported]:
+    """Return what an agent reports that has a generation of the config."""
+    return {config.name: Reported(config.id, generation, (), None, "as the test says")}
+
+
+Begins = Callable[[World, Config, Node], Operation]
+
+
+@pytest.mark.parametrize("begins", [remove, drain])
+def test_clients_that_their_node_was_slow_to_drop_are_called_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
+) -> None:
+    """What it sent meanwhile has turned those back to it whom it sent anything, and nobody knows whom."""
+    monkeypatch.setattr(drops, "IN_TIME_S", 0.1)
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = begins(world, config, one)
+    lines = {one.id: Line(reported=at(config, 0)), two.id: Line()}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert (ended.state, ended.result["sessions_taken_over"]) == (OperationState.SUCCEEDED, len(made))
+    keys = {peer.public_key for peer in made}
+    assert [{peer.public_key for peer in takeover.peers} for takeover in lines[two.id].called] == [keys, keys]
+    assert lines[one.id].called == []
+
+
+@pytest.mark.parametrize("begins", [remove, drain])
+def test_clients_that_their_node_dropped_at_once_are_called_once(world: World, begins: Begins) -> None:
+    config, (one, two), _ = fleet(world, "one", "two")
+    operation = begins(world, config, one)
+    lines = {one.id: Line(reported=at(config, 1_000_000)), two.id: Line()}
+    asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert len(lines[two.id].called) == 1
+
+
+@pytest.mark.parametrize("begins", [remove, drain])
+def test_a_panel_that_starts_after_a_takeover_calls_those_clients_once_more(world: World, begins: Begins) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = begins(world, config, one)
+    while world.step(operation) is not MoveStep.TAKEOVER:
+        world.sync_all(config, one, two)
+    lines = {one.id: Line(reported=at(config, 1_000_000)), two.id: Line()}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert ended.result["sessions_taken_over"] == len(made)
+    (takeover,) = lines[two.id].called
+    assert {peer.public_key for peer in takeover.peers} == {peer.public_key for peer in made}
+
+
+def test_a_client_that_its_node_has_called_back_before_it_dropped_it_is_called_again(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = world.remove(config, one)
+    while world.step(operation) is not MoveStep.TAKEOVER:
+        world.sync_all(config, one, two)
+    back = made[0].public_key
+    world.seen(config, one, {back: ENDPOINT}, in_s=15.0)  # WireGuard calls whom it had no answer of for 15 s
+    lines = {one.id: Line(), two.id: Line()}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert (ended.state, ended.result["sessions_taken_over"]) == (OperationState.SUCCEEDED, len(made))
+    assert {peer.public_key for peer in lines[two.id].called[0].peers} == {back}

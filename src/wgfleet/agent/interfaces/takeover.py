@@ -91,10 +91,9 @@ class Takeovers:
             just_now = int(time.time()) - _JUST_NOW_S
             await _collect(machine, reconciler, set(calls), answered, started, newer_than=just_now)
             called = {key: call for key, call in calls.items() if key not in answered}
-            if not called:
-                return TakeoverResult(answered, ())
-            reconciler.calling |= called.keys()
+            reconciler.calling |= calls.keys()
         reminder = _Reminder(machine, reconciler)
+        reminder.add(answered)  # another node may have turned them back
         reminding = asyncio.create_task(reminder.run())
         try:
             async with AsyncExitStack() as stack:
@@ -117,7 +116,7 @@ class Takeovers:
         finally:
             reconciler.backbone.give_back(called.keys() - answered.keys(), at_once=True)
             reminder.finish(called.keys() - answered.keys())
-            self._restore(reconciler, set(called), called.keys() & answered.keys(), reminding)
+            self._restore(reconciler, set(calls), set(answered), reminding)
         unanswered = tuple(key for key in calls if key not in answered)
         _log.info("takeover.ended", interface=reconciler.name, answered=len(answered), unanswered=len(unanswered))
         return TakeoverResult(answered, unanswered)
@@ -266,7 +265,8 @@ class _Reminder:
 
     A packet from the old node, sent earlier or until it drops the peer, turns the peer's endpoint back to it, and what
     the peer then sends there under its new keys is lost. Each packet of ours turns it here again; WireGuard's shortest
-    keepalive interval, 1 s, would let that loss last a second.
+    keepalive interval, 1 s, would let that loss last a second. The old node hears who is to be dropped when all have
+    answered or their time is over, so the intervals begin anew then: its last packet is not to be the last of all.
     """
 
     def __init__(self, machine: Machine, reconciler: InterfaceReconciler) -> None:
@@ -281,9 +281,10 @@ class _Reminder:
         self._due.update(dict.fromkeys(peers, (first, 2 * _REMIND_FIRST_S)))
 
     def finish(self, without: Iterable[PublicKey]) -> None:
-        """End when every peer but those in `without` has had its last reminder."""
+        """Remind every peer but those in `without` for a last time, beginning with the shortest interval; then end."""
         for key in without:
             self._due.pop(key, None)
+        self.add(list(self._due))
         self._finished = True
 
     async def run(self) -> None:
@@ -297,7 +298,9 @@ class _Reminder:
             due = [key for key, (when, _) in self._due.items() if when <= now]
             for key in due:
                 _, pause = self._due.pop(key)
-                if pause <= 2 * _REMIND_LAST_S:
+                if not self._finished:
+                    self._due[key] = (now + pause, min(2 * pause, _REMIND_LAST_S))
+                elif pause <= 2 * _REMIND_LAST_S:
                     self._due[key] = (now + pause, 2 * pause)
             if peers := [key for key in due if key in self._reconciler.desired.peers]:
                 await self._machine.send_keepalives(self._reconciler.name, peers)

@@ -4,7 +4,7 @@ What is checked when the operation has ended, in each round: it succeeded; every
 the removed node has no interface and owes no cleanup; every serving node's WireGuard has every peer; every client gets
 an answer through its tunnel. `seconds` is from the kill of the panel to the operation's end, `killed_after_ms`
 from the call to the kill, `steps` how often the panel died in which step of the removal. A client counts as reached
-when it gets one answer within `REACHED_S`: time for WireGuard's own retry.
+when it gets one answer within `silence.REACHED_S`: time for WireGuard's own retry.
 """
 
 import random
@@ -14,7 +14,7 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from wgfleet.lab import fleet, stock
+from wgfleet.lab import fleet, silence, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
@@ -24,7 +24,6 @@ from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import look_for
 
 LONGEST_MS = 600  # a removal of a few live clients takes about two thirds of it, so some kills come after its end
-REACHED_S = 30
 _OPERATION_S = 120.0
 _SOON_S = 30.0
 Round = dict[str, Any]
@@ -97,12 +96,7 @@ def broken_promises(lab: Lab, panel: PanelClient, removed: Host) -> list[str]:
         for host in drain.serving(lab, panel)
         if not look_for(partial(_has_peers, host, keys), within_s=_SOON_S)
     ]
-    broken += [
-        f"{client.name} gets no answer"
-        for client in fleet.hosts(lab, "client")
-        if not client.succeeds("ping", "-c", "1", "-w", str(REACHED_S), fleet.NODE_TUNNEL_ADDRESS)
-    ]
-    return broken
+    return broken + silence.silent(lab, panel)
 
 
 def _has_peers(host: Host, keys: set[str]) -> bool:

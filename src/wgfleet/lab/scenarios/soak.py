@@ -5,7 +5,7 @@ cable cut. It lasts `BLOW_S`, then it is repaired; then there is quiet: no opera
 has what it shall have. A node is only hit while two others are in use. Checked at each quiet moment, and `broken` lists
 what did not hold (promised: nothing): every enabled peer's home is a node in use; every node in use that has an agent
 has exactly the peers of the panel, and no node out of use has one that another took over;
-each floating address is on one node, and that is in use; every client gets an answer within `REACHED_S`.
+each floating address is on one node, and that is in use; every client gets an answer within `silence.REACHED_S`.
 `blows` counts them by kind, `checks` the checks, `worst_gap_ms` is the longest silence of any client; `withdrawals` and
 `moves` are how often a node was taken out of use, and a failover moved anybody.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from wgfleet.lab import face, fleet, pings
+from wgfleet.lab import face, fleet, pings, silence
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -29,7 +29,6 @@ from wgfleet.lab.waiting import look_for
 
 BLOW_S = (1.0, 6.0)
 QUIET_S = 90.0
-REACHED_S = 30
 SPARE = 2  # nodes in use beside the one that is hit
 Undo = Callable[[], object]
 
@@ -114,12 +113,7 @@ def check(lab: Lab, panel: PanelClient) -> list[str]:
         return not broken
 
     look_for(quiet, within_s=QUIET_S, every_s=standings.POLL_S)
-    broken += [
-        f"{client.name} gets no answer"
-        for client in fleet.hosts(lab, "client")
-        if not client.succeeds("ping", "-n", "-q", "-c", "1", "-w", str(REACHED_S), fleet.NODE_TUNNEL_ADDRESS)
-    ]
-    return broken
+    return broken + silence.silent(lab, panel)
 
 
 def _amiss(lab: Lab, panel: PanelClient) -> list[str]:

@@ -1,7 +1,7 @@
 """The order of steps of an operation that moves peers. Pure: everything is read off rows, so a restart changes nothing.
 
-A removal goes BACKUP, PLACE, TAKEOVER, RETIRE, CLEAN, CLOSE; the others PLACE, TAKEOVER, CONFIRM, CLOSE. Each step may
-be done again without harm.
+A removal goes BACKUP, PLACE, TAKEOVER, RETIRE, CLEAN, RECALL, CLOSE; the others PLACE, TAKEOVER, CONFIRM, RECALL,
+CLOSE. Each step may be done again without harm.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ class MoveStep(StrEnum):
     RETIRE = "retire"  # the interface is to be deleted: written down before it is asked for
     CLEAN = "clean"  # the node deletes it, if it can be reached
     CONFIRM = "confirm"  # the nodes that lost sessions say that they have dropped those peers
+    RECALL = "recall"  # whom they were slow to drop, and may have turned back until then, is called once more
     CLOSE = "close"
     DONE = "done"
 
@@ -37,7 +38,8 @@ class MoveView:
 
     `over`: there is nothing more to move, though not everything has. `unsettled`: moves that are neither done nor given
     up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose sessions have to be known first.
-    `unconfirmed`: the nodes that have yet to drop peers, or an address. `urgent`: the node is out of use, so that its
+    `unconfirmed`: the nodes that have yet to drop peers, or an address. `taken_over`: sessions that were; `unchecked`:
+    whether those nodes dropped them in time has not been looked at. `urgent`: the node is out of use, so that its
     clients have none. Of a removal alone: `cancelled`, in time; `backed_up`; `retired`, the
     assignment's phase is `removed`; `owed`, the node still has the interface; `clean_ends_at`, when waiting for its
     deletion ends.
@@ -52,6 +54,8 @@ class MoveView:
     drain_ends_at: float = 0.0
     sources: tuple[str, ...] = ()
     unconfirmed: tuple[str, ...] = ()
+    taken_over: int = 0
+    unchecked: bool = False
     urgent: bool = False
     cancelled: bool = False
     backed_up: bool = False
@@ -84,10 +88,19 @@ def _last_steps(view: MoveView, now: float, confirm_within_s: float) -> MoveStep
     """Name the next step once no session is waited for any more."""
     if view.removes and not view.retired:
         return MoveStep.RETIRE
-    if view.removes:
-        return MoveStep.CLEAN if view.owed and now < view.clean_ends_at else MoveStep.CLOSE
-    confirming = view.unconfirmed and now < view.drain_ends_at + confirm_within_s
-    return MoveStep.CONFIRM if confirming else MoveStep.CLOSE
+    if view.removes and view.owed and now < view.clean_ends_at:
+        return MoveStep.CLEAN
+    if not view.removes and view.unconfirmed and now < view.drain_ends_at + confirm_within_s:
+        return MoveStep.CONFIRM
+    return MoveStep.RECALL if view.unchecked else MoveStep.CLOSE
+
+
+def may_be_turned(view: MoveView) -> bool:
+    """Tell whether nodes that lost sessions may have turned clients back before they dropped them.
+
+    One that is out of use has not: those are called when it returns, and its own packets are held back before.
+    """
+    return bool(view.taken_over) and not view.urgent and view.kind is not OperationKind.FAILOVER
 
 
 def needs_sessions(view: MoveView, step: MoveStep) -> bool:

@@ -1,8 +1,8 @@
-"""Calls to the clients that a node may have taken back when it returned, as soon as it has dropped them."""
+"""Calls to the clients that a node may have taken back, as soon as it has dropped them: when it returned, or later."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -33,14 +33,17 @@ class Recalls:
     async def reconcile(self, assignment_id: str) -> float | None:
         """Call all that were taken over from an assignment's node, from where they live now."""
         interface, calls = await in_thread(self._due, assignment_id)
+        if calls:
+            await in_thread(self._record, assignment_id, await self.call(interface, calls))
+        return None
+
+    async def call(self, interface: str, calls: Sequence[TakeoverCall]) -> dict[str, dict[str, str]]:
+        """Make calls; return for each node that made some the endpoints of the clients that answered, by id."""
         waiting: dict[str, list[TakeoverCall]] = defaultdict(list)
         for call in calls:
             waiting[call.node_id].append(call)
-        if not waiting:
-            return None
         found = await asyncio.gather(*(self._call_all(node_id, interface, each) for node_id, each in waiting.items()))
-        await in_thread(self._record, assignment_id, dict(zip(waiting, found, strict=True)))
-        return None
+        return dict(zip(waiting, found, strict=True))
 
     async def _call_all(self, node_id: str, interface: str, calls: list[TakeoverCall]) -> dict[str, str]:
         """Have a node call peers, those again that do not answer; return the endpoints of those that did, by id."""

@@ -15,6 +15,7 @@ from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves import relaying
+from wgfleet.panel.reconcile.moves.drops import Drops
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
@@ -35,7 +36,10 @@ log = structlog.get_logger()
 
 
 class TakeoverRounds:
-    """Moves live sessions. `connections`: those to the agents, by node id. `urgent`: the clients have no node."""
+    """Moves live sessions. `connections`: those to the agents, by node id. `urgent`: the clients have no node.
+
+    `drops`: who watches what becomes of those who answer.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class TakeoverRounds:
         vault: Vault,
         drain: DrainSettings,
         connections: Mapping[str, AgentConnection],
+        drops: Drops,
         *,
         urgent: bool = False,
     ) -> None:
@@ -50,6 +55,7 @@ class TakeoverRounds:
         self._vault = vault
         self._drain = drain
         self._connections = connections
+        self._drops = drops
         self._tries_s = QUICK_TRIES_S if urgent else ()
         self._under_way: dict[tuple[str, str], asyncio.Task[float | None]] = {}
 
@@ -98,7 +104,10 @@ class TakeoverRounds:
             try:
                 called, result = await self._call(node_id, interface, batch, timeout_s)
                 faultpoints.reached("moves.takeover.answered")
-                await in_thread(self._record, operation_id, node_id, called, result)
+                generation = await in_thread(self._record, operation_id, node_id, called, result)
+                if generation is not None:
+                    moved = [call for call in called if call.public_key in result.answered]
+                    self._drops.watch(operation_id, interface, moved, generation)
             except (TransientError, PermanentError, PanelError) as error:
                 log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
                 return AGAIN_S
@@ -141,14 +150,15 @@ class TakeoverRounds:
         takeover = Takeover(peers=peers, timeout_s=timeout_s, planned=not self._tries_s)
         return await connection.client.takeover(InterfaceName(interface), takeover)
 
-    def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> None:
+    def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> int | None:
         answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
         unanswered = [call.peer_id for call in batch if call.public_key in result.unanswered]
         sources = {call.peer_id: call.source for call in batch if call.source is not None}
         with self._store.write() as tx:
-            takeovers.record_answers(tx, operation_id, node_id, answered, unanswered, sources)
+            generation = takeovers.record_answers(tx, operation_id, node_id, answered, unanswered, sources)
             for relaying_id in {call.via.node_id for call in batch if call.via is not None}:
                 tx.wake(Topic.RELAY, relaying_id)
+        return generation
 
 
 def _attempts(call: TakeoverCall) -> int:

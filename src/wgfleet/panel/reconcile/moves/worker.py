@@ -11,6 +11,8 @@ from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sessions, next_step
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
+from wgfleet.panel.reconcile.moves.drops import Drops
+from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -43,8 +45,10 @@ class MoveWorker:
         self._store = store
         self._vault = vault
         self._drain = drain
+        self._drops = Drops(store, vault, connections, Recalls(store, drain, connections), drain.live_s)
         self._takeovers = {
-            urgent: TakeoverRounds(store, vault, drain, connections, urgent=urgent) for urgent in (False, True)
+            urgent: TakeoverRounds(store, vault, drain, connections, self._drops, urgent=urgent)
+            for urgent in (False, True)
         }
         self._reports = {
             urgent: Reports(connections, 0.0 if urgent else drain.unreachable_s) for urgent in (False, True)
@@ -54,6 +58,7 @@ class MoveWorker:
         """End the calls that are under way."""
         for takeovers in self._takeovers.values():
             await takeovers.close()
+        await self._drops.close()
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
@@ -63,9 +68,14 @@ class MoveWorker:
             urgent = kinds.KINDS[view.kind].urgent
             reports = self._reports[urgent]
             # A node that says no more confirms no more.
-            expected = replace(view, unconfirmed=tuple(filter(reports.may_come, view.unconfirmed)))
+            expected = replace(
+                view,
+                unconfirmed=tuple(filter(reports.may_come, view.unconfirmed)),
+                unchecked=self._drops.unchecked(operation_id, view),
+            )
             step = next_step(expected, clock.now(), confirm_within_s=self._drain.unreachable_s)
             if step is MoveStep.DONE or self._outlook.superseded is not None:
+                self._drops.forget(operation_id)
                 return None
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
@@ -86,6 +96,8 @@ class MoveWorker:
                 view = view if pause is not None else await in_thread(self._read, operation_id)
             elif step in {MoveStep.CLEAN, MoveStep.CONFIRM}:
                 pause = POLL_S
+            elif step is MoveStep.RECALL:
+                await self._drops.recall(operation_id)
             else:
                 view = await in_thread(self._perform, step, operation_id)
             faultpoints.reached(f"moves.{step}.after")

@@ -1,20 +1,25 @@
-"""Recalls: clients that a node took back when it returned, before it had to drop them, are called again.
+"""Recalls: clients that a node took back before it dropped them are called again.
 
-Whatever a node still sends on an old session turns the client's endpoint to it. Who was turned is not known, and a call
-costs one packet, so all that were taken over from it are called once more from where they live now.
+It did so when it returned, or in a planned move that it was slow to hear of. Whatever a node still sends on an old
+session turns the client's endpoint to it. Who was turned is not known, and a call costs one packet, so all that were
+taken over from it, but those that it dropped in time, are called once more from where they live now.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services import audit, configs, operations
 from wgfleet.panel.services.fleet import taken_over
+from wgfleet.panel.services.moves import relays, takeover_sources
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store.chunks import together
+from wgfleet.panel.vault import Vault
 
 
 def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
@@ -24,11 +29,7 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
         return "", []
     config = configs.get(tx, assignment.config_id)
     peers = taken_over.since_down(tx, assignment)
-    serving = {
-        other.node_id
-        for other, _ in assignment_rows.of_config(tx, config.id)
-        if other.phase == Phase.SERVING and other.health.in_use
-    }
+    serving = _serving(tx, config.id)
     # Not where they were seen last: that may be the node itself, which has called them before it was fenced.
     latest = session_rows.latest(tx, list(peers), on=serving)
     since = clock.steady() - live_within_s
@@ -47,3 +48,45 @@ def record_answers(tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[st
     if assignment is not None:
         about = subject(assignment.config_id, assignment.node_id)
         audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=sum(map(len, answered.values())))
+
+
+def late(
+    tx: Tx, vault: Vault, operation_id: str, in_time: Collection[str], live_within_s: float
+) -> tuple[str, list[TakeoverCall]]:
+    """Return the interface, and who is to call whom: the clients that an operation moved, but those `in_time`."""
+    operation = operations.get(tx, operation_id)
+    config = configs.get(tx, operation.config_id or "")
+    taken = set(operation_rows.taken_over(tx, operation_id)) - set(in_time)
+    taken -= relays.relayed(tx, operation, taken)
+    keys = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
+    moves = operation_rows.moves(tx, operation_id)
+    serving = _serving(tx, config.id)
+    sources = takeover_sources.of_config(tx, vault, config.id)
+    since = clock.steady() - live_within_s
+    calls = []
+    for from_node_id, peer_ids in together({peer_id: moves[peer_id].from_node_id for peer_id in sorted(keys)}).items():
+        # As in `due`, not where they were seen last.
+        for peer_id, session in session_rows.latest(tx, peer_ids, on=serving - {from_node_id}).items():
+            endpoint, known = session.endpoint, session.called_from
+            if endpoint is None or session.latest_handshake < since:
+                continue
+            source = sources.choose(from_node_id, endpoint, 0, session.node_id, known=known)
+            if source is not None:
+                calls.append(TakeoverCall(peer_id, keys[peer_id], endpoint, source.node_id, source.address))
+    return config.name, calls
+
+
+def record_late(tx: Tx, operation_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
+    """Write down who answered which node, and at which endpoint (by peer id)."""
+    for node_id, endpoints in answered.items():
+        session_rows.arrived(tx, node_id, endpoints, clock.steady())
+    about, clients = operations.get(tx, operation_id).subject, sum(map(len, answered.values()))
+    audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=clients)
+
+
+def _serving(tx: Tx, config_id: str) -> set[str]:
+    return {
+        assignment.node_id
+        for assignment, _ in assignment_rows.of_config(tx, config_id)
+        if assignment.phase == Phase.SERVING and assignment.health.in_use
+    }

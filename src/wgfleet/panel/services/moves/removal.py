@@ -59,6 +59,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
         unsettled=unsettled,
         drain_ends_at=_drain_ends_at(tx, operation) if unsettled else progress.window_ends_at,
         sources=(node_id,),
+        taken_over=progress.taken_over or 0,
         urgent=assignment is not None and not assignment.health.in_use,
         cancelled=operation.cancelled_by is not None and assignment is not None and assignment.phase == Phase.DRAINING,
         backed_up=backup_rows.of_operation(tx, operation_id) is not None,

@@ -139,12 +139,19 @@ def default_window(tx: Tx, config: Config, grace_s: float) -> float:
 
 
 def note_arrivals(tx: Tx, r: Subject, live_within_s: float) -> int:
-    """Have peers called that got a session on the draining node after its peers were placed; return how many."""
+    """Have peers called that got a session on the draining node after its peers were placed; return how many.
+
+    Also those that another node took over already, and that this one has called back before it dropped them.
+    """
     if r.config.mode != configs.CLUSTER:
         return 0
     now_live = dict(session_rows.live_on(tx, r.node.id, r.config.id, clock.steady() - live_within_s))
     moves = operation_rows.moves(tx, r.operation.id)
-    new = {peer_id: endpoint for peer_id, endpoint in now_live.items() if not (m := moves.get(peer_id)) or not m.live}
+    new = {
+        peer_id: endpoint
+        for peer_id, endpoint in now_live.items()
+        if not (known := moves.get(peer_id)) or not known.live or known.state is MoveState.MOVED
+    }
     peers = {peer.id: peer for peer in peer_rows.by_ids(tx, new)}
     serving = {c.node_id for c in placement.candidates(tx, r.config.id, without={r.node.id})}
     strays = []
@@ -190,6 +197,7 @@ def view(tx: Tx, operation_id: str, *, over: str | None, sources: Collection[str
         drain_ends_at=progress.window_ends_at + clock_spread_s(tx, operation.config_id or ""),
         sources=tuple(sources),
         unconfirmed=tuple(unconfirmed(tx, operation)) if progress.placed else (),
+        taken_over=progress.taken_over or 0,
     )
 
 

@@ -42,7 +42,8 @@ class TakeoverCall:
     """A live peer that a node is to call at its last endpoint (`ADDRESS:PORT`).
 
     `source` is the floating address to call from, None: whichever the node takes by itself. `attempts`: calls that were
-    not answered. `via`: through whom it is called; None: at that endpoint itself.
+    not answered. `via`: through whom it is called; None: at that endpoint itself. `from_node_id`: the
+    node that loses it.
     """
 
     peer_id: str
@@ -52,6 +53,7 @@ class TakeoverCall:
     source: str | None = None
     attempts: int = 0
     via: RelayVia | None = None
+    from_node_id: str = ""
 
 
 def due(
@@ -158,7 +160,15 @@ def _call(
     )
     if source is None:
         return None
-    return TakeoverCall(moving.peer_id, peer.public_key, endpoint, source.node_id, source.address, moving.attempts)
+    return TakeoverCall(
+        moving.peer_id,
+        peer.public_key,
+        endpoint,
+        source.node_id,
+        source.address,
+        moving.attempts,
+        from_node_id=moving.from_node_id,
+    )
 
 
 class _Having:
@@ -234,28 +244,30 @@ def record_answers(
     answered: Mapping[str, str],
     unanswered: Collection[str] = (),
     sources: Mapping[str, str] | None = None,
-) -> None:
+) -> int | None:
     """Write down who answered `node_id`, and at which endpoint, before the node itself reports those sessions.
 
-    The old node then drops those peers, or its next packet would turn them back. `sources`: the floating address that
-    each was called from, where it was one; the next call to it is tried from there first.
+    The old node then drops those peers, or its next packet would turn them back: return its generation without them,
+    None where there are none. `sources`: the floating address that each was called from, where it was one; the next
+    call to it is tried from there first.
     """
     session_rows.arrived(tx, node_id, answered, clock.steady(), sources)
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
-        return
+        return None
     operation_rows.tried_again(tx, operation_id, unanswered)
     waiting = operation_rows.unsettled(tx, operation_id)
     moved = [peer_id for peer_id in answered if peer_id in waiting]
-    _mark_moved(tx, operation, moved, drop=moved)
+    dropped_generation = _mark_moved(tx, operation, moved, drop=moved)
     apart_s = steps.clock_spread_s(tx, operation.config_id or "")
     if apart_s and operation_rows.called_in_vain(tx, operation_id, SOME):
         tx.refresh(operation)
         operations.explain_wait(tx, operation, APART.format(apart_s))
+    return dropped_generation
 
 
-def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> None:
-    """Write down that peers have moved. `drop`: those that their old nodes have to drop."""
+def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> int | None:
+    """Write down that peers have moved. `drop`: those that their old nodes have to drop, from which generation on."""
     dropped_generation = None
     if drop:
         # The old node's rendering leaves these out from this generation on.
@@ -264,3 +276,4 @@ def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop
     operation_rows.set_move_states(tx, operation.id, peer_ids, MoveState.MOVED)
     progress = MoveProgress(**asdict(steps.counts(tx, operation.id)), dropped_generation=dropped_generation)
     operations.advance(tx, operation.id, MoveStep.TAKEOVER, progress)
+    return dropped_generation
