@@ -1,12 +1,15 @@
 """The panel dies at each point of a removal, and the removal ends all the same."""
 
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.panel.dying import panel_that_dies_at
 from wgfleet.lab import assembly, fleet, state
+from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, kill, standings
 from wgfleet.lab.state import Lab
@@ -41,6 +44,21 @@ def _put_back(lab: Lab) -> Iterator[None]:
                 drain.put_back(lab, panel, host)
 
 
+@contextmanager
+def passing_on(lab: Lab, node: Host) -> Iterator[None]:
+    """Have a node pass packets on to all clients without a pause, as it does for those that load something."""
+    running = [
+        subprocess.Popen([*node.enter, "ping", "-q", "-i", "0.1", client["tunnel_address"]], stdout=subprocess.DEVNULL)
+        for client in lab.result["clients"]
+    ]
+    try:
+        yield
+    finally:
+        for each in running:
+            each.terminate()
+            each.wait()
+
+
 def sessions_are_young(lab: Lab) -> bool:
     """Say whether no client is between two sessions, which WireGuard ends after 180 s: nobody could call it over."""
     return all(
@@ -53,7 +71,7 @@ def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point
     wait_for(lambda: sessions_are_young(lab), "a client has no young session", within_s=PATIENCE_S)
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
-    with panel_that_dies_at(lab, point) as panel:
+    with passing_on(lab, node), panel_that_dies_at(lab, point) as panel:
         operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
     with fleet.client(lab) as panel:
         ended = panel.wait_operation(operation["id"], timeout_s=120)

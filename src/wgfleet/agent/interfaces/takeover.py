@@ -266,7 +266,7 @@ class _Reminder:
     A packet from the old node, sent earlier or until it drops the peer, turns the peer's endpoint back to it, and what
     the peer then sends there under its new keys is lost. Each packet of ours turns it here again; WireGuard's shortest
     keepalive interval, 1 s, would let that loss last a second. The old node hears who is to be dropped when all have
-    answered or their time is over, so the intervals begin anew then: its last packet is not to be the last of all.
+    answered or their time is over, so they begin with the shortest once more: the last word is to be ours.
     """
 
     def __init__(self, machine: Machine, reconciler: InterfaceReconciler) -> None:

@@ -1,4 +1,4 @@
-"""Which sessions that nodes lost they dropped in time, and calls to the clients of the others.
+"""Drops: which sessions nodes dropped in time after others took them over, and calls to the clients of the rest.
 
 Whatever a node still sends to a client that another node has called turns the client's endpoint back to it, and what
 the client then sends is lost. The node that called it turns it once more for a while after the call; a node that drops
