@@ -6,7 +6,7 @@ import pytest
 from tests.cli.conftest import Run
 from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services.fleet import peer_changes
+from wgfleet.panel.services import peer_changes
 from wgfleet.panel.store import operations
 
 pytestmark = pytest.mark.slow

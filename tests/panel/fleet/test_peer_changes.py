@@ -11,10 +11,10 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.errors import Conflict, Invalid
-from wgfleet.panel.services import audit, configs, operations
-from wgfleet.panel.services.fleet import peer_changes, peers, tags
-from wgfleet.panel.services.fleet.peer_changes import PeerChangeSpec
+from wgfleet.panel.services import audit, configs, operations, peer_changes
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.moves import cancelling
+from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Operation, Peer, PeerChange
 

@@ -6,9 +6,9 @@ import pytest
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import operations
+from wgfleet.panel.services import operations, peer_changes
 from wgfleet.panel.services.access.callers import Role
-from wgfleet.panel.services.fleet import peer_changes, tags
+from wgfleet.panel.services.fleet import tags
 from wgfleet.panel.store.tables import Peer
 
 ACTOR = "user:admin"

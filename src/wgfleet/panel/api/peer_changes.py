@@ -15,12 +15,12 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_changes import PeerAction
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import nodes, peer_changes, tags
-from wgfleet.panel.services.fleet.peer_changes import PeerChangeSpec
+from wgfleet.panel.services.fleet import nodes, tags
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
+from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.listed_peers import PeerFilter
 

@@ -2,7 +2,7 @@
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.fleet import peer_changes
+from wgfleet.panel.services import peer_changes
 from wgfleet.panel.store import Store
 
 PAUSE_S = 0.02
