@@ -28,10 +28,11 @@ import httpx
 import structlog
 
 from wgfleet.panel.core import run_core
-from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets, open_sockets
+from wgfleet.panel.listening import PanelServer, Sockets, open_sockets
 from wgfleet.panel.main import api_of, build
 from wgfleet.panel.parts import Parts, opened, prepare
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.server_certificate import ServerCertificate
 from wgfleet.panel.services import audit, configs, health
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.settings import Listener, Settings

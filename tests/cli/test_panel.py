@@ -23,7 +23,7 @@ from wgfleet.cli import panel
 from wgfleet.cli.panel import _overrides as panel_overrides
 from wgfleet.cli.panel_run import login_line, private_address_hint
 from wgfleet.panel.domain.certificates import CertificateKind
-from wgfleet.panel.listening import certificate_subjects
+from wgfleet.panel.server_certificate import certificate_subjects
 from wgfleet.panel.services import certificates
 from wgfleet.panel.settings import Settings, load_settings
 from wgfleet.panel.settings.listeners import parse_listener

@@ -1,12 +1,10 @@
 """The panel's listeners among strangers: few, short and cheap, and never in the way of who has a key."""
 
-import asyncio
 import contextlib
 import http.client
 import json
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,24 +15,18 @@ import pytest
 from fastapi import FastAPI
 
 from tests.panel.conftest import NO_AUTHORITY
+from tests.panel.thread_server import served
 from wgfleet.panel import clock
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel, create_app
-from wgfleet.panel.listening import PanelServer, ServerCertificate, open_sockets
+from wgfleet.panel.listening import PanelServer, open_sockets
+from wgfleet.panel.server_certificate import ServerCertificate
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.door import DoorSettings
 
 AUTHORITY = Authority.create("test", clock.now())
 SHORT = DoorSettings(handshake_s=1, request_s=1, answer_s=2, strangers=12, strangers_per_address=4)
-
-
-class ThreadServer(PanelServer):
-    """A server in a thread of a test, which may not have signals."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @dataclass
@@ -60,20 +52,8 @@ def opened_doors(panel: Panel, settings: DoorSettings, app: FastAPI | None = Non
     certificate = ServerCertificate(Settings())
     certificate.issue_from(lambda: AUTHORITY)
     sockets = open_sockets([Listener("http", "127.0.0.1", 0), Listener("https", "127.0.0.1", 0)])
-    ready = threading.Event()
-
-    async def opened() -> None:
-        ready.set()
-
-    server = ThreadServer(app or create_app(panel), sockets, certificate, opened, settings)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
-    thread.start()
-    assert ready.wait(10)
-    try:
+    with served(app or create_app(panel), sockets, certificate, settings) as server:
         yield Doors(sockets[0][0].port, sockets[1][0].port, key, server)
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from wgfleet.panel import machine
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.listening import BACKLOG, ListenError, ServerCertificate, certificate_subjects, open_sockets
+from wgfleet.panel.listening import BACKLOG, open_sockets
+from wgfleet.panel.server_certificate import ListenError, ServerCertificate, certificate_subjects
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.tls import TlsSettings

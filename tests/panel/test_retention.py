@@ -87,6 +87,7 @@ GROWS = {
 """Tables that get rows as time goes by, without anybody making something that he could delete."""
 
 BOUNDED = {
+    "acme_answers": "one for each name, while a CA asks",
     "addresses": "one for each peer and pool",
     "api_keys": "made and deleted by administrators",
     "assignments": "one for each node and config",
@@ -127,6 +128,7 @@ BOUNDED = {
     "usage_sources": "one for each node; of a deleted one as long as usage is kept",
     "usage_totals": "one for each peer; of a deleted one until its keys go",
     "users": "made and deleted by administrators",
+    "web_certificates": "one row",
     "witness_keys": "one for each witness and config",
 }
 

@@ -59,6 +59,22 @@ def show(certificate: Certificate, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def web(
+    *,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask the CA again now, after a failure.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the certificate that browsers accept, from a public CA."""
+    with panel() as client:
+        path = "/api/web-certificate"
+        found = client.call("POST", f"{path}/retry") if retry else client.get(path)
+        if found["directory"] is None and not as_json:
+            say("there is none: the setting `acme.directory` is not set, so the panel's own CA issues for all names")
+            return
+        show_fields(found, as_json=as_json)
+
+
+@app.command()
 def revoke(
     certificate: SomeCertificate = None,
     *,

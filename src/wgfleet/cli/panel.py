@@ -19,8 +19,9 @@ from wgfleet.panel.agents.authority import agent_server_name, described
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.files_lock import lock_files
-from wgfleet.panel.listening import ListenError, ServerCertificate, open_sockets
+from wgfleet.panel.listening import open_plain_sockets, open_sockets
 from wgfleet.panel.parts import Parts, prepare
+from wgfleet.panel.server_certificate import ListenError, ServerCertificate
 from wgfleet.panel.services import audit, certificates, incarnations
 from wgfleet.panel.services.access import api_keys, callers, users
 from wgfleet.panel.settings import Settings
@@ -206,6 +207,7 @@ def run(
     try:
         certificate = ServerCertificate(settings)
         sockets = open_sockets(settings.listen)
+        plain_sockets = open_plain_sockets(settings)
     except ListenError as error:
         _end(error, EXIT_SETTINGS)
     logs.configure(settings.log.level, settings.log.format)
@@ -221,7 +223,7 @@ def run(
             set_up = None if users.is_administered(tx) else new_token("wgu_")
     # The children open their own: a connection must not be shared by processes.
     parts.store.close()
-    PanelRun(parts, sockets, certificate, set_up).run()
+    PanelRun(parts, sockets, certificate, set_up, plain_sockets).run()
 
 
 def _overrides(

@@ -4,20 +4,25 @@ import asyncio
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 
 from wgfleet.panel import machine
 from wgfleet.panel.core import run_core
-from wgfleet.panel.listening import PanelServer, ServerCertificate, Sockets
+from wgfleet.panel.listening import PanelServer, PlainDoor, Sockets
 from wgfleet.panel.main import api_of  # before any process is forked: an upgrade may replace what is loaded later
 from wgfleet.panel.parts import Parts, opened
+from wgfleet.panel.plain_door import plain_door
 from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
+from wgfleet.panel.server_certificate import ServerCertificate
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.services.web_certificates import ShownCertificate
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.tokens import digest
 
@@ -26,6 +31,7 @@ SET_UP_FILE = "set-up-address"
 API_NICENESS = 5  # where processors are short, the core comes first
 MAX_HOST = 40
 IPV6 = 6
+HTTPS = 443
 # RFC 1918, RFC 6598 and RFC 4193: in many clouds a machine has only such a one, and is reached by another.
 PRIVATE = [ip_network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")]
 
@@ -37,8 +43,14 @@ class PanelRun:
     """
 
     def __init__(
-        self, parts: Parts, sockets: Sockets, certificate: ServerCertificate, set_up: str | None = None
+        self,
+        parts: Parts,
+        sockets: Sockets,
+        certificate: ServerCertificate,
+        set_up: str | None = None,
+        plain_sockets: Sockets = (),
     ) -> None:
+        self._plain_sockets = plain_sockets
         self._set_up = set_up
         self._settings, self._vault = parts.settings, parts.vault
         self._sockets = sockets
@@ -78,7 +90,8 @@ class PanelRun:
                 self._announced.set()
                 listeners = [listener for listener, _ in self._sockets]
                 show_listeners(listeners, self._certificate.fingerprint)
-                line = login_line(listeners, self._certificate.fingerprint, self._settings)
+                public = self._certificate.public_names
+                line = login_line(listeners, self._certificate.fingerprint, self._settings, public)
                 typer.echo(f"log in with: {line}")
                 if self._set_up is not None:
                     show_set_up(self._settings.data_dir, f"{line.split()[2]}/set-up/{self._set_up}")
@@ -88,8 +101,32 @@ class PanelRun:
 
         with opened(self._settings, self._vault) as parts:
             self._certificate.issue_from(parts.newest_authority)
+            self._certificate.show_also(lambda: _shown(parts))
             app = api_of(parts, self._name, None if self._set_up is None else digest(self._set_up))
-            asyncio.run(PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door).serve())
+            plain = PlainDoor(
+                self._plain_sockets, plain_door(lambda token: _answer(parts, token), _home(self._settings))
+            )
+            server = PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door, plain)
+            asyncio.run(server.serve())
+
+
+def _shown(parts: Parts) -> ShownCertificate | None:
+    with parts.store.read() as tx:
+        return web_certificates.shown(tx, parts.vault, parts.settings.acme_names())
+
+
+def _answer(parts: Parts, token: str) -> str | None:
+    with parts.store.read() as tx:
+        return web_certificates.answer(tx, token)
+
+
+def _home(settings: Settings) -> str:
+    """Return where a browser is sent that comes by plain http."""
+    if settings.public_url:
+        return f"{settings.public_url}/"
+    port = next((each.port for each in settings.listen if each.secure), HTTPS)
+    name = next(iter(settings.acme_names()), "localhost")
+    return f"https://{name}{'' if port == HTTPS else f':{port}'}/"
 
 
 def show_listeners(listeners: Sequence[Listener], fingerprint: str | None) -> None:
@@ -100,10 +137,13 @@ def show_listeners(listeners: Sequence[Listener], fingerprint: str | None) -> No
         typer.echo(f"CA fingerprint: {fingerprint}")
 
 
-def login_line(listeners: Sequence[Listener], fingerprint: str | None, settings: Settings) -> str:
+def login_line(
+    listeners: Sequence[Listener], fingerprint: str | None, settings: Settings, public: Collection[str] = ()
+) -> str:
     """Return the command to copy that logs in here: at `public_url`, else where TLS is spoken, else on loopback.
 
-    Where TLS is spoken, by the first of `tls.names`, or of the addresses that clients reach this machine at.
+    Where TLS is spoken, by the first of `tls.names`, or of the addresses that clients reach this machine at. `public`:
+    the names of which anybody accepts the certificate.
     """
     chosen = next((each for each in listeners if each.secure), listeners[0])
     if chosen.secure and (named := [*settings.tls.names, *settings.panel_node.endpoint_addresses]):
@@ -112,7 +152,8 @@ def login_line(listeners: Sequence[Listener], fingerprint: str | None, settings:
         chosen = chosen._replace(host=_outbound(ip_address(chosen.host).version))
     url = settings.public_url or str(chosen)
     # Where no listener speaks TLS, a proxy does, with a certificate of its own.
-    pinned = f" --ca-fingerprint {fingerprint}" if fingerprint and chosen.secure and url.startswith("https") else ""
+    own = fingerprint and chosen.secure and url.startswith("https") and urlsplit(url).hostname not in public
+    pinned = f" --ca-fingerprint {fingerprint}" if own else ""
     return f"wgfleet login {url}{pinned}"
 
 

@@ -1,11 +1,10 @@
-"""The panel's listening sockets, in plain HTTP or TLS, one server behind all of them; and the certificate they show.
+"""The panel's listening sockets, in plain HTTP or TLS, and one server behind all of them.
 
-Owns sockets and TLS of the panel's own API, but not the application that is served there.
+Owns the sockets of the panel's own API, but not the application that is served there.
 """
 
 import asyncio
 import functools
-import ipaddress
 import logging
 import signal
 import socket
@@ -13,22 +12,16 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
 
-import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
 from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
-from wgfleet.panel import clock, machine
-from wgfleet.panel.agents import tls
-from wgfleet.panel.agents.authority import Authority, renewal_due
-from wgfleet.panel.door import VISIT, Door, FoldedWarnings, Visit, fold_accept_errors
-from wgfleet.panel.errors import PanelError, PermanentError
+from wgfleet.panel.door import VISIT, Door, FoldedWarnings, MakeHttp, Visit, fold_accept_errors
+from wgfleet.panel.server_certificate import ListenError, ServerCertificate
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.door import DoorSettings
-from wgfleet.protocol.addresses import parse_address
-from wgfleet.protocol.domains import parse_domain
 
 SHUTDOWN_S = 3  # event streams never end by themselves
 RENEWAL_CHECK_S = 2  # also after how long another CA's certificate is shown
@@ -36,19 +29,24 @@ RENEWAL_CHECK_S = 2  # also after how long another CA's certificate is shown
 BACKLOG = 128
 SEND_BUFFER = 128 * 1024  # bytes, which the kernel doubles; of itself it takes 4 MB of what nobody fetches
 
+_IPV6 = Path("/proc/net/if_inet6")  # where the machine has none, it is no error that nobody asks there
 _FOLDED = FoldedWarnings()
 
 Sockets = Sequence[tuple[Listener, socket.socket]]
 
-log = structlog.get_logger()
+
+class PlainDoor(NamedTuple):
+    """Sockets at which nothing but this application is served, in the clear."""
+
+    sockets: Sockets
+    app: ASGIApp
 
 
-class ListenError(PermanentError):
-    """A socket cannot be opened, or the certificate files cannot be used."""
+def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Sockets:
+    """Bind a socket for each listener, or raise `ListenError`. Port 0 becomes the port that was given.
 
-
-def open_sockets(listeners: Sequence[Listener]) -> Sockets:
-    """Bind a socket for each listener, or raise `ListenError`. Port 0 becomes the port that was given."""
+    `option`: what the listeners are chosen with.
+    """
     opened: list[tuple[Listener, socket.socket]] = []
     for listener in listeners:
         family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
@@ -65,104 +63,17 @@ def open_sockets(listeners: Sequence[Listener]) -> Sockets:
             bound.close()
             for _, other in opened:
                 other.close()
-            raise ListenError(f"cannot listen on {listener}: {error.strerror}; choose another with --listen") from None
+            raise ListenError(f"cannot listen on {listener}: {error.strerror}; choose another with {option}") from None
         opened.append((listener._replace(port=bound.getsockname()[1]), bound))
     return opened
 
 
-class ServerCertificate:
-    """What TLS listeners show: the administrator's files, or a certificate of our CA; kept fresh by `refresh`."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Read the files, where there are some; raise `ListenError` when they do not fit."""
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._settings = settings
-        self._newest: Callable[[], Authority] | None = None
-        self._shown: Authority | None = None
-        self._expires_at = 0.0
-        self._files: tuple[Path, Path] | None = None
-        self._read_at: tuple[int, ...] = ()
-        if settings.tls.certificate_file and settings.tls.key_file:
-            self._files = (settings.tls.certificate_file, settings.tls.key_file)
-            self._read_files(self._files)
-
-    @property
-    def own(self) -> bool:
-        """Whether our own CA issues it."""
-        return self._files is None
-
-    @property
-    def fingerprint(self) -> str | None:
-        """The fingerprint of our CA, where that issues it."""
-        return None if self._shown is None else self._shown.fingerprint
-
-    def issue_from(self, newest: Callable[[], Authority]) -> None:
-        """Have the CA that `newest` returns issue the certificate, now and whenever it is due or there is another CA.
-
-        Without effect where files are given.
-        """
-        if self.own:
-            self._newest = newest
-            self._issue(newest())
-
-    async def refresh(self) -> None:
-        """Renew or read again what is due; new connections show it. A failure is logged, and the old one stays."""
-        if self._newest is not None:
-            try:
-                newest = await asyncio.to_thread(self._newest)
-            except PanelError as error:
-                log.warning("tls.certificate_kept", error=str(error))
-                return
-            due = renewal_due(self._expires_at, clock.now(), self._settings.certificates.server_days)
-            if due or newest.fingerprint != self.fingerprint:
-                self._issue(newest)
-        elif self._files is not None:
-            try:
-                if self._times(self._files) != self._read_at:
-                    self._read_files(self._files)
-                    log.info("tls.certificate_read", file=str(self._files[0]))
-            except (ListenError, OSError) as error:
-                log.warning("tls.certificate_kept", error=str(error))
-
-    def _issue(self, authority: Authority) -> None:
-        names, addresses = certificate_subjects(self._settings)
-        days = self._settings.certificates.server_days
-        identity = authority.issue_server(names, addresses, clock.now(), days)
-        tls.use_identity(self.context, identity)
-        self._shown, self._expires_at = authority, identity.expires_at
-
-    def _read_files(self, files: tuple[Path, Path]) -> None:
-        self._read_at = self._times(files)
-        try:
-            # Into a context of its own first: half a renewal must not leave the real one without its key.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files, password="")
-            self.context.load_cert_chain(*files, password="")
-        except (OSError, ValueError) as error:
-            raise ListenError(f"{files[0]} and {files[1]} cannot be used as certificate and key: {error}") from None
-
-    @staticmethod
-    def _times(files: tuple[Path, Path]) -> tuple[int, ...]:
-        return tuple(file.stat().st_mtime_ns for file in files)
-
-
-def certificate_subjects(settings: Settings) -> tuple[list[str], list[str]]:
-    """Return the DNS names and the addresses under which this panel can be reached, for its certificate."""
-    texts = [*settings.tls.names, machine.host_name(), "localhost"]
-    if settings.public_url and (public := urlsplit(settings.public_url).hostname):
-        texts.insert(0, public)
-    for listener in settings.listen:
-        wildcard = ipaddress.ip_address(listener.host).is_unspecified
-        texts += machine.outbound_addresses() if wildcard else [listener.host]
-    texts += [*settings.panel_node.endpoint_addresses, "127.0.0.1", "::1"]
-    names: dict[str, None] = {}
-    addresses: dict[str, None] = {}
-    for text in texts:
-        try:
-            addresses[parse_address(text.strip("[]"), "name")] = None
-        except ValueError:
-            names[parse_domain(text, "name")] = None
-    return list(names), list(addresses)
+def open_plain_sockets(settings: Settings) -> Sockets:
+    """Bind the sockets at which a public CA asks, where there is one; as `open_sockets`."""
+    if settings.acme.directory is None:
+        return ()
+    anywhere = [each for each in settings.acme.listen if each.host != "::" or _IPV6.exists()]
+    return open_sockets(anywhere, "acme.listen: the CA asks at port 80, and a proxy that has it can pass its path on")
 
 
 class PanelServer(uvicorn.Server):
@@ -175,7 +86,9 @@ class PanelServer(uvicorn.Server):
         certificate: ServerCertificate,
         opened: Callable[[], Awaitable[None]],
         door: DoorSettings | None = None,
+        plain: PlainDoor | None = None,
     ) -> None:
+        self._plain = plain
         self._door = Door(door or DoorSettings())
         proxies = self._door.settings.trusted_proxies
         super().__init__(
@@ -201,17 +114,21 @@ class PanelServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then open the doors: nobody is let in before it is ready."""
         await super().startup(sockets=sockets or [])
-        loop = asyncio.get_running_loop()
-        fold_accept_errors(loop)
+        fold_accept_errors(asyncio.get_running_loop())
         shrink_tls_buffers()
         logging.getLogger("uvicorn.error").addFilter(_FOLDED)  # once, however often: it is the same
         for listener, bound in self._sockets:
-            context = self._certificate.context if listener.secure else None
-            visit = functools.partial(self._door.visit, self._protocol, context)
-            server = await loop.create_server(visit, sock=bound, backlog=BACKLOG)
-            lengthen_queue(server)
-            self.servers.append(server)
+            await self._open(bound, self._protocol, self._certificate.context if listener.secure else None)
+        if self._plain is not None:
+            for _, bound in self._plain.sockets:
+                await self._open(bound, self._plain_protocol, None)
         await self._opened()
+
+    async def _open(self, bound: socket.socket, make_http: MakeHttp, context: ssl.SSLContext | None) -> None:
+        visit = functools.partial(self._door.visit, make_http, context)
+        server = await asyncio.get_running_loop().create_server(visit, sock=bound, backlog=BACKLOG)
+        lengthen_queue(server)
+        self.servers.append(server)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -230,3 +147,9 @@ class PanelServer(uvicorn.Server):
         protocol = self.config.http_protocol_class
         state = {**self.lifespan.state, VISIT: visit}
         return protocol(config=self.config, server_state=self.server_state, app_state=state)  # type: ignore[call-arg]
+
+    def _plain_protocol(self, visit: Visit) -> asyncio.Protocol:
+        protocol: Any = self._protocol(visit)
+        if self._plain is not None:
+            protocol.app = self._door.around(self._plain.app)
+        return protocol  # type: ignore[no-any-return]

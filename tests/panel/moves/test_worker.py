@@ -19,7 +19,6 @@ from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S, TakeoverRound
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import health, operations
-from wgfleet.panel.services.moves import removal
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
@@ -317,18 +316,3 @@ def test_a_client_that_its_node_has_called_back_before_it_dropped_it_is_called_a
     ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert (ended.state, ended.result["sessions_taken_over"]) == (OperationState.SUCCEEDED, len(made))
     assert {peer.public_key for peer in lines[two.id].called[0].peers} == {back}
-
-
-def test_a_removal_whose_panel_was_dead_for_long_still_has_the_node_delete_its_interface(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.panel.world.CLEAN_S", -5.0)  # it is long over when the panel starts again
-    config, (one, two), made = fleet(world, "one", "two")
-    operation = world.remove(config, one)
-    while world.step(operation) is not MoveStep.RETIRE:
-        world.sync_all(config, one, two)
-    lines = {one.id: Line(), two.id: Line()}
-    work = carried_out(world, operation, lines, lambda: world.sync_all(config, one, two), DrainSettings())
-    ended = asyncio.run(work)
-    assert (ended.state, ended.result["interface"]) == (OperationState.SUCCEEDED, removal.DELETED)
-    assert ended.result["sessions_taken_over"] == len(made)

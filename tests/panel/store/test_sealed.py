@@ -7,7 +7,7 @@ import pytest
 from tests.panel.dns.desk import Desk
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.domain.identities import ProviderKind
-from wgfleet.panel.services import backups, configs, installation
+from wgfleet.panel.services import backups, configs, installation, web_certificates
 from wgfleet.panel.services.access import providers, users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.providers import ProviderSpec
@@ -15,6 +15,7 @@ from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.fleet import authority_rotation, nodes, peers, probe_keys
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.web_certificates import ShownCertificate
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import sealed
@@ -51,6 +52,8 @@ def test_contexts_stay_as_they_are_bound_into_ciphertexts() -> None:
         "probe_key_rotations.private_key_sealed": "probe_key_rotations.private_key:ID",
         "sign_in_providers.secret_sealed": "sign_in_providers.secret:ID",
         "users.totp_sealed": "users.totp:ID",
+        "web_certificates.account_key_sealed": "web_certificates.account_key:ID",
+        "web_certificates.key_sealed": "web_certificates.key:ID",
         "witness_keys.next_probe_private_key_sealed": "witness_keys.next_probe_private_key:ID",
         "witness_keys.probe_private_key_sealed": "witness_keys.probe_private_key:ID",
     }
@@ -78,6 +81,9 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
         user.totp_sealed = sealed.seal(world.vault, User.totp_sealed, user.id, "of an app")
         oidc = {"issuer": "https://id.example.com", "client_id": "panel"}
         providers.create(tx, world.vault, ACTOR, ProviderSpec("company", ProviderKind.OIDC, oidc, "of a client"))
+        web_certificates.next_need(tx, world.vault, "https://ca.example/dir", ["example.com"], "of an account")
+        names = frozenset({"example.com"})
+        web_certificates.keep(tx, world.vault, ShownCertificate(names, "chain", "of a certificate", 2e9))
         group.address_options_sealed = sealed.seal(
             world.vault, EndpointGroup.address_options_sealed, cluster.id, "of a cloud"
         )
@@ -87,7 +93,8 @@ def test_all_secrets_of_a_populated_database_are_found_and_open(world: World) ->
     opened = [world.vault.open(secret.value, secret.context) for secret in found]
     assert all(opened)
     assert len({secret.context for secret in found}) == len(found)
-    assert {"key", "next key", "of a client", "of a cloud", "of an app"} < set(opened)
+    of_others = {"of a client", "of a cloud", "of an app", "of an account", "of a certificate"}
+    assert {"key", "next key"} | of_others < set(opened)
     assert sum(secret.table is Peer for secret in found) == 6
     keys = [text for secret, text in zip(found, opened, strict=True) if secret.table is Peer]
     assert {len(base64.b64decode(key)) for key in keys} == {32}

@@ -2,7 +2,9 @@
 
 import httpx
 
-from tests.panel.web.conftest import Person
+from tests.panel.web.conftest import Person, token_of
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.settings import load_settings
 
@@ -35,3 +37,16 @@ def test_no_secret_is_shown(admin: httpx.Client) -> None:
     page = admin.get("/settings/thresholds").text
     assert "dns.cloudflare_token" in page
     assert "SecretStr" not in page
+
+
+def test_why_browsers_warn_is_said_where_it_is_seen_and_tried_again(panel: Panel, admin: httpx.Client) -> None:
+    said = "panel.example.com: connection refused at port 80"
+    with panel.store.write() as tx:
+        web_certificates.next_need(tx, panel.vault, "https://ca.example/dir", ["panel.example.com"], "a key")
+        web_certificates.failed(tx, said, 0.5)
+    assert "no certificate for browsers" in admin.get("/").text
+    assert said in admin.get("/").text
+    token = token_of(admin.get("/settings/keys/new").text)
+    assert admin.post("/settings/certificate", data={"form_token": token}).status_code == 200
+    with panel.store.read() as tx:
+        assert web_certificates.is_due(tx, "https://ca.example/dir", ["panel.example.com"])

@@ -59,6 +59,7 @@ from wgfleet.panel.api import (
     usage,
     users,
     visits,
+    web_certificates,
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
@@ -102,6 +103,7 @@ SUBJECTS = (
     devices,
     certificates,
     authority,
+    web_certificates,
     enrollment,
     events,
     monitoring,

@@ -3,6 +3,7 @@
 import ipaddress
 import shlex
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, status
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from wgfleet.panel.api.auth import NodeAdmin
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -33,8 +35,11 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
     with panel.store.write() as tx:
         row = nodes.get(tx, node)
         token, expires_at = join_tokens.create(tx, caller.actor, row, lifetime_s)
-        port, witness, fingerprint = row.agent_port, row.witness, panel.authorities.read(tx).newest.fingerprint
-    command = _join_command(panel, str(request.base_url).rstrip("/"), token, fingerprint)
+        port, witness = row.agent_port, row.witness
+        url = _url(panel, str(request.base_url).rstrip("/"))
+        public = web_certificates.covers(tx, urlsplit(url).hostname or "")
+        fingerprint = None if public else panel.authorities.read(tx).newest.fingerprint
+    command = _join_command(panel, url, token, fingerprint)
     if port != AGENT_PORT:  # it says where it will be, and that counts
         command += f" --port {port}"
     if witness:
@@ -50,15 +55,19 @@ def _https_url(panel: Panel) -> str | None:
     return None
 
 
-def _join_command(panel: Panel, called_at: str, token: str, fingerprint: str) -> str:
-    """Form the command that joins an agent to this panel. `called_at`: where the caller reaches the panel."""
-    url = panel.settings.public_url or (
+def _url(panel: Panel, called_at: str) -> str:
+    """Return where an agent reaches this panel. `called_at`: where the caller does."""
+    return panel.settings.public_url or (
         called_at if called_at.startswith("https://") else _https_url(panel) or called_at
     )
+
+
+def _join_command(panel: Panel, url: str, token: str, fingerprint: str | None) -> str:
+    """Form the command that joins an agent to this panel. `fingerprint`: of the CA to check it by, None: any."""
     words = ["wgfleet", "agent", "enroll", "--panel", url, "--token", token]
     # A certificate from elsewhere is checked as usual; that of our own CA against the CA's fingerprint. Where no
     # listener speaks TLS, a proxy does, with a certificate of its own.
     own = panel.settings.tls.certificate_file is None and any(listener.secure for listener in panel.settings.listen)
-    if url.startswith("https://") and own:
+    if url.startswith("https://") and own and fingerprint is not None:
         words += ["--ca-fingerprint", fingerprint]
     return shlex.join(words)

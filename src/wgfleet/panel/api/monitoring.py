@@ -21,7 +21,7 @@ from wgfleet.panel.dns.metrics import DnsMetricsOfAll
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
-from wgfleet.panel.services import audit, freezes, incarnations
+from wgfleet.panel.services import audit, freezes, incarnations, web_certificates
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import authority_rotation, counts, owed, probe_keys
 from wgfleet.panel.services.fleet.counts import Totals
@@ -105,6 +105,7 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
             audit.shortened(tx, now - WARNED_S),
             authority_rotation.held_up(tx, now - HELD_UP_S),
             probe_keys.held_up(tx, now - HELD_UP_S),
+            web_certificates.held_up(tx),
         )
     status = status_of(panel.name, panel.reports(), superseded)
     status.warnings = [warning for warning in found if warning] or None

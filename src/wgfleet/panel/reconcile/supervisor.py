@@ -44,6 +44,7 @@ from wgfleet.panel.reconcile.peer_changes import PeerChangeReconciler
 from wgfleet.panel.reconcile.retention import AUDIT_EVERY_S, EVERY_S, AuditBound, Retention, days_kept
 from wgfleet.panel.reconcile.statistics import Statistics
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
+from wgfleet.panel.reconcile.web_certificates import WebCertificateWatch
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
@@ -92,6 +93,7 @@ class Supervisor:
         self._usage = UsageCollector(
             store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
         )
+        self._web_certificates = WebCertificateWatch(store, vault, settings, outlook)
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())
@@ -139,6 +141,7 @@ class Supervisor:
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("peer_batches", self._abandoned.run)
         self._tasks.start("statistics", always(Work.TELEMETRY, Statistics(self._store).run))
+        self._tasks.start("web_certificates", self._web_certificates.run)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)

@@ -48,6 +48,17 @@ def parse_listener(value: object) -> Listener:
     return Listener(scheme, host, port)
 
 
+def parse_plain_listener(value: object) -> Listener:
+    """Parse `[http://]ADDRESS:PORT`, of a door that gives nothing away; raise ValueError with the way out."""
+    if isinstance(value, Listener):
+        return value
+    text = str(value)
+    place = text.removeprefix("http://")
+    if "://" in place:
+        raise ValueError(f"{text!r}: here it is plain http, ADDRESS:PORT")
+    return Listener("http", *_split(place.rstrip("/"), text))
+
+
 def _split(place: str, text: str) -> SocketAddress:
     host, colon, port = place.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
@@ -26,6 +27,7 @@ from wgfleet.panel.settings.retention import AuditSettings, RetentionSettings
 from wgfleet.panel.settings.self_service import SelfServiceSettings
 from wgfleet.panel.settings.tls import TlsSettings
 from wgfleet.panel.settings.usage import UsageSettings
+from wgfleet.protocol.domains import parse_domain
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
 Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
         "private network is also that of a site lists its public address here.",
     )
     tls: TlsSettings = TlsSettings()
+    acme: AcmeSettings = AcmeSettings()
     door: DoorSettings = DoorSettings()
     panel_node: PanelNodeSettings = PanelNodeSettings()
     drain: DrainSettings = DrainSettings()
@@ -117,6 +120,27 @@ class Settings(BaseSettings):
         if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
         return value
+
+    @model_validator(mode="after")
+    def _one_certificate(self) -> Self:
+        if self.acme.directory is None:
+            return self
+        if self.tls.certificate_file is not None:
+            raise ValueError("acme.directory and tls.certificate_file are two certificates for one panel: choose one")
+        if not self.acme_names():
+            raise ValueError("acme.names: which name? Give it here, or as the host of public_url; a CA wants a domain")
+        return self
+
+    def acme_names(self) -> tuple[str, ...]:
+        """Return the names that a CA is asked for; none where it is not to be asked."""
+        if self.acme.directory is None:
+            return ()
+        if self.acme.names:
+            return self.acme.names
+        try:
+            return (parse_domain(urlsplit(self.public_url or "").hostname or "", "name"),)
+        except ValueError:
+            return ()
 
     @property
     def store_url(self) -> str:

@@ -29,6 +29,7 @@ from wgfleet.panel.store.tables import (
     ProbeKeyRotation,
     SignInProvider,
     User,
+    WebCertificate,
     WitnessKey,
 )
 from wgfleet.panel.vault import HEADER_BYTES, Vault, VaultError
@@ -54,6 +55,8 @@ SEALED: Mapping[Column, str] = MappingProxyType(
         ProbeKeyRotation.private_key_sealed: "probe_key_rotations.private_key:{}",
         SignInProvider.secret_sealed: "sign_in_providers.secret:{}",
         User.totp_sealed: "users.totp:{}",
+        WebCertificate.account_key_sealed: "web_certificates.account_key:{}",
+        WebCertificate.key_sealed: "web_certificates.key:{}",
         WitnessKey.next_probe_private_key_sealed: "witness_keys.next_probe_private_key:{}",
         WitnessKey.probe_private_key_sealed: "witness_keys.probe_private_key:{}",
     }

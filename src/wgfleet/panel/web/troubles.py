@@ -10,7 +10,7 @@ from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import configs, freezes, incarnations
+from wgfleet.panel.services import configs, freezes, incarnations, web_certificates
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import node_agents, owed, shared_addresses, witnesses
 from wgfleet.panel.services.floating import views
@@ -63,6 +63,10 @@ def _of_the_panel(tx: Tx, panel: Panel) -> Iterator[Trouble]:
     mark = BAD if status.status == "unavailable" else POOR
     for reason in status.reasons or ():
         yield Trouble(mark, marked("the panel"), "", reason, "/settings")
+    certificate = web_certificates.state(tx)
+    if certificate is not None and certificate.error is not None:
+        mark = POOR if (certificate.expires_at or 0.0) > clock.now() else BAD
+        yield Trouble(mark, marked("no certificate for browsers"), "", certificate.error, "/settings")
     frozen = freezes.current(tx)
     if frozen is not None:
         yield Trouble(BAD, marked("failover waits for a person"), "", frozen.reason, "/events", frozen.since)

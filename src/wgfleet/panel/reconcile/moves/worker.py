@@ -41,7 +41,6 @@ class MoveWorker:
         outlook: Outlook,
     ) -> None:
         self._outlook = outlook
-        self._started_at = clock.monotonic()
         self._connections = connections
         self._store = store
         self._vault = vault
@@ -68,9 +67,13 @@ class MoveWorker:
         while True:
             urgent = kinds.KINDS[view.kind].urgent
             reports = self._reports[urgent]
-            step = next_step(
-                self._expected(operation_id, view, reports), clock.now(), confirm_within_s=self._drain.unreachable_s
+            # A node that says no more confirms no more.
+            expected = replace(
+                view,
+                unconfirmed=tuple(filter(reports.may_come, view.unconfirmed)),
+                unchecked=self._drops.unchecked(operation_id, view),
             )
+            step = next_step(expected, clock.now(), confirm_within_s=self._drain.unreachable_s)
             if step is MoveStep.DONE or self._outlook.superseded is not None:
                 self._drops.forget(operation_id)
                 return None
@@ -100,20 +103,6 @@ class MoveWorker:
             faultpoints.reached(f"moves.{step}.after")
             if pause is not None:
                 return pause
-
-    def _expected(self, operation_id: str, view: MoveView, reports: Reports) -> MoveView:
-        """Return an operation as its rows stand, with what this process alone knows.
-
-        A node that says no more confirms no more. While no panel was there nobody told a node to delete its interface,
-        so it has as long from when this one has started.
-        """
-        started_at = clock.now() - (clock.monotonic() - self._started_at)
-        return replace(
-            view,
-            unconfirmed=tuple(filter(reports.may_come, view.unconfirmed)),
-            unchecked=self._drops.unchecked(operation_id, view),
-            clean_ends_at=max(view.clean_ends_at, started_at + self._drain.unreachable_s),
-        )
 
     def _carries(self, view: MoveView, reports: Reports) -> bool:
         """Tell whether the node that leaves has connections that go on for users who have moved."""

@@ -57,8 +57,10 @@ from wgfleet.panel.store.tables.usage import (
     UsageSource,
     UsageTotal,
 )
+from wgfleet.panel.store.tables.web_certificates import AcmeAnswer, WebCertificate
 
 __all__ = [
+    "AcmeAnswer",
     "Address",
     "ApiKey",
     "Assignment",
@@ -115,5 +117,6 @@ __all__ = [
     "UsageSource",
     "UsageTotal",
     "User",
+    "WebCertificate",
     "WitnessKey",
 ]

@@ -9,12 +9,13 @@ from starlette.responses import Response
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.web_certificates import retry_web_certificate, web_certificate
 from wgfleet.panel.services import incarnations
 from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
-from wgfleet.panel.web.rendering import page
+from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Settings"), "/settings", 90, READ, whole=True),)
@@ -26,7 +27,15 @@ def show_panel(request: Request, panel: ThePanel, _caller: Reader) -> Response:
     """Show how the panel is doing, and the ways to what can be set."""
     with panel.store.read() as tx:
         status = status_of(panel.name, panel.reports(), incarnations.superseded(tx))
-    return page(request, "settings/panel.html", {"status": status}, blocks={"now"})
+        certificate = web_certificate(tx, panel)
+    return page(request, "settings/panel.html", {"status": status, "certificate": certificate}, blocks={"now"})
+
+
+@router.post("/settings/certificate")
+def retry_certificate(request: Request, panel: ThePanel, caller: Admin) -> Response:
+    """Ask the CA again now."""
+    retry_web_certificate(panel, caller)
+    return gone_on(request, "/settings")
 
 
 @router.get("/settings/thresholds")

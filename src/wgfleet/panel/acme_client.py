@@ -1,0 +1,150 @@
+"""A conversation with a CA that speaks ACME (RFC 8555): a certificate for names, by answers at their port 80."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from wgfleet.panel.agents.authority import Identity
+from wgfleet.panel.errors import TransientError
+
+if TYPE_CHECKING:
+    from acme.client import ClientNetwork, ClientV2
+    from acme.messages import AuthorizationResource, ChallengeBody
+
+CALL_S = 30  # for one answer of the CA
+MAX_WORDS = 500
+TRIES = 6
+Answer = Callable[[str, str], None]
+"""Has a question of the CA, a token, answered with a text from now on."""
+
+
+class AcmeError(TransientError):
+    """The CA did not issue; in its own words where it has some."""
+
+
+class StaleNonceError(AcmeError):
+    """The CA takes no request with the number that it gave for it, and wants it repeated (RFC 8555, section 6.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeAccount:
+    """Who asks: at which CA (its directory's URL), by which key (PEM, a secret).
+
+    `ca_file`: what the directory's own certificate is checked with; None: the CAs that this machine trusts.
+    """
+
+    directory: str
+    key: str
+    email: str | None = None
+    ca_file: Path | None = None
+
+
+def new_key() -> str:
+    """Make a private key (PEM), for an account or a certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def get_certificate(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity:
+    """Get a certificate with a new key; raise `AcmeError`. Takes seconds, up to some minutes where the CA is slow."""
+    for _ in range(TRIES - 1):
+        try:
+            return _get(account, names, answer)
+        except StaleNonceError:  # one in a row is repeated by the library
+            continue
+    return _get(account, names, answer)
+
+
+def _get(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity:
+    from acme import crypto_util  # noqa: PLC0415 - loaded by those who have such a certificate
+
+    key = new_key()
+    with _told():
+        network, server = _conversation(account)
+        _sign_on(network, server, account.email)
+        order = server.new_order(crypto_util.make_csr(key.encode(), list(names)))
+        for each in order.authorizations:
+            _answer(network, server, each, answer)
+        chain = server.poll_and_finalize(order).fullchain_pem
+        expires_at = x509.load_pem_x509_certificate(chain.encode()).not_valid_after_utc.timestamp()
+    return Identity(chain, key, expires_at)
+
+
+def _conversation(account: AcmeAccount) -> tuple["ClientNetwork", "ClientV2"]:
+    """Begin. Its connections end with the objects."""
+    from acme import client  # noqa: PLC0415 - as above
+    from josepy.jwa import ES256  # noqa: PLC0415 - as above
+    from josepy.jwk import JWKEC  # noqa: PLC0415 - as above
+
+    # `requests` takes a file as well as a bool.
+    trusted = cast("bool", str(account.ca_file) if account.ca_file is not None else True)
+    key = JWKEC.load(account.key.encode())
+    network = client.ClientNetwork(key, alg=ES256, verify_ssl=trusted, user_agent="wgfleet", timeout=CALL_S)
+    return network, client.ClientV2(client.ClientV2.get_directory(account.directory, network), network)
+
+
+def _sign_on(network: "ClientNetwork", server: "ClientV2", email: str | None) -> None:
+    """Make an account, or go on with the one that this key has."""
+    from acme import errors, messages  # noqa: PLC0415 - as above
+
+    try:
+        server.new_account(messages.NewRegistration.from_data(email=email, terms_of_service_agreed=True))
+    except errors.ConflictError as known:
+        network.account = messages.RegistrationResource(uri=known.location, body=messages.Registration())
+
+
+def _answer(
+    network: "ClientNetwork", server: "ClientV2", authorization: "AuthorizationResource", answer: Answer
+) -> None:
+    from acme import challenges, messages  # noqa: PLC0415 - as above
+
+    if authorization.body.status == messages.STATUS_VALID:
+        return  # seen with an earlier order
+    offered: Sequence[ChallengeBody] = authorization.body.challenges
+    found = next((each for each in offered if isinstance(each.chall, challenges.HTTP01)), None)
+    if found is None:
+        name = authorization.body.identifier.value
+        raise AcmeError(f"the CA does not ask for {name} at port 80, the one way in which this panel answers")
+    response, text = found.response_and_validation(network.key)
+    answer(found.chall.encode("token"), text)
+    server.answer_challenge(found, response)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the libraries raise into one error with words for people."""
+    import josepy  # noqa: PLC0415 - as above
+    import requests  # noqa: PLC0415 - as above
+    from acme import errors, messages  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except errors.ValidationError as error:
+        raise AcmeError(_short("; ".join(_reasons(error.failed_authzrs)))) from None
+    except messages.Error as error:
+        kind = StaleNonceError if error.code == "badNonce" else AcmeError
+        raise kind(_short(f"the CA refused: {error.detail or error.typ}")) from None
+    except errors.TimeoutError:
+        raise AcmeError("the CA has not decided in time") from None
+    except requests.RequestException as error:
+        raise AcmeError(_short(f"the CA cannot be reached: {type(error).__name__}: {error}")) from None
+    except (errors.Error, josepy.errors.Error, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise AcmeError(_short(f"the CA's answer makes no sense: {error}")) from None
+
+
+def _reasons(failed: Sequence[Any]) -> Iterator[str]:
+    for each in failed:
+        name = each.body.identifier.value
+        said = [challenge.error.detail for challenge in each.body.challenges if challenge.error is not None]
+        yield f"{name}: {said[0] if said else 'the CA does not say why'}"
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]} ..."

@@ -1,0 +1,79 @@
+"""Gets the certificate that browsers accept, and another before it is over."""
+
+import ssl
+
+import structlog
+
+from wgfleet.panel import acme_client, clock, faultpoints
+from wgfleet.panel.acme_client import AcmeAccount, AcmeError
+from wgfleet.panel.agents.authority import Identity
+from wgfleet.panel.agents.tls import use_identity
+from wgfleet.panel.reconcile.engine.tasks import keep_looking
+from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.services.web_certificates import CertificateNeed, ShownCertificate
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import Store
+from wgfleet.panel.vault import Vault
+
+EVERY_S = 5.0
+log = structlog.get_logger()
+
+
+class WebCertificateWatch:
+    """Runs until its task is cancelled. One that is killed on the way asks again, by the same account."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, outlook: Outlook) -> None:
+        self._store = store
+        self._vault = vault
+        self._settings = settings.acme
+        self._names = settings.acme_names()
+        self._outlook = outlook
+
+    async def run(self) -> None:
+        """Look, again and again."""
+        await keep_looking(self.look, EVERY_S, "web_certificate.not_looked_at")
+
+    async def look(self) -> None:
+        """Get a certificate if one is due."""
+        if self._outlook.superseded is not None or self._settings.directory is None:
+            return
+        need = await in_thread(self._next_need, self._settings.directory)
+        if need is not None:
+            await in_own_thread(self._get, self._settings.directory, need)
+
+    def _next_need(self, directory: str) -> CertificateNeed | None:
+        with self._store.read() as tx:
+            if not web_certificates.is_due(tx, directory, self._names):
+                return None
+        with self._store.write() as tx:
+            return web_certificates.next_need(tx, self._vault, directory, self._names, acme_client.new_key())
+
+    def _get(self, directory: str, need: CertificateNeed) -> None:
+        account = AcmeAccount(directory, need.account_key, self._settings.email, self._settings.ca_file)
+        try:
+            identity = acme_client.get_certificate(account, need.names, self._answer)
+            _check(identity)
+        except AcmeError as error:
+            with self._store.write() as tx:
+                wait_s = web_certificates.failed(tx, str(error), clock.fraction())
+            log.warning("web_certificate.not_obtained", names=need.names, error=str(error), again_in_s=round(wait_s))
+            return
+        faultpoints.reached("web_certificate.obtained")
+        with self._store.write() as tx:
+            new = ShownCertificate(frozenset(need.names), identity.certificate, identity.key, identity.expires_at)
+            web_certificates.keep(tx, self._vault, new)
+        log.info("web_certificate.obtained", names=need.names)
+
+    def _answer(self, token: str, answer: str) -> None:
+        with self._store.write() as tx:
+            web_certificates.keep_answer(tx, token, answer)
+        faultpoints.reached("web_certificate.answered")
+
+
+def _check(identity: Identity) -> None:
+    try:
+        use_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
+    except (ssl.SSLError, OSError) as error:
+        raise AcmeError(f"what the CA issued cannot be used: {error}") from None

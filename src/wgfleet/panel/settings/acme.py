@@ -1,0 +1,61 @@
+"""Settings of a certificate that browsers accept: from which CA, for which names, where its questions are answered."""
+
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, FilePath, PlainSerializer, model_validator
+
+from wgfleet.panel.settings.fields import Domains, Group, ListOf
+from wgfleet.panel.settings.listeners import Listener, parse_plain_listener
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+_SHORT = {"letsencrypt": LETS_ENCRYPT, "letsencrypt-staging": LETS_ENCRYPT_STAGING}
+
+PlainListeners = Annotated[
+    tuple[Annotated[Listener, BeforeValidator(parse_plain_listener), PlainSerializer(str)], ...],
+    *ListOf,
+    Field(min_length=1),
+]
+
+
+def _directory(value: object) -> object:
+    return _SHORT.get(value, value) if isinstance(value, str) else value
+
+
+class AcmeSettings(Group):
+    """A certificate from a CA that speaks ACME (RFC 8555). Off unless `directory` is set.
+
+    The panel's own CA goes on issuing for all other names and addresses, and for agents.
+    """
+
+    directory: Annotated[str | None, BeforeValidator(_directory)] = Field(
+        default=None,
+        pattern=r"^https://[^\s]+$",
+        description="`letsencrypt`, `letsencrypt-staging` for tries, or the directory URL of another CA.",
+    )
+    terms_agreed: bool = Field(default=False, description="true: you have read the CA's terms of service and agree.")
+    email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+$",
+        description="Where the CA writes to when something is wrong with the certificate. Not every CA does.",
+    )
+    names: Domains = Field(
+        default=(), description="Names to be in the certificate, 100 at most. Default: the host of public_url."
+    )
+    listen: PlainListeners = Field(
+        default=(Listener("http", "0.0.0.0", 80), Listener("http", "::", 80)),
+        description="Where the CA's questions are answered: it asks at port 80 of each name, on all its addresses. "
+        "Everything else that comes there is sent to public_url, or to the first of the names, by https.",
+    )
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="PEM file with the CA that the directory's own https is checked with, if it is private.",
+    )
+
+    @model_validator(mode="after")
+    def _agreed(self) -> Self:
+        if self.directory is not None and not self.terms_agreed:
+            raise ValueError(
+                "the CA wants to be told that you agree to its terms: read them, and set terms_agreed = true"
+            )
+        return self

@@ -1,0 +1,72 @@
+"""A panel that runs gets its certificate, shows it to browsers, and says what keeps it from that."""
+
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.test_panel_processes import running
+from tests.panel.conftest import made
+from tests.panel.web_certificates.test_watch import trusted
+from tests.providers.pebble import pebble
+from tests.waiting import eventually
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.services.web_certificates import ShownCertificate
+
+pytestmark = pytest.mark.servers
+NAME = "panel.example.test"
+DIRECTORY = "https://ca.example.test/dir"
+
+
+@pytest.mark.slow
+def test_a_panel_shows_browsers_a_certificate_that_they_accept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pebble() as ca:
+        settings = {
+            "DIRECTORY": ca.directory,
+            "CA_FILE": str(ca.ca_file),
+            "TERMS_AGREED": "true",
+            "NAMES": NAME,
+            "LISTEN": f"127.0.0.1:{ca.asks_port}",
+        }
+        for key, value in settings.items():
+            monkeypatch.setitem(os.environ, f"WGFLEET_ACME__{key}", value)
+        monkeypatch.setitem(os.environ, "WGFLEET_PUBLIC_URL", f"https://{NAME}:8443")
+        with running(tmp_path / "data", "--listen", "https://127.0.0.1:0") as panel:
+            panel.until("CA fingerprint")
+            first, second = (line.split()[-1] for line in panel.lines if line.startswith("listening on"))
+            panel.url, port = first, int(second.rpartition(":")[2])
+            eventually(lambda: trusted(port, NAME, ca.root), 120)
+            assert not trusted(port, "localhost", ca.root)
+            seen = panel.call("GET", "/api/web-certificate")
+            assert (seen["names"], seen["error"]) == ([NAME], None)
+            panel.call("POST", "/api/nodes", {"name": "fra1", "endpoint_addresses": ["192.0.2.1"]})
+            command = panel.call("POST", "/api/nodes/fra1/join-token")["command"]
+            assert f"--panel https://{NAME}:8443" in command
+            assert "--ca-fingerprint" not in command
+            plain = httpx.get(f"http://127.0.0.1:{ca.asks_port}/nodes", trust_env=False, follow_redirects=False)
+            assert (plain.status_code, plain.headers["location"]) == (308, f"https://{NAME}:8443/")
+
+
+def test_the_join_command_names_the_fingerprint_until_the_certificate_is_there(
+    panel: Panel, client: httpx.Client
+) -> None:
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"])
+    assert client.get("/api/web-certificate").json()["directory"] is None
+    retried = client.post("/api/web-certificate/retry")
+    assert retried.status_code == 409
+    with panel.store.write() as tx:
+        web_certificates.next_need(tx, panel.vault, DIRECTORY, [NAME], "key")
+        web_certificates.failed(tx, "panel.example.test: no answer at port 80", 0.5)
+    ready = client.get("/readyz").json()
+    assert "no certificate that browsers accept" in ready["warnings"][0]
+    assert NAME not in str(ready), "strangers hear it"
+    assert client.post("/api/web-certificate/retry").status_code == 200
+    with panel.store.write() as tx:
+        assert web_certificates.is_due(tx, DIRECTORY, [NAME])
+        web_certificates.keep(tx, panel.vault, ShownCertificate(frozenset({NAME}), "chain", "key", 4e9))
+        assert not web_certificates.is_due(tx, DIRECTORY, [NAME])
+        assert web_certificates.is_due(tx, "https://other.example/dir", [NAME])
+        assert web_certificates.covers(tx, NAME)
+        assert not web_certificates.covers(tx, "")

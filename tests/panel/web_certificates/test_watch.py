@@ -1,0 +1,277 @@
+"""A certificate is got from a real ACME server, renewed in time, and what goes wrong is said and tried again."""
+
+import asyncio
+import http.client
+import http.server
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from pydantic import ValidationError
+from starlette.applications import Starlette
+
+from tests.panel.identity.certificates import self_signed
+from tests.panel.thread_server import served
+from tests.panel.world import World
+from tests.providers.knot import free_port
+from tests.providers.pebble import Pebble, pebble
+from tests.waiting import eventually
+from wgfleet.panel import clock, faultpoints
+from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.listening import PlainDoor, open_sockets
+from wgfleet.panel.plain_door import plain_door
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.reconcile.web_certificates import WebCertificateWatch
+from wgfleet.panel.server_certificate import ServerCertificate
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.services.web_certificates import ShownCertificate
+from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.settings.acme import AcmeSettings
+from wgfleet.panel.store import web_certificates as rows
+from wgfleet.panel.store.tables import WebCertificate
+
+pytestmark = pytest.mark.servers
+NAMES = ["panel.example.test", "www.example.test"]
+HOME = "https://panel.example.test/"
+AUTHORITY = Authority.create("test", clock.now())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Pebble]:
+    with pebble() as running:
+        yield running
+
+
+def settings_for(directory: str, ca_file: Path, *names: str) -> Settings:
+    return Settings(
+        acme=AcmeSettings(directory=directory, ca_file=ca_file, terms_agreed=True, names=names or tuple(NAMES))
+    )
+
+
+def look(world: World, settings: Settings) -> None:
+    asyncio.run(WebCertificateWatch(world.store, world.vault, settings, Outlook()).look())
+
+
+def row(world: World) -> WebCertificate:
+    with world.store.read() as tx:
+        found = rows.get(tx)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def answering(world: World, port: int) -> Iterator[int]:
+    """Answer at a port what the panel has to answer, with its plain door; give the port of its TLS."""
+
+    def answer(token: str) -> str | None:
+        with world.store.read() as tx:
+            return web_certificates.answer(tx, token)
+
+    plain = PlainDoor(open_sockets([Listener("http", "127.0.0.1", port)]), plain_door(answer, HOME))
+    certificate = ServerCertificate(Settings())
+    certificate.issue_from(lambda: AUTHORITY)
+    certificate.show_also(lambda: shown(world))
+    sockets = open_sockets([Listener("https", "127.0.0.1", 0)])
+    with served(Starlette(), sockets, certificate, plain=plain):
+        yield sockets[0][0].port
+
+
+def shown(world: World) -> ShownCertificate | None:
+    with world.store.read() as tx:
+        return web_certificates.shown(tx, world.vault, NAMES)
+
+
+def trusted(port: int, name: str, root: str) -> bool:
+    """Whether who trusts a CA alone trusts what is shown for a name."""
+    context = ssl.create_default_context(cadata=root)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
+        try:
+            context.wrap_socket(plain, server_hostname=name).close()
+        except ssl.SSLCertVerificationError:
+            return False
+        return True
+
+
+@contextmanager
+def serving(server: http.server.HTTPServer) -> Iterator[None]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_certificate_is_got_and_another_when_two_thirds_of_its_life_are_over(
+    world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(server.directory, server.ca_file)
+    with answering(world, server.asks_port) as secure:
+        look(world, settings)
+        first = row(world)
+        assert first.chain
+        assert first.error is None
+        leaf = x509.load_pem_x509_certificate(first.chain.encode())
+        named = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert set(named.get_values_for_type(x509.DNSName)) == set(NAMES)
+        eventually(lambda: trusted(secure, NAMES[0], server.root), 60)
+        assert trusted(secure, NAMES[1].upper(), server.root)
+        assert trusted(secure, "localhost", AUTHORITY.certificate_pem), "other names are our own CA's, as before"
+        assert not trusted(secure, "localhost", server.root)
+        look(world, settings)
+        assert row(world).chain == first.chain, "there is nothing to do yet"
+        assert first.obtained_at is not None
+        assert first.expires_at is not None
+        later = first.obtained_at + (first.expires_at - first.obtained_at) * 0.7
+        monkeypatch.setattr(clock, "now", lambda: later)
+        look(world, settings)
+        assert row(world).chain != first.chain
+        monkeypatch.undo()
+        look(world, settings_for(server.directory, server.ca_file, "other.example.test"))
+        assert row(world).names == ["other.example.test"]
+        with world.store.read() as tx:
+            assert web_certificates.shown(tx, world.vault, NAMES) is None
+            shown = web_certificates.shown(tx, world.vault, ["other.example.test", "more.example.test"])
+            assert shown is not None
+            assert shown.names == {"other.example.test"}
+            assert rows.answer(tx, "any") is None
+
+
+def test_a_ca_that_gets_no_answer_is_asked_again_later_and_now_if_somebody_wants_that(
+    world: World, server: Pebble
+) -> None:
+    settings = settings_for(server.directory, server.ca_file)
+    look(world, settings)
+    failed = row(world)
+    assert failed.chain is None
+    assert failed.error is not None
+    assert NAMES[0] in failed.error or NAMES[1] in failed.error
+    assert failed.next_at > clock.now() + web_certificates.FIRST_DELAY_S / 3
+    with answering(world, server.asks_port):
+        look(world, settings)
+        assert row(world).chain is None, "it waits"
+        with world.store.write() as tx:
+            assert web_certificates.try_now(tx, "test")
+        look(world, settings)
+        assert row(world).chain
+        with world.store.write() as tx:
+            assert not web_certificates.try_now(tx, "test")
+
+
+def test_a_panel_that_dies_on_the_way_goes_on_by_the_same_account(
+    world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(server.directory, server.ca_file)
+    with answering(world, server.asks_port):
+        keys = set()
+        for point in ("web_certificate.answered", "web_certificate.obtained"):
+
+            def die(reached: str, point: str = point) -> None:
+                if reached == point:
+                    raise KeyboardInterrupt
+
+            monkeypatch.setattr(faultpoints, "reached", die)
+            with pytest.raises(KeyboardInterrupt):
+                look(world, settings)
+            assert (row(world).chain, row(world).error) == (None, None)
+            keys.add(row(world).account_key_sealed)
+        monkeypatch.undo()
+        look(world, settings)
+        assert row(world).chain
+        assert keys == {row(world).account_key_sealed}
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", b'{"newNonce": 7}', b"\xff\xfe", b'{"newAccount": "x:y"}'])
+def test_a_ca_that_answers_with_nonsense_is_said_and_costs_nothing_else(
+    world: World, tmp_path: Path, answer: bytes
+) -> None:
+    certificate, key = self_signed("localhost")
+    (tmp_path / "ca.pem").write_text(certificate)
+    (tmp_path / "key.pem").write_text(key)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that the library calls
+        do_POST = do_GET  # noqa: N815 - as above
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+    nonsense = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    nonsense.socket = context.wrap_socket(nonsense.socket, server_side=True)
+    with serving(nonsense):
+        look(world, settings_for(f"https://localhost:{nonsense.server_port}/dir", tmp_path / "ca.pem"))
+    assert (row(world).error or "").startswith("the CA")
+
+
+def test_a_ca_that_is_not_there_or_not_trusted_is_said(world: World, server: Pebble, tmp_path: Path) -> None:
+    (tmp_path / "other.pem").write_text(self_signed("localhost")[0])
+    for directory, ca_file in (
+        (f"https://localhost:{free_port()}/dir", server.ca_file),
+        (server.directory.replace("localhost", "127.0.0.1"), tmp_path / "other.pem"),
+    ):
+        look(world, settings_for(directory, ca_file))
+        assert (row(world).error or "").startswith("the CA cannot be reached")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "/", {}, 308),
+        ("GET", "//evil.example/", {}, 308),
+        ("GET", "/api/nodes", {"authorization": "Bearer wgk_secret"}, 403),
+        ("POST", "/login", {}, 403),
+        ("GET", "/.well-known/acme-challenge/none-such", {}, 404),
+        ("GET", f"/.well-known/acme-challenge/{'x' * 5000}", {}, 404),
+        ("GET", "/.well-known/acme-challenge/%00", {}, 404),
+        ("GET", "/.well-known/acme-challenge/../../api/nodes", {}, 308),
+    ],
+)
+def test_nothing_else_is_behind_the_plain_door(
+    world: World, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    port = free_port()
+    with answering(world, port), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert answer.getheader("location") == (HOME if status == 308 else None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"acme": {"directory": "letsencrypt"}}, "terms_agreed = true"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True}}, "acme.names"),
+        ({"acme": {"directory": "http://ca.example", "terms_agreed": True}}, "directory"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True}, "public_url": "https://192.0.2.1"}, "acme.names"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "listen": "https://0.0.0.0:80"}}, "plain http"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "names": "192.0.2.1"}}, "names"),
+    ],
+)
+def test_settings_that_no_ca_could_work_with_are_refused_with_the_way_out(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        Settings(**given)
+
+
+def test_the_name_is_that_of_the_public_address() -> None:
+    acme = AcmeSettings(directory="letsencrypt", terms_agreed=True)
+    settings = Settings(acme=acme, public_url="https://panel.example.org:8443/base")
+    assert settings.acme_names() == ("panel.example.org",)
+    assert settings.acme.directory == "https://acme-v02.api.letsencrypt.org/directory"
