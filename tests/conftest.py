@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Dialect, Engine, make_url
+from sqlalchemy.exc import DBAPIError
 
 from tests import groups, markers
 from tests.postgresql import PostgresqlServer, postgresql_server
@@ -44,7 +45,13 @@ def one_compiler_of_statements() -> Iterator[None]:
 
     def opened(url: str) -> Engine:
         engine = databases.open_database(url)
-        engine.dialect, compiled = kinds.setdefault(engine.dialect.name, (engine.dialect, {}))
+        if engine.dialect.name not in kinds:
+            try:
+                engine.connect().close()  # an engine's own dialect learns at its first connection what the database is
+            except DBAPIError:
+                return engine
+            kinds[engine.dialect.name] = (engine.dialect, {})
+        engine.dialect, compiled = kinds[engine.dialect.name]
         engine.update_execution_options(compiled_cache=compiled)
         return engine
 
