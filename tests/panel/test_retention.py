@@ -119,6 +119,7 @@ BOUNDED = {
     "pools": "part of a config",
     "probe_key_rotations": "one for each config, while its keys are replaced",
     "relayed_clients": "one for each peer and node that relays it",
+    "share_links": "20 for each peer, which go with it",
     "sign_in_providers": "20 at most",
     "sign_ins": "the newest 50 of each user",
     "tags": "made and deleted by administrators",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, references
+from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, peer_shares, references
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, Yes, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
@@ -30,6 +30,9 @@ Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 for command in (peer_files.file, peer_files.files, peer_files.bundle, peer_files.qr):
     app.command()(command)
 app.command()(peer_changes.change)
+app.command()(peer_shares.share)
+app.command()(peer_shares.shares)
+app.command()(peer_shares.unshare)
 app.command()(peer_limits.limits)
 app.command()(peer_limits.reset_usage)
 app.command()(peer_limits.sessions)

@@ -55,7 +55,9 @@ def half(client: httpx.Client, panel: Panel, which: str, number: int) -> dict[st
             "backup_id": backup.id,
             "device_id": peer["id"],
         }
-        | dict.fromkeys(("job_id", "key", "user", "sign_in", "certificate", "tag", "provider", "passkey"), "none")
+        | dict.fromkeys(
+            ("job_id", "link_id", "key", "user", "sign_in", "certificate", "tag", "provider", "passkey"), "none"
+        )
         | {"address": "203.0.113.1"}
     )
 

@@ -53,6 +53,7 @@ from wgfleet.panel.api import (
     problems,
     relays,
     removals,
+    share_links,
     sign_in_providers,
     sign_ins,
     tags,
@@ -113,6 +114,7 @@ SUBJECTS = (
     visits,
     imports,
     peer_changes,
+    share_links,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 

@@ -39,6 +39,8 @@ OPEN_PAGES = {
     "/login/passkey/begin": "as above",
     "/set-password": "a new user has a link instead",
     "/set-up/{secret}": "the first administrator has the address that the terminal shows",
+    "/shared": "who has a link to a file has its secret instead",
+    "/shared/file": "as above",
     "/preferences": "language and colors are the browser's own",
     "/static/{name}": "scripts and styles are the same for all, and the page that signs in needs them",
     "/favicon.ico": "browsers ask for it of their own accord",

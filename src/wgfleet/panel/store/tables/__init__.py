@@ -43,6 +43,7 @@ from wgfleet.panel.store.tables.peers import (
     PeerTag,
     PeerTombstone,
     PeerVisit,
+    ShareLink,
     Tag,
 )
 from wgfleet.panel.store.tables.relays import RelayedClient
@@ -106,6 +107,7 @@ __all__ = [
     "ProbeKeyRotation",
     "RelayedClient",
     "RenderedSetting",
+    "ShareLink",
     "SignIn",
     "SignInProvider",
     "SummedDay",

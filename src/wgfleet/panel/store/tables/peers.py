@@ -118,6 +118,25 @@ class PeerChange(Base):
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
+class ShareLink(Base):
+    """A link with which the file of a peer is fetched. Only its SHA-256 is kept.
+
+    `opened_at`, `opened_by`: when, and the SHA-256 of the browser's visit; of one for one time, of that one.
+    """
+
+    __tablename__ = "share_links"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    one_time: Mapped[bool]
+    created_by: Mapped[str]
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+    uses: Mapped[int]
+    opened_at: Mapped[float | None]
+    opened_by: Mapped[str | None]
+
+
 class PeerTombstone(Base):
     """A public key that left a config, and the generation at which it did; what a delta removes. Kept for a time.
 

@@ -3,6 +3,7 @@ import htmx from "htmx.org/dist/htmx.esm.min.js";
 import "./_relative_time.js";
 import "./_dialogs.js";
 import "./_copying.js";
+import "./_fragment.js";
 import "./_announcing.js";
 import "./_searching.js";
 import "./_live.js";

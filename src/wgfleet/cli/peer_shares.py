@@ -1,0 +1,65 @@
+"""`wgfleet peer share`, `shares` and `unshare`: links with which a user fetches the file of a peer."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli import references
+from wgfleet.cli.arguments import Peer
+from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
+from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.output import AsJson, age_cell, say, short, show_json
+from wgfleet.qr_code import qr_code
+
+_SPAN = re.compile(r"(?P<number>\d+)(?P<unit>[mhd])")
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+COLUMNS = ("id", "one_time", "uses", "opened", "expires_at", "created_by")
+
+
+def share(
+    peer: Peer,
+    *,
+    lasts: Annotated[str, typer.Option(help="For how long it works: 30m, 12h, 7d.")] = "7d",
+    many_times: Annotated[bool, typer.Option("--many-times", help="It works until it expires, not once.")] = False,
+    qr: Annotated[bool, typer.Option("--qr", help="Show it as a QR code too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a link with which the user fetches file and code, without a sign-in; printed once.
+
+    Who has the link has the file. Its secret stands behind #, so that no server and no log on the way has it.
+    """
+    with panel(sends_secret=True) as client:
+        found = _SPAN.fullmatch(lasts)
+        if found is None:
+            raise CallFailed(f"--lasts: {lasts!r} is no time; write it as 30m, 12h or 7d", USAGE)
+        body = {"one_time": not many_times, "lasts_s": int(found["number"]) * _SECONDS[found["unit"]]}
+        made = client.call("POST", f"/api/peers/{references.peer(client, peer)}/share-links", body)
+    if as_json:
+        show_json(made)
+        return
+    say(f"{'once' if made['one_time'] else 'as often as wanted'}, until {made['expires_at']}:", err=True)
+    say(made["link"])
+    if qr:
+        qr_code(made["link"]).terminal(compact=True)
+
+
+@listed(*COLUMNS, wide=("whole_id", "created_at"))
+def shares(client: Client, peer: Peer) -> ListResult:
+    """List the links to a peer's file, and whether somebody opened them."""
+    found = client.get(f"/api/peers/{references.peer(client, peer)}/share-links")["items"]
+    rows = [
+        {**each, "id": short(each["id"]), "whole_id": each["id"], "opened": age_cell(each["opened_at"])}
+        for each in found
+    ]
+    return ListResult(found, rows)
+
+
+def unshare(
+    peer: Peer, link: Annotated[str, typer.Argument(help="Id of the link, or its last characters as listed.")]
+) -> None:
+    """Withdraw a link. A file that was fetched stays good: `peer update --rotate-keys` ends that too."""
+    with panel() as client:
+        path = f"/api/peers/{references.peer(client, peer)}/share-links"
+        found = [each["id"] for each in client.get(path)["items"] if each["id"].endswith(link)]
+        client.call("DELETE", f"{path}/{part(found[0] if len(found) == 1 else link)}")

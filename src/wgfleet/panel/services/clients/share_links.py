@@ -1,0 +1,92 @@
+"""Links with which somebody fetches the file of one peer: once, or until a date. Only the SHA-256 of a link is kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
+from wgfleet.panel.services import audit
+from wgfleet.panel.services.clients import files
+from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import share_links as link_rows
+from wgfleet.panel.store.tables import Peer, ShareLink
+from wgfleet.panel.tokens import digest, new_token
+from wgfleet.panel.vault import Vault
+
+PREFIX = "wgd_"
+MOST = 20  # of a peer
+LONGEST_S = 90 * 86400.0
+DEFAULT_S = 7 * 86400.0
+AGAIN_S = 600.0  # for which who opened a link for one time may have the file again, in the same browser
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFiles:
+    """What a link opens."""
+
+    peer_name: str
+    has_private_key: bool
+    one_time: bool
+    expires_at: float
+    files: list[ClientFile]
+
+
+def create(tx: Tx, actor: str, peer: Peer, *, one_time: bool, lasts_s: float = DEFAULT_S) -> tuple[ShareLink, str]:
+    """Make a link, and return it with its secret, which is never to be had again."""
+    if not 0 < lasts_s <= LONGEST_S:
+        raise Invalid(f"a link lasts up to {LONGEST_S / 86400:.0f} days", field="lasts_s")
+    now = clock.now()
+    link_rows.remove_old(tx, peer.id, now)
+    if len(link_rows.of_peer(tx, peer.id)) >= MOST:
+        raise Conflict(f"peer {peer.name!r} has {MOST} links, and may have no more; withdraw one")
+    secret = new_token(PREFIX)
+    link = ShareLink(
+        id=clock.new_id(),
+        peer_id=peer.id,
+        digest=digest(secret),
+        one_time=one_time,
+        created_by=actor,
+        created_at=now,
+        expires_at=now + lasts_s,
+        uses=0,
+        opened_at=None,
+        opened_by=None,
+    )
+    link_rows.add(tx, link)
+    _record(tx, actor, "created", link, peer.name, one_time=one_time, expires_at=link.expires_at)
+    return link, secret
+
+
+def listing(tx: Tx, peer_id: str) -> Sequence[ShareLink]:
+    """Return the links of a peer, in the order they were made."""
+    return link_rows.of_peer(tx, peer_id)
+
+
+def delete(tx: Tx, actor: str, peer: Peer, link_id: str) -> None:
+    """Withdraw a link. What was fetched with it stays good: renew the keys of the peer for that."""
+    link = next((each for each in link_rows.of_peer(tx, peer.id) if each.id == link_id), None)
+    if link is None:
+        raise NotFound(f"peer {peer.name!r} has no link {link_id!r}")
+    link_rows.remove(tx, link)
+    _record(tx, actor, "deleted", link, peer.name)
+
+
+def fetch(tx: Tx, vault: Vault, secret: str, visit: str, remote: str) -> FetchedFiles:
+    """Return what a link opens, and note that it did. `visit`: the secret of the browser's visit.
+
+    Raise `Unauthorized` where there is no such link, any more, or it was for one time and somebody had it.
+    """
+    now = clock.now()
+    link = link_rows.by_digest(tx, digest(secret), now)
+    if link is None or not link_rows.opened(tx, link.id, digest(visit), now, now - AGAIN_S):
+        raise Unauthorized("the link has been used, was withdrawn, or its time is over; ask for another one")
+    peer = peers.get(tx, link.peer_id)
+    found = files.files(tx, vault, f"link:{link.id}", peer)
+    _record(tx, f"link:{link.id}", "opened", link, peer.name, remote=remote)
+    return FetchedFiles(peer.name, peer.private_key_sealed is not None, link.one_time, link.expires_at, found)
+
+
+def _record(tx: Tx, actor: str, action: str, link: ShareLink, name: str, **details: object) -> None:
+    audit.record(tx, actor, action, "share_link", link.id, peer=name, peer_id=link.peer_id, **details)

@@ -1,0 +1,115 @@
+"""Links to the files of peers: made and withdrawn by who may read files, opened by who was given one."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api import files as file_answers
+from wgfleet.panel.api.auth import SecretReader, Writer
+from wgfleet.panel.api.models import Identifier
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.share_links import address, values
+from wgfleet.panel.api.sign_ins import limited
+from wgfleet.panel.errors import Invalid, PanelError
+from wgfleet.panel.qr_images import data_uri
+from wgfleet.panel.services.access.callers import SECRETS
+from wgfleet.panel.services.clients import share_links
+from wgfleet.panel.services.clients.share_links import PREFIX, FetchedFiles
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.web.addresses import from_outside
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.panel.web.visitors import TheVisitor, Visitor
+
+router = APIRouter(include_in_schema=False)
+DAY_S = 86400
+MOST_LETTERS = 2000  # of what is pasted: a link
+NO_LINK = marked("paste the whole link that you were given")
+NO_DAYS = marked("must be a number of days")
+QUIET = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
+
+
+@router.get("/peers/{peer_id}/links")
+def links_page(request: Request, panel: ThePanel, _caller: SecretReader, peer_id: Identifier) -> Response:
+    return _links(request, panel, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/links")
+def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Make a link, and show it once."""
+    caller.need(SECRETS, "giving a file away")
+    days = form.get("days").strip()
+    try:
+        if not (days.isascii() and days.isdigit()):
+            raise Invalid(NO_DAYS, field="days")
+        with panel.store.write() as tx:
+            peer = peers.get(tx, peer_id)
+            _, secret = share_links.create(
+                tx, caller.actor, peer, one_time=form.ticked("one_time"), lasts_s=float(int(days) * DAY_S)
+            )
+    except REFUSALS as error:
+        return _links(request, panel, peer_id, form.refused(error))
+    return _links(
+        request, panel, peer_id, SubmittedForm(), made=address(panel, from_outside(request, panel, ""), secret)
+    )
+
+
+@router.post("/peers/{peer_id}/links/{link_id}/delete")
+def withdraw_link(
+    request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, link_id: Identifier
+) -> Response:
+    with panel.store.write() as tx:
+        share_links.delete(tx, caller.actor, peers.get(tx, peer_id), link_id)
+    return gone_on(request, f"/peers/{peer_id}/links")
+
+
+def _links(request: Request, panel: Panel, peer_id: str, form: SubmittedForm, made: str | None = None) -> Response:
+    with panel.store.read() as tx:
+        peer = peers.get(tx, peer_id)
+        context: dict[str, Any] = {
+            "peer": {"id": peer.id, "name": peer.name},
+            "links": [values(row) for row in share_links.listing(tx, peer.id)],
+            "form": form,
+            "made": made,
+        }
+        return page(request, "share_links/links.html", context, status=form.status)
+
+
+@router.get("/shared")
+def shared_page(request: Request) -> Response:
+    """Ask for the link: its secret stands behind `#`, where scripts put it in, and nothing on the way has it."""
+    return _quiet(page(request, "share_links/open.html", {"form": SubmittedForm()}))
+
+
+@router.post("/shared")
+def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
+    """Show the file. Only this, which a person asks for, uses a link up: programs that look at links do not."""
+    try:
+        found = _fetch(request, panel, visitor, form)
+    except PanelError as error:
+        shown = SubmittedForm({"secret": form.get("secret")[:MOST_LETTERS]}).refused(error)
+        return _quiet(page(request, "share_links/open.html", {"form": shown}, status=shown.status))
+    codes = {each.file_name: data_uri(each.text) for each in found.files}
+    context = {"shared": found, "codes": codes, "secret": form.get("secret")[:MOST_LETTERS]}
+    return _quiet(page(request, "share_links/shared.html", context))
+
+
+@router.post("/shared/file")
+def download_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
+    found = _fetch(request, panel, visitor, form)
+    return _quiet(file_answers.download(file_answers.choose(found.files, form.get("node") or None)))
+
+
+def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> FetchedFiles:
+    secret = form.get("secret")[:MOST_LETTERS].strip().rpartition("#")[2]
+    if not secret.startswith(PREFIX):
+        raise Invalid(NO_LINK, field="secret")
+    with limited(panel, request, None) as remote, panel.store.write() as tx:
+        return share_links.fetch(tx, panel.vault, secret, visitor.secret, remote)
+
+
+def _quiet(response: Response) -> Response:
+    response.headers.update(QUIET)
+    return response

@@ -1,0 +1,74 @@
+"""Pages of links to files: a stranger gets the file with the secret alone, and it stands in no address."""
+
+import re
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Browser, Person, submit, token_of
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.access.callers import Role
+
+HELLO = {"secret": "hello"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _world(panel: Panel) -> None:
+    sample.make(panel, peers=12)
+
+
+@pytest.fixture
+def path(admin: httpx.Client) -> str:
+    found = re.search(r"/peers/(\w{32})", admin.get("/peers?search=user-007").text)
+    assert found
+    return f"/peers/{found[1]}/links"
+
+
+def new_link(admin: httpx.Client, path: str, **fields: str) -> str:
+    page = submit(admin, path, days="7", **fields).text
+    found = re.search(r'id="made"[^>]*>([^<]+)<', page)
+    assert found
+    return found[1]
+
+
+def test_a_stranger_gets_the_file_once(admin: httpx.Client, browser: Browser, path: str) -> None:
+    link = new_link(admin, path, one_time="true")
+    address, _, secret = link.partition("#")
+    assert address.endswith("/shared")
+    assert secret not in admin.get(path).text
+    user = browser()
+    shown = user.get("/shared")
+    assert (shown.status_code, shown.headers["referrer-policy"]) == (200, "no-referrer")
+    assert "data-from-fragment" in shown.text
+    page = submit(user, "/shared", secret=link)  # pasted as a whole
+    assert page.headers["cache-control"] == "no-store"
+    assert "data:image/png;base64," in page.text
+    assert "PrivateKey" in page.text
+    file = user.post("/shared/file", data={"form_token": token_of(page.text), "secret": secret})
+    assert "attachment" in file.headers["content-disposition"]
+    assert "PrivateKey" in file.text
+    other = submit(browser(), "/shared", secret=secret)
+    assert (other.status_code, "PrivateKey" in other.text) == (401, False)
+    assert ">2<" in admin.get(path).text.replace("\n", ""), "how often it was fetched"
+
+
+def test_one_until_a_date_and_its_withdrawal(admin: httpx.Client, browser: Browser, path: str) -> None:
+    link = new_link(admin, path)
+    assert all("PrivateKey" in submit(browser(), "/shared", secret=link).text for _ in range(2))
+    for each in re.findall(rf"{path}/\w{{32}}/delete", admin.get(path).text):
+        submit(admin, each, on=path)
+    assert submit(browser(), "/shared", secret=link).status_code == 401
+
+
+def test_what_is_no_link_is_refused_and_guesses_are_counted(browser: Browser) -> None:
+    user = browser()
+    assert submit(user, "/shared", **HELLO).status_code == 422
+    assert user.get("/shared/file").status_code == 405
+    found = [submit(user, "/shared", secret=f"wgd_{number}").status_code for number in range(12)]
+    assert found[0] == 401
+    assert found[-1] == 429
+
+
+def test_who_may_not_read_files_makes_no_links(person: Person, path: str) -> None:
+    assert person(Role.VIEWER).get(path).status_code == 403
