@@ -1,7 +1,6 @@
 """The panel that the commands are tried on, that of the panel's own tests; and the program as people start it."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from subprocess import CompletedProcess
 import httpx
 import pytest
 
+from tests import programs
 from tests.panel.conftest import anonymous, client, fra1, panel, wg0
 
 __all__ = ["anonymous", "client", "fra1", "panel", "wg0"]
@@ -34,14 +34,6 @@ def environment(client: httpx.Client, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def wgfleet(environment: dict[str, str]) -> Run:
     def run(*words: str, given: str | None = None, **variables: str) -> CompletedProcess[str]:
-        return subprocess.run(
-            [PROGRAM, *words],
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**environment, **variables},
-            timeout=120,
-        )
+        return programs.run(*words, given=given, environment={**environment, **variables})
 
     return run

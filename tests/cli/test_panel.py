@@ -19,6 +19,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests import programs
 from wgfleet.cli import panel
 from wgfleet.cli.panel import _overrides as panel_overrides
 from wgfleet.cli.panel_run import login_line, private_address_hint
@@ -51,8 +52,8 @@ def wgfleet(*arguments: str, env: dict[str, str] | None = None) -> Result:
 @contextlib.contextmanager
 def running(data_dir: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """Run a panel until the end of the block; give the lines that it printed up to the CA's fingerprint."""
-    command = [WGFLEET, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = ["panel", "run", "--data-dir", str(data_dir), "--no-panel-node", *arguments]
+    with programs.Forked(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
             lines = []
@@ -99,10 +100,9 @@ def test_a_first_start_prints_one_key_that_works_and_a_second_prints_none(tmp_pa
         assert process.stdout
         told = process.stdout.readline().strip()
         assert told == f"log in with: wgfleet login {secure} --ca-fingerprint {fingerprint(ca)}"
-        login = subprocess.run(
-            [WGFLEET, *told.split()[4:]], input=f"{key}\n", capture_output=True, text=True, check=False, timeout=60,
-            env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "cli")},
-        )  # fmt: skip
+        login = programs.run(
+            *told.split()[4:], given=f"{key}\n", environment={**os.environ, "XDG_CONFIG_HOME": str(tmp_path / "cli")}
+        )
         assert login.returncode == 0, login.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -184,10 +184,7 @@ def test_a_damaged_database_is_told_in_one_line_and_gets_no_master_key(tmp_path:
     (data_dir / "master.key").unlink()
     (data_dir / "panel.sqlite").write_text("no database " * 1000)
     for command in (["run", "--listen", "127.0.0.1:0"], ["init"]):
-        refused = subprocess.run(
-            [WGFLEET, "panel", *command, "--data-dir", str(data_dir)],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        refused = programs.run("panel", *command, "--data-dir", str(data_dir))
         assert refused.returncode == 1
         assert refused.stderr.startswith("error: the database is damaged (file is not a database); stop the panel")
         assert refused.stderr.count("\n") == 1

@@ -17,11 +17,11 @@ import httpx
 import psutil
 import pytest
 
+from tests import programs
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
-WGFLEET = [str(Path(sys.executable).parent / "wgfleet")]
 # The same program, which takes a process for hung after ten seconds.
 SIGN_S, HANGS_AFTER = 0.2, 50
 SET = f"from wgfleet.panel import processes; processes.SIGN_S, processes.HANGS_AFTER = {SIGN_S}, {HANGS_AFTER}"
@@ -31,14 +31,13 @@ IMPATIENT = [sys.executable, "-c", f"{SET}; from wgfleet.cli import main; main()
 class Running:
     """A panel's parent, and the way to its API."""
 
-    def __init__(
-        self, data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = WGFLEET
-    ) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = ()) -> None:
         self.data_dir = data_dir
-        command = [*program, "panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0"]
+        words = ["panel", "run", "--data-dir", str(data_dir), "--no-panel-node", "--listen", "127.0.0.1:0", *arguments]
         environment = {**os.environ, **({"WGFLEET_DATABASE_URL": url} if url else {})}
-        self.process = subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ends: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment}
+        self.process = (
+            subprocess.Popen([*program, *words], text=True, **ends) if program else programs.Forked(words, **ends)
         )
         self.lines: list[str] = []
         self.url = ""
@@ -77,9 +76,7 @@ class Running:
 
 
 @contextmanager
-def running(
-    data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = WGFLEET
-) -> Iterator[Running]:
+def running(data_dir: Path, *arguments: str, url: str | None = None, program: Sequence[str] = ()) -> Iterator[Running]:
     panel = Running(data_dir, *arguments, url=url, program=program)
     try:
         yield panel
@@ -254,9 +251,7 @@ def test_a_superseded_panel_says_so_and_goes_on_while_it_runs_when_its_database_
 
     def wgfleet(*words: str, url: str = "") -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "WGFLEET_URL": url, "WGFLEET_API_KEY": "none"}
-        return subprocess.run(
-            [*WGFLEET, *words], env=environment, capture_output=True, text=True, check=False, timeout=120
-        )
+        return programs.run(*words, environment=environment)
 
     with running(data) as panel:
         panel.until("CA fingerprint")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_panel_processes import WGFLEET, Running, running
+from tests import programs
+from tests.cli.test_panel_processes import Running, running
 from tests.waiting import eventually
 from wgfleet.panel.parts import prepare
 from wgfleet.panel.services import configs
@@ -35,8 +36,7 @@ def write_keys(data_dir: Path, *keys: bytes) -> None:
 
 def reseal(data_dir: Path, url: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     given = {**os.environ, **environment, **({"WGFLEET_DATABASE_URL": url} if url else {})}
-    command = [*WGFLEET, "panel", "reseal", "--data-dir", str(data_dir)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=given)
+    return programs.run("panel", "reseal", "--data-dir", str(data_dir), environment=given)
 
 
 @pytest.fixture

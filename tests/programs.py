@@ -1,0 +1,94 @@
+"""The `wgfleet` program as a process, without the time that it takes to load: a fork of one that has loaded it.
+
+It has its own input, output, environment, directory and signals, and is a child of the tests' process. Tests of how the
+program is loaded start it for themselves.
+"""
+
+import atexit
+import ctypes
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.fork_server import MOST_BYTES
+from wgfleet.panel import faultpoints
+
+PROGRAM = str(Path(sys.executable).with_name("wgfleet"))
+_SERVER = Path(__file__).with_name("fork_server.py")
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+# Names of variables that are read while the program is loaded: with others, it is loaded once more.
+_READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ", faultpoints.VARIABLE)
+_libc = ctypes.CDLL(None, use_errno=True)
+_one_at_a_time = threading.Lock()
+
+
+class Forked(subprocess.Popen[str]):
+    """`subprocess.Popen` of the program, text in and out, whose start is a fork."""
+
+    def __init__(self, words: Sequence[str], **given: Any) -> None:
+        super().__init__([PROGRAM, *words], text=True, **given)
+
+    def _execute_child(self, *given: Any) -> None:
+        """Start the program: the one step of a Popen that is another."""
+        words, directory, environment, ends = given[0], given[5], given[6], given[10:16]
+        stdin, _, _, stdout, _, stderr = ends
+        files = [file if given_file < 0 else given_file for file, given_file in enumerate((stdin, stdout, stderr))]
+        self.pid = _fork(words, directory, os.environ if environment is None else environment, files)
+        self._child_created = True
+        self._close_pipe_fds(*ends)  # type: ignore[attr-defined]  # Popen's own
+
+
+def run(
+    *words: str, given: str | None = None, environment: Mapping[str, str] | None = None, timeout_s: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, as `subprocess.run` would."""
+    pipe = subprocess.PIPE
+    with Forked(words, stdin=None if given is None else pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        try:
+            out, complaints = process.communicate(given, timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess([PROGRAM, *words], process.returncode, out, complaints)
+
+
+def _fork(words: Sequence[str], directory: str | None, environment: Mapping[str, str], files: Sequence[int]) -> int:
+    program = {"words": list(words), "directory": directory or str(Path.cwd()), "environment": dict(environment)}
+    with _one_at_a_time:
+        server = _server(tuple(sorted(set(_of_the_start(environment).items()))))
+        # For a moment: all else that loses its parent stays nobody's.
+        assert _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        try:
+            socket.send_fds(server, [json.dumps(program).encode()], files)
+            return int(server.recv(MOST_BYTES))
+        finally:
+            _libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def _of_the_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_THE_START)}
+
+
+@functools.cache
+def _server(environment: tuple[tuple[str, str], ...]) -> socket.socket:
+    """Start a server, which ends when its socket is closed: with this process at the latest."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    others = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_THE_START)}
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(_SERVER), str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        env={**others, **dict(environment)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+    atexit.register(server.wait)
+    atexit.register(ours.close)
+    return ours
