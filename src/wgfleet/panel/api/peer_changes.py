@@ -12,7 +12,6 @@ from wgfleet.panel.api.jobs import NewJob
 from wgfleet.panel.api.models import Body, Reference, View
 from wgfleet.panel.api.operations import OperationView, view
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.services import configs, peer_changes
@@ -85,7 +84,7 @@ def change_peers(panel: ThePanel, caller: Writer, config: Reference, body: Peers
 
 def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> PeersFoundView:
     """Say whom a change would be about."""
-    with rehearsal(panel) as tx:
+    with panel.store.read() as tx:
         row = configs.get(tx, config)
         it = peer_changes.look(tx, _filter(tx, panel, caller, row.id, body.filter), _spec(body))
         return PeersFoundView(peers=it.peers, live=it.live, names=it.names, effects=it.effects)

@@ -20,6 +20,7 @@ from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
+from wgfleet.panel.services.jobs.decisions import Supposed
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -60,29 +61,27 @@ Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
 
 
 def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
-    """Say whom a change would be about. Call it in a transaction of which nothing stays: limits are tried."""
-    _check(tx, spec)
+    """Say whom a change would be about."""
+    tag = _check(tx, spec)
     counted = listed_peers.count(tx, wanted)
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
-        effects += _of_limits(tx, listed_peers.ids(tx, wanted), spec)
+        effects += _of_limits(tx, listed_peers.ids(tx, wanted), spec, tag)
     return PeersFound(counted.peers, counted.live, listed_peers.names(tx, wanted, NAMED), effects)
 
 
-def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec) -> list[str]:
+def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag | None) -> list[str]:
     if len(peer_ids) > MOST_DECIDED:
         return [f"whom limits then cut off is not worked out for more than {MOST_DECIDED} peers"]
-    before = {each.peer.id for each in decisions.decide(tx, clock.now(), peer_ids=peer_ids) if each.changes}
     if spec.job is not None:
-        commands.replace_many(tx, peer_ids, spec.job, clock.now())
-    elif spec.tag is not None:
-        tag = tags.get(tx, spec.tag)
-        if spec.action is PeerAction.ADD_TAG:
-            tag_rows.give(tx, tag.id, peer_ids)
-        else:
-            tag_rows.take(tx, tag.id, peer_ids)
-    tx.flush()
-    after = decisions.decide(tx, clock.now(), peer_ids=peer_ids)
+        supposed = Supposed(job=commands.as_if(spec.job))
+    elif tag is not None and spec.action is PeerAction.ADD_TAG:
+        supposed = Supposed(tag=(tag.id, tag.name))
+    else:
+        supposed = Supposed(without_tag=None if tag is None else tag.id)
+    now = clock.now()
+    before = {each.peer.id for each in decisions.decide(tx, now, peer_ids=peer_ids) if each.changes}
+    after = decisions.decide(tx, now, peer_ids=peer_ids, if_so=supposed)
     return decisions.effects([each for each in after if each.peer.id not in before])
 
 
@@ -213,13 +212,7 @@ def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str])
 
 def _give_job(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
     spec = commands.of_plain(operations.options_of(operation, PeerChangeOptions).job or {})
-    refused = {}
-    for peer in peer_rows.by_ids(tx, peer_ids):
-        try:
-            commands.replace(tx, operation.requested_by, commands.owner_of(peer), spec)
-        except Conflict as error:
-            refused[peer.name] = str(error)
-    return refused
+    return commands.replace(tx, operation.requested_by, peer_rows.by_ids(tx, peer_ids), spec)
 
 
 def _record(tx: Tx, operation: Operation, peer_id: str, name: str, changed: str) -> None:

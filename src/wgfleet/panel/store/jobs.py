@@ -88,6 +88,15 @@ def of_owner(tx: Tx, column: str, owner_id: str) -> list[LimitJob]:
     return list(tx.session.scalars(query))
 
 
+def of_peers(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[LimitJob]]:
+    """Return the own jobs of peers, by peer id."""
+    found: dict[str, list[LimitJob]] = {}
+    for chunk in chunked(peer_ids):
+        for job in tx.session.scalars(select(LimitJob).where(LimitJob.peer_id.in_(chunk)).order_by(LimitJob.id)):
+            found.setdefault(str(job.peer_id), []).append(job)
+    return found
+
+
 def rows(tx: Tx) -> list[LimitJob]:
     """Return all jobs."""
     return list(tx.session.scalars(select(LimitJob).order_by(LimitJob.id)))

@@ -82,20 +82,38 @@ def add_many(tx: Tx, jobs: Sequence[tuple[str, JobSpec]], now: float) -> None:
         job_rows.add(tx, _row(spec, check(spec), now, peer_id=peer_id), flush=False)
 
 
-def replace(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> None:
-    """Give an owner a job in the place of its own ones of that field; one that it has already stays."""
-    same = [job for job in listing(tx, owner) if job.field is spec.field]
-    if len(same) == 1 and _spec(same[0]) == dataclasses.replace(spec, windows=tuple(check(spec))):
-        return
-    for job in same:
-        delete(tx, actor, owner, job.id)
-    add(tx, actor, owner, spec)
+def replace(tx: Tx, actor: str, peers: Sequence[Peer], spec: JobSpec) -> dict[str, str]:
+    """Give peers a job in the place of their own ones of that field; one that is there already stays.
+
+    Returns why some cannot have it, by name.
+    """
+    windows, now = check(spec), clock.now()
+    wanted = dataclasses.replace(spec, windows=tuple(windows))
+    present = job_rows.of_peers(tx, [peer.id for peer in peers])
+    refused, changed = {}, []
+    for peer in peers:
+        mine = present.get(peer.id, [])
+        same = [job for job in mine if job.field is spec.field]
+        if len(same) == 1 and _spec(same[0]) == wanted:
+            continue
+        if len(mine) - len(same) >= MAX_JOBS:
+            refused[peer.name] = f"it has {MAX_JOBS} jobs, and may have no more"
+            continue
+        changed.append((owner_of(peer), same))
+    for owner, same in changed:
+        for job in same:
+            audit.record(tx, actor, "deleted", "job", job.id, **_details(owner, job))
+    job_rows.delete_of_field(tx, [owner.id for owner, _ in changed], spec.field)
+    for owner, _ in changed:
+        job = _row(spec, windows, now, peer_id=owner.id)
+        job_rows.add(tx, job, flush=False)
+        audit.record(tx, actor, "created", "job", job.id, **_details(owner, job))
+    return refused
 
 
-def replace_many(tx: Tx, peer_ids: Sequence[str], spec: JobSpec, now: float) -> None:
-    """Do the same for many peers, without entries in the audit log: to see what it would mean."""
-    job_rows.delete_of_field(tx, peer_ids, spec.field)
-    add_many(tx, [(peer_id, spec) for peer_id in peer_ids], now)
+def as_if(spec: JobSpec) -> Job:
+    """Return a job of a peer that is not made, to decide by."""
+    return value_of(_row(spec, check(spec), clock.now()), "peer")
 
 
 def plain(spec: JobSpec) -> dict[str, Any]:

@@ -5,6 +5,7 @@ is to be.
 """
 
 import math
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,6 +43,20 @@ class PeriodBases:
         self.known = {key: each for key, each in self.known.items() if now < each[2] <= now + BASES_S}
 
 
+class Supposed(NamedTuple):
+    """What peers are looked at as if it were so: each has this job in the place of its own ones of the field.
+
+    `tag`: they have it too, as (id, name). `without_tag`: they do not have that one, by id.
+    """
+
+    job: Job | None = None
+    tag: tuple[str, str] | None = None
+    without_tag: str | None = None
+
+
+NOTHING_ELSE = Supposed()
+
+
 class LimitDecision(NamedTuple):
     """A peer, the jobs that count for it, what it used by them, and what follows."""
 
@@ -64,14 +79,18 @@ class LimitDecision(NamedTuple):
 
 
 def decide(
-    tx: Tx, now: float, bases: PeriodBases | None = None, peer_ids: Collection[str] | None = None
+    tx: Tx,
+    now: float,
+    bases: PeriodBases | None = None,
+    peer_ids: Collection[str] | None = None,
+    if_so: Supposed = NOTHING_ELSE,
 ) -> list[LimitDecision]:
     """Decide on all peers that jobs are about, or on some of them."""
     bases = bases or PeriodBases()
     found = job_rows.limited(tx, peer_ids)
     if not found:
         return []
-    jobs = _jobs_of(tx, found, peer_ids)
+    jobs = _jobs_of(tx, found, peer_ids, if_so)
     starts = {peer.id: _starts(jobs[peer.id], peer, now) for peer in found}
     _read_bases(tx, found, starts, bases, now)
     decided = []
@@ -165,9 +184,11 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:MAX_NAMED])) + more
 
 
-def _jobs_of(tx: Tx, found: Sequence[LimitedPeer], peer_ids: Collection[str] | None) -> dict[str, list[Job]]:
+def _jobs_of(
+    tx: Tx, found: Sequence[LimitedPeer], peer_ids: Collection[str] | None, if_so: Supposed
+) -> dict[str, list[Job]]:
     rows = job_rows.rows(tx)
-    tags = job_rows.tags(tx, peer_ids)
+    tags = _supposed_tags(job_rows.tags(tx, peer_ids), found, if_so)
     names = {tag_id: name for each in tags.values() for tag_id, name in each}
     own: dict[str, list[Job]] = {}
     of_tag: dict[str, list[Job]] = {}
@@ -182,11 +203,24 @@ def _jobs_of(tx: Tx, found: Sequence[LimitedPeer], peer_ids: Collection[str] | N
 
     def jobs_of(peer_id: str | None, tag_ids: tuple[str, ...], config_id: str) -> list[Job]:
         mine = own.get(peer_id, []) if peer_id is not None else []
-        return in_effect([mine, *(of_tag[tag_id] for tag_id in tag_ids), of_config.get(config_id, [])])
+        if if_so.job is not None:
+            mine = [*(job for job in mine if job.field is not if_so.job.field), if_so.job]
+        return in_effect([mine, *(of_tag.get(tag_id, []) for tag_id in tag_ids), of_config.get(config_id, [])])
 
     same = cache(jobs_of)  # most peers have none of their own
     places = ((peer, tuple(tag_id for tag_id, _ in tags.get(peer.id, []))) for peer in found)
     return {peer.id: same(peer.id if peer.id in own else None, tag_ids, peer.config_id) for peer, tag_ids in places}
+
+
+def _supposed_tags(
+    tags: dict[str, list[tuple[str, str]]], found: Sequence[LimitedPeer], if_so: Supposed
+) -> dict[str, list[tuple[str, str]]]:
+    """Return the tags of peers, by name, as they are supposed to be."""
+    if if_so.without_tag is not None:
+        return {peer_id: [tag for tag in mine if tag[0] != if_so.without_tag] for peer_id, mine in tags.items()}
+    if if_so.tag is None:
+        return tags
+    return {peer.id: sorted({*tags.get(peer.id, []), if_so.tag}, key=operator.itemgetter(1)) for peer in found}
 
 
 def _starts(jobs: Sequence[Job], peer: LimitedPeer, now: float) -> set[float]:
