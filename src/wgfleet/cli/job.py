@@ -1,6 +1,5 @@
 """`wgfleet job`: limits of peers, given to one peer, to a tag or to a config."""
 
-import re
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, show_fields, size
 from wgfleet.cli.tree import commands
+from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
 
 app = commands()
 
@@ -20,10 +20,6 @@ ForConfig = Annotated[str | None, typer.Option("--config", help="Of the peers of
 COLUMNS = ("field", "when", "action", "period", "id")
 TOTALS = {"total_receive", "total_sent", "total_data"}
 WORDS = {"lgt": "above", "lst": "below", "eq": "exactly", "neq": "not"}
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE)
-_AGE = re.compile(r"(?P<number>\d+)(?P<unit>[smhdw])")
-_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 @app.command("list")
@@ -115,16 +111,15 @@ def value_of(field: str, text: str | None) -> Any:
     if field == "endpoints" and text.isascii() and text.isdigit():
         return int(text)
     if field not in TOTALS:
-        return _seconds(text, "VALUE") if _AGE.fullmatch(text) else text
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise CallFailed(f"{text!r} is no number of bytes; write it as 50GB, 50GiB or 50000000000", USAGE)
-    base = 1024 if found["binary"] else 1000
-    return round(float(found["number"]) * base ** _UNITS[found["unit"].lower()])
+        return seconds_of(text) if is_time(text) else text
+    try:
+        return bytes_of(text)
+    except ValueError as error:
+        raise CallFailed(str(error), USAGE) from None
 
 
 def _seconds(text: str, option: str) -> int:
-    found = _AGE.fullmatch(text)
-    if found is None:
-        raise CallFailed(f"{option}: {text!r} is no time; write it as 12h, 30d or 4w", USAGE)
-    return int(found["number"]) * _SECONDS[found["unit"]]
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise CallFailed(f"{option}: {error}", USAGE) from None

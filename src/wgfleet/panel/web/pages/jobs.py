@@ -1,0 +1,163 @@
+"""Limits, as jobs: what counts for a peer and how far it is, and those of a config; given after a look, and taken."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api import jobs as api
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.jobs import NewJob, limits_view
+from wgfleet.panel.api.models import Identifier, Reference
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.jobs.job import TOTALS, JobField
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.jobs import limits_of_peers
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
+
+router = APIRouter(include_in_schema=False)
+FIELDS = (
+    (JobField.TOTAL_DATA, marked("traffic in both directions")),
+    (JobField.TOTAL_RECEIVE, marked("traffic from the device")),
+    (JobField.TOTAL_SENT, marked("traffic to the device")),
+    (JobField.DATE, marked("a date, or a time after the first use")),
+    (JobField.SCHEDULE, marked("hours of the week")),
+    (JobField.ENDPOINTS, marked("devices that use its file at once")),
+)
+ACTIONS = (
+    ("restrict", marked("keep it out")),
+    ("delete", marked("delete it")),
+    ("warn", marked("write it into the audit log")),
+    ("reset_total_data_usage", marked("count from now on")),
+    ("none", marked("no limit of this kind, whatever tags and config say")),
+)
+PERIODS = (
+    ("", marked("in all")),
+    ("day", marked("each day")),
+    ("week", marked("each week")),
+    ("month", marked("each month")),
+)
+_CHOICES: dict[str, Any] = {"fields": FIELDS, "actions": ACTIONS, "periods": PERIODS, "totals": TOTALS}
+
+
+@router.get("/peers/{peer_id}/limits")
+def show_peer_limits(request: Request, panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
+    """Show what counts for a peer, from itself, its tags and its config, and how far it is."""
+    return _peer(request, panel, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/limits")
+def give_peer_limit(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Give a peer a limit. Where somebody is cut off by it at once, the form comes back with whom."""
+    body = _body(form)
+    if body is None:
+        return _peer(request, panel, peer_id, form)
+    try:
+        noticed = [] if form.ticked("agreed") else api.preview_peer_job(panel, caller, peer_id, body).effects
+        if noticed:
+            return _peer(request, panel, peer_id, form, noticed)
+        api.create_peer_job(panel, caller, peer_id, body)
+    except REFUSALS as error:
+        return _peer(request, panel, peer_id, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}/limits")
+
+
+@router.post("/peers/{peer_id}/limits/{job_id}/delete")
+def take_peer_limit(
+    request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, job_id: Identifier, _form: TheForm
+) -> Response:
+    api.delete_peer_job(panel, caller, peer_id, job_id)
+    return gone_on(request, f"/peers/{peer_id}/limits")
+
+
+@router.post("/peers/{peer_id}/limits/reset")
+def reset_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, _form: TheForm) -> Response:
+    """Have a peer's limits count from now on."""
+    api.reset_usage(panel, caller, peer_id)
+    return gone_on(request, f"/peers/{peer_id}/limits")
+
+
+@router.get("/configs/{config}/limits")
+def show_config_limits(request: Request, panel: ThePanel, caller: Reader, config: Reference) -> Response:
+    """Show the limits of a config, which count for each of its peers that has none of its own."""
+    return _config(request, panel, caller, config, SubmittedForm())
+
+
+@router.post("/configs/{config}/limits")
+def give_config_limit(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
+    """Give each peer of a config a limit; as for one."""
+    body = _body(form)
+    if body is None:
+        return _config(request, panel, caller, config, form)
+    try:
+        noticed = [] if form.ticked("agreed") else api.preview_config_job(panel, caller, config, body).effects
+        if noticed:
+            return _config(request, panel, caller, config, form, noticed)
+        api.create_config_job(panel, caller, config, body)
+    except REFUSALS as error:
+        return _config(request, panel, caller, config, form.refused(error))
+    return gone_on(request, f"/configs/{config}/limits")
+
+
+@router.post("/configs/{config}/limits/{job_id}/delete")
+def take_config_limit(
+    request: Request, panel: ThePanel, caller: Writer, config: Reference, job_id: Identifier, _form: TheForm
+) -> Response:
+    api.delete_config_job(panel, caller, config, job_id)
+    return gone_on(request, f"/configs/{config}/limits")
+
+
+def _body(form: SubmittedForm) -> NewJob | None:
+    """Return the job that a form asks for; None: the form says what is wrong."""
+    windows = [line.strip() for line in form.get("windows").splitlines() if line.strip()]
+    more: dict[str, Any] = {"windows": windows}
+    try:
+        more["value"] = _value(form.get("field"), form.get("value").strip())
+    except ValueError as error:
+        form.wrong["value"] = str(error)
+        return None
+    body = form.read(NewJob, without={"windows", "value", "notice_s", "operator"}, boxes={"from_first_use"}, more=more)
+    return None if form.wrong else body
+
+
+def _value(field: str, text: str) -> Any:
+    if not text:
+        return None
+    if field in TOTALS:
+        return bytes_of(text)
+    if is_time(text):
+        return seconds_of(text)
+    if field == JobField.DATE:
+        return f"{text}T00:00:00Z" if "T" not in text else text
+    return text
+
+
+def _peer(
+    request: Request, panel: Panel, peer_id: str, form: SubmittedForm, noticed: list[str] | None = None
+) -> Response:
+    with panel.store.read() as tx:
+        shown = peers.shown(tx, peer_id)
+        config = configs.get(tx, shown.config_id).name
+        found = limits_view(limits_of_peers.of_peer(tx, peers.get(tx, peer_id)))
+    context = {**_CHOICES, "peer": shown, "config": config, "limits": found, "form": form, "noticed": noticed or []}
+    return page(request, "jobs/peer.html", context, status=form.status)
+
+
+def _config(
+    request: Request,
+    panel: Panel,
+    caller: Caller,
+    config: str,
+    form: SubmittedForm,
+    noticed: list[str] | None = None,
+) -> Response:
+    found = api.list_config_jobs(panel, caller, config).items
+    with panel.store.read() as tx:
+        name = configs.get(tx, config).name
+    context = {**_CHOICES, "config": name, "jobs": found, "form": form, "noticed": noticed or []}
+    return page(request, "jobs/config.html", context, status=form.status)
