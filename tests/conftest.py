@@ -1,10 +1,13 @@
 """Fixtures that several kinds of tests share."""
 
+import functools
 import gc
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Generator, Iterator
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests import groups, markers
 from tests.postgresql import PostgresqlServer, postgresql_server
-from wgfleet.panel import host_names
+from wgfleet.panel import host_names, plugins
 from wgfleet.panel.store import Store, databases, schema
 from wgfleet.panel.store import engine as store_engine
 
@@ -57,6 +60,19 @@ def one_compiler_of_statements() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_engine, "open_database", opened)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_look_for_plugins() -> Iterator[None]:
+    """Look through what is installed once for all panels, and again where there is more to import from."""
+
+    @functools.cache
+    def looked(group: str, _path: tuple[str, ...]) -> EntryPoints:
+        return entry_points(group=group)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugins, "entry_points", lambda group: looked(group, tuple(sys.path)))
         yield
 
 

@@ -8,15 +8,16 @@ import queue
 import signal
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import httpx
 import msgspec
+from typer.testing import CliRunner
 
 from tests.agent.authority import Authority, Files
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
@@ -24,6 +25,7 @@ from tests.markers import require
 from tests.waiting import eventually
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.cli import agent
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.protocol.features import HEARD_HEADER
 from wgfleet.protocol.ids import NodeId
@@ -33,6 +35,15 @@ T = TypeVar("T")
 PORT = 51900
 _CLONE_NEWNET = 0x40000000  # setns(2)
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def becomes(*options: str) -> list[str]:
+    """Return the command that `wgfleet agent run` becomes; the labs have it become that each time."""
+    with mock.patch("os.execv") as become:
+        parsed = CliRunner().invoke(agent.app, ["run", *options])
+    assert parsed.exit_code == 0, parsed.output
+    command: list[str] = become.call_args.args[1]
+    return command
 
 
 class Host:
@@ -125,10 +136,7 @@ class Node:
     def start(self, *options: str, wait: bool = True) -> None:
         with self.log_path.open("ab") as log:
             self._agent = subprocess.Popen(
-                self.host.command(
-                    *(sys.executable, "-c", "from wgfleet.cli import main; main()", "agent", "run"),
-                    *("--state-dir", str(self.state.root), *options),
-                ),
+                self.host.command(*becomes("--state-dir", str(self.state.root), *options)),
                 stdout=log,
                 stderr=log,
             )
