@@ -7,7 +7,7 @@ import time
 
 import httpx
 import pytest
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -32,14 +32,10 @@ def _empty(panel: Panel) -> None:
 
 
 def write(store: Store, count: int, action: str = "filled", days_ago: float = 1.0) -> None:
-    rows = [
-        AuditEntry(
-            at=clock.now() - days_ago * DAY_S, actor="t", action=action, entity_type="t", entity_id="", details={}
-        )
-        for _ in range(count)
-    ]
+    entry = {"actor": "t", "action": action, "entity_type": "t", "entity_id": "", "details": {}}
+    rows = [{"at": clock.now() - days_ago * DAY_S, **entry} for _ in range(count)]
     with store.write() as tx:
-        tx.session.add_all(rows)
+        tx.session.execute(insert(AuditEntry), rows)
 
 
 def shorten(store: Store, days: int | None = 365) -> None:
