@@ -41,15 +41,18 @@ class PublicCertificate:
     def read_from(self, read: Callable[[], ShownCertificate | None]) -> None:
         """Show what `read` returns, now, and from each `refresh` on."""
         self._read = read
-        self._show(read())
+        self._look()
 
     async def refresh(self) -> None:
         """Look for another. A failure is logged, and what there was is shown."""
+        await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
         if self._read is None:
             return
         try:
-            self._show(await asyncio.to_thread(self._read))
-        except (PanelError, ssl.SSLError) as error:
+            self._show(self._read())
+        except (PanelError, PermanentError, ssl.SSLError) as error:
             log.warning("tls.certificate_kept", error=str(error))
 
     def choose(self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _context: ssl.SSLContext) -> None:

@@ -11,9 +11,14 @@ from tests.panel.conftest import made
 from tests.panel.web_certificates.test_watch import trusted
 from tests.providers.pebble import pebble
 from tests.waiting import eventually
+from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api import Panel
+from wgfleet.panel.server_certificate import ServerCertificate
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.web_certificates import ShownCertificate
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.vault import Vault
 
 pytestmark = pytest.mark.servers
 NAME = "panel.example.test"
@@ -69,4 +74,25 @@ def test_the_join_command_names_the_fingerprint_until_the_certificate_is_there(
         assert not web_certificates.is_due(tx, DIRECTORY, [NAME])
         assert web_certificates.is_due(tx, "https://other.example/dir", [NAME])
         assert web_certificates.covers(tx, NAME)
+        assert web_certificates.covers(tx, "Panel.Example.test")
         assert not web_certificates.covers(tx, "")
+        assert not web_certificates.covers(tx, "192.0.2.1")
+
+
+def test_a_certificate_that_cannot_be_read_any_more_keeps_no_panel_from_starting(panel: Panel) -> None:
+    with panel.store.write() as tx:
+        web_certificates.next_need(tx, panel.vault, DIRECTORY, [NAME], "key")
+        web_certificates.keep(tx, panel.vault, ShownCertificate(frozenset({NAME}), "no chain", "no key", 4e9))
+    with panel.store.write() as tx:
+        other = Vault([bytes(32)])
+        assert web_certificates.next_need(tx, other, DIRECTORY, [NAME], "another key").account_key == "another key"
+    certificate = ServerCertificate(Settings())
+    certificate.issue_from(lambda: Authority.create("test", clock.now()))
+    for vault in (panel.vault, other):
+
+        def read(vault: Vault = vault) -> ShownCertificate | None:
+            with panel.store.read() as tx:
+                return web_certificates.shown(tx, vault, [NAME])
+
+        certificate.show_also(read)
+        assert certificate.public_names == frozenset()

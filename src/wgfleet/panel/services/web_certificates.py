@@ -9,7 +9,8 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import web_certificates as rows
 from wgfleet.panel.store.tables import WebCertificate
-from wgfleet.panel.vault import Vault
+from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.protocol.domains import parse_domain
 
 RENEW_AT = 2 / 3  # of its life, as Let's Encrypt advises
 # Let's Encrypt takes five failures an hour for a name, and blocks for the rest of that hour.
@@ -80,9 +81,14 @@ def shown(tx: Tx, vault: Vault, names: Sequence[str]) -> ShownCertificate | None
 
 
 def covers(tx: Tx, name: str) -> bool:
-    """Whether a name is in a certificate that browsers accept and that is not over."""
+    """Whether a name, as people write it, is in a certificate that browsers accept and that is not over."""
     row = rows.get(tx)
-    return row is not None and name in row.names and (row.expires_at or 0.0) > clock.now()
+    if row is None or (row.expires_at or 0.0) <= clock.now():
+        return False
+    try:
+        return parse_domain(name, "name") in row.names
+    except ValueError:  # an address, or nothing
+        return False
 
 
 def is_due(tx: Tx, directory: str, names: Sequence[str]) -> bool:
@@ -107,7 +113,11 @@ def next_need(tx: Tx, vault: Vault, directory: str, names: Sequence[str], new_ac
         row.account_key_sealed = sealed.seal(vault, WebCertificate.account_key_sealed, rows.ONLY_ROW, new_account_key)
         row.obtained_at = None  # what another CA issued is shown until this one has
         rows.add(tx, row)
-    key = sealed.unseal(vault, WebCertificate.account_key_sealed, row)
+    try:
+        key = sealed.unseal(vault, WebCertificate.account_key_sealed, row)
+    except VaultError:  # its master key is gone; another account is as good
+        key = new_account_key
+        row.account_key_sealed = sealed.seal(vault, WebCertificate.account_key_sealed, rows.ONLY_ROW, key)
     return CertificateNeed(tuple(names), key)
 
 
