@@ -84,7 +84,7 @@ def test_a_certificate_that_cannot_be_read_any_more_keeps_no_panel_from_starting
         web_certificates.next_need(tx, panel.vault, DIRECTORY, [NAME], "key")
         web_certificates.keep(tx, panel.vault, ShownCertificate(frozenset({NAME}), "no chain", "no key", 4e9))
     with panel.store.write() as tx:
-        other = Vault([bytes(32)])
+        other = Vault([b"another master key of 32 bytes.."])
         assert web_certificates.next_need(tx, other, DIRECTORY, [NAME], "another key").account_key == "another key"
     certificate = ServerCertificate(Settings())
     certificate.issue_from(lambda: Authority.create("test", clock.now()))
