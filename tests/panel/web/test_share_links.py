@@ -72,3 +72,10 @@ def test_what_is_no_link_is_refused_and_guesses_are_counted(browser: Browser) ->
 
 def test_who_may_not_read_files_makes_no_links(person: Person, path: str) -> None:
     assert person(Role.VIEWER).get(path).status_code == 403
+
+
+@pytest.mark.parametrize("days", ["", "-1", "0", "91", "1.5", "9" * 5000, "\u0667", "x"])
+def test_days_that_cannot_be_are_said(admin: httpx.Client, path: str, days: str) -> None:
+    answer = submit(admin, path, days=days)
+    assert answer.status_code == 422
+    assert 'role="alert"' in answer.text

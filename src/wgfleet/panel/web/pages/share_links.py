@@ -25,6 +25,7 @@ from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
 router = APIRouter(include_in_schema=False)
 DAY_S = 86400
+MOST_DIGITS = 4  # of a number of days
 MOST_LETTERS = 2000  # of what is pasted: a link
 NO_LINK = marked("paste the whole link that you were given")
 NO_DAYS = marked("must be a number of days")
@@ -42,7 +43,7 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
     caller.need(SECRETS, "giving a file away")
     days = form.get("days").strip()
     try:
-        if not (days.isascii() and days.isdigit()):
+        if not (days.isascii() and days.isdigit() and len(days) <= MOST_DIGITS):
             raise Invalid(NO_DAYS, field="days")
         with panel.store.write() as tx:
             peer = peers.get(tx, peer_id)
