@@ -93,3 +93,18 @@ def test_who_may_not_change_peers_gets_neither(person: Person) -> None:
     assert "/peers/many" not in viewer.get("/peers").text
     for path in ("/peers/many/change", "/peers/many/new"):
         assert viewer.get(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"action": "set_job", "limit_gib": "1e999"},
+        {"action": "set_job", "limit_gib": "9" * 5000},
+        {"action": "set_job", "limit_gib": "nan"},
+        {"action": "set_job", "limit_date": "2027-02-31"},
+        {"action": "disable", "expect": "9" * 5000, "seen": "x"},
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(admin: httpx.Client, wrong: dict[str, str]) -> None:
+    fields = {"config": "wg0", "filter_search": "user-00"}
+    assert submit(admin, "/peers/many/change", **fields, **wrong).status_code in {409, 422}

@@ -24,10 +24,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.protocol.quantities import bytes_of
 
 router = APIRouter(include_in_schema=False)
 MOST = 1000
-GIB = 2**30
 FILTER = "filter_"
 ASKED = ("config", "action", "given_tag", "limit_gib", "limit_period", "limit_date")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
@@ -94,7 +94,7 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     action = form.get("action")
     data: dict[str, Any] = {"filter": wanted, "action": action, "expect": 1}
     if form.get("expect").isdecimal():
-        data["expect"] = int(form.get("expect"))
+        data["expect"] = form.get("expect")
     if action in {"add_tag", "remove_tag"}:
         data["tag"] = form.get("given_tag")
     with suppress(ValueError):
@@ -114,7 +114,7 @@ def _job(form: SubmittedForm) -> dict[str, Any]:
     date = form.get("limit_date")
     if date:
         return {"job": {"field": "date", "value": f"{date}T00:00:00Z"}}
-    value = int(float(form.get("limit_gib").replace(",", ".")) * GIB)
+    value = bytes_of(f"{form.get('limit_gib').replace(',', '.')}GiB")
     return {"job": {"field": "total_data", "value": value, "period": form.get("limit_period") or None}}
 
 
