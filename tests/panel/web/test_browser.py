@@ -54,17 +54,21 @@ PAGES = (
     "/operations",
     "OPERATION",
     "/peers",
+    "/peers/many/change?config=wg0",
+    "/peers/many/new",
     "/peers/new",
     "PEER",
     "PEER/access",
     "PEER/delete",
     "PEER/limits",
+    "PEER/links",
     "/profile",
     "/profile/password",
     "/profile/second-factor",
     "/profile/passkeys/new",
     "/search?q=user",
     "/set-up",
+    "/shared",
     "/settings",
     "/settings/keys",
     "/settings/keys/new",
@@ -297,6 +301,25 @@ def test_a_key_that_is_pressed_as_soon_as_the_page_is_there_opens_the_search_too
     page.goto("/nodes")
     page.get_by_role("dialog", name="Search").get_by_role("searchbox").wait_for()
     assert page.url.endswith("/nodes")
+
+
+def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_address(
+    visit: Visit, admin: httpx.Client
+) -> None:
+    page = visit(f"{peer_path(admin)}/links")
+    page.get_by_role("button", name="Make it").click()
+    link = page.locator("#made").inner_text()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.url} {request.headers.get('referer')}"))
+    page.goto("about:blank")
+    page.goto(link)
+    assert page.url.endswith("/shared")
+    page.get_by_role("button", name="Show the file").click()
+    assert page.locator("img.qr").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    assert "PrivateKey" in download.value.path().read_text()
+    assert link.partition("#")[2] not in " ".join(asked)
 
 
 def test_a_chart_has_the_numbers_of_its_table(visit: Visit) -> None:
