@@ -16,7 +16,7 @@ from wgfleet.panel.reconcile.agents.panel_start import begin
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
-from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services import configs, operations, peer_changes
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
@@ -95,6 +95,37 @@ def test_an_operation_of_a_later_version_keeps_nothing_else_from_going_on(panel:
     asyncio.run(run())
     assert "does not know the kind" in row(made[0])["error"]
     assert {shown["kind"] for shown in client.get("/api/operations").json()["items"]} == {"restore", "drain_group"}
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_change_of_many_peers_goes_on_where_the_panel_before_left_it(
+    panel: Panel, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_changes, "SLICE", 3)
+    assert client.post("/api/configs/wg0/peers/batch", json={"count": 10}).status_code == 201
+    path = "/api/configs/wg0/peers/changes"
+    begun = client.post(path, json={"action": "disable", "expect": 10}).json()
+    with panel.store.write() as tx:
+        assert peer_changes.step(tx, begun["id"])
+
+    def row() -> dict[str, Any]:
+        found: dict[str, Any] = client.get(f"/api/operations/{begun['id']}").json()
+        return found
+
+    assert (row()["state"], row()["progress"]["changed"]) == ("running", 3)
+
+    async def run() -> None:
+        parts = panel.store, panel.vault, panel.authorities, panel.publisher, panel.settings
+        supervisor = Supervisor(*parts, Outlook(), begin(panel.store, panel.vault, panel.authorities, 90))
+        supervisor.start()
+        try:
+            await asyncio.to_thread(eventually, lambda: row()["state"] == "succeeded")
+        finally:
+            await supervisor.close()
+
+    asyncio.run(run())
+    assert row()["result"]["peers_changed"] == 10
+    assert not any(each["enabled"] for each in client.get("/api/configs/wg0/peers").json()["items"])
 
 
 @pytest.mark.parametrize(("table", "column"), [("assignments", "health"), ("assignments", "phase")])
