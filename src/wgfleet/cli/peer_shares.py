@@ -1,6 +1,5 @@
 """`wgfleet peer share`, `shares` and `unshare`: links with which a user fetches the file of a peer."""
 
-import re
 from typing import Annotated
 
 import typer
@@ -9,11 +8,10 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Peer
 from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, short, show_json
+from wgfleet.cli.output import AsJson, age_cell, say, short, show_json, text
+from wgfleet.protocol.quantities import seconds_of
 from wgfleet.qr_code import qr_code
 
-_SPAN = re.compile(r"(?P<number>\d+)(?P<unit>[mhd])")
-_SECONDS = {"m": 60, "h": 3600, "d": 86400}
 COLUMNS = ("id", "one_time", "uses", "opened", "expires_at", "created_by")
 
 
@@ -30,15 +28,15 @@ def share(
     Who has the link has the file. Its secret stands behind #, so that no server and no log on the way has it.
     """
     with panel(sends_secret=True) as client:
-        found = _SPAN.fullmatch(lasts)
-        if found is None:
-            raise CallFailed(f"--lasts: {lasts!r} is no time; write it as 30m, 12h or 7d", USAGE)
-        body = {"one_time": not many_times, "lasts_s": int(found["number"]) * _SECONDS[found["unit"]]}
+        try:
+            body = {"one_time": not many_times, "lasts_s": seconds_of(lasts)}
+        except ValueError as error:
+            raise CallFailed(f"--lasts: {error}", USAGE) from None
         made = client.call("POST", f"/api/peers/{references.peer(client, peer)}/share-links", body)
     if as_json:
         show_json(made)
         return
-    say(f"{'once' if made['one_time'] else 'as often as wanted'}, until {made['expires_at']}:", err=True)
+    say(f"{'once' if made['one_time'] else 'as often as wanted'}, until {text(made['expires_at'])}:", err=True)
     say(made["link"])
     if qr:
         qr_code(made["link"]).terminal(compact=True)
