@@ -65,8 +65,8 @@ def _of_the_panel(tx: Tx, panel: Panel) -> Iterator[Trouble]:
         yield Trouble(mark, marked("the panel"), "", reason, "/settings")
     certificate = web_certificates.state(tx)
     if certificate is not None and certificate.error is not None:
-        mark = POOR if (certificate.expires_at or 0.0) > clock.now() else BAD
-        yield Trouble(mark, marked("no certificate for browsers"), "", certificate.error, "/settings")
+        # Users are served all the same: what keeps them out comes first.
+        yield Trouble(POOR, marked("no certificate for browsers"), "", certificate.error, "/settings")
     frozen = freezes.current(tx)
     if frozen is not None:
         yield Trouble(BAD, marked("failover waits for a person"), "", frozen.reason, "/events", frozen.since)
