@@ -145,7 +145,7 @@ def test_a_relay_ends_by_its_time(home: Home) -> None:
     home.a.stop(signal.SIGKILL)
     home.a.start()
     eventually(lambda: "wgfleetrelay" not in home.a.host.run("nft", "list", "tables"))
-    assert home.a.call("GET", "/v1/wg/wg0/relay").json() == {"peers": {}}
+    eventually(lambda: home.a.call("GET", "/v1/wg/wg0/relay").json() == {"peers": {}})  # forgotten when that is done
 
 
 def test_what_cannot_be_relayed_is_refused_by_its_field(home: Home) -> None:
