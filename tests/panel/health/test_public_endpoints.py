@@ -58,12 +58,14 @@ def test_a_node_with_an_address_that_answers_serves_and_the_silent_one_is_said(
         node = node_rows.find(tx, found[0].id)
         assert node is not None
         node.endpoint_addresses = ["192.0.2.1", "2001:db8::1"]
-    network = Network()
+    network = NotedNetwork()
     monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
         watching_them = monitor.start()
         try:
+            # Each is heard before one falls silent: of what was never heard, other things are said.
+            await asyncio.to_thread(eventually, lambda: {FIRST, SECOND} <= set(network.asked))
             await asyncio.sleep(0.5)
             network.dead = {FIRST}
             said = f"no answer at {FIRST}; it answers at {SECOND}"
