@@ -58,6 +58,11 @@ def ask_about(
         say("nothing was changed" if effects else "nobody would notice; nothing was changed", err=True)
         raise typer.Exit
     if effects and not yes:
-        if not sys.stdin.isatty():
-            raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
-        typer.confirm("Go on?", abort=True, err=True)
+        go_on()
+
+
+def go_on() -> None:
+    """Ask whether to go on, and end the command if not."""
+    if not sys.stdin.isatty():
+        raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
+    typer.confirm("Go on?", abort=True, err=True)

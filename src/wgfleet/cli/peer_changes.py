@@ -1,14 +1,13 @@
 """`wgfleet peer change`: all peers of a config that fit are changed by one command, after a look at whom that is."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from wgfleet.cli import job
 from wgfleet.cli.arguments import Config, OnlyNode
-from wgfleet.cli.asking import DryRun, Yes
-from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.asking import DryRun, Yes, go_on
+from wgfleet.cli.client import USAGE, CallFailed, Document, given, panel, part
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.waiting import show_operation
 
@@ -59,12 +58,9 @@ def change(
             say("nothing was changed", err=True)
             return
         if not yes:
-            _ask()
-        _begin(client, path, body | {"expect": found["peers"]}, wait=not no_wait, as_json=as_json)
-
-
-def _begin(client: Client, path: str, body: Document, *, wait: bool, as_json: bool) -> None:
-    show_operation(client, client.call("POST", path, body), wait=wait, as_json=as_json)
+            go_on()
+        operation = client.call("POST", path, body | {"expect": found["peers"]})
+        show_operation(client, operation, wait=not no_wait, as_json=as_json)
 
 
 def _with(action: str, what: list[str], job_action: str, job_period: str | None) -> Document:
@@ -86,9 +82,3 @@ def _show(found: Document, action: str) -> None:
         say(f"  {', '.join(names)}{more}", err=True)
     for effect in found["effects"]:
         say(effect, err=True)
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
-    typer.confirm("Go on?", abort=True, err=True)
