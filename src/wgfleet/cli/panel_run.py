@@ -101,11 +101,12 @@ class PanelRun:
 
         with opened(self._settings, self._vault) as parts:
             self._certificate.issue_from(parts.newest_authority)
-            self._certificate.show_also(lambda: _shown(parts))
+            plain = None
+            if self._settings.acme.directory is not None:
+                self._certificate.show_also(lambda: _shown(parts))
+                answers = plain_door(lambda token: _answer(parts, token), _home(self._settings))
+                plain = PlainDoor(self._plain_sockets, answers)
             app = api_of(parts, self._name, None if self._set_up is None else digest(self._set_up))
-            plain = PlainDoor(
-                self._plain_sockets, plain_door(lambda token: _answer(parts, token), _home(self._settings))
-            )
             server = PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door, plain)
             asyncio.run(server.serve())
 

@@ -141,7 +141,8 @@ class Supervisor:
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("peer_batches", self._abandoned.run)
         self._tasks.start("statistics", always(Work.TELEMETRY, Statistics(self._store).run))
-        self._tasks.start("web_certificates", self._web_certificates.run)
+        if self._web_certificates.wanted:
+            self._tasks.start("web_certificates", self._web_certificates.run)
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)

@@ -31,6 +31,11 @@ class WebCertificateWatch:
         self._names = settings.acme_names()
         self._outlook = outlook
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the settings name a CA."""
+        return self._settings.directory is not None
+
     async def run(self) -> None:
         """Look, again and again."""
         await keep_looking(self.look, EVERY_S, "web_certificate.not_looked_at")
