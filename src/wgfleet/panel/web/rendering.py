@@ -4,7 +4,7 @@ A block is named after the id of the element that it fills: a request whose targ
 `results`. So page and fragment are one template.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache, partial
 from http import HTTPStatus
 from pathlib import Path
@@ -28,6 +28,11 @@ sections: list[Section] = []
 """The navigation, which `site` fills with what the pages bring."""
 
 
+def _choices(translate: Callable[[str], str], marked: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return choices of a field, of which a module has marked the texts."""
+    return [(key, translate(text)) for key, text in marked]
+
+
 @cache
 def environment(language: str) -> Environment:
     """Return the templates in a language."""
@@ -45,6 +50,7 @@ def environment(language: str) -> Environment:
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     made.filters["translated"] = languages.translations(language).gettext
+    made.filters["translated_choices"] = partial(_choices, languages.translations(language).gettext)
     made.filters.update(moment=formats.moment, exact=formats.exact, details=formats.details)
     made.filters.update(state=words.state, way_out=hints.way_out)
     made.filters.update(operation_words=words.operation_words, event_words=event_words.words)

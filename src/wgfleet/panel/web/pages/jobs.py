@@ -1,5 +1,7 @@
 """Limits, as jobs: what counts for a peer and how far it is, and those of a config; given after a look, and taken."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -7,9 +9,10 @@ from starlette.responses import Response
 
 from wgfleet.panel.api import jobs as api
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.jobs import NewJob, limits_view
+from wgfleet.panel.api.jobs import JobView, NewJob, limits_view
 from wgfleet.panel.api.models import Identifier, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.previews import EffectsView
 from wgfleet.panel.domain.jobs.job import TOTALS, JobField
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Caller
@@ -54,16 +57,13 @@ def show_peer_limits(request: Request, panel: ThePanel, _caller: Reader, peer_id
 @router.post("/peers/{peer_id}/limits")
 def give_peer_limit(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Give a peer a limit. Where somebody is cut off by it at once, the form comes back with whom."""
-    body = _body(form)
-    if body is None:
-        return _peer(request, panel, peer_id, form)
-    try:
-        noticed = [] if form.ticked("agreed") else api.preview_peer_job(panel, caller, peer_id, body).effects
-        if noticed:
-            return _peer(request, panel, peer_id, form, noticed)
-        api.create_peer_job(panel, caller, peer_id, body)
-    except REFUSALS as error:
-        return _peer(request, panel, peer_id, form.refused(error))
+    noticed = _give(
+        form,
+        partial(api.preview_peer_job, panel, caller, peer_id),
+        partial(api.create_peer_job, panel, caller, peer_id),
+    )
+    if noticed is not None:
+        return _peer(request, panel, peer_id, form, noticed)
     return gone_on(request, f"/peers/{peer_id}/limits")
 
 
@@ -91,16 +91,13 @@ def show_config_limits(request: Request, panel: ThePanel, caller: Reader, config
 @router.post("/configs/{config}/limits")
 def give_config_limit(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Give each peer of a config a limit; as for one."""
-    body = _body(form)
-    if body is None:
-        return _config(request, panel, caller, config, form)
-    try:
-        noticed = [] if form.ticked("agreed") else api.preview_config_job(panel, caller, config, body).effects
-        if noticed:
-            return _config(request, panel, caller, config, form, noticed)
-        api.create_config_job(panel, caller, config, body)
-    except REFUSALS as error:
-        return _config(request, panel, caller, config, form.refused(error))
+    noticed = _give(
+        form,
+        partial(api.preview_config_job, panel, caller, config),
+        partial(api.create_config_job, panel, caller, config),
+    )
+    if noticed is not None:
+        return _config(request, panel, caller, config, form, noticed)
     return gone_on(request, f"/configs/{config}/limits")
 
 
@@ -110,6 +107,28 @@ def take_config_limit(
 ) -> Response:
     api.delete_config_job(panel, caller, config, job_id)
     return gone_on(request, f"/configs/{config}/limits")
+
+
+def _give(
+    form: SubmittedForm, look: Callable[[NewJob], EffectsView], give: Callable[[NewJob], JobView]
+) -> list[str] | None:
+    """Give the limit that a form asks for; None: it is given.
+
+    Else return whom it would cut off at once, nobody where the form says what is wrong. A form that has agreed is not
+    asked again.
+    """
+    body = _body(form)
+    if body is None:
+        return []
+    try:
+        noticed = [] if form.ticked("agreed") else look(body).effects
+        if noticed:
+            return noticed
+        give(body)
+    except REFUSALS as error:
+        form.refused(error)
+        return []
+    return None
 
 
 def _body(form: SubmittedForm) -> NewJob | None:
@@ -137,14 +156,12 @@ def _value(field: str, text: str) -> Any:
     return text
 
 
-def _peer(
-    request: Request, panel: Panel, peer_id: str, form: SubmittedForm, noticed: list[str] | None = None
-) -> Response:
+def _peer(request: Request, panel: Panel, peer_id: str, form: SubmittedForm, noticed: Sequence[str] = ()) -> Response:
     with panel.store.read() as tx:
         shown = peers.shown(tx, peer_id)
         config = configs.get(tx, shown.config_id).name
         found = limits_view(limits_of_peers.of_peer(tx, peers.get(tx, peer_id)))
-    context = {**_CHOICES, "peer": shown, "config": config, "limits": found, "form": form, "noticed": noticed or []}
+    context = {**_CHOICES, "peer": shown, "config": config, "limits": found, "form": form, "noticed": noticed}
     return page(request, "jobs/peer.html", context, status=form.status)
 
 
@@ -154,10 +171,10 @@ def _config(
     caller: Caller,
     config: str,
     form: SubmittedForm,
-    noticed: list[str] | None = None,
+    noticed: Sequence[str] = (),
 ) -> Response:
     found = api.list_config_jobs(panel, caller, config).items
     with panel.store.read() as tx:
         name = configs.get(tx, config).name
-    context = {**_CHOICES, "config": name, "jobs": found, "form": form, "noticed": noticed or []}
+    context = {**_CHOICES, "config": name, "jobs": found, "form": form, "noticed": noticed}
     return page(request, "jobs/config.html", context, status=form.status)

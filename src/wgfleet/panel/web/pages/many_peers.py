@@ -97,16 +97,17 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
         data["expect"] = form.get("expect")
     if action in {"add_tag", "remove_tag"}:
         data["tag"] = form.get("given_tag")
-    with suppress(ValueError):
+    try:
         data |= _job(form) if action == "set_job" else {}
-        try:
-            return PeersToChangeNow.model_validate(data, strict=False)
-        except ValidationError as error:
-            for item in error.errors():
-                form.wrong.setdefault(".".join(map(str, item["loc"])), item["msg"])
-            return None
-    form.wrong["limit_gib"] = NO_NUMBER
-    return None
+    except ValueError:
+        form.wrong["limit_gib"] = NO_NUMBER
+        return None
+    try:
+        return PeersToChangeNow.model_validate(data, strict=False)
+    except ValidationError as error:
+        for item in error.errors():
+            form.wrong.setdefault(".".join(map(str, item["loc"])), item["msg"])
+        return None
 
 
 def _job(form: SubmittedForm) -> dict[str, Any]:
