@@ -79,9 +79,9 @@ def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None
         )
         beyond = through(lab) - LIMIT
         sys.stderr.write(f"quota: {beyond} bytes beyond {LIMIT}\n")
-        assert -BEYOND < beyond < BEYOND
         fleet.restart_panel(lab)
         fleet.wait_connected(panel, 2)
+        assert -BEYOND < beyond < BEYOND
         wait_for(
             lambda: panel.call("GET", f"/api/peers/{peer['id']}")["restricted_at"],
             "the peer is not restricted",
