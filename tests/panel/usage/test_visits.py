@@ -11,9 +11,10 @@ from wgfleet.panel.reconcile.retention import days_kept
 from wgfleet.panel.services import retention
 from wgfleet.panel.services.retention import Kept
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import visits
+from wgfleet.panel.store import sessions, visits
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Peer
+from wgfleet.panel.store.visits import LATE_S
 from wgfleet.protocol.observed import PeerStats
 
 HOME, MOBILE = "198.51.100.1:1", "203.0.113.1:2"
@@ -31,10 +32,17 @@ class Visited:
         self.visits = Visits()
 
     def report(self, at: float, endpoint: str, node: int = 0, handshake: float | None = None) -> None:
-        shaken = int(at if handshake is None else handshake)
+        shaken = int(NOON + (at if handshake is None else handshake))
         stats = {self.alice.public_key: PeerStats(endpoint=endpoint, latest_handshake=shaken)}
         with self.world.store.write() as tx:
-            self.visits.note(tx, [NodeSessions(self.nodes[node].id, self.config.id, stats)], NOON + at, at)
+            said = [NodeSessions(self.nodes[node].id, self.config.id, stats)]
+            sessions.record(tx, said, NOON + at)
+            self.visits.note(tx, said, NOON + at, NOON + at)
+
+    def passes(self, at: float) -> None:
+        """Let time pass in which no node says anything."""
+        with self.world.store.write() as tx:
+            self.visits.note(tx, [], NOON + at, NOON + at)
 
     def found(self) -> list[tuple[int, str, float, float]]:
         """Return node, endpoint, begin and end of each, the oldest first."""
@@ -58,6 +66,7 @@ def test_a_visit_goes_on_with_each_handshake_and_ends_with_the_endpoint_or_a_pau
     site.report(1400.0, MOBILE)
     site.report(1450.0, MOBILE, node=1)
     site.report(1400.0 + GAP_S + 1, MOBILE)
+    site.passes(1500.0 + 2 * GAP_S)
     assert site.found() == [
         (0, HOME, 1000.0, 1360.0),
         (0, MOBILE, 1400.0, 1400.0),
@@ -71,7 +80,38 @@ def test_what_was_long_ago_is_no_visit_and_what_comes_and_goes_is_one(site: Visi
     assert site.found() == []
     for i in range(int(LEAST_S)):
         site.report(10_000.0 + i, (HOME, MOBILE)[i % 2])
+    site.passes(10_000.0 + LEAST_S + GAP_S)
     assert site.found() == [(0, HOME, 10_000.0, 10_000.0 + LEAST_S - 1)]
+
+
+def test_a_handshake_alone_writes_nothing_and_what_goes_on_is_written_now_and_then(site: Visited) -> None:
+    for at in range(1000, 1500, 100):
+        site.report(at, HOME)
+    assert site.found() == [(0, HOME, 1000.0, 1000.0)]
+    for at in range(1500, 1700, 100):
+        site.report(at, HOME)
+    assert site.found() == [(0, HOME, 1000.0, 1000.0 + LATE_S)]
+    site.passes(1600.0 + GAP_S)
+    site.report(1650.0 + GAP_S, HOME)  # it has ended, and was written
+    assert site.found() == [(0, HOME, 1000.0, 1600.0), (0, HOME, 1650.0 + GAP_S, 1650.0 + GAP_S)]
+
+
+def test_a_visit_goes_on_over_a_restart_unless_too_much_time_went_by(site: Visited) -> None:
+    for at in (1000.0, 1120.0, 1240.0):
+        site.report(at, HOME)
+    site.visits = Visits()
+    site.report(1000.0 + LATE_S + GAP_S, HOME)
+    site.visits = Visits()
+    site.report(5000.0, HOME)
+    assert [began for _, _, began, _ in site.found()] == [1000.0, 5000.0]
+
+
+def test_too_many_to_know_are_known_from_the_rows(site: Visited, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wgfleet.panel.reconcile.agents.visits.MAX_KNOWN", 0)
+    for at in (1000.0, 1120.0, 1240.0):
+        site.report(at, HOME)
+    site.passes(1250.0)
+    assert site.found() == [(0, HOME, 1000.0, 1240.0)]
 
 
 def test_off_is_off_and_forgets(site: Visited) -> None:
@@ -88,9 +128,11 @@ def test_off_is_off_and_forgets(site: Visited) -> None:
 
 def test_they_are_listed_newest_first_in_pages(panel: Panel, client: httpx.Client, site: Visited) -> None:
     assert panel is not None
+    begin = clock.now() - 5000 - NOON
     for i in range(3):
-        site.report(1000.0 + 1000 * i, HOME)
-        site.report(1120.0 + 1000 * i, HOME)
+        site.report(begin + 1000 * i, HOME)
+        site.report(begin + 120 + 1000 * i, HOME)
+    assert [end - began for *_, began, end in site.found()] == [120.0, 120.0, 0.0]  # the last goes on
     path = f"/api/peers/{site.alice.id}/sessions"
     first = client.get(path, params={"limit": 2}).json()
     rest = client.get(path, params={"limit": 2, "after": first["next"]}).json()

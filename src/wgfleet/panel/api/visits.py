@@ -1,17 +1,20 @@
 """`/api/peers/{peer_id}/sessions`: when a peer was connected, where, and from where."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Identifier, Limit, Page, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services.fleet import peers
-from wgfleet.panel.store import visits
+from wgfleet.panel.store import Tx, sessions, visits
+from wgfleet.panel.store.tables import PeerVisit
 
 router = APIRouter(tags=["usage"])
 
@@ -44,17 +47,29 @@ def list_sessions(
         found = visits.page(tx, peer_id, _before(after), limit + 1)
         shown = found[:limit]
         following = f"{shown[-1].began_at!r}~{shown[-1].node_id}" if len(found) > limit else None
-        items = [
-            PastSessionView(
-                node_id=each.node_id,
-                endpoint=each.endpoint,
-                began_at=utc(each.began_at),
-                last_at=utc(each.last_at),
-                seconds=round(each.last_at - each.began_at),
-            )
-            for each in shown
-        ]
+        ends = _ends(tx, peer_id, shown)
+    items = [
+        PastSessionView(
+            node_id=each.node_id,
+            endpoint=each.endpoint,
+            began_at=utc(each.began_at),
+            last_at=utc(last_at),
+            seconds=round(last_at - each.began_at),
+        )
+        for each, last_at in zip(shown, ends, strict=True)
+    ]
     return Page[PastSessionView](items=items, next=following)
+
+
+def _ends(tx: Tx, peer_id: str, shown: Sequence[PeerVisit]) -> list[float]:
+    """Return when visits were last heard of: the row of one that goes on is written now and then only."""
+    newest, heard = visits.newest(tx, peer_id), sessions.heard_at(tx, peer_id)
+    ends = []
+    for each in shown:
+        at = clock.by_wall(heard.get(each.node_id, 0.0))
+        goes_on = each.began_at == newest.get(each.node_id) and 0 < at - each.last_at <= visits.LATE_S
+        ends.append(at if goes_on else each.last_at)
+    return ends
 
 
 def _before(after: str | None) -> tuple[float, str] | None:

@@ -211,6 +211,12 @@ def latest(tx: Tx, peer_ids: Collection[str], on: Collection[str] | None = None)
     return found
 
 
+def heard_at(tx: Tx, peer_id: str) -> dict[str, float]:
+    """Return when each node (by id) that knows a peer last heard of it anew."""
+    query = select(PeerSession.node_id, PeerSession.seen_at).where(PeerSession.peer_id == peer_id)
+    return {row.node_id: row.seen_at for row in tx.connection.execute(query)}
+
+
 def newest_report(tx: Tx) -> float:
     """Return when the newest report was written down, 0 if there is none."""
     return tx.session.scalar(select(func.max(PeerSession.seen_at))) or 0.0

@@ -4,11 +4,13 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, func, select, tuple_
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer, PeerVisit
+
+LATE_S = 600.0  # by so much a visit that goes on may have lasted longer than its row says
 
 
 class VisitRow(NamedTuple):
@@ -61,6 +63,13 @@ def page(tx: Tx, peer_id: str, before: tuple[float, str] | None, limit: int) -> 
     if before is not None:
         query = query.where(tuple_(PeerVisit.began_at, PeerVisit.node_id) < before)
     return tx.session.scalars(query.order_by(PeerVisit.began_at.desc(), PeerVisit.node_id.desc()).limit(limit)).all()
+
+
+def newest(tx: Tx, peer_id: str) -> dict[str, float]:
+    """Return when the newest visit of a peer at each node (by id) began."""
+    query = select(PeerVisit.node_id, func.max(PeerVisit.began_at).label("began_at"))
+    of_peer = query.where(PeerVisit.peer_id == peer_id).group_by(PeerVisit.node_id)
+    return {row.node_id: row.began_at for row in tx.connection.execute(of_peer)}
 
 
 def forget(tx: Tx, before: float, limit: int) -> int:

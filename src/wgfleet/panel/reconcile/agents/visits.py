@@ -1,73 +1,124 @@
 """Visits of peers, from what nodes report of sessions: where each was, from when to when."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from wgfleet.panel.store import Tx, visits
 from wgfleet.panel.store.sessions import NodeSessions
-from wgfleet.panel.store.visits import VisitRow
+from wgfleet.panel.store.visits import LATE_S, VisitRow
+from wgfleet.protocol.observed import PeerStats
 
 GAP_S = 300.0  # WireGuard shakes hands every two minutes; a visit ends where it does not for so long
 LEAST_S = 60.0  # a visit lasts: where endpoints come and go sooner, they are one
 MAX_KNOWN = 200_000  # visits that go on; the rows know of others
+LOOK_S = 60.0  # between looks for visits that have ended
 
-Key = tuple[str, str, str]
-"""Node, config and public key."""
+Place = tuple[str, str]
+"""Node and config."""
 
 
-class _Visit(NamedTuple):
-    row: VisitRow
+class _Visit(msgspec.Struct, gc=False):
+    """A visit that goes on: of hundreds of thousands of peers, so in little memory. As `VisitRow`."""
+
+    endpoint: str
+    began_at: float
+    last_at: float
     handshake: int
+
+    def row(self, place: Place, key: str) -> VisitRow:
+        """Return what is written."""
+        return VisitRow(place[0], self.endpoint, self.began_at, self.last_at, place[1], key)
+
+    def is_news(self, said: PeerStats) -> bool:
+        """Tell whether a peer did something since: counters alone are no news."""
+        return self.endpoint != said.endpoint or self.handshake != said.latest_handshake
+
+    def goes_on(self, endpoint: str, now: float) -> bool:
+        """Tell whether what is heard now belongs to it."""
+        same = self.endpoint == endpoint or now - self.began_at < LEAST_S
+        return same and 0 <= now - self.last_at <= GAP_S
+
+    def go_on(self, said: PeerStats, now: float) -> bool:
+        """Have it last until now; return whether that is to be written already."""
+        before, self.last_at, self.handshake = self.last_at, now, said.latest_handshake
+        return (before - self.began_at) // LATE_S != (now - self.began_at) // LATE_S
 
 
 class Visits:
-    """The visits that go on. `keep`: whether anybody wants to know."""
+    """The visits that go on. `keep`: whether anybody wants to know.
+
+    Each handshake makes a visit last longer, and 200,000 peers make 1,700 in a second. So that is written when a visit
+    has ended, and every `LATE_S` before.
+    """
 
     def __init__(self, *, keep: bool = True) -> None:
         self.keep = keep
-        self._known: dict[Key, _Visit] = {}
+        self._known: dict[Place, dict[str, _Visit]] = {}
+        self._began_at: float | None = None
+        self._looked_at = 0.0
 
     def note(self, tx: Tx, said: Iterable[NodeSessions], now: float, steady: float) -> None:
         """Write down what nodes reported at `now`, which is `steady` by the clock of handshakes."""
         if not self.keep:
             return
-        if len(self._known) > MAX_KNOWN:
-            self._known.clear()
-        rows: list[VisitRow] = []
+        if self._began_at is None:
+            self._began_at = self._looked_at = now
+        rows = self._ended(now)
         for node_id, config_id, stats in said:
+            place = (node_id, config_id)
+            known = self._known.setdefault(place, {})
             live = {
                 key: each
                 for key, each in stats.items()
                 if each.endpoint is not None
                 and steady - each.latest_handshake <= GAP_S
-                and (
-                    (known := self._known.get((node_id, config_id, key))) is None
-                    or _is_news(known, each.endpoint, each.latest_handshake)
-                )
+                and ((visit := known.get(key)) is None or visit.is_news(each))
             }
-            self._read(tx, node_id, config_id, live, now)
-            for key, each in live.items():
-                place = (node_id, config_id, key)
-                row = self._next(place, each.endpoint or "", now)
-                self._known[place] = _Visit(row, each.latest_handshake)
-                rows.append(row)
+            known |= self._read(tx, place, {key: each for key, each in live.items() if key not in known}, now)
+            rows += _noted(place, known, live, now)
         visits.write(tx, rows)
 
-    def _read(self, tx: Tx, node_id: str, config_id: str, keys: Iterable[str], now: float) -> None:
-        new = [key for key in keys if (node_id, config_id, key) not in self._known]
-        for row in visits.going_on(tx, node_id, config_id, new, now - GAP_S) if new else ():
-            self._known[node_id, config_id, row.public_key] = _Visit(row, 0)
+    def _read(self, tx: Tx, place: Place, said: dict[str, PeerStats], now: float) -> dict[str, _Visit]:
+        """Return visits of the rows that go on. Of those of an earlier panel it is not written how long they lasted."""
+        if not said:
+            return {}
+        keys = {key: key for key in said}
+        began_at = now if self._began_at is None else self._began_at
+        found = {}
+        for row in visits.going_on(tx, *place, keys, now - GAP_S - LATE_S):
+            last_at = row.last_at if row.last_at >= began_at else max(row.last_at, min(now, row.last_at + LATE_S))
+            key = keys[row.public_key]  # the text that is known elsewhere too, and not one more: there are many
+            endpoint = said[key].endpoint if said[key].endpoint == row.endpoint else row.endpoint
+            found[key] = _Visit(endpoint or "", row.began_at, last_at, 0)
+        return found
 
-    def _next(self, place: Key, endpoint: str, now: float) -> VisitRow:
-        """Return the visit that goes on, up to now, or a new one."""
-        known = self._known.get(place)
-        if known is not None and 0 <= now - known.row.last_at <= GAP_S:
-            same = known.row.endpoint == endpoint
-            if same or now - known.row.began_at < LEAST_S:
-                return known.row._replace(last_at=now)
-        node_id, config_id, key = place
-        return VisitRow(node_id, endpoint, now, now, config_id, key)
+    def _ended(self, now: float) -> list[VisitRow]:
+        """Forget visits that have ended; return how long they lasted. All of them where they are too many."""
+        full = sum(map(len, self._known.values())) > MAX_KNOWN
+        if not full and 0 <= now - self._looked_at < LOOK_S:
+            return []
+        self._looked_at = now
+        rows: list[VisitRow] = []
+        for place, known in self._known.items():
+            ended = [key for key, each in known.items() if full or not 0 <= now - each.last_at <= GAP_S]
+            rows += [known.pop(key).row(place, key) for key in ended]
+        self._known = {place: known for place, known in self._known.items() if known}
+        return rows
 
 
-def _is_news(known: _Visit, endpoint: str, handshake: int) -> bool:
-    return known.row.endpoint != endpoint or known.handshake != handshake
+def _noted(place: Place, known: dict[str, _Visit], live: Mapping[str, PeerStats], now: float) -> list[VisitRow]:
+    """Have visits of peers go on or begin; return what is to be written."""
+    rows = []
+    for key, said in live.items():
+        endpoint = said.endpoint or ""
+        visit = known.get(key)
+        if visit is not None and visit.goes_on(endpoint, now):
+            if visit.go_on(said, now):
+                rows.append(visit.row(place, key))
+            continue
+        if visit is not None:
+            rows.append(visit.row(place, key))
+        known[key] = visit = _Visit(endpoint, now, now, said.latest_handshake)
+        rows.append(visit.row(place, key))
+    return rows
