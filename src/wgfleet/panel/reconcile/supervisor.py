@@ -24,6 +24,7 @@ from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.agents.telemetry import FLUSH_S, TelemetryWriter
 from wgfleet.panel.reconcile.agents.usage_collector import ROUND_S, UsageCollector
 from wgfleet.panel.reconcile.agents.visits import Visits
+from wgfleet.panel.reconcile.checkpoints import Checkpoints
 from wgfleet.panel.reconcile.dispatcher import RESYNC_S, Dispatcher
 from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -140,6 +141,7 @@ class Supervisor:
         self._tasks.start("retention", always(Work.TELEMETRY, self._retention.run), every_s=EVERY_S)
         self._tasks.start("audit_bound", always(Work.TELEMETRY, self._audit_bound.run), every_s=AUDIT_EVERY_S)
         self._tasks.start("peer_batches", self._abandoned.run)
+        self._tasks.start("checkpoints", always(Work.TELEMETRY, Checkpoints(self._store).run))
         self._tasks.start("statistics", always(Work.TELEMETRY, Statistics(self._store).run))
         if self._web_certificates.wanted:
             self._tasks.start("web_certificates", self._web_certificates.run)

@@ -13,7 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.store import local_transport, notifications
+from wgfleet.panel.store import checkpoints, local_transport, notifications
 from wgfleet.panel.store.databases import open_database, sqlite_file
 from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
@@ -153,6 +153,15 @@ class Store:
             self._listeners.hear(wakes)
             if self._exchange is not None:
                 self._exchange.tell(wakes)
+
+    def checkpoint(self) -> None:
+        """Have what was written stand in the file of an SQLite database, and not in its journal alone.
+
+        Without effect elsewhere. Raise `Unavailable` where that cannot be done now.
+        """
+        if self._turns is not None:
+            with translated():
+                checkpoints.make(self.engine, self._turns)
 
     def _returned(self, _connection: object, record: ConnectionPoolEntry) -> None:
         # One that a thread still had when all were closed would be open until it is collected.
