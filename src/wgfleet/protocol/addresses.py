@@ -19,6 +19,8 @@ def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 def parse_address(text: str, field: str) -> str:
     """Parse an IPv4 or IPv6 address without prefix or zone; return its canonical text."""
+    if _is_canonical(socket.AF_INET6 if ":" in text else socket.AF_INET, text):
+        return text
     _refuse_zone(text, field)
     try:
         address = ipaddress.ip_address(text)
@@ -50,11 +52,13 @@ def parse_network(text: str, field: str) -> str:
 
 
 def _is_canonical_host(text: str) -> bool:
-    """Whether text is a whole address in canonical form: nearly every allowed IP is, so this is the fast path."""
     address, _, prefix = text.partition("/")
     family = _HOST_PREFIXES.get(prefix)
-    if family is None:
-        return False
+    return family is not None and _is_canonical(family, address)
+
+
+def _is_canonical(family: socket.AddressFamily, address: str) -> bool:
+    """Whether text is an address in canonical form: nearly all that are reported are, so this is the fast path."""
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, address)) == address
     except (OSError, ValueError):

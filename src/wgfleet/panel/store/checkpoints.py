@@ -1,6 +1,6 @@
 """Checkpoints of an SQLite database: what its journal (`-wal`) holds is written into the file, and nobody waits for it.
 
-By itself SQLite does this in the transaction that makes the journal longer than 1,000 pages, and whoever wants to write
+By itself SQLite does this in the transaction that makes the journal longer than 1,000 pages, and who wants to write
 meanwhile waits for its disk: of 2,000 rows in a file of 200,000, a commit took 74 ms at the median and 519 at most, and
 20 and 67 where a thread of its own sees to the journal (https://sqlite.org/wal.html, section 3.2).
 """
@@ -20,7 +20,7 @@ READERS_MS = 100  # are waited for once the journal is that long: before, there 
 TURN_S = 10.0
 
 
-class Journal(NamedTuple):
+class JournalPages(NamedTuple):
     """How many pages the journal holds, and how many of them are in the file too."""
 
     pages: int
@@ -28,7 +28,7 @@ class Journal(NamedTuple):
 
 
 def make(engine: Engine, turns: WriterTurns) -> None:
-    """Write what the journal holds into the file, so that the next that writes begins the journal anew.
+    """Write what the journal holds into the file, so that the next that writes begins it again from the start.
 
     Most of it while others write; what they add meanwhile, a little, in a turn of its own. Raise `Unavailable` where
     that turn is not had, or the disk does not take it.
@@ -45,7 +45,7 @@ def make(engine: Engine, turns: WriterTurns) -> None:
             turns.release()
 
 
-def _end(cursor: sqlite3.Cursor, journal: Journal) -> None:
+def _end(cursor: sqlite3.Cursor, journal: JournalPages) -> None:
     if journal.pages < JOURNAL_PAGES:
         _checkpoint(cursor, "PASSIVE")
         return
@@ -57,9 +57,9 @@ def _end(cursor: sqlite3.Cursor, journal: Journal) -> None:
         cursor.execute(f"PRAGMA busy_timeout={before}")
 
 
-def _checkpoint(cursor: sqlite3.Cursor, mode: str) -> Journal:
+def _checkpoint(cursor: sqlite3.Cursor, mode: str) -> JournalPages:
     _, pages, written = cursor.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    return Journal(pages, written)
+    return JournalPages(pages, written)
 
 
 @contextmanager

@@ -212,7 +212,7 @@ def latest(tx: Tx, peer_ids: Collection[str], on: Collection[str] | None = None)
 
 
 def heard_at(tx: Tx, peer_id: str) -> dict[str, float]:
-    """Return when each node (by id) that knows a peer last heard of it anew."""
+    """Return when each node (by id) that knows a peer last heard news of it."""
     query = select(PeerSession.node_id, PeerSession.seen_at).where(PeerSession.peer_id == peer_id)
     return {row.node_id: row.seen_at for row in tx.connection.execute(query)}
 
