@@ -9,7 +9,7 @@ import typer
 from wgfleet.cli.client import USAGE, CallFailed, panel
 from wgfleet.cli.output import AsJson, say, show_json, show_table
 from wgfleet.cli.tree import single
-from wgfleet.imports import wg_easy, wgdashboard
+from wgfleet.imports import sources
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, UnreadableError
 from wgfleet.imports.sources import SOURCES
 
@@ -64,11 +64,7 @@ def read(source: str, path: Path, environment: Path | None, files: Path | None) 
     if source not in SOURCES:
         raise CallFailed(f"{source!r} is none of {', '.join(SOURCES)}", USAGE)
     try:
-        if source == "wg-easy":
-            return wg_easy.read(path, environment)
-        if source == "wgdashboard" and files is not None:
-            return wgdashboard.read(path, files)
-        return SOURCES[source](path)
+        return sources.read(source, path, environment=environment, files=files)
     except UnreadableError as error:
         raise CallFailed(str(error)) from None
 

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +12,9 @@ from typing import Any
 from wgfleet.imports.fleet import UnreadableError
 
 Row = dict[str, Any]
+MAX_BYTES = 4 * 1024**3
+MAX_VALUE = 16 * 1024 * 1024  # bytes of one value
+MAX_ROWS = 200_000
 _NAME = '"{}"'
 
 
@@ -31,7 +35,16 @@ class Database:
         quoted = _NAME.format(table.replace('"', '""'))
         cursor = self._connection.execute(f"SELECT * FROM {quoted}")  # noqa: S608 - a name out of the database itself
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
+        found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(MAX_ROWS + 1)]
+        if len(found) > MAX_ROWS:
+            raise UnreadableError(f"the table {table} has more than {MAX_ROWS} rows")
+        return found
+
+    def needed(self, table: str) -> list[Row]:
+        """Return the rows of a table that must be there. Raise `UnreadableError`."""
+        if table not in self.tables():
+            raise UnreadableError(f"the database has no table {table}")
+        return self.rows(table)
 
 
 @contextmanager
@@ -39,18 +52,31 @@ def opened(path: Path) -> Iterator[Database]:
     """Open a copy of a database. Raise `UnreadableError`."""
     with tempfile.TemporaryDirectory() as folder:
         try:
+            _check(path)
             copy = Path(shutil.copy(path, folder))
             for ending in ("-wal", "-shm"):
                 if (beside := path.with_name(path.name + ending)).exists():
+                    _check(beside)
                     shutil.copy(beside, folder)
         except OSError as error:
             raise UnreadableError(f"{path}: {error.strerror or error}") from None
         try:
             with closing(sqlite3.connect(copy)) as connection:
                 connection.execute("PRAGMA query_only = ON")
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
+                connection.text_factory = lambda raw: raw.decode(errors="replace")
                 yield Database(connection)
         except sqlite3.DatabaseError as error:
             raise UnreadableError(f"{path}: is no SQLite database that can be read: {error}") from None
+
+
+def _check(path: Path) -> None:
+    """Refuse what is no file, such as a device that never ends. Raise `OSError`, `UnreadableError`."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise UnreadableError(f"{path}: is no file")
+    if about.st_size > MAX_BYTES:
+        raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024**3} GiB, which no such database is")
 
 
 def found_in(path: Path, *names: str) -> Path:

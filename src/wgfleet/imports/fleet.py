@@ -1,6 +1,8 @@
 """Values that readers return: interfaces, their peers, tags, and warnings for those who import them."""
 
 import binascii
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +17,14 @@ from wgfleet.protocol.keys import (
     public_key_of,
     raw_to_text,
 )
+
+MALFORMED = (
+    FieldError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+    msgspec.MsgspecError,
+)  # fmt: skip
+"""What comes of values that are not as a reader expects them: a number in place of a text, no value at all."""
+Found = TypeVar("Found", bound=msgspec.Struct)
+Item = TypeVar("Item")
 
 
 class UnreadableError(Exception):
@@ -95,6 +105,36 @@ class ImportedFleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     interfaces: tuple[ImportedInterface, ...]
     tags: tuple[ImportedTag, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def why(error: Exception) -> str:
+    """Say why something is malformed (one of `MALFORMED`)."""
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, FieldError | ValueError | UnreadableError | msgspec.MsgspecError):
+        return str(error)
+    return "a value in it is of another kind than it should be"
+
+
+def well_formed(found: Found) -> Found:
+    """Return a value of a reader where all in it is of its kind; numbers that were kept as text are numbers then.
+
+    Raise one of `MALFORMED`.
+    """
+    return msgspec.json.decode(msgspec.json.encode(found), type=type(found), strict=False)
+
+
+def peers_of(
+    items: Iterable[Item], read: Callable[[Item], ImportedPeer], called: Callable[[Item], str], said: list[str]
+) -> tuple[ImportedPeer, ...]:
+    """Read peers. One that is malformed is left out, and `said` gets why."""
+    found = []
+    for item in items:
+        try:
+            found.append(well_formed(read(item)))
+        except (*MALFORMED, UnreadableError) as error:
+            said.append(f"{called(item)} is left out: {why(error)}")
+    return tuple(found)
 
 
 def clamped(text: str, field: str) -> PrivateKey:

@@ -7,18 +7,20 @@ from xml.etree.ElementTree import Element
 
 from wgfleet.imports.addresses import divided, interface_address, listed
 from wgfleet.imports.fleet import (
+    MALFORMED,
     ImportedFleet,
     ImportedInterface,
     ImportedPeer,
     UnreadableError,
     clamped,
+    peers_of,
     preshared,
     public_key,
     public_of,
+    why,
 )
+from wgfleet.imports.numbers import number
 from wgfleet.imports.server_folders import text_of
-from wgfleet.imports.wg_easy import number
-from wgfleet.protocol.errors import FieldError
 
 
 def read(path: Path) -> ImportedFleet:
@@ -33,8 +35,8 @@ def read(path: Path) -> ImportedFleet:
     said: list[str] = []
     try:
         found = list(_opnsense(root, said)) or list(_pfsense(root, said))
-    except (FieldError, ValueError) as error:
-        raise UnreadableError(f"{path}: {error}") from None
+    except MALFORMED as error:
+        raise UnreadableError(f"{path}: {why(error)}") from None
     if not found:
         raise UnreadableError(f"{path}: has no WireGuard server of OPNsense or pfSense")
     return ImportedFleet(source="opnsense", interfaces=tuple(found), warnings=tuple(said))
@@ -55,7 +57,13 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
         if _text(server, "carp_depend_on"):
             said.append(f"{name} belongs to a pair of machines, of which one at a time serves")
         members = [clients[each] for each in listed(_text(server, "peers")) if each in clients]
-        peers = [_opnsense_peer(each, own) for each in members if not _text(each, "serveraddress")]
+        own_members = [each for each in members if not _text(each, "serveraddress")]
+        peers = peers_of(
+            own_members,
+            lambda each: _opnsense_peer(each, own),  # noqa: B023 - used at once
+            lambda each: f"{name}: client {_text(each, 'name')}",  # noqa: B023 - as above
+            said,
+        )
         said += [
             f"{name}: {_text(each, 'name')} is another site, at {_text(each, 'serveraddress')}, and is left out"
             for each in members
@@ -65,7 +73,7 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
 
 
 def _server(
-    name: str, element: Element, key: str, port: str, own: tuple[str, ...], peers: list[ImportedPeer]
+    name: str, element: Element, key: str, port: str, own: tuple[str, ...], peers: tuple[ImportedPeer, ...]
 ) -> ImportedInterface:
     private = clamped(_text(element, key), f"{name}: private key")
     return ImportedInterface(
@@ -76,7 +84,7 @@ def _server(
         addresses=own,
         mtu=number(_text(element, "mtu")),
         dns=listed(_text(element, "dns")),
-        peers=tuple(peers),
+        peers=peers,
     )
 
 
@@ -101,27 +109,33 @@ def _pfsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
     for tunnel in tunnels:
         name = _text(tunnel, "name")
         own = tuple(interface_address(each) for each in _rows(tunnel, "addresses"))
-        found = []
-        for peer in peers:
-            if _text(peer, "tun") != name:
-                continue
-            if _text(peer, "endpoint"):
-                said.append(f"{name}: {_text(peer, 'descr')} is another site, at {_text(peer, 'endpoint')}, left out")
-                continue
-            addresses, behind = divided(list(_rows(peer, "allowedips")), own)
-            found.append(
-                ImportedPeer(
-                    public_key=public_key(_text(peer, "publickey"), f"peer {_text(peer, 'descr')}"),
-                    name=_text(peer, "descr"),
-                    preshared_key=preshared(_text(peer, "presharedkey"), "presharedkey"),
-                    addresses=addresses,
-                    networks=behind,
-                    enabled=_text(peer, "enabled") == "yes",
-                    keepalive=number(_text(peer, "persistentkeepalive")),
-                    place=f"peer {_text(peer, 'descr')}",
-                )
-            )
+        mine = [peer for peer in peers if _text(peer, "tun") == name]
+        said += [
+            f"{name}: {_text(peer, 'descr')} is another site, at {_text(peer, 'endpoint')}, left out"
+            for peer in mine
+            if _text(peer, "endpoint")
+        ]
+        found = peers_of(
+            [peer for peer in mine if not _text(peer, "endpoint")],
+            lambda peer: _pfsense_peer(peer, own),  # noqa: B023 - used at once
+            lambda peer: f"{name}: peer {_text(peer, 'descr')}",  # noqa: B023 - as above
+            said,
+        )
         yield _server(name, tunnel, "privatekey", "listenport", own, found)
+
+
+def _pfsense_peer(peer: Element, interface: tuple[str, ...]) -> ImportedPeer:
+    addresses, behind = divided(list(_rows(peer, "allowedips")), interface)
+    return ImportedPeer(
+        public_key=public_key(_text(peer, "publickey"), f"peer {_text(peer, 'descr')}"),
+        name=_text(peer, "descr"),
+        preshared_key=preshared(_text(peer, "presharedkey"), "presharedkey"),
+        addresses=addresses,
+        networks=behind,
+        enabled=_text(peer, "enabled") == "yes",
+        keepalive=number(_text(peer, "persistentkeepalive")),
+        place=f"peer {_text(peer, 'descr')}",
+    )
 
 
 def _rows(element: Element, name: str) -> Iterator[str]:

@@ -4,8 +4,11 @@ PiVPN, the scripts of angristan and Nyr, linuxserver's container, Algo, and file
 read as text, never by a shell.
 """
 
+import codecs
 import ipaddress
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,10 +17,12 @@ import msgspec
 from wgfleet.imports import wg_quick
 from wgfleet.imports.addresses import listed
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer, UnreadableError
+from wgfleet.imports.numbers import number, whole_number
 from wgfleet.imports.wg_quick import UserFile
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 20_000
+LAST_ADDRESS = 2**32
 NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
 _ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
 _ENDPOINT = re.compile(r"(?m)^#\s*ENDPOINT\s+(\S+)\s*$")
@@ -33,13 +38,20 @@ def read(path: Path) -> ImportedFleet:
     folder = path if path.is_dir() else path.parent
     clients = dict(_clients(path, folder))
     files = sorted(path.glob("**/*.conf")) if path.is_dir() else [path]
-    texts = {file: text_of(file) for file in files[:MAX_FILES]}
+    interfaces, warnings = [], []
+    texts = {}
+    for file in files[:MAX_FILES]:
+        try:
+            texts[file] = text_of(file)
+        except UnreadableError as error:  # beside the server's there may be anything
+            if not path.is_dir():
+                raise
+            warnings.append(f"left out: {error}")
     servers = {file: text for file, text in texts.items() if not path.is_dir() or _is_server(text)}
     if not servers:
         raise UnreadableError(f"{path}: no file of a server in it: one with [Interface], ListenPort and PrivateKey")
-    interfaces, warnings = [], []
     for file, text in servers.items():
-        found = wg_quick.server(file.stem, text, clients)
+        found = wg_quick.server(_words(file.stem), text, clients)
         variables = _variables(folder, file)
         interfaces.append(_completed(found, text, folder, variables))
         warnings += _warnings(file, text, interfaces[-1], variables)
@@ -47,13 +59,28 @@ def read(path: Path) -> ImportedFleet:
 
 
 def text_of(path: Path) -> str:
-    """Return the text of a file. Raise `UnreadableError`."""
+    """Return the text of a file, in UTF-8 or, as some Windows programs write it, UTF-16. Raise `UnreadableError`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB, which no such file is")
-        return path.read_bytes().decode("utf-8-sig", "replace")
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreadableError(f"{path}: is no file")
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB, which no such file is")
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if wide else "utf-8-sig", "replace")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would be waited for."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _words(name: str) -> str:
+    """Return the name of a file as text, whatever its bytes are."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _is_server(text: str) -> bool:
@@ -81,7 +108,7 @@ def _clients(path: Path, folder: Path) -> Iterator[tuple[str, UserFile]]:
 
 def _client_name(file: Path) -> str:
     """Return the name of a user's device by that of its file, as scripts name them."""
-    stem = re.sub(r"^[a-zA-Z0-9_]+-client-", "", file.stem)
+    stem = re.sub(r"^[a-zA-Z0-9_]+-client-", "", _words(file.stem))
     return re.sub(r"^peer_", "", stem)
 
 
@@ -116,18 +143,17 @@ def _completed(
         host = None
     port = _first(variables, "pivpnPORT", "SERVER_PORT", "ORIG_SERVERPORT") or str(interface.listen_port or "")
     endpoint = interface.endpoint
-    if endpoint is None and host and port.isdigit():
+    if endpoint is None and host and number(port):
         endpoint = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     dns = [_first(variables, *names) for names in (("pivpnDNS1", "CLIENT_DNS_1"), ("pivpnDNS2", "CLIENT_DNS_2"))]
     dns.append(variables.get("ORIG_PEERDNS") if variables.get("ORIG_PEERDNS") != "auto" else None)
-    keepalive = variables.get("pivpnPERSISTENTKEEPALIVE", "")
     peers = _pivpn_peers(interface.peers, folder)
     return msgspec.structs.replace(
         interface,
         endpoint=endpoint,
         dns=tuple(dict.fromkeys(each for text in dns for each in listed(text))),
         client_allowed_ips=listed(_first(variables, "ALLOWED_IPS", "ORIG_ALLOWEDIPS")),
-        keepalive=int(keepalive) if keepalive.isdigit() else None,
+        keepalive=whole_number(variables.get("pivpnPERSISTENTKEEPALIVE")),
         peers=peers,
     )
 
@@ -145,10 +171,9 @@ def _pivpn_peers(peers: tuple[ImportedPeer, ...], folder: Path) -> tuple[Importe
         if row is None:
             found.append(peer)
             continue
-        address = (
-            (str(ipaddress.IPv4Address(int(row[ADDRESS]))),) if len(row) > ADDRESS and row[ADDRESS].isdigit() else ()
-        )
-        created = float(row[CREATED]) if len(row) > CREATED and row[CREATED].isdigit() else None
+        packed = number(row[ADDRESS]) if len(row) > ADDRESS else None
+        address = (str(ipaddress.IPv4Address(packed)),) if packed is not None and packed < LAST_ADDRESS else ()
+        created = whole_number(row[CREATED]) if len(row) > CREATED else None
         found.append(
             msgspec.structs.replace(
                 peer, name=row[NAME], created_at=created, addresses=tuple(dict.fromkeys((*peer.addresses, *address)))

@@ -1,10 +1,11 @@
 """Sources by the words that people type, each with its reader."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from wgfleet.imports import opnsense, server_folders, wg_easy, wg_portal, wgdashboard, wireguard_ui
-from wgfleet.imports.fleet import ImportedFleet
+from wgfleet.imports.fleet import MALFORMED, ImportedFleet, UnreadableError, well_formed, why
 
 Reader = Callable[[Path], ImportedFleet]
 
@@ -18,3 +19,19 @@ SOURCES: dict[str, Reader] = {
     "opnsense": opnsense.read,
     "pfsense": opnsense.read,
 }
+
+
+def read(source: str, path: Path, *, environment: Path | None = None, files: Path | None = None) -> ImportedFleet:
+    """Read a source (one of `SOURCES`), whatever is in it. Raise `UnreadableError`.
+
+    `environment`, `files`: what wg-easy and wgdashboard take beside their path.
+    """
+    reader = SOURCES[source]
+    if source == "wg-easy":
+        reader = partial(wg_easy.read, environment=environment)
+    elif source == "wgdashboard" and files is not None:
+        reader = partial(wgdashboard.read, configurations=files)
+    try:
+        return well_formed(reader(path))
+    except MALFORMED as error:
+        raise UnreadableError(f"{path}: is not as {source} keeps it: {why(error)}") from None

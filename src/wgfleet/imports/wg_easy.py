@@ -8,22 +8,25 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wgfleet.imports.addresses import divided, listed, networks
 from wgfleet.imports.databases import Row, found_in, opened
 from wgfleet.imports.fleet import (
+    MALFORMED,
     ImportedFleet,
     ImportedInterface,
     ImportedPeer,
     UnreadableError,
     clamped,
+    peers_of,
     preshared,
     public_key,
     public_of,
+    why,
 )
+from wgfleet.imports.numbers import number, time_of, whole_number
 from wgfleet.imports.server_folders import text_of
 
 UNFINISHED = "---default---"
@@ -66,11 +69,14 @@ def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
         server, clients = kept["server"], kept["clients"]
         private = clamped(server["privateKey"], "server.privateKey")
         address = ipaddress.ip_interface(f"{server['address']}/{_IN_PREFIX}")
-        peers = tuple(
-            _peer_14(client, said, f"client {key}") for key, client in clients.items() if isinstance(client, dict)
+        peers = peers_of(
+            clients.items(),
+            lambda pair: _peer_14(pair[1], said, f"client {pair[0]}"),
+            lambda pair: f"client {pair[0]}",
+            said,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnreadableError(f"{place}: is no file of wg-easy up to version 14: {error}") from None
+    except MALFORMED as error:
+        raise UnreadableError(f"{place}: is no file of wg-easy up to version 14: {why(error)}") from None
     host = given.get("WG_HOST")
     port = given.get("WG_CONFIG_PORT") or values["WG_PORT"]
     interface = ImportedInterface(
@@ -82,7 +88,7 @@ def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
         mtu=number(given.get("WG_MTU")),
         dns=listed(values["WG_DEFAULT_DNS"]),
         client_allowed_ips=networks(listed(values["WG_ALLOWED_IPS"])),
-        keepalive=int(values["WG_PERSISTENT_KEEPALIVE"]) if values["WG_PERSISTENT_KEEPALIVE"].isdigit() else None,
+        keepalive=whole_number(values["WG_PERSISTENT_KEEPALIVE"]),
         endpoint=endpoint_of(host, number(port)),
         hooks=tuple(f"{name}: {given[name]}" for name in sorted(given) if name.startswith(("WG_POST", "WG_PRE"))),
         peers=peers,
@@ -114,17 +120,17 @@ def _peer_14(client: Mapping[str, Any], said: list[str], place: str) -> Imported
 def _version_15(place: Path) -> ImportedFleet:
     with opened(place) as database:
         rows = database.rows("interfaces_table")
-        clients = database.rows("clients_table")
-        users = {row["id"]: row.get("username") for row in database.rows("users_table")}
-        settings = {row["id"]: row for row in database.rows("user_configs_table")}
-        hooks = {row["id"]: row for row in database.rows("hooks_table")}
+        clients = database.needed("clients_table")
+        users = {row.get("id"): row.get("username") for row in database.rows("users_table")}
+        settings = {row.get("id"): row for row in database.rows("user_configs_table")}
+        hooks = {row.get("id"): row for row in database.rows("hooks_table")}
     if not rows:
         raise UnreadableError(f"{place}: has no interface")
     said: list[str] = []
     try:
         interfaces = tuple(_interface(row, settings, hooks, clients, users, said) for row in rows)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableError(f"{place}: is not as wg-easy 15 keeps it: {error}") from None
+    except MALFORMED as error:
+        raise UnreadableError(f"{place}: is not as wg-easy 15 keeps it: {why(error)}") from None
     return ImportedFleet(source="wg-easy", interfaces=interfaces, warnings=tuple(said))
 
 
@@ -159,7 +165,12 @@ def _interface(
         hooks=tuple(
             f"{each}: {texts[each]}" for each in ("pre_up", "post_up", "pre_down", "post_down") if texts.get(each)
         ),
-        peers=tuple(_peer_15(client, addresses, users, said) for client in own),
+        peers=peers_of(
+            own,
+            lambda client: _peer_15(client, addresses, users, said),
+            lambda client: f"client {client.get('id')} ({client.get('name')})",
+            said,
+        ),
     )
 
 
@@ -205,22 +216,8 @@ def _json_list(text: Any) -> tuple[str, ...] | None:
     return tuple(str(each) for each in found) if isinstance(found, list) else None
 
 
-def number(value: object) -> int | None:
-    """Return a number that may be kept as text; None for 0 and what is none."""
-    text = str(value if value is not None else "")
-    return int(text) or None if text.isascii() and text.isdigit() else None
-
-
 def endpoint_of(host: str | None, port: int | None) -> str | None:
     """Return host and port as files have them, None without either."""
     if not host or not port:
         return None
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-
-
-def time_of(text: Any) -> float | None:
-    """Return the s since the epoch of a time in ISO 8601, None where there is none."""
-    try:
-        return datetime.fromisoformat(str(text)).timestamp() if text else None
-    except ValueError:
-        return None

@@ -11,12 +11,12 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     UnreadableError,
     clamped,
+    peers_of,
     preshared,
     public_key,
     public_of,
 )
-from wgfleet.imports.wg_easy import time_of
-from wgfleet.protocol.errors import FieldError
+from wgfleet.imports.numbers import time_of
 
 ENCRYPTED = "WG_ENC_"
 _HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
@@ -28,7 +28,7 @@ def read(path: Path) -> ImportedFleet:
     with opened(place) as database:
         if "DatabaseMigrationInfo" in database.tables():
             raise UnreadableError(f"{place}: is of version 1; have wg-portal 2 read it first, with -migrateFrom")
-        interfaces, rows = database.rows("interfaces"), database.rows("peers")
+        interfaces, rows = database.needed("interfaces"), database.needed("peers")
         addresses = {kind: _addresses(database, kind) for kind in ("interface", "peer")}
         status = {str(row.get("identifier")): row for row in database.rows("peer_statuses")}
     if not interfaces:
@@ -41,15 +41,13 @@ def read(path: Path) -> ImportedFleet:
             said.append(f"{name} is a client of another server, and is left out")
             continue
         own = tuple(interface_address(each) for each in addresses["interface"].get(name, ()))
-        peers = []
-        for each in rows:
-            if each.get("interface_identifier") != name:
-                continue
-            try:
-                peers.append(_peer(each, addresses["peer"].get(each["identifier"], ()), own, status, said))
-            except (FieldError, ValueError) as error:
-                said.append(f"{name}: peer {each.get('display_name') or each['identifier']} is left out: {error}")
-        found.append(_interface(row, own, tuple(peers), said))
+        peers = peers_of(
+            [each for each in rows if each.get("interface_identifier") == name],
+            lambda each: _peer(each, addresses["peer"].get(each["identifier"], ()), own, status, said),  # noqa: B023 - used at once
+            lambda each: f"{name}: peer {each.get('display_name') or each.get('identifier')}",  # noqa: B023 - as above
+            said,
+        )
+        found.append(_interface(row, own, peers, said))
     return ImportedFleet(source="wg-portal", interfaces=tuple(found), warnings=tuple(said))
 
 

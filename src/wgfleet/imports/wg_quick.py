@@ -18,6 +18,7 @@ from wgfleet.imports.fleet import (
     public_key,
     public_of,
 )
+from wgfleet.imports.numbers import number
 from wgfleet.protocol.errors import FieldError
 
 HOOKS = ("preup", "postup", "predown", "postdown")
@@ -58,15 +59,14 @@ class FileSection:
 
     def number(self, name: str) -> int | None:
         """Return a number; nothing for 0, `off` and what is none."""
-        value = self.one(name)
-        return int(value) if value is not None and value.isascii() and value.isdigit() and int(value) else None
+        return number(self.one(name))
 
 
 def sections(text: str) -> list[FileSection]:
     """Return the sections of a file in order; what is in front of the first goes into one of the kind ''."""
     found = [FileSection("", 0)]
     waiting: list[str] = []  # comments since the last setting: of this section, or of the next
-    for number, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
+    for place, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         line = raw.strip()
         disabled = line.startswith(DISABLED)
         if disabled:
@@ -77,7 +77,7 @@ def sections(text: str) -> list[FileSection]:
         setting, hash_, comment = line.partition("#")
         setting = setting.strip()
         if setting.startswith("[") and setting.endswith("]"):
-            found.append(FileSection(setting[1:-1].strip().lower(), number, disabled, before=waiting))
+            found.append(FileSection(setting[1:-1].strip().lower(), place, disabled, before=waiting))
             waiting = [f"# {comment.strip()}"] if hash_ and comment.strip() else []
         elif "=" in setting:
             name, _, value = setting.partition("=")
@@ -85,7 +85,7 @@ def sections(text: str) -> list[FileSection]:
             found[-1].inside += waiting
             waiting = []
         elif setting:
-            raise UnreadableError(f"line {number}: {setting!r} is neither a section nor NAME = VALUE")
+            raise UnreadableError(f"line {place}: {setting!r} is neither a section nor NAME = VALUE")
     found[-1].inside += waiting
     return found
 

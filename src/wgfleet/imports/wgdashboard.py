@@ -15,6 +15,7 @@ from wgfleet.imports import wg_quick
 from wgfleet.imports.addresses import divided, listed, networks
 from wgfleet.imports.databases import Database, Row, found_in, opened
 from wgfleet.imports.fleet import (
+    MALFORMED,
     ImportedFleet,
     ImportedInterface,
     ImportedJob,
@@ -24,9 +25,11 @@ from wgfleet.imports.fleet import (
     clamped,
     preshared,
     public_key,
+    well_formed,
+    why,
 )
+from wgfleet.imports.numbers import number, whole_number
 from wgfleet.imports.server_folders import text_of
-from wgfleet.protocol.errors import FieldError
 
 GIB = 1024**3
 RESTRICTED = "_restrict_access"
@@ -40,7 +43,7 @@ def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedF
     """
     main = found_in(path, "wgdashboard.db", "db/wgdashboard.db", "src/db/wgdashboard.db")
     with opened(main) as database:
-        infos = {row["ID"]: _object(row.get("Info")) for row in database.rows("ConfigurationsInfo")}
+        infos = {row.get("ID"): _object(row.get("Info")) for row in database.rows("ConfigurationsInfo")}
         names = _interfaces(database)
         peers = {name: (database.rows(name), database.rows(f"{name}{RESTRICTED}")) for name in names}
     if not names:
@@ -125,11 +128,12 @@ def _interface(
     peers: dict[str, ImportedPeer] = {}
     for enabled, rows in zip((True, False), tables, strict=True):
         for row in rows:
-            place = f"{name}: peer {row['id']}"
+            place = f"{name}: peer {row.get('id')}"
             try:
                 found, warnings = _peer(row, place, interface, override, enabled=enabled)
-            except (FieldError, ValueError) as error:
-                said.append(f"{place} is left out: {error}")
+                found = well_formed(found)
+            except MALFORMED as error:
+                said.append(f"{place} is left out: {why(error)}")
                 continue
             said += warnings
             peers[found.public_key] = msgspec.structs.replace(
@@ -193,8 +197,8 @@ def _peer(
         enabled=enabled,
         client_allowed_ips=networks(listed(client_allowed)) if client_allowed and "{{" not in client_allowed else None,
         dns=(listed(dns) or None) if "{{" not in (dns := value("DNS", "DNS")) else None,
-        mtu=int(numbers["mtu"]) if numbers["mtu"].isdigit() and int(numbers["mtu"]) else None,
-        keepalive=int(numbers["keepalive"]) if numbers["keepalive"].isdigit() else None,
+        mtu=number(numbers["mtu"]),
+        keepalive=whole_number(numbers["keepalive"]),
         notes=str(row.get("notes") or ""),
         received=round(sums["receive"] * GIB),
         sent=round(sums["sent"] * GIB),

@@ -6,18 +6,21 @@ from typing import Any
 
 from wgfleet.imports.addresses import divided, interface_address, listed, networks
 from wgfleet.imports.fleet import (
+    MALFORMED,
     ImportedFleet,
     ImportedInterface,
     ImportedPeer,
     UnreadableError,
     clamped,
+    peers_of,
     preshared,
     public_key,
     public_of,
+    why,
 )
+from wgfleet.imports.numbers import number, time_of
 from wgfleet.imports.server_folders import MAX_FILES, text_of
-from wgfleet.imports.wg_easy import endpoint_of, number, time_of
-from wgfleet.protocol.errors import FieldError
+from wgfleet.imports.wg_easy import endpoint_of
 
 _HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
 
@@ -32,15 +35,13 @@ def read(path: Path) -> ImportedFleet:
     try:
         private = clamped(str(keys["private_key"]), "server/keypair.json: private_key")
         addresses = tuple(interface_address(each) for each in interfaces["addresses"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableError(f"{folder}: is not as wireguard-ui keeps it: {error}") from None
+    except MALFORMED as error:
+        raise UnreadableError(f"{folder}: is not as wireguard-ui keeps it: {why(error)}") from None
     port = number(interfaces.get("listen_port"))
-    peers = []
-    for file in sorted((folder / "clients").glob("*.json"))[:MAX_FILES]:
-        try:
-            peers.append(_peer(_object(file), addresses, file.name))
-        except (FieldError, KeyError, ValueError, TypeError) as error:
-            said.append(f"clients/{file.name} is left out: {error}")
+    files = sorted((folder / "clients").glob("*.json"))[:MAX_FILES]
+    peers = peers_of(
+        files, lambda file: _peer(_object(file), addresses, file.name), lambda file: f"clients/{file.name}", said
+    )
     interface = ImportedInterface(
         name=Path(str(settings.get("config_file_path") or "wg0.conf")).stem,
         private_key=private,
@@ -52,7 +53,7 @@ def read(path: Path) -> ImportedFleet:
         keepalive=number(settings.get("persistent_keepalive")),
         endpoint=endpoint_of(settings.get("endpoint_address"), port),
         hooks=tuple(f"{each}: {interfaces[each]}" for each in _HOOKS if interfaces.get(each)),
-        peers=tuple(peers),
+        peers=peers,
     )
     return ImportedFleet(source="wireguard-ui", interfaces=(interface,), warnings=tuple(said))
 
@@ -60,8 +61,8 @@ def read(path: Path) -> ImportedFleet:
 def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text_of(path))
-    except ValueError as error:
-        raise UnreadableError(f"{path}: is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path}: is no JSON: {why(error)}") from None
     if not isinstance(found, dict):
         raise UnreadableError(f"{path}: has no object")
     return found

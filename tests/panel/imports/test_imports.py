@@ -269,3 +269,25 @@ def test_a_hostile_or_broken_peer_is_refused_with_its_place(
     refused = client.post("/api/imports", json=content)
     assert refused.status_code == 422, refused.text
     assert client.get("/api/configs").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "field"), [("vpn.example.com:²", "endpoint"), ("vpn.example.com:", "endpoint"), (":", "endpoint"),
+                            ("vpn.example.com:99999999", "port"), ("a b:51820", "domain")]
+)  # fmt: skip
+def test_an_endpoint_that_is_none_is_refused_at_its_field(
+    client: httpx.Client, keys: Keys, endpoint: str, field: str
+) -> None:
+    content = interface(keys, peer(keys, "anna", "10.9.0.2/32"))
+    content["interface"]["endpoint"] = endpoint
+    answer = client.post("/api/imports", json=content)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+def test_peers_for_a_server_whose_key_nobody_knows_come_with_a_remark(client: httpx.Client, keys: Keys) -> None:
+    anna, bert = peer(keys, "anna", "10.9.0.2/32"), peer(keys, "bert", "10.9.0.3/32")
+    done(client, interface(keys, anna))
+    content = interface(keys, anna, bert)
+    del content["interface"]["private_key"], content["interface"]["public_key"]
+    found = done(client, content, "/api/imports/preview")
+    assert any("server's key" in remark for remark in found["remarks"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
+from wgfleet.imports.numbers import number
 from wgfleet.panel import clock
 from wgfleet.panel.domain import imports
 from wgfleet.panel.domain.fields import one_spelling
@@ -146,10 +147,17 @@ def _config(
     )
     config = configs.create(tx, vault, actor, spec, panel_hosts=panel_hosts)
     if interface.endpoint is not None:
-        host, _, port = interface.endpoint.rpartition(":")
-        group = EndpointGroupSpec(domain=host.strip("[]"), port=int(port) if port.isdigit() else None)
-        endpoint_groups.put(tx, vault, actor, config, group)
+        endpoint_groups.put(tx, vault, actor, config, _endpoint(interface.endpoint))
     return config, True
+
+
+def _endpoint(text: str) -> EndpointGroupSpec:
+    """Return the endpoint that files of users say."""
+    host, _, last = text.rpartition(":")
+    port = number(last)
+    if not host or port is None:
+        raise Invalid("must be a host and a port, such as vpn.example.com:51820", field="endpoint")
+    return EndpointGroupSpec(domain=host.strip("[]"), port=port)
 
 
 def _draft(vault: Vault, planned: PlannedPeer, carried: CarriedOver, interface: ImportedInterface) -> PeerDraft:
@@ -198,6 +206,8 @@ def _make_tags(tx: Tx, actor: str, wanted: Sequence[str], colors: Sequence[Impor
 def _remarks(interface: ImportedInterface, networks: Sequence[str], *, created: bool) -> list[str]:
     """Say what of an interface is not carried over."""
     said = imports.moved_server(interface, networks) if created else []
+    if interface.public_key is None:
+        said.append("the source does not have the server's key: files of users work only if the config's is the same")
     said += [f"a hook is not carried over: {hook}" for hook in interface.hooks]
     others = [peer for peer in interface.peers if peer.endpoint not in {None, interface.endpoint}]
     said += [
