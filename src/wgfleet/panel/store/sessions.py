@@ -1,16 +1,16 @@
 """Rows of sessions: what nodes last reported of peers. All times are of `clock.steady`."""
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import upsert_of_peers
 from wgfleet.panel.store.tables import Peer, PeerSession
 from wgfleet.protocol.observed import PeerStats
 
@@ -29,36 +29,25 @@ def record(tx: Tx, reports: Sequence[NodeSessions], seen_at: float) -> list[Node
     Return the reports that were not written: the node does not carry the config, so it has no say about its peers.
     """
     carried = assignment_rows.carried(tx, {each.node_id for each in reports})
-    connection = tx.session.connection()
-    statement = _newest_kept(connection.dialect.name)
     rows = [
         (each.node_id, stats.endpoint, stats.latest_handshake, stats.rx, stats.tx, seen_at, each.config_id, key)
         for each in reports
         if (each.node_id, each.config_id) in carried
         for key, stats in each.stats.items()
     ]
-    if rows:
-        # The driver takes them as they are: an insert through the session costs several times as much.
-        connection.exec_driver_sql(statement, rows)
+    upsert_of_peers(tx, cast("Table", PeerSession.__table__), _REPORTED, rows, ("peer_id", "node_id"), _NEWEST)
     return [each for each in reports if (each.node_id, each.config_id) not in carried]
 
 
-@cache
-def _newest_kept(dialect: str) -> str:
-    """Return the statement for one row: node, what it saw, when, then the config and the public key of the peer."""
-    # Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
-    text = """
-        INSERT INTO peer_sessions (peer_id, node_id, endpoint, latest_handshake, rx, tx, seen_at)
-        SELECT id, ?, ?, ?, ?, ?, ? FROM peers WHERE config_id = ? AND public_key = ?
-        ON CONFLICT (peer_id, node_id) DO UPDATE SET
-            endpoint = excluded.endpoint, latest_handshake = excluded.latest_handshake,
-            rx = excluded.rx, tx = excluded.tx,
-            seen_at = CASE
-                WHEN excluded.latest_handshake != peer_sessions.latest_handshake
-                    OR excluded.endpoint IS DISTINCT FROM peer_sessions.endpoint
-                THEN excluded.seen_at ELSE peer_sessions.seen_at END
+_REPORTED = ("node_id", "endpoint", "latest_handshake", "rx", "tx", "seen_at")
+# Of two sessions in the same second the one heard of later counts, and counters are no news of a session.
+_NEWEST = {name: f"excluded.{name}" for name in ("endpoint", "latest_handshake", "rx", "tx")} | {
+    "seen_at": """
+        CASE WHEN excluded.latest_handshake != peer_sessions.latest_handshake
+            OR excluded.endpoint IS DISTINCT FROM peer_sessions.endpoint
+        THEN excluded.seen_at ELSE peer_sessions.seen_at END
     """
-    return text if dialect == "sqlite" else text.replace("?", "%s")
+}
 
 
 class LastSession(NamedTuple):

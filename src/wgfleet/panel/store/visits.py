@@ -1,13 +1,13 @@
 """Rows of visits: when and from where peers were at nodes."""
 
 from collections.abc import Collection, Sequence
-from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import Table, delete, func, select, tuple_
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import upsert_of_peers
 from wgfleet.panel.store.tables import Peer, PeerVisit
 
 LATE_S = 600.0  # by so much a visit that goes on may have lasted longer than its row says
@@ -26,19 +26,10 @@ class VisitRow(NamedTuple):
 
 def write(tx: Tx, visits: Sequence[VisitRow]) -> None:
     """Write visits that began or go on; keys that are no peers any more are passed over."""
-    if visits:
-        connection = tx.session.connection()
-        connection.exec_driver_sql(_statement(connection.dialect.name), [tuple(each) for each in visits])
-
-
-@cache
-def _statement(dialect: str) -> str:
-    text = """
-        INSERT INTO peer_visits (peer_id, node_id, endpoint, began_at, last_at)
-        SELECT id, ?, ?, ?, ? FROM peers WHERE config_id = ? AND public_key = ?
-        ON CONFLICT (peer_id, node_id, began_at) DO UPDATE SET last_at = excluded.last_at
-    """
-    return text if dialect == "sqlite" else text.replace("?", "%s")
+    table, key = cast("Table", PeerVisit.__table__), ("peer_id", "node_id", "began_at")
+    rows = {(each.node_id, each.began_at, each.config_id, each.public_key): tuple(each) for each in visits}
+    columns = ("node_id", "endpoint", "began_at", "last_at")
+    upsert_of_peers(tx, table, columns, list(rows.values()), key, {"last_at": "excluded.last_at"})
 
 
 def going_on(tx: Tx, node_id: str, config_id: str, keys: Collection[str], since: float) -> list[VisitRow]:
