@@ -4,6 +4,8 @@ On loopback are those to which routers or a cloud lead packets. Owns which it is
 machine has one: the neighbors, the routing daemon, or nobody.
 """
 
+from collections.abc import Mapping
+
 from wgfleet.agent.kernel import announce, bird, host_addresses
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import ROUTING_FIELD, TRANSLATED_FIELD, Drift
@@ -68,3 +70,11 @@ class AddressPlaces:
         if name in self._routed:
             return await bird.claimant(address)
         return await announce.claimant(address, link, asks=announce.AT_ONCE if quickly else announce.PATIENTLY)
+
+
+def drift_of_rivals(rivals: Mapping[str, str]) -> tuple[Drift, ...]:
+    """Return what is not as wanted where others, by link address, say that they have addresses of this machine."""
+    return tuple(
+        Drift(f"floating.{address}", "here alone", f"{who} says that it has it too")
+        for address, who in sorted(rivals.items())
+    )

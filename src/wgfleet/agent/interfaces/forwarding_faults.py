@@ -15,18 +15,21 @@ from wgfleet.agent.kernel import forward_path
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.forward_path import WayThrough
 from wgfleet.agent.kernel.links import Link
+from wgfleet.agent.kernel.uplink_mtu import OVERHEAD, USUAL_MTU
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import FORWARDING, Drift
 from wgfleet.protocol.ids import InterfaceName
 
 _WANTED = "users reach what is behind the uplink"
-_OVERHEAD = {4: 60, 6: 80}  # bytes that WireGuard adds to a packet, with the outer IP header
 _IPV6_LEAST_MTU = 1280
 _log = structlog.get_logger()
 
 
-async def forwarding_faults(settings: InterfaceSettings, link: Link | None) -> tuple[Drift, ...]:
-    """Find what is surely wrong, where users are masqueraded. What cannot be read is not complained of."""
+async def forwarding_faults(settings: InterfaceSettings, link: Link | None, mtu: int | None) -> tuple[Drift, ...]:
+    """Find what is surely wrong, where users are masqueraded. What cannot be read is not complained of.
+
+    `mtu`: what the config says, and so users' files; the link's own follows the uplink.
+    """
     if link is None or not link.up or not settings.enabled or not settings.masquerade:
         return ()
     try:
@@ -38,7 +41,7 @@ async def forwarding_faults(settings: InterfaceSettings, link: Link | None) -> t
     found: dict[str, Drift] = {}
     for address, way in ways.items():
         if way is not None:
-            found |= {each.field: each for each in faults(settings, address, way, chains, settings.mtu or link.mtu)}
+            found |= {each.field: each for each in faults(settings, address, way, chains, mtu or USUAL_MTU)}
     return tuple(found.values())
 
 
@@ -63,10 +66,10 @@ def faults(
     if chain is not None:
         what = f"chain {chain.name} of table {chain.family} {chain.table} drops their packets"
         found.append(Drift(field, _WANTED, f"{what}; type: {_opening(chain, chains, name, way.link)}"))
-    fits = way.mtu - _OVERHEAD[6]
-    if way.mtu - _OVERHEAD[4] < mtu:
+    fits = way.mtu - OVERHEAD[6]
+    if way.mtu - OVERHEAD[4] < mtu:
         least = max(fits, 576 if all(ip_interface(each).version == 4 for each in settings.addresses) else 0)  # noqa: PLR2004 - IP versions and sizes
-        small = f"{way.link} carries {way.mtu} bytes, so packets of {mtu} leave in fragments, or get lost"
+        small = f"{way.link} carries {way.mtu} bytes: TCP fits itself to that, other packets of {mtu} get lost"
         way_out = f"set the config's mtu to {least}" if least >= _IPV6_LEAST_MTU or least == fits else "raise its MTU"
         found.append(Drift(f"{FORWARDING}.mtu", f"at most {fits}", f"{small}; {way_out}"))
     return found

@@ -14,8 +14,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from wgfleet.agent.kernel import first_router
-from wgfleet.agent.kernel.forward_path import ELSEWHERE
 from wgfleet.agent.kernel.nftables import OWN_LINK
+from wgfleet.agent.kernel.uplink_mtu import ELSEWHERE
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.desired import InterfaceSettings

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from wgfleet.agent.interfaces.address_places import drift_of_rivals
 from wgfleet.agent.interfaces.admission import foreign
 from wgfleet.agent.interfaces.allowed_ips import AllowedIpIndex
 from wgfleet.agent.interfaces.backbone import BackboneWatch
+from wgfleet.agent.interfaces.effective_settings import EffectiveSettings
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
@@ -83,7 +85,7 @@ class InterfaceReconciler:
         self._sessions_lost = sessions_lost
         self.backbone = BackboneWatch(self, machine)
         self.trial = trial
-        self._kept_down = kept_down
+        self._effective = EffectiveSettings(trial, kept_down)
         self._up_at = float("-inf")  # when the link was last seen to be up
         self._machine = machine
         self._changes = changes
@@ -237,11 +239,8 @@ class InterfaceReconciler:
 
     @property
     def effective(self) -> DesiredInterface:
-        """What is to be made true: what is desired, but for settings that were taken back."""
-        settings = self.desired.settings if self.trial is None else self.trial.effective(self.desired.settings)
-        if self._kept_down():
-            settings = msgspec.structs.replace(settings, enabled=False, floating=None)
-        return msgspec.structs.replace(self.desired, settings=settings)
+        """What is to be made true: what is desired, but for some settings."""
+        return msgspec.structs.replace(self.desired, settings=self._effective.of(self.desired.settings))
 
     def _work_towards(self, desired: DesiredInterface) -> None:
         self.desired = desired
@@ -303,10 +302,7 @@ class InterfaceReconciler:
             }
         for round_ in range(_ROUNDS + 1):
             plan = await self._plan()
-            rivals = tuple(
-                Drift(f"floating.{address}", "here alone", f"{who} says that it has it too")
-                for address, who in sorted(self._floating.rivals(self.name).items())
-            )
+            rivals = drift_of_rivals(self._floating.rivals(self.name))
             tried = self._forwarding + (() if self.trial is None else self.trial.drift(self.desired.settings))
             self.drift = self._floating.places.drift(self.name) + tried + plan.drift + rivals + self.backbone.drift
             if not plan or not repair or round_ == _ROUNDS:
@@ -338,14 +334,16 @@ class InterfaceReconciler:
 
     async def _plan(self) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
+        if due := self._link_is_due():
+            await self._effective.look()
         wanted = self.effective
         settings = wanted.settings
-        if self._link_is_due():
+        if due:
             seen_at = time.monotonic()
             self._link = self._check_own(await self._machine.link(self.name))
             self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
-            self._forwarding = await forwarding_faults(settings, self._link)
+            self._forwarding = await forwarding_faults(settings, self._link, self.desired.settings.mtu)
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:

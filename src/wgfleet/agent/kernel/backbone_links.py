@@ -17,6 +17,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
 from wgfleet.agent.kernel.rtnetlink import Request
+from wgfleet.agent.kernel.uplink_mtu import USUAL_MTU, carried_by_uplink, within
 from wgfleet.protocol.backbone import Backbone, address
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
@@ -130,8 +131,11 @@ async def _converge_wire(
         called.update({key: endpoint for key, (_, endpoint) in wrong.items()})
     routes = {network for network, _ in wanted.values()}
     have = frozenset() if link is None else link.routes
+    carried = await carried_by_uplink()
+    mtu = within(USUAL_MTU, carried, ()) if carried is not None else None
     refused = await links.change(
         name,
+        mtu=mtu if link is None or link.mtu != mtu else None,
         up=True,
         add_addresses=[f"{address(backbone.number)}/32"],
         remove_routes=have - routes,
@@ -149,7 +153,7 @@ async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) 
         if link.group != links.GROUP:
             raise _foreign(name)
         await links.mark(name)  # an agent was killed just before it did
-    mtu = (over.mtu if over is not None else 1420) - _OVERHEAD
+    mtu = (over.mtu if over is not None else USUAL_MTU) - _OVERHEAD
     if link is None:
         async with AsyncIPRoute() as ip:
             try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from wgfleet.agent.kernel import nft_tables
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.agent.kernel.links import tunnel_of
-from wgfleet.agent.kernel.nftables import IS_KEPT, NO_BEGIN, RESET, chains_of, table_of
+from wgfleet.agent.kernel.nftables import BEGINS, CLAMP, IS_KEPT, NO_BEGIN, RESET, chains_of, table_of
 from wgfleet.protocol.backbone import NEWS_PORT, Backbone
 from wgfleet.protocol.ids import InterfaceName
 
@@ -124,14 +124,14 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
         "leaving": [
             *([answers] if keeps else []),
             f"iifname != {of} iifname != {tunnel} drop",
-            "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
+            CLAMP,
         ],
         "forward": [
             "type filter hook forward priority filter; policy accept;",
             f"iifname {wire} drop",
             f"oifname {wire} drop",
             *(
-                f"iifname {of} meta nfproto {ip} tcp flags & (syn | rst) == syn tcp option maxseg size set {size}"
+                f"iifname {of} meta nfproto {ip} {BEGINS} tcp option maxseg size set {size}"
                 for ip, size in (_SEGMENTS.items() if keeps else ())
             ),
             f"iifname {tunnel} jump arriving",

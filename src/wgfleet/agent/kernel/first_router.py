@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from wgfleet.agent.kernel.forward_path import ELSEWHERE
+from wgfleet.agent.kernel.uplink_mtu import ELSEWHERE
 
 # linux/in.h and in6.h, which Python names in part; linux/errqueue.h: struct sock_extended_err.
 _WANT_ERRORS = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}

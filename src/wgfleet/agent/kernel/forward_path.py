@@ -5,7 +5,6 @@ iif IF` does, with the checks that it makes then (forwarding, reverse path, poli
 """
 
 import errno
-import fcntl
 import socket
 import struct
 from dataclasses import dataclass
@@ -14,16 +13,14 @@ from typing import Any
 
 import msgspec
 
-from wgfleet.agent.kernel import nft_tables, rtnetlink
+from wgfleet.agent.kernel import nft_tables, rtnetlink, uplink_mtu
 from wgfleet.agent.kernel.commands import run
 from wgfleet.agent.kernel.links import index_of
 from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
+from wgfleet.agent.kernel.uplink_mtu import ELSEWHERE
 from wgfleet.protocol.ids import InterfaceName
 
-# Somewhere in the internet, to look up: root name servers, which stay where they are.
-ELSEWHERE = {4: "198.41.0.4", 6: "2001:503:ba3e::2:30"}
 _ROUTE = struct.Struct("8BI")  # as in rtnetlink(7), struct rtmsg
-_INTERFACE, _GET_MTU = struct.Struct("16si20x"), 0x8921  # netdevice(7), SIOCGIFMTU
 _DST, _SRC, _IIF, _OIF, _MARK = 1, 2, 3, 4, 16
 _MARK_OF_RULE = 10  # FRA_FWMARK
 
@@ -70,7 +67,7 @@ async def way_of(name: InterfaceName, address: str) -> WayThrough | None:
         return WayThrough(None, error=errno.ENETUNREACH)
     try:
         link = socket.if_indextoname(struct.unpack("I", out)[0])
-        return WayThrough(link, _mtu(link))
+        return WayThrough(link, uplink_mtu.of_link(link))
     except OSError:  # gone meanwhile
         return None
 
@@ -79,13 +76,6 @@ async def _marks(family: int) -> set[bytes]:
     """Return the marks by which rules of the machine route."""
     found = await rtnetlink.dump(rtnetlink.GET_RULE, _ROUTE.pack(family, *[0] * 8))
     return {mark for each in found if (mark := attributes(each[_ROUTE.size :]).get(_MARK_OF_RULE)) is not None}
-
-
-def _mtu(link: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asked:
-        answer: bytes = fcntl.ioctl(asked, _GET_MTU, _INTERFACE.pack(link.encode(), 0))
-    mtu: int = _INTERFACE.unpack(answer)[1]
-    return mtu
 
 
 async def rules() -> tuple[dict[str, Any], str]:

@@ -32,12 +32,16 @@ NO_BEGIN, _NO_BEGIN_OF_OLDER_NFT = "tcp flags != syn / fin,syn,rst,ack", "tcp fl
 # Connections that another node's NAT carries: this, and the number of that node.
 KEPT, _KEPT_BITS = 0x77670000, 0xFFFF0000
 IS_KEPT = f"mark & {_KEPT_BITS:#x} == {KEPT:#x}"
+RESET = "reject with tcp reset"
+# The beginning of a connection says no larger segments than fit both of its ways through the machine.
+BEGINS = "tcp flags & (syn | rst) == syn"
+CLAMP = f"{BEGINS} tcp option maxseg size set rt mtu"
 _SAME = {  # what other releases of nft print
     _NO_BEGIN_OF_OLDER_NFT: NO_BEGIN,
-    "tcp flags & (syn | rst) == syn": "tcp flags syn / syn,rst",
+    BEGINS: "tcp flags syn / syn,rst",
     IS_KEPT: f"mark {KEPT:#x}/16",
 }
-RESET = "reject with tcp reset"
+_SEGMENTS = "segments"
 _OF_MASQUERADE = {"postrouting", "unknown_flows"}
 _log = structlog.get_logger()
 _CHAIN = re.compile(r"chain (?P<name>\S+) \{(?P<body>.*?)\n\t\}", re.DOTALL)
@@ -73,6 +77,8 @@ def rules(settings: InterfaceSettings, agent_port: int | None = None) -> str:
         chains["postrouting"] = _masquerade(settings)
         if ends_unknown_flows(settings):
             chains["unknown_flows"] = _unknown_flows(settings)
+    if settings.reach is not None or chains:
+        chains[_SEGMENTS] = _segments(settings)
     if settings.reach is not None:
         chains |= {"forward": _forward(settings), "input": _input(settings, agent_port)}
     texts = [f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) for name, lines in chains.items()]
@@ -115,6 +121,15 @@ def _unknown_flows(settings: InterfaceSettings) -> list[str]:
         # The node whose NAT carried it is gone.
         *([f"meta l4proto {_TCP} ct {IS_KEPT} {RESET}"] if settings.backbone is not None else []),
         *(f"{_WORDS[net.version]} saddr {net} ct state {states} {NO_BEGIN} {RESET}" for net in _masqueraded(settings)),
+    ]
+
+
+def _segments(settings: InterfaceSettings) -> list[str]:
+    """TCP of users fits the tunnel and the uplink, also where nobody hears of a router that a packet is too large."""
+    own = f'"{settings.name}"'
+    return [
+        "type filter hook forward priority mangle; policy accept;",
+        *(f"{direction} {own} {CLAMP}" for direction in ("iifname", "oifname")),
     ]
 
 
@@ -180,7 +195,8 @@ async def observe(settings: InterfaceSettings, agent_port: int | None = None) ->
         return ObservedRules(masquerade=False, filtered=False)
     have = chains_of((await run(*LIST, table)).decode())
     want = chains_of(rules(settings, agent_port))
-    masquerade, others = _same(have, want, _OF_MASQUERADE), (have.keys() | want.keys()) - _OF_MASQUERADE
+    of_masquerade = _OF_MASQUERADE if settings.reach is not None else {*_OF_MASQUERADE, _SEGMENTS}
+    masquerade, others = _same(have, want, of_masquerade), (have.keys() | want.keys()) - of_masquerade
     if masquerade and not forwarding.is_on(_families(settings.addresses)):
         masquerade = None
     return ObservedRules(masquerade=masquerade, filtered=_same(have, want, others))
