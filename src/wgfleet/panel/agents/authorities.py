@@ -77,9 +77,16 @@ class Authorities:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._opened: dict[str, Authority] = {}
+        self._known: tuple[installation_rows.StandingCertificates, AuthorityState] | None = None
 
     def read(self, tx: Tx) -> AuthorityState:
         """Return what counts as of a transaction."""
+        standing, known = installation_rows.standing(tx), self._known
+        if known is None or known[0] != standing:
+            known = self._known = standing, self._read(tx)
+        return known[1]
+
+    def _read(self, tx: Tx) -> AuthorityState:
         row, rotation = installation_rows.authority(tx), installation_rows.rotation(tx)
         if row is None:
             raise LookupError("this database has no CA: the panel that made it has not finished its first start")

@@ -121,10 +121,9 @@ def revoked_by_somebody(tx: Tx, digests: Collection[str]) -> bool:
     return bool(digests) and bool(rows.revoked_keys(tx, digests, but_by=audit.PANEL))
 
 
-def is_revoked(tx: Tx, certificate_id: str) -> bool:
-    """Tell whether a certificate was revoked."""
-    row = rows.get(tx, certificate_id)
-    return row is not None and row.revoked_at is not None
+def revoked(tx: Tx, certificate_ids: Collection[str]) -> frozenset[str]:
+    """Return which certificates, by id, were revoked."""
+    return rows.revoked(tx, certificate_ids)
 
 
 def of_running_panel(tx: Tx) -> str | None:

@@ -23,6 +23,12 @@ def get(tx: Tx, certificate_id: str) -> IssuedCertificate | None:
     return tx.session.get(IssuedCertificate, certificate_id)
 
 
+def revoked(tx: Tx, certificate_ids: Collection[str]) -> frozenset[str]:
+    """Return the ids of those certificates that were revoked."""
+    query = select(IssuedCertificate.id).where(IssuedCertificate.id.in_(certificate_ids), _REVOKED)
+    return frozenset(tx.connection.scalars(query))
+
+
 def find(tx: Tx, reference: str) -> IssuedCertificate | None:
     """Return the certificate of that id, or serial number in hex."""
     serial = reference.lower().replace(":", "").lstrip("0")

@@ -1,7 +1,10 @@
 """Rows of what there is once in an installation."""
 
+from typing import NamedTuple
+
 from sqlalchemy import func, select
 
+from wgfleet.panel.domain.authorities import AuthorityStep
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import AuthorityRotation, CertificateAuthority, RenderedSetting
 
@@ -17,6 +20,26 @@ def lock_authority(tx: Tx) -> None:
 def authority(tx: Tx) -> CertificateAuthority | None:
     """Return the CA's row, or None at the first start."""
     return tx.session.get(CertificateAuthority, 1)
+
+
+_CERTIFICATE = select(CertificateAuthority.certificate)
+_REPLACEMENT = select(AuthorityRotation.certificate, AuthorityRotation.step, AuthorityRotation.id)
+
+
+class StandingCertificates(NamedTuple):
+    """The certificates (PEM) of the CA, and of the one that is to replace it, with how far that is."""
+
+    current: str | None
+    following: str | None = None
+    step: AuthorityStep | None = None
+    rotation_id: str | None = None
+
+
+def standing(tx: Tx) -> StandingCertificates:
+    """Return what tells one state of the CAs from another: read for each look at each node, so without objects."""
+    tx.settle()
+    current = tx.connection.scalar(_CERTIFICATE)
+    return StandingCertificates(current, *(tx.connection.execute(_REPLACEMENT).one_or_none() or ()))
 
 
 _ROTATION = select(AuthorityRotation)

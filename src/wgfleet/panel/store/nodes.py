@@ -169,10 +169,35 @@ def delete(tx: Tx, node: Node) -> None:
     tx.session.flush()
 
 
+class AgentPlace(NamedTuple):
+    """Where the agent of a node is called, the CAs that it trusts, and digests of the keys that it may show."""
+
+    host: str
+    port: int
+    trusts: Trust
+    keys: list[str]
+
+
+_PLACE = select(Node.agent_host, Node.agent_port, Node.trusts, Node.agent_keys).where(
+    Node.id == bindparam("node_id"), Node.certificate_expires_at.is_not(None)
+)
+_CARRIED = (
+    select(func.count())
+    .select_from(Peer)
+    .join(Assignment, Assignment.config_id == Peer.config_id)
+    .where(Assignment.node_id == bindparam("node_id"))
+)
+
+
+def agent_place(tx: Tx, node_id: str) -> AgentPlace | None:
+    """Return how the agent of a node is called; None where it has not enrolled."""
+    row = tx.connection.execute(_PLACE, {"node_id": node_id}).one_or_none()
+    return None if row is None else AgentPlace(*row)
+
+
 def peers_carried(tx: Tx, node_id: str) -> int:
     """Return how many peers the configs of a node have together."""
-    query = select(func.count()).select_from(Peer).join(Assignment, Assignment.config_id == Peer.config_id)
-    return tx.session.scalar(query.where(Assignment.node_id == node_id)) or 0
+    return tx.connection.scalar(_CARRIED, {"node_id": node_id}) or 0
 
 
 def agent_keys(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:

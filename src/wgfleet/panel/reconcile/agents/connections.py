@@ -160,13 +160,12 @@ class Connections(Mapping[str, AgentConnection]):
         """Read what a connection to a node depends on; `known`: keys that its agent could show so far."""
         with self._store.read() as tx:
             state, own_revoked = self._own.read(tx)
-            node = node_rows.find(tx, node_id)
-            if node is None or not node.certificate_expires_at:
+            place = node_rows.agent_place(tx, node_id)
+            if place is None:
                 return _Row(state, own_revoked)
-            peers, keys = node_rows.peers_carried(tx, node_id), frozenset(node.agent_keys)
+            peers, keys = node_rows.peers_carried(tx, node_id), frozenset(place.keys)
             revoked = certificates.revoked_by_somebody(tx, known - keys)
-            address = (node.agent_host, node.agent_port)
-            return _Row(state, own_revoked, address, node.trusts, peers, keys, revoked)
+            return _Row(state, own_revoked, (place.host, place.port), place.trusts, peers, keys, revoked)
 
     async def keep_identity(self) -> None:
         """Issue the panel's client certificates again when they are due."""

@@ -49,7 +49,7 @@ class OwnCertificates:
     def read(self, tx: Tx) -> tuple[AuthorityState, frozenset[str]]:
         """Return the CAs that count, and which of our certificates in use were revoked, as of a transaction."""
         used = [line.certificate.id for line in self._lines.values()] or [self._first.id]
-        return self._authorities.read(tx), frozenset(each for each in used if certificates.is_revoked(tx, each))
+        return self._authorities.read(tx), certificates.revoked(tx, used)
 
     async def line(self, state: AuthorityState, trust: Trust, revoked: Collection[str]) -> Line:
         """Return what an agent that trusts these CAs is called with; none of the revoked certificates (ids) is used."""
