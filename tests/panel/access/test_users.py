@@ -174,7 +174,7 @@ def test_links_of_a_user_that_are_made_at_once_are_all_made_and_one_counts(
 
 
 def test_guesses_at_once_are_as_few_as_those_one_after_another() -> None:
-    attempts = Attempts("sign-ins")
+    attempts = Attempts("refused sign-ins")
     with ExitStack() as under_way:
         for _ in range(FAILURES):
             under_way.enter_context(attempts.guess("anna"))

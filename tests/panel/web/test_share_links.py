@@ -8,7 +8,9 @@ import pytest
 from tests.panel.web import sample
 from tests.panel.web.conftest import Browser, Person, submit, token_of
 from wgfleet.panel.api import Panel
+from wgfleet.panel.api.panel import LINK_USES
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.clients import share_links
 
 HELLO = {"secret": "hello"}
 
@@ -61,13 +63,26 @@ def test_one_until_a_date_and_its_withdrawal(admin: httpx.Client, browser: Brows
     assert submit(browser(), "/shared", secret=link).status_code == 401
 
 
-def test_what_is_no_link_is_refused_and_guesses_are_counted(browser: Browser) -> None:
+def test_what_is_no_link_is_refused_and_guesses_are_counted(panel: Panel, browser: Browser) -> None:
     user = browser()
     assert submit(user, "/shared", **HELLO).status_code == 422
     assert user.get("/shared/file").status_code == 405
     found = [submit(user, "/shared", secret=f"wgd_{number}").status_code for number in range(12)]
     assert found[0] == 401
     assert found[-1] == 429
+    fields = {"name": "nobody", "password": "not this one at all"}
+    assert submit(user, "/login", **fields).status_code == 401, "nobody is kept from signing in by it"
+    panel.link_guesses._failures.clear()  # noqa: SLF001 - others come from this address too
+
+
+def test_a_link_is_not_opened_without_end(panel: Panel, admin: httpx.Client, browser: Browser, path: str) -> None:
+    links = [new_link(admin, path), new_link(admin, path)]
+    with panel.store.read() as tx:
+        used = share_links.known(tx, links[0].partition("#")[2])
+    for _ in range(LINK_USES - 1):
+        panel.link_uses.used(f"link {used}")
+    assert [submit(browser(), "/shared", secret=links[0]).status_code for _ in range(2)] == [200, 429]
+    assert submit(browser(), "/shared", secret=links[1]).status_code == 200
 
 
 def test_who_may_not_read_files_makes_no_links(person: Person, path: str) -> None:

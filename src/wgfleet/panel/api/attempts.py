@@ -1,4 +1,4 @@
-"""The rate limits where no credential is needed: how often an address, or a name, may fail."""
+"""The rate limits where no credential is needed: how often an address, or a name, may fail, or a link be used."""
 
 import threading
 from collections import OrderedDict, deque
@@ -14,7 +14,7 @@ SOURCES = 10_000  # remembered at most; the longest unseen is forgotten first
 
 
 class Attempts:
-    """Failures by source within the last `window_s`. `what` was refused, in the plural."""
+    """Failures by source within the last `window_s`. `what` that is, in the plural."""
 
     def __init__(self, what: str, failures: int = FAILURES, window_s: float = WINDOW_S) -> None:
         self._what, self._most, self._window_s = what, failures, window_s
@@ -30,6 +30,13 @@ class Attempts:
         """Count a failure."""
         with self._lock:
             self._count(source, self._recent(source))
+
+    def used(self, source: str) -> None:
+        """Count something that was no failure, and may not be done more often either."""
+        with self._lock:
+            recent = self._recent(source)
+            self._refuse(source, recent)
+            self._count(source, recent)
 
     @contextmanager
     def guess(
@@ -57,9 +64,7 @@ class Attempts:
     def _refuse(self, source: str, failures: deque[float]) -> None:
         if len(failures) >= self._most:
             wait_s = failures[0] + self._window_s - clock.monotonic()
-            raise TooMany(
-                f"too many refused {self._what} of {source}; try again in {wait_s:.0f} s", retry_after_s=wait_s
-            )
+            raise TooMany(f"too many {self._what} of {source}; try again in {wait_s:.0f} s", retry_after_s=wait_s)
 
     def _count(self, source: str, failures: deque[float]) -> float:
         failures.append(clock.monotonic())

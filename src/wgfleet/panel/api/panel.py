@@ -25,6 +25,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.vault import Vault
 
+LINK_USES, LINK_USES_S = 100, 3600.0  # of one link to a file
 GUESSES, GUESSES_S = 50, 3600.0  # of a name's password: more than its owner makes, and nothing to a guesser
 
 
@@ -43,11 +44,15 @@ class Panel:
     heard: HeardReports | None = None
     name: str = THIS_PANEL
     """The name under which its own core reports."""
-    token_attempts: Attempts = field(default_factory=lambda: Attempts("join tokens"))
-    sign_in_attempts: Attempts = field(default_factory=lambda: Attempts("sign-ins"))
+    token_attempts: Attempts = field(default_factory=lambda: Attempts("refused join tokens"))
+    sign_in_attempts: Attempts = field(default_factory=lambda: Attempts("refused sign-ins"))
     """By address: of names, passwords, codes and links."""
-    guesses: Attempts = field(default_factory=lambda: Attempts("sign-ins", GUESSES, GUESSES_S))
+    guesses: Attempts = field(default_factory=lambda: Attempts("refused sign-ins", GUESSES, GUESSES_S))
     """By name, from wherever."""
+    link_guesses: Attempts = field(default_factory=lambda: Attempts("refused links to files"))
+    """By address; apart, so that nobody is kept from signing in by the links of others there."""
+    link_uses: Attempts = field(default_factory=lambda: Attempts("uses", LINK_USES, LINK_USES_S))
+    """By link: each use writes into the audit log."""
     oidc: OidcClient = field(default_factory=OidcClient)
     refusals: Refusals = field(default_factory=Refusals)
     set_up_digest: str | None = None

@@ -19,6 +19,7 @@ PREFIX = "wgd_"
 MOST = 20  # of a peer
 LONGEST_S = 90 * 86400.0
 DEFAULT_S = 7 * 86400.0
+WORTH_NOTHING = "the link has been used, was withdrawn, or its time is over; ask for another one"
 AGAIN_S = 600.0  # for which who opened a link for one time may have the file again, in the same browser
 
 
@@ -73,6 +74,14 @@ def delete(tx: Tx, actor: str, peer: Peer, link_id: str) -> None:
     _record(tx, actor, "deleted", link, peer.name)
 
 
+def known(tx: Tx, secret: str) -> str:
+    """Return the id of the link that has this secret; raise `Unauthorized` where there is none, any more."""
+    link = link_rows.by_digest(tx, digest(secret), clock.now())
+    if link is None:
+        raise Unauthorized(WORTH_NOTHING)
+    return link.id
+
+
 def fetch(tx: Tx, vault: Vault, secret: str, visit: str, remote: str) -> FetchedFiles:
     """Return what a link opens, and note that it did. `visit`: the secret of the browser's visit.
 
@@ -81,7 +90,7 @@ def fetch(tx: Tx, vault: Vault, secret: str, visit: str, remote: str) -> Fetched
     now = clock.now()
     link = link_rows.by_digest(tx, digest(secret), now)
     if link is None or not link_rows.opened(tx, link.id, digest(visit), now, now - AGAIN_S):
-        raise Unauthorized("the link has been used, was withdrawn, or its time is over; ask for another one")
+        raise Unauthorized(WORTH_NOTHING)
     peer = peers.get(tx, link.peer_id)
     found = files.files(tx, vault, f"link:{link.id}", peer)
     _record(tx, f"link:{link.id}", "opened", link, peer.name, remote=remote)
