@@ -82,7 +82,7 @@ def pages(made: Installation) -> dict[str, Floor]:
         f"/peers/{peer}/edit": lambda tx: peers.shown(tx, peer),
         "/peers/new": lambda tx: configs.page(tx, None, PAGE),
         "/configs": lambda tx: configs.page(tx, None, PAGE),
-        "/configs/new": lambda tx: configs.page(tx, None, 1),
+        "/new/config": lambda tx: configs.page(tx, None, 1),
         f"/configs/{config}": of_config,
         f"/configs/{made.configs[1]}": lambda tx: assignments.listing(tx, configs.id_of(tx, made.configs[1])),
         f"/configs/{config}/edit": lambda tx: configs.get(tx, config),

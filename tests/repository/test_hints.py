@@ -1,4 +1,4 @@
-"""Every hint has a call of the API and a command, and both exist."""
+"""Every hint has a call of the API, a command and a page, and all exist."""
 
 import json
 import re
@@ -14,9 +14,12 @@ from wgfleet.panel.api import hints as calls
 from wgfleet.panel.api import problems
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.web import hints as pages
+from wgfleet.panel.web.site import ROUTERS
 
 FULL = {"config": "wg0", "node": "fra1"}
 AGAIN = {HintCode.FORCE, HintCode.RELAY}  # the call or the command that was refused, with a parameter or an option
+PAGES = {route.path for router in ROUTERS for route in router.routes if "GET" in route.methods}
 CALLING = sorted(set(HintCode) - AGAIN)
 
 
@@ -52,6 +55,14 @@ def test_a_hint_names_a_command_that_the_cli_has(code: HintCode) -> None:
 def test_every_code_has_words_in_the_api_and_in_the_cli() -> None:
     assert set(calls.CALLS) | AGAIN == set(HintCode)
     assert set(commands.COMMANDS) | AGAIN == set(HintCode)
+
+
+@pytest.mark.parametrize("code", HintCode)
+def test_every_code_has_words_and_a_page_of_ours(code: HintCode) -> None:
+    way_out = pages.WAYS_OUT[code]
+    assert way_out.words
+    path = way_out.path.partition("?")[0]
+    assert not path or path in PAGES
 
 
 def test_force_is_a_parameter_of_the_calls_and_an_option_of_the_commands_that_are_refused(

@@ -35,7 +35,7 @@ def test_a_config_says_who_serves_it_and_what_else_is_known(admin: httpx.Client)
 
 
 def test_a_config_is_made_with_its_name_and_then_changed(admin: httpx.Client) -> None:
-    made = submit(admin, "/configs/new", **NEW, domain="vpn.example.com", listen_port="51999", masquerade="true")
+    made = submit(admin, "/new/config", **NEW, domain="vpn.example.com", listen_port="51999", masquerade="true")
     assert made.url.path == "/configs/lab"
     assert "vpn.example.com:51999" in made.text
     assert "No node serves it yet" in made.text
@@ -69,14 +69,14 @@ def test_a_config_is_made_with_its_name_and_then_changed(admin: httpx.Client) ->
 )
 def test_a_wrong_field_says_what_is_wrong_and_the_others_stay(admin: httpx.Client, field: str, value: str) -> None:
     fields = {**NEW, "listen_port": "51999"} | {field: value}
-    answer = submit(admin, "/configs/new", **fields)
+    answer = submit(admin, "/new/config", **fields)
     assert answer.status_code in {409, 422}
     assert f'id="{field}-wrong"' in answer.text
     assert f'value="{fields["listen_port"]}"' in answer.text
 
 
 def test_an_independent_config_has_no_name(admin: httpx.Client) -> None:
-    answer = submit(admin, "/configs/new", **{**NEW, "mode": "independent"}, domain="vpn.example.com")
+    answer = submit(admin, "/new/config", **{**NEW, "mode": "independent"}, domain="vpn.example.com")
     assert 'id="domain-wrong"' in answer.text
 
 
@@ -107,7 +107,7 @@ def test_automation_is_paused_and_resumed(admin: httpx.Client) -> None:
 def test_who_only_reads_sees_no_form(person: Person) -> None:
     viewer = person(Role.VIEWER)
     page = viewer.get("/configs/wg0").text
-    for path in ("/configs/wg0/edit", "/configs/wg0/delete", "/configs/new", "/configs/wg0/nodes/new"):
+    for path in ("/configs/wg0/edit", "/configs/wg0/delete", "/new/config", "/configs/wg0/nodes/new"):
         assert f'"{path}"' not in page + viewer.get("/configs").text
         assert viewer.get(path).status_code == 403
     assert viewer.post("/configs/wg0/automation", data={"form_token": token_of(page)}).status_code == 403

@@ -11,6 +11,7 @@ from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Caller, Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.web import visitors
+from wgfleet.panel.web.site import ROUTERS
 
 LOCATIONS = ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "x", ""]
 
@@ -104,6 +105,38 @@ def test_a_second_factor_is_asked_for_by_itself(panel: Panel, person: Person, br
 def test_a_form_of_another_site_is_refused(admin: httpx.Client, headers: dict[str, str], status: int) -> None:
     fields = {"form_token": token_of(admin.get("/").text), "next": "/", "wgfleet-theme": "dark"}
     assert admin.post("/preferences", data=fields, headers=headers).status_code == status
+
+
+NAMED = {"{config}", "{node}", "{group}", "{user}", "{provider}"}
+"""What people give names to, in paths."""
+
+
+def test_no_path_of_a_page_is_that_of_a_thing_with_a_certain_name() -> None:
+    paths = {(m, route.path) for router in ROUTERS for route in router.routes for m in route.methods}
+    taken = [
+        (fixed, of_thing)
+        for method, fixed in paths
+        for other_method, of_thing in paths
+        if method == other_method and fixed != of_thing and could_be(fixed.split("/"), of_thing.split("/"))
+    ]
+    assert taken == []
+
+
+def could_be(fixed: list[str], of_thing: list[str]) -> bool:
+    """Say whether a path leads to another page where a thing has the name of one of its parts."""
+    if len(fixed) != len(of_thing):
+        return False
+    pairs = [(a, b) for a, b in zip(fixed, of_thing, strict=True) if a != b]
+    return any(b in NAMED for _, b in pairs) and all(b in NAMED or "{" in a for a, b in pairs)
+
+
+@pytest.mark.parametrize("kind", ["config", "node"])
+def test_a_thing_that_is_called_new_has_its_page(admin: httpx.Client, kind: str) -> None:
+    fields = {"config": {"pools": "10.99.0.0/24", "mode": "cluster"}, "node": {"endpoint_addresses": "203.0.113.77"}}
+    submit(admin, f"/new/{kind}", name="new", **fields[kind])
+    page = admin.get(f"/{kind}s/new").text
+    assert "<h1" in page
+    assert "new" in page.partition("<h1")[2].partition("</h1>")[0].replace("Create a new", "")
 
 
 @pytest.mark.parametrize("token", ["", "0", "ä", "0" * 64])

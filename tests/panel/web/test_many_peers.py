@@ -80,6 +80,37 @@ def test_a_tag_a_limit_and_a_deletion_by_name(admin: httpx.Client, panel: Panel)
     assert "user-001" not in on(panel)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"action": "explode"}, "action"),
+        ({"action": "set_job", "limit_gib": "x"}, "limit_gib"),
+        ({"action": "set_job", "limit_gib": "5", "limit_period": "year"}, "limit_period"),
+        ({"action": "set_job", "limit_date": "yesterday"}, "limit_date"),
+        ({"action": "set_job", "limit_date": "0000-00-00"}, "limit_date"),
+        ({"action": "add_tag"}, None),
+        ({"action": "add_tag", "given_tag": "gone"}, None),
+        ({"action": "disable", "filter_tag": "gone"}, None),
+        ({"action": "disable", "filter_node": "gone"}, None),
+        ({"action": "disable", "filter_live": "maybe"}, None),
+        ({"action": "disable", "filter_search": "x" * 101}, None),
+        ({"action": "disable", "config": ""}, None),
+    ],
+)
+def test_what_is_wrong_is_said_where_it_can_be_seen(
+    admin: httpx.Client, fields: dict[str, str], field: str | None
+) -> None:
+    answer = submit(admin, "/peers/many/change", **{"config": "wg0", **fields})
+    assert answer.status_code in {404, 422}
+    assert (f'id="{field}-wrong"' if field else "That was refused:") in answer.text
+
+
+def test_a_tag_that_somebody_deleted_is_said_to_be_gone(admin: httpx.Client) -> None:
+    answer = admin.get("/peers?tag=gone")
+    assert answer.status_code == 404
+    assert "see all tags" in answer.text
+
+
 def test_many_are_made_all_or_none(admin: httpx.Client, panel: Panel) -> None:
     assert submit(admin, "/peers/many/new", config="wg0", count="0", name_prefix="x-").status_code == 422
     assert submit(admin, "/peers/many/new", config="wg0", count="", name_prefix="x-").status_code == 422

@@ -15,10 +15,10 @@ def fleet(panel: Panel) -> None:
 
 
 def test_a_node_is_added_with_a_line_to_copy(admin: httpx.Client) -> None:
-    answer = submit(admin, "/nodes/new", name="new1", endpoint_addresses="203.0.113.9")
+    answer = submit(admin, "/new/node", name="new1", endpoint_addresses="203.0.113.9")
     assert "wgfleet agent enroll --panel" in answer.text
     assert "no agent has joined" in admin.get("/").text
-    again = submit(admin, "/nodes/new", name="new1", endpoint_addresses="203.0.113.10")
+    again = submit(admin, "/new/node", name="new1", endpoint_addresses="203.0.113.10")
     assert again.status_code == 409
 
 
@@ -43,5 +43,5 @@ def test_a_node_with_configs_is_not_deleted(admin: httpx.Client) -> None:
 
 def test_who_only_reads_adds_nothing(person: Person) -> None:
     viewer = person(Role.VIEWER)
-    assert viewer.get("/nodes/new").status_code == 403
-    assert 'href="/nodes/new"' not in viewer.get("/nodes").text
+    assert viewer.get("/new/node").status_code == 403
+    assert 'href="/new/node"' not in viewer.get("/nodes").text

@@ -22,7 +22,7 @@ def fleet(panel: Panel) -> None:
 
 def invited(admin: httpx.Client, **fields: str) -> str:
     """Return the path and query of the link of a new user."""
-    answer = submit(admin, f"{USERS}/new", **fields)
+    answer = submit(admin, "/new/user", **fields)
     found = re.search(r'id="link"[^>]*>https?://[^/]*(/set-password\?link=wgl_[^<]+)<', answer.text)
     assert found is not None, answer.text
     return unescape(found[1])
@@ -52,7 +52,7 @@ def test_an_invited_user_sets_a_password_and_signs_in(admin: httpx.Client, brows
     ],
 )
 def test_a_wrong_field_is_named(admin: httpx.Client, fields: dict[str, str], wrong: str) -> None:
-    answer = submit(admin, f"{USERS}/new", **fields)
+    answer = submit(admin, "/new/user", **fields)
     assert answer.status_code in {404, 422}
     assert f'id="{wrong}-wrong"' in answer.text
 
@@ -102,5 +102,5 @@ def test_a_user_is_deleted_by_name_and_the_last_administrator_stays(admin: httpx
 
 def test_nobody_else_comes_here(person: Person) -> None:
     operator = person(Role.OPERATOR)
-    for path in (USERS, f"{USERS}/new", f"{USERS}/admin", f"{USERS}/admin/edit", "/settings/sign-ins"):
+    for path in (USERS, "/new/user", f"{USERS}/admin", f"{USERS}/admin/edit", "/settings/sign-ins"):
         assert operator.get(path).status_code == 403

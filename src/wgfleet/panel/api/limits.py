@@ -50,8 +50,8 @@ FILTERED = {
     ("GET", "/search"),
     ("GET", "/usage"),
     ("GET", "/nodes"),
-    ("GET", "/nodes/new"),
-    ("POST", "/nodes/new"),
+    ("GET", "/new/node"),
+    ("POST", "/new/node"),
     ("POST", "/api/nodes"),
 }
 """Routes that look at the limit themselves."""

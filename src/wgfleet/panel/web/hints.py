@@ -21,6 +21,7 @@ WAYS_OUT = {
     HintCode.LIST_NODE_GROUPS: HelpfulPage(marked("see all node groups"), "/nodes"),
     HintCode.LIST_OPERATIONS: HelpfulPage(marked("see all operations"), "/operations"),
     HintCode.LIST_BACKUPS: HelpfulPage(marked("see all backups"), "/backups"),
+    HintCode.LIST_TAGS: HelpfulPage(marked("see all tags, in the filter of the peers"), "/peers"),
     HintCode.LIST_API_KEYS: HelpfulPage(marked("see all API keys"), "/settings/keys"),
     HintCode.LIST_USERS: HelpfulPage(marked("see all users"), "/settings/users"),
     HintCode.LIST_SIGN_INS: HelpfulPage(marked("see who is signed in"), "/settings/sign-ins"),
@@ -41,6 +42,8 @@ WAYS_OUT = {
     HintCode.PLAN_ADOPTION: HelpfulPage(marked("look at the new plan"), "/dns/{config}/plan?adopt=true"),
     HintCode.COUNT_AGAIN: HelpfulPage(marked("or, if this database is to count, run `wgfleet panel restored`"), ""),
     HintCode.RELAY: HelpfulPage(marked("let the node pass on packets for a while"), ""),
+    HintCode.LIST_RELAYS: HelpfulPage(marked("see who still hangs on the node"), "/configs/{config}"),
+    HintCode.WAIT_FOR_RELAYS: HelpfulPage(marked("wait until they have come to other nodes"), "/configs/{config}"),
     HintCode.ADD_FLOATING: HelpfulPage(marked("give the config floating addresses"), "/configs/{config}"),
     HintCode.FORCE: HelpfulPage(marked("do it all the same, where the form offers that"), ""),
 }

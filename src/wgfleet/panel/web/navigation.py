@@ -10,7 +10,8 @@ class Section:
     """An entry. `label` is marked for translation where it is written; `order` leaves room between the entries.
 
     It is shown to callers with the scope, and is the current one on all paths below `path`. `whole`: it is about all
-    configs and nodes, and nothing to callers who are limited to some.
+    configs and nodes, and nothing to callers who are limited to some. `forms`: how paths of its forms begin that lie
+    elsewhere, since below `path` they could be taken for a thing that is called so.
     """
 
     label: str
@@ -18,6 +19,7 @@ class Section:
     order: int
     scope: str = OWN
     whole: bool = False
+    forms: tuple[str, ...] = ()
 
     def is_for(self, caller: Caller | None) -> bool:
         """Say whether a caller sees it."""
@@ -25,4 +27,5 @@ class Section:
 
     def holds(self, path: str) -> bool:
         """Say whether a page is one of this section."""
-        return path == self.path or (self.path != "/" and path.startswith((f"{self.path}/", f"{self.path}?")))
+        within = self.path != "/" and path.startswith((f"{self.path}/", f"{self.path}?"))
+        return within or path == self.path or path.startswith(self.forms)

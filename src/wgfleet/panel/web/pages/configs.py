@@ -31,7 +31,7 @@ from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
-SECTIONS = (Section(marked("Configs"), "/configs", 25, READ),)
+SECTIONS = (Section(marked("Configs"), "/configs", 25, READ, forms=("/new/config",)),)
 PAGE = 50
 CHANGES = 8
 MOST_DEATHS = 10
@@ -72,12 +72,12 @@ def list_configs(request: Request, panel: ThePanel, caller: Reader, after: After
         return page(request, "configs/list.html", context, blocks={"results"})
 
 
-@router.get("/configs/new")
+@router.get("/new/config")
 def new_config_page(request: Request, _caller: Writer) -> Response:
     return _new(request, SubmittedForm())
 
 
-@router.post("/configs/new")
+@router.post("/new/config")
 def create_config(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     """Make a config, with its public name where one is given, and go on to it: nobody serves it yet."""
     domain = form.get("domain").strip()

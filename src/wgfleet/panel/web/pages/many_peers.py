@@ -14,7 +14,9 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.peer_changes import PeersFoundView, PeersToChangeNow, WantedPeers
 from wgfleet.panel.api.peers import NewPeers
+from wgfleet.panel.api.problems import field_problem
 from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
@@ -90,13 +92,15 @@ def _config(panel: Panel, caller: Caller, reference: str) -> str:
 def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     wanted = form.read(WantedPeers, prefix=FILTER)
     if wanted is None:
+        name, detail = next(iter(form.wrong.items()))
+        form.refused(Invalid(f"{name.removeprefix(FILTER)}: {detail}"))  # the page has no field for it
         return None
     action = form.get("action")
     data: dict[str, Any] = {"filter": wanted, "action": action, "expect": 1}
     if form.get("expect").isdecimal():
         data["expect"] = form.get("expect")
     if action in {"add_tag", "remove_tag"}:
-        data["tag"] = form.get("given_tag")
+        data["tag"] = form.get("given_tag") or None
     try:
         data |= _job(form) if action == "set_job" else {}
     except ValueError:
@@ -106,8 +110,18 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
         return PeersToChangeNow.model_validate(data, strict=False)
     except ValidationError as error:
         for item in error.errors():
-            form.wrong.setdefault(".".join(map(str, item["loc"])), item["msg"])
+            found = field_problem({**item, "loc": ("body", *item["loc"])})
+            form.wrong.setdefault(_place(form, found.field), found.detail)
         return None
+
+
+def _place(form: SubmittedForm, field: str) -> str:
+    """Return the field of the page that stands for one of the API's body."""
+    if not field.startswith("job"):
+        return {"tag": "given_tag"}.get(field, field)
+    if field == "job.period":
+        return "limit_period"
+    return "limit_date" if form.get("limit_date") else "limit_gib"
 
 
 def _job(form: SubmittedForm) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
-SECTIONS = (Section(marked("Nodes"), "/nodes", 30, READ),)
+SECTIONS = (Section(marked("Nodes"), "/nodes", 30, READ, forms=("/new/node",)),)
 MOST = 1000  # all that a panel is made for
 
 
@@ -37,12 +37,12 @@ def list_nodes(
         return page(request, "nodes/list.html", {"nodes": wanted, "connected": connected}, blocks={"now"})
 
 
-@router.get("/nodes/new")
+@router.get("/new/node")
 def new_node_page(request: Request, panel: ThePanel, caller: NodeAdmin) -> Response:
     return _new(request, panel, caller, SubmittedForm())
 
 
-@router.post("/nodes/new")
+@router.post("/new/node")
 def create_node(request: Request, panel: ThePanel, caller: NodeAdmin, form: TheForm) -> Response:
     """Make a node, and show the line with which its agent joins."""
     body = form.read(NewNode, many={"endpoint_addresses"}, boxes={"witness"})

@@ -50,12 +50,12 @@ def list_providers(request: Request, panel: ThePanel, caller: Admin) -> Response
     return page(request, "providers/list.html", {"providers": found, "kinds": list(ProviderKind)})
 
 
-@router.get("/settings/providers/new/{kind}")
+@router.get("/new/provider/{kind}")
 def new_provider_page(request: Request, panel: ThePanel, _caller: Admin, kind: Kind) -> Response:
     return _edit(request, panel, kind, SubmittedForm(), None)
 
 
-@router.post("/settings/providers/new/{kind}")
+@router.post("/new/provider/{kind}")
 def make_provider(request: Request, panel: ThePanel, caller: Admin, kind: Kind, form: TheForm) -> Response:
     """Make a provider; go on to its page, where it can be tested."""
     body = _read(form, kind, NewProvider)

@@ -25,11 +25,11 @@ MOST = 8
 MOST_NODES = 1000  # all that a panel is made for
 PAGES = (
     (marked("Create a peer"), "/peers/new", WRITE),
-    (marked("Add a node"), "/nodes/new", NODES),
-    (marked("Create a config"), "/configs/new", WRITE),
+    (marked("Add a node"), "/new/node", NODES),
+    (marked("Create a config"), "/new/config", WRITE),
     (marked("Add a device"), "/devices/new", DEVICES),
     (marked("Users"), "/settings/users", ADMIN),
-    (marked("Invite a user"), "/settings/users/new", ADMIN),
+    (marked("Invite a user"), "/new/user", ADMIN),
     (marked("Signed in"), "/settings/sign-ins", ADMIN),
     (marked("API keys"), "/settings/keys", ADMIN),
     (marked("Sign-in providers"), "/settings/providers", ADMIN),

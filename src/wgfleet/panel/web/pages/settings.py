@@ -18,7 +18,7 @@ from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
-SECTIONS = (Section(marked("Settings"), "/settings", 90, READ, whole=True),)
+SECTIONS = (Section(marked("Settings"), "/settings", 90, READ, whole=True, forms=("/new/user", "/new/provider/")),)
 HIDDEN, NOTHING = "(set)", "\u2013"
 
 

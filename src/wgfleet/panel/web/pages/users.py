@@ -38,12 +38,12 @@ def list_users(request: Request, panel: ThePanel, _caller: Admin, after: After =
         return page(request, "users/list.html", context)
 
 
-@router.get("/settings/users/new")
+@router.get("/new/user")
 def new_user_page(request: Request, _caller: Admin) -> Response:
     return _new(request, SubmittedForm())
 
 
-@router.post("/settings/users/new")
+@router.post("/new/user")
 def create_user(request: Request, panel: ThePanel, caller: Admin, form: TheForm) -> Response:
     """Make a user, and show the link with which the user sets a password; it is shown once."""
     body = form.read(NewUser, many=LISTS)
