@@ -8,7 +8,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Reference, View, cut_after, utc
-from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import configs
@@ -95,5 +95,5 @@ def move_floating_address(
             tx, caller.actor, row, parse_address(address, "address"), nodes.named(tx, body.node, "node")
         )
         shown = operation_view(operation)
-    response.headers["Location"] = f"/api/operations/{shown.id}"
+    lead_to(response, panel, shown)
     return shown

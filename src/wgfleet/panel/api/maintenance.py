@@ -8,7 +8,7 @@ from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import Page, Reference
 from wgfleet.panel.api.nodes import NodeView
 from wgfleet.panel.api.nodes import views as node_views
-from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.removals import MAX_WINDOW_S, RelayFor
@@ -101,7 +101,7 @@ def drain_node_group(
             relay_s=relay_s,
         )
         shown = operation_view(started)
-    response.headers["Location"] = f"/api/operations/{shown.id}"
+    lead_to(response, panel, shown)
     return shown
 
 
@@ -119,5 +119,5 @@ def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, respons
     with panel.store.write() as tx:
         grace_s = panel.settings.drain.grace_s
         shown = operation_view(rebalance.start(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
-    response.headers["Location"] = f"/api/operations/{shown.id}"
+    lead_to(response, panel, shown)
     return shown

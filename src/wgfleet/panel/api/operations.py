@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, page
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves import cancelling
@@ -48,6 +48,11 @@ class OperationView(View):
 def view(row: Operation) -> OperationView:
     """Show an operation."""
     return OperationView.model_validate(row, from_attributes=True)
+
+
+def lead_to(response: Response, panel: Panel, shown: OperationView) -> None:
+    """Have an answer say where the operation that it began is shown."""
+    response.headers["Location"] = f"{panel.settings.base_path}/api/operations/{shown.id}"
 
 
 @router.get("/api/operations", summary="List operations, newest first")

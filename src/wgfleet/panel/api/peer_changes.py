@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 from pydantic import Field
 
 from wgfleet.panel import clock
@@ -10,7 +10,7 @@ from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.jobs import NewJob
 from wgfleet.panel.api.models import Body, Reference, View
-from wgfleet.panel.api.operations import OperationView, view
+from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_changes import PeerAction
@@ -73,13 +73,17 @@ def preview_change(panel: ThePanel, caller: Writer, config: Reference, body: Pee
 
 
 @router.post("/api/configs/{config}/peers/changes", status_code=status.HTTP_202_ACCEPTED, summary="Change many peers")
-def change_peers(panel: ThePanel, caller: Writer, config: Reference, body: PeersToChangeNow) -> OperationView:
+def change_peers(
+    panel: ThePanel, caller: Writer, config: Reference, body: PeersToChangeNow, response: Response
+) -> OperationView:
     """Change all peers that fit now. Those who come to fit later stay as they are.
 
     The operation goes on after a restart; each peer has its entry in the audit log. There is one for a config at a
     time. Cancelled, it leaves the rest as they are.
     """
-    return begun(panel, caller, config, body)
+    shown = begun(panel, caller, config, body)
+    lead_to(response, panel, shown)
+    return shown
 
 
 def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> PeersFoundView:

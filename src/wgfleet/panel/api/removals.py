@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import Reference
-from wgfleet.panel.api.operations import OperationView
+from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs, operations
@@ -93,7 +93,7 @@ async def remove_node(
         shown = await run_in_threadpool(_show, panel, shown.id)
     if shown.finished_at is not None:
         response.status_code = status.HTTP_200_OK
-    response.headers["Location"] = f"/api/operations/{shown.id}"
+    lead_to(response, panel, shown)
     return shown
 
 

@@ -143,6 +143,11 @@ class Settings(BaseSettings):
             return ()
 
     @property
+    def base_path(self) -> str:
+        """Return the path under which a proxy serves the panel, such as `/vpn`; empty: it serves it at the top."""
+        return urlsplit(self.public_url or "").path.rstrip("/")
+
+    @property
     def store_url(self) -> str:
         """The database's URL with its password: never log it."""
         if self.database_url is not None:

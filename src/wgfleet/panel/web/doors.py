@@ -67,7 +67,7 @@ class Doors:
     def __init__(self, app: ASGIApp, panel: Panel) -> None:
         self._app = app
         self._panel = panel
-        self._base = visitors.base_of(panel.settings.public_url)
+        self._base = panel.settings.base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -21,7 +21,6 @@ from wgfleet.panel.web import assets, live, pages, rendering
 from wgfleet.panel.web.doors import Doors
 from wgfleet.panel.web.forms import TheForm
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.visitors import base_of
 from wgfleet.protocol.errors import FieldError
 
 ROUTERS = (assets.router, live.router, *(module.router for module in pages.MODULES))
@@ -48,7 +47,7 @@ def install(app: FastAPI, panel: Panel) -> None:
         (section for module in pages.MODULES for section in getattr(module, "SECTIONS", ())),
         key=lambda section: section.order,
     )
-    site = Middleware(Beside, pages=create_site(panel), base=base_of(panel.settings.public_url))
+    site = Middleware(Beside, pages=create_site(panel), base=panel.settings.base_path)
     app.user_middleware.insert(1, site)  # within that which counts requests
 
 

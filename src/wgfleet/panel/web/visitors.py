@@ -71,11 +71,6 @@ class Visitor:
         return self.caller is not None and (self.caller.limit is None or group_id in self.caller.limit.groups)
 
 
-def base_of(public_url: str | None) -> str:
-    """Return the path under which a proxy serves the panel, such as `/vpn`; empty: it serves it at the top."""
-    return urlsplit(public_url or "").path.rstrip("/")
-
-
 def is_secure(scope: Scope) -> bool:
     """Say whether the page comes by https; proxies that are trusted say it for their clients."""
     return str(scope.get("scheme")) == "https"

@@ -1,0 +1,77 @@
+"""A panel below a path of somebody's proxy: every link, form, redirect and `Location` leads below it."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.panel.conftest import NO_AUTHORITY, served
+from tests.panel.web.conftest import PASSWORD, Person, submit
+from tests.panel.web.links import Links
+from wgfleet.panel.api import Panel, create_app
+from wgfleet.panel.services.access import api_keys
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.web import install
+
+BASE = "/vpn"
+# Whatever a page has a browser load, open or send to.
+_ADDRESS = re.compile(r'(?:href|src|action|formaction|content|data-[a-z-]+|hx-[a-z-]+)="(/[^"]*)"')
+
+
+@pytest.fixture(scope="module")
+def below(panel: Panel) -> Iterator[str]:
+    settings = Settings(data_dir=panel.settings.data_dir, public_url=f"https://example.com{BASE}/")
+    other = dataclasses.replace(panel, settings=settings)
+    app = create_app(other)
+    install(app, other)
+    with served(app) as url:
+        yield url
+
+
+@pytest.fixture
+def client(below: str, person: Person) -> Iterator[httpx.Client]:
+    cookies = person(Role.ADMIN).cookies
+    with httpx.Client(base_url=below, trust_env=False, verify=NO_AUTHORITY, timeout=120, cookies=cookies) as made:
+        yield made
+
+
+@pytest.mark.parametrize("kept", [BASE, ""], ids=["kept by the proxy", "taken off by the proxy"])
+def test_pages_lead_nowhere_but_below_the_path(client: httpx.Client, kept: str) -> None:
+    todo, seen = [f"{BASE}/"], set[str]()
+    while todo:
+        address = todo.pop()
+        answer = client.get(kept + address.removeprefix(BASE))
+        if answer.is_redirect:
+            assert answer.headers["location"].startswith(f"{BASE}/"), address
+            continue
+        found = [each for each in _ADDRESS.findall(answer.text) if not each.startswith("//")]
+        assert [each for each in found if each != BASE and not each.startswith((f"{BASE}/", f"{BASE}?"))] == [], address
+        for each in Links(answer.text).pages:
+            path = each.partition("?")[0].partition("#")[0]
+            if path and path not in seen:
+                seen.add(path)
+                todo.append(path)
+    assert len(seen) > 10
+
+
+def test_operations_are_shown_below_the_path(below: str, panel: Panel) -> None:
+    with panel.store.write() as tx:
+        key = api_keys.ensure_first_key(tx) or ""
+    headers = {"X-API-Key": key}
+    with httpx.Client(base_url=below, trust_env=False, verify=NO_AUTHORITY, headers=headers) as client:
+        assert client.post(f"{BASE}/api/configs", json={"name": "wg0", "pools": ["10.8.0.0/24"]}).status_code == 201
+        assert client.post(f"{BASE}/api/configs/wg0/peers", json={"name": "anna"}).status_code == 201
+        wanted = {"action": "disable", "filter": {}, "expect": 1}
+        begun = client.post(f"{BASE}/api/configs/wg0/peers/changes", json=wanted)
+    assert begun.status_code == 202, begun.text
+    assert begun.headers["Location"] == f"{BASE}/api/operations/{begun.json()['id']}"
+
+
+def test_strangers_are_sent_to_sign_in_below_the_path(below: str) -> None:
+    with httpx.Client(base_url=below, trust_env=False, verify=NO_AUTHORITY) as stranger:
+        assert stranger.get(f"{BASE}/nodes").headers["location"] == f"{BASE}/login?next=%2Fnodes"
+        signed_in = submit(stranger, f"{BASE}/login", name="admin", password=PASSWORD, next="/nodes")
+        assert signed_in.headers["location"] == f"{BASE}/nodes"
