@@ -1,8 +1,13 @@
 """Whose records are at a name, and what waits for people: conflicts, approvals, modes, drift, cancelled names."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from tests.panel.dns.desk import NAME, Desk, Hands
+from tests.panel.world import opened
 from wgfleet.panel.domain.dns.records import Record
 from wgfleet.panel.domain.dns.states import ErrorClass, HeldReason, SyncState
 from wgfleet.panel.domain.health.votes import Health
@@ -183,6 +188,38 @@ def test_drift_is_only_reported_where_the_group_says_so_until_somebody_retries(
         commands.retry(tx, "test", wg0.name)
     desk.cycle()
     assert (desk.zone.at(NAME), desk.sync(wg0).state) == ({"192.0.2.1", "192.0.2.2"}, SyncState.SYNCED)
+
+
+def test_two_panels_on_copies_of_one_database_that_publish_one_name_are_found_and_told_of(
+    desk: Desk, hands: Hands, tmp_path: Path
+) -> None:
+    """The copy reaches no node, so no agent tells it that it is one."""
+    wg0 = desk.world.config()
+    desk.world.serving(wg0, "fra1")
+    desk.publish(wg0)
+    desk.cycle()
+    with (
+        closing(sqlite3.connect(tmp_path / "panel.sqlite")) as own,
+        closing(sqlite3.connect(tmp_path / "copy")) as copy,
+    ):
+        own.backup(copy)
+    desk.world.serving(wg0, "ams1")
+    with opened(f"sqlite:///{tmp_path / 'copy'}") as world:
+        other = Desk(world, desk.zone)
+        for _ in range(5):
+            for each in (desk, other):
+                hands.move(desk.rules.check_interval_s / 2 + 1)
+                each.cycle()
+        for each, last in ((desk, "A 192.0.2.2: wanted, not there"), (other, "A 192.0.2.2: there, not wanted")):
+            sync = each.sync(wg0)
+            assert (sync.state, sync.error_class) == (SyncState.CONFLICT, ErrorClass.DRIFT)
+            assert last in (sync.error or "")
+            assert "is there another panel, on a copy of this database? Stop that one" in (sync.error or "")
+            assert len(each.history(wg0, "dns_conflict")) == 1
+    for _ in range(2):
+        hands.move(desk.rules.check_interval_s + 1)
+        desk.cycle()
+    assert (desk.sync(wg0).state, desk.zone.at(NAME)) == (SyncState.SYNCED, {"192.0.2.1", "192.0.2.2"})
 
 
 def test_what_is_cancelled_stays_as_it_is_until_it_is_retried(desk: Desk, wg0: Config) -> None:

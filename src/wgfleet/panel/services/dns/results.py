@@ -23,7 +23,8 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
 from wgfleet.panel.store.wakes import Topic
 
-_RESULT_KEYS = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held")
+_RESULT_KEYS = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held", "repaired_in_a_row")
+_FIGHT = 3  # looks in a row that had to repair: nobody's mistake is made so often, a program's is
 
 
 class _NewState(NamedTuple):
@@ -52,8 +53,9 @@ def record_result(tx: Tx, due: DueSync, result: SyncResult | None, rules: DnsSet
     if due.target.withdrawn and sync.withdrawn and not result.plan.changes:
         _end_withdrawal(tx, sync, ours)
         return None
-    _keep_result(sync, due, result, ours)
-    new = _new_state(result)
+    repaired = sync.plan.get("repaired_in_a_row", 0) + 1 if result.drift and result.applied else 0
+    _keep_result(sync, due, result, ours, repaired)
+    new = _new_state(result, repaired)
     # What was changed or asked for in the meantime is for the next sync.
     overtaken = not _unchanged(sync, due)
     if sync.state is not SyncState.CANCELLED and not overtaken:
@@ -104,22 +106,29 @@ def _end_withdrawal(tx: Tx, sync: DnsSync, ours: Sequence[str]) -> None:
     tx.wake(Topic.DNS, sync.id)
 
 
-def _keep_result(sync: DnsSync, due: DueSync, result: SyncResult, ours: Sequence[str]) -> None:
+def _keep_result(sync: DnsSync, due: DueSync, result: SyncResult, ours: Sequence[str], repaired: int) -> None:
     if sync.approved_plan_id == due.target.approved_plan_id:
         # An approval is for one sync: if it were kept, the same plan would be carried out unseen some other day.
         sync.approved_plan_id = None
     kept = {key: value for key, value in sync.plan.items() if key not in _RESULT_KEYS}
-    sync.plan = {**kept, **describe_plan(result.plan), "drift": list(result.drift), "held": result.held}
+    found = {"drift": list(result.drift), "held": result.held, "repaired_in_a_row": repaired}
+    sync.plan = {**kept, **describe_plan(result.plan), **found}
     sync.plan_id = result.plan.id if result.plan.changes or result.plan.conflicts else None
     sync.published, sync.attempts, sync.checked_at = list(ours), 0, clock.now()
 
 
-def _new_state(result: SyncResult) -> _NewState:
+def _new_state(result: SyncResult, repaired: int) -> _NewState:
     plan = result.plan
     if result.held is HeldReason.APPROVAL:
         return _NewState(SyncState.APPROVAL, _approval_needed(result), ErrorClass.APPROVAL)
     if result.held is HeldReason.DRIFT:
         text = f"somebody else changed our records: {'; '.join(result.drift)}; retry repairs them"
+        return _NewState(SyncState.CONFLICT, text, ErrorClass.DRIFT)
+    if repaired >= _FIGHT:
+        text = (
+            f"somebody else goes on changing our records, and they were repaired {repaired} times in a row: "
+            f"{'; '.join(result.drift)}; is there another panel, on a copy of this database? Stop that one"
+        )
         return _NewState(SyncState.CONFLICT, text, ErrorClass.DRIFT)
     if plan.conflicts:
         stopped = "nothing is published: " if plan.stopped else ""
