@@ -5,7 +5,9 @@ import pytest
 from tests.panel.world import World
 from wgfleet.panel.services.fleet import peer_lists
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
+from wgfleet.panel.store import usage
 from wgfleet.panel.store.listed_peers import holders
+from wgfleet.panel.store.usage import PeerUse
 
 NAMES = ["b", "a", "A2", "ä", "c", "a3", "Z", "é", "same"]
 LIVE_S = 180.0
@@ -31,6 +33,23 @@ def test_pages_are_one_list_in_both_directions(world: World, order: PeerOrder) -
     assert listed(world, PeerFilter(), order, backwards=True) == forwards[::-1]
     if order == PeerOrder.MADE:
         assert forwards == [*NAMES, "same"]
+
+
+def test_the_order_of_traffic_and_of_handshakes_is_that_of_all_nodes(world: World) -> None:
+    config = world.config()
+    fra, par = world.serving(config, "fra1", "par1")
+    a, b, c, _never = world.peers(config, "a", "b", "c", "never")
+    world.seen(config, par, {c.public_key: "198.51.100.1:1"}, in_s=-50)
+    world.seen(config, fra, {a.public_key: "198.51.100.1:1", b.public_key: "198.51.100.1:2"}, in_s=-100)
+    world.seen(config, par, {b.public_key: "198.51.100.1:2"}, in_s=-10)
+    with world.store.write() as tx:
+        usage.add_totals(tx, {each.id: PeerUse(config.id, n, n) for n, each in enumerate((c, a, b), 1)}, 1.0)
+
+    def names(order: PeerOrder) -> list[str]:
+        return listed(world, PeerFilter(config_ids=[config.id]), order, backwards=True)
+
+    assert names(PeerOrder.HANDSHAKE) == ["b", "c", "a", "never"]
+    assert names(PeerOrder.TRAFFIC) == ["b", "a", "c", "never"]
 
 
 def test_a_filter_lets_through_what_fits(world: World) -> None:

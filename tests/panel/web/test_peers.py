@@ -59,6 +59,7 @@ def test_names_are_text(admin: httpx.Client) -> None:
         ("enabled=no", []),
         ("sort=-name&config=wg0", ["user-057"]),
         ("sort=name&config=wg0", ["<b>bold</b> & co"]),
+        ("sort=-handshake&config=wg0", ["user-001"]),
     ],
 )
 def test_what_is_chosen_is_in_the_address(admin: httpx.Client, query: str, expected: list[str]) -> None:
@@ -72,7 +73,7 @@ def test_a_home_has_its_peers(admin: httpx.Client) -> None:
     assert all(of_each)
 
 
-@pytest.mark.parametrize("order", ["name", "-name", "made", "-made"])
+@pytest.mark.parametrize("order", ["name", "-name", "made", "-made", "traffic", "-traffic", "handshake", "-handshake"])
 def test_each_order_goes_on_where_the_page_ended(admin: httpx.Client, order: str) -> None:
     first = admin.get(f"/peers?sort={order}").text
     whole = [*names(first), *names(admin.get(following(first)).text)]

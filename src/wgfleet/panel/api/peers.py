@@ -35,8 +35,9 @@ from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.fleet import node_groups, ownership, peers, tags
+from wgfleet.panel.services.fleet import node_groups, ownership, peer_lists, peers, tags
 from wgfleet.panel.services.fleet.peer_details import MAX_NOTES, PeerDetails
+from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.fleet.tags import MAX_TAGS
@@ -164,25 +165,34 @@ def list_peers(
         Query(max_length=MAX_TAG_NAME, pattern=r"^[^\x00-\x1f]+$", description="Id or name of a tag that they have."),
     ] = None,
     sort: Annotated[
-        Literal["created", "traffic"],
-        Query(description="Order: oldest first, or by what they used in all, most first; not of a search or a tag."),
+        Literal["created", "name", "traffic", "handshake"],
+        Query(
+            description="Order: oldest first, by name, by what they used in all, most first, or by their last "
+            "handshake, latest first. Not of a search."
+        ),
     ] = "created",
     after: After = None,
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
-    if (search or tag) and sort != "created":
+    if search and sort != "created":
         raise Invalid("what is searched for comes in the order of creation", field="sort")
+    live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag).id if tag else None
         if search:
             rows, following = peers.search(tx, config_id, one_spelling(search), after, limit)
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
+        elif sort == "traffic" and tag_id is None:
+            rows, following = usage.by_traffic(tx, config_id, after, limit)
+        elif sort != "created":
+            wanted = PeerFilter(config_ids=[config_id], tag_id=tag_id)
+            rows, following = peer_lists.page(
+                tx, wanted, live_s, PeerOrder(sort), after, limit, backwards=sort != "name"
+            )
         elif tag_id is not None:
             rows, following = cut(tags.peers(tx, tag_id, config_id, after, limit + 1), limit)
-        elif sort == "traffic":
-            rows, following = usage.by_traffic(tx, config_id, after, limit)
         else:
             rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
         items = shown_peers.of_rows(tx, rows)

@@ -42,7 +42,7 @@ LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
 Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$")]
 Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]  # a form sends also what is left empty
 Live = Annotated[Literal["", "yes", "no"], Query()]
-Sort = Annotated[Literal["made", "-made", "name", "-name"], Query()]
+Sort = Annotated[Literal["made", "-made", "name", "-name", "traffic", "-traffic", "handshake", "-handshake"], Query()]
 
 
 @router.get("/peers")
