@@ -63,6 +63,25 @@ def test_sums_are_asked_for_in_many_ways(site: Used, client: httpx.Client) -> No
     assert (None, "alice", 407, 1) in asked(client, per="total")
 
 
+def test_totals_have_what_was_counted_before_an_import_and_other_sums_do_not(site: Used, client: httpx.Client) -> None:
+    alice, _, carol = site.fill()
+    with site.world.store.write() as tx:
+        usage.open_balances(tx, site.config.id, {alice.id: (1000, 0), carol.id: (0, 5)}, JUNE)
+    totals = {"=bob": (0, 4), "alice": (1407, 1), "carol": (0, 5)}
+    for more in ({}, {"config": "wg0"}):
+        assert {name: used for _, name, *used in asked(client, per="total", **more)} == {
+            name: list(used) for name, used in totals.items()
+        }
+    assert asked(client, per="total", peer=carol.id) == [(None, "carol", 0, 5)]
+    used = client.get(f"/api/peers/{alice.id}").json()["usage"]
+    assert (used["received"], used["sent"]) == totals["alice"]
+    for other in ({"node": "ams1"}, {"from": "2026-06-01T00:00:00Z"}, {"by": "config"}, {"by": "node"}):
+        found = asked(client, per="total", **other)
+        assert sum(received + sent for *_, received, sent in found) <= 407 + 1 + 4
+    site.delete(carol)
+    assert (None, "carol", 0, 5) in asked(client, per="total")
+
+
 def test_csv_has_a_page_and_no_formulas(site: Used, client: httpx.Client) -> None:
     site.fill()
     answer = client.get("/api/usage", params={"per": "total", "format": "csv", "limit": 1})

@@ -61,8 +61,10 @@ def list_usage(
 ) -> Response:
     """Bytes as WireGuard counts them, its own messages among them; see docs/usage.md for how exact they are.
 
-    Periods without usage are left out. Of hours that are put together to days, `from` and `to` take whole days. A page
-    of CSV names the next one in the header `wgfleet-next`.
+    Peers' totals (`per=total`, without `from`, `to` and `node`) are those of `/api/peers/{peer_id}`: with what another
+    panel had counted before an import, and with what is too old to be kept by day. Periods without usage are left out.
+    Of hours that are put together to days, `from` and `to` take whole days. A page of CSV names the next one in the
+    header `wgfleet-next`.
     """
     with panel.store.read() as tx:
         if config is not None:
@@ -78,6 +80,7 @@ def list_usage(
             node_id=None if node is None else nodes.get(tx, node).id,
             config_id=None if config is None else configs.id_of(tx, config),
             configs=None if caller.limit is None else frozenset(caller.limit.configs),
+            ever=since is None and to is None,
         )
         found = usage.sums(tx, question, _last(after), limit + 1)
     shown = found[:limit]

@@ -62,7 +62,10 @@ class Sum(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageQuestion:
-    """What is asked. Hours are since the epoch, `until` not among them; ids None: all. `configs`: only of these."""
+    """What is asked. Hours are since the epoch, `until` not among them; ids None: all. `configs`: only of these.
+
+    `ever`: whatever its hour, also what has none, as the opening balance of an imported peer.
+    """
 
     per: Per
     by: By
@@ -72,12 +75,15 @@ class UsageQuestion:
     node_id: str | None = None
     config_id: str | None = None
     configs: frozenset[str] | None = None
+    ever: bool = False
 
 
 def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[Sum]:
     """Return up to `limit` sums in the order of period and id, after those two."""
     if asked.by is not By.PEER and asked.peer_id is None:
         return _added(tx, asked, _of_all(tx, asked), after, limit)
+    if asked.ever and asked.per is Per.TOTAL and asked.by is By.PEER and asked.node_id is None:
+        return _ever(tx, asked, "" if after is None else after[1], limit)
     if asked.per is not Per.TOTAL or asked.peer_id is not None:
         return _added(tx, asked, _of_peers(asked), after, limit)
     found: list[Sum] = []
@@ -86,6 +92,15 @@ def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int
         found += _added(tx, asked, _of_peers(asked, ids), None, limit - len(found))
         last = ids[-1]
     return found
+
+
+def _ever(tx: Tx, asked: UsageQuestion, after: str, limit: int) -> list[Sum]:
+    """Return the totals of peers, which are kept ready."""
+    query: Select[Any] = select(UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent)
+    query = _only(query.where(UsageTotal.peer_id > after, UsageTotal.bytes > 0), asked, UsageTotal)
+    if asked.peer_id is not None:
+        query = query.where(UsageTotal.peer_id == asked.peer_id)
+    return [Sum("", *row) for row in tx.connection.execute(query.order_by(UsageTotal.peer_id).limit(limit))]
 
 
 def _next_peers(tx: Tx, asked: UsageQuestion, after: str, limit: int) -> list[str]:
