@@ -329,12 +329,13 @@ def test_a_rotation_of_probe_keys_says_first_what_happens_and_whom_it_waits_for(
         row.phase = Phase.SERVING
     words = ("config", "rotate-probe-keys", "wg0")
     assert wgfleet(*words, "--status").stdout == "No rotation is under way.\n"
-    declined = wgfleet(*words, given="n\n")
-    assert declined.returncode == 1
+    declined = wgfleet(*words)
+    assert declined.returncode == 2
+    assert "repeat with --yes" in declined.stderr
     assert "Users and health notice nothing." in declined.stderr
     assert "It waits for fra1, whose agents are not connected." in declined.stderr
     assert client.get("/api/configs/wg0/probe-keys").json()["rotation"] is None
-    begun = wgfleet(*words, given="y\n")
+    begun = wgfleet(*words, "--yes")
     assert begun.returncode == 0
     assert re.search(r"step 'spread' since \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ; ", begun.stdout)
     assert "waits for fra1 to have it" in begun.stdout

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import typer
 
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, ahead, say, show_json, show_table, text
 from wgfleet.protocol.ids import InterfaceName
 
@@ -24,7 +24,6 @@ MOST_NAMED = 10  # of those who would be cut off
 
 # Not checked by Typer, whose error for a directory of root's says nothing of root.
 StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.", readable=False)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 T = TypeVar("T")
 
 
@@ -72,9 +71,7 @@ def adopt(
     if remove_others:
         say("peers that the config does not have will lose access", err=True)
     if not yes:
-        if not sys.stdin.isatty():
-            _end("nobody can be asked here; repeat with --yes to go on", USAGE)
-        typer.confirm(f"Have the agent take over {name} when its panel has that config here?", abort=True, err=True)
+        go_on(f"Have the agent take over {name} when its panel has that config here?")
     try:
         adopting.ask(state, name, remove_others=remove_others)
     except OSError as error:
@@ -170,11 +167,8 @@ def _ask(found: "AgentOverview", chosen: "list[InterfaceOverview]", question: st
             f"wgfleet config unassign CONFIG {found.node_id} --wait",
             err=True,
         )
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        _end("nobody can be asked here; repeat with --yes to go on", USAGE)
-    typer.confirm(question, abort=True, err=True)
+    if not yes:
+        go_on(question)
 
 
 def _wrong(found: "AgentOverview") -> list[str]:

@@ -1,15 +1,14 @@
 """Questions before dangerous commands: what one would do to whom, asked of the panel, and whether to go on."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli.client import USAGE, CallFailed, Client, Document
+from wgfleet.cli.client import CallFailed, Client, Document
+from wgfleet.cli.confirmation import go_on
 from wgfleet.cli.output import say
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")]
 
 
@@ -59,10 +58,3 @@ def ask_about(
         raise typer.Exit
     if effects and not yes:
         go_on()
-
-
-def go_on() -> None:
-    """Ask whether to go on, and end the command if not."""
-    if not sys.stdin.isatty():
-        raise CallFailed("nobody can be asked here; repeat with --yes to go on", USAGE)
-    typer.confirm("Go on?", abort=True, err=True)

@@ -8,9 +8,9 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Certificate, OnlyNode, SomeCertificate
-from wgfleet.cli.asking import Yes
 from wgfleet.cli.certificate_authority import rotate_ca
-from wgfleet.cli.client import CallFailed, Client, Document, panel, part
+from wgfleet.cli.client import Client, Document, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, Cell, age_cell, ahead, say, short, show_fields, show_json, text
 from wgfleet.cli.tree import commands
@@ -95,8 +95,7 @@ def revoke(
         found = client.get(path)
         if found["revoking_ends"] is not None and not yes:
             say(f"This ends: {found['revoking_ends']}.", err=True)
-            if not typer.confirm(f"Revoke {_named(found)}?", err=True):
-                raise CallFailed("nothing was revoked")
+            go_on(f"Revoke {_named(found)}?")
         answer = _all_told(client, path, client.call("DELETE", path))
         if as_json:
             show_json(answer)
@@ -113,8 +112,7 @@ def _revoke_earlier(client: Client, *, yes: bool, as_json: bool) -> None:
     found = [each for each in client.all("/api/certificates", kind="panel", valid=True) if not each["in_use"]]
     if found and not yes:
         typer.echo("This ends nothing, unless another panel runs on a copy of this database.", err=True)
-        if not typer.confirm(f"Revoke {len(found)} certificates of earlier starts of the panel?", err=True):
-            raise CallFailed("nothing was revoked")
+        go_on(f"Revoke {len(found)} certificates of earlier starts of the panel?")
     answers = [client.call("DELETE", f"/api/certificates/{part(each['id'])}") for each in found]
     if answers:  # agents hear of all at once
         answers[-1] = _all_told(client, f"/api/certificates/{part(answers[-1]['id'])}", answers[-1])

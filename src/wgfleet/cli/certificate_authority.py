@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli import connection
-from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, Document, panel
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
 PATH = "/api/authority"
@@ -29,8 +29,7 @@ def rotate_ca(
         if not status and not yes and found["rotation"] is None:
             for line in _beforehand(found, client.all("/api/nodes")):
                 say(line, err=True)
-            if not typer.confirm("Replace the CA?", err=True):
-                raise CallFailed("nothing was replaced")
+            go_on("Replace the CA?")
         if not status:
             found = client.call("POST", PATH)
         if found["rotation"] is not None:

@@ -112,7 +112,7 @@ class Client:
         while True:
             page = self.get(path, limit=PAGE, after=after, **query)
             found += page["items"]
-            after = page["next"]
+            after = page.get("next")  # lists that are never long have no pages
             if after is None:
                 return found
 

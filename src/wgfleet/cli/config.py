@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.arguments import Config, Node
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, items, panel, part
 from wgfleet.cli.config_health import (
     first_look_warnings,
@@ -19,6 +19,7 @@ from wgfleet.cli.config_health import (
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.config_public_port import port_warnings, public_port, warn_of_ports
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table

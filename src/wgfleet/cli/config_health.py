@@ -6,8 +6,8 @@ import typer
 
 from wgfleet.cli import watching
 from wgfleet.cli.arguments import Config, SomeConfig
-from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import Client, Document, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.hints import sentence
 from wgfleet.cli.output import AsJson, age, say, short, show_fields, show_json, show_table, text
 from wgfleet.cli.watching import Watch
@@ -146,7 +146,7 @@ def health_approve(
         names = ", ".join(node["node_name"] for node in waiting["nodes"])
         say(f"{waiting['reason']}: {names}", err=True)
         if not yes:
-            typer.confirm("Are these nodes down, so that others are to take over?", abort=True, err=True)
+            go_on("Are these nodes down, so that others are to take over?")
         approved = client.call("POST", "/api/health/freeze/approve", {"id": waiting["id"]})
     show_fields(approved | {"nodes": names} if not as_json else approved, as_json=as_json)
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.arguments import Config
-from wgfleet.cli.asking import Yes
-from wgfleet.cli.client import CallFailed, panel, part
+from wgfleet.cli.client import panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, plain, say, show_json, text
 
 
@@ -46,8 +46,7 @@ def rotate_probe_keys(
             )
             for line in _unheard(nodes):
                 say(line, err=True)
-            if not typer.confirm(f"Replace the probe keys of {plain(config)}?", err=True):
-                raise CallFailed("nothing was replaced")
+            go_on(f"Replace the probe keys of {plain(config)}?")
         if not status:
             found = client.call("POST", path)
     if as_json:

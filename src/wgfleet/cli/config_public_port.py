@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.arguments import Config, Node
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Document, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.output import AsJson, say, show_json
 
 NONE = "none"

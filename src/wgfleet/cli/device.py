@@ -6,8 +6,8 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Device
-from wgfleet.cli.asking import Yes
-from wgfleet.cli.client import CallFailed, Client, panel, part
+from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, Output, age_cell, say, show_fields, write_secret
 from wgfleet.cli.tree import commands
@@ -48,8 +48,8 @@ def file(device: Device, *, output: Output = None) -> None:
 @app.command()
 def rotate(device: Device, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Give a device of yours new keys; its present file stops working."""
-    if not yes and not typer.confirm("The present file stops working. Go on?", err=True):
-        raise CallFailed("nothing was changed")
+    if not yes:
+        go_on("The present file stops working. Go on?")
     with panel() as client:
         show_fields(client.call("POST", f"/api/me/devices/{_id(client, device)}/rotate", {}), as_json=as_json)
 
@@ -59,8 +59,8 @@ def delete(device: Device, *, yes: Yes = False) -> None:
     """Delete a device of yours: it is cut off."""
     with panel() as client:
         found = client.get(f"/api/me/devices/{_id(client, device)}")
-        if not yes and not typer.confirm(f"Delete {found['name']}?", err=True):
-            raise CallFailed("nothing was deleted")
+        if not yes:
+            go_on(f"Delete {found['name']}?")
         client.call("DELETE", f"/api/me/devices/{_id(client, device)}")
     say(f"{found['name']} is deleted")
 

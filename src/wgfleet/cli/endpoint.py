@@ -10,8 +10,9 @@ from typing import Annotated, Any, cast
 import typer
 
 from wgfleet.cli.arguments import Config
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.output import AsJson, say, show_fields
 from wgfleet.cli.tree import commands
 

@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from wgfleet.cli.client import USAGE, CallFailed, panel
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say, show_json, show_table
 from wgfleet.cli.tree import single
 from wgfleet.imports import sources
@@ -30,7 +31,7 @@ def import_(
     files: Annotated[
         Path | None, typer.Option("--files", help="wgdashboard: the folder with its interfaces' files.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,8 +49,8 @@ def import_(
         if not as_json:
             _show(found)
         if not dry_run:
-            if not yes and not as_json and any(peer["fate"] == "new" for peer in found["peers"]):
-                typer.confirm("Go on?", abort=True, err=True)
+            if not yes and any(peer["fate"] == "new" for peer in found["peers"]):
+                go_on()
             found = client.call("POST", "/api/imports", body)
     if as_json:
         show_json(found)

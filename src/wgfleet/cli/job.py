@@ -5,8 +5,9 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli import references
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, show_fields, size
 from wgfleet.cli.tree import commands
@@ -76,8 +77,8 @@ def delete(
     """Delete a job; peers that it keeps out are let in again within seconds."""
     with panel() as client:
         path = _path(client, peer, tag, config)
-        found = [each["id"] for each in client.get(path)["items"] if each["id"].endswith(job)]
-        client.call("DELETE", f"{path}/{part(found[0] if len(found) == 1 else job)}")
+        found = references.identifier(client, path, job, ("field", "action"))
+        client.call("DELETE", f"{path}/{part(found)}")
 
 
 def when(job: Document) -> str:

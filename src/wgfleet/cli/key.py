@@ -7,8 +7,8 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Key
-from wgfleet.cli.asking import Yes
-from wgfleet.cli.client import CallFailed, Client, panel, part
+from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_json
 from wgfleet.cli.tree import commands
@@ -58,7 +58,6 @@ def delete(key: Key, *, yes: Yes = False) -> None:
         found = next((each for each in client.all("/api/keys") if each["id"] == identifier), None)
         if found and not yes:
             used = f"used {age(found['last_used_at'])} ago" if found["last_used_at"] else "never used"
-            if not typer.confirm(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used})?", err=True):
-                raise CallFailed("nothing was revoked")
+            go_on(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used})?")
         client.call("DELETE", f"/api/keys/{part(identifier)}")
     say(f"{found['name'] if found else key} is revoked")

@@ -8,8 +8,9 @@ import typer
 
 from wgfleet.cli import completion, watching
 from wgfleet.cli.arguments import Node
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, duration, say, show_fields, show_json, text
 from wgfleet.cli.tree import commands

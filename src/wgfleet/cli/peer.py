@@ -8,8 +8,9 @@ import typer
 
 from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, peer_shares, references
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
-from wgfleet.cli.asking import DryRun, Yes, ask_about
+from wgfleet.cli.asking import DryRun, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, show_table, size, size_cell

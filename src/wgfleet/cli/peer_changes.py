@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli import job
 from wgfleet.cli.arguments import Config, OnlyNode
-from wgfleet.cli.asking import DryRun, Yes, go_on
+from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import USAGE, CallFailed, Document, given, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.waiting import show_operation
 

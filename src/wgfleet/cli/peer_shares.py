@@ -59,5 +59,5 @@ def unshare(
     """Withdraw a link. A file that was fetched stays good: `peer update --rotate-keys` ends that too."""
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}/share-links"
-        found = [each["id"] for each in client.get(path)["items"] if each["id"].endswith(link)]
-        client.call("DELETE", f"{path}/{part(found[0] if len(found) == 1 else link)}")
+        found = references.identifier(client, path, link, ("created_by", "expires_at"))
+        client.call("DELETE", f"{path}/{part(found)}")

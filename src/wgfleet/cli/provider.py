@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.arguments import Provider
-from wgfleet.cli.asking import Yes
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_fields
 from wgfleet.cli.tree import commands
@@ -138,8 +138,8 @@ def sync(
 @app.command()
 def delete(provider: Provider, *, yes: Yes = False) -> None:
     """Delete a provider that no user signs in with."""
-    if not yes and not typer.confirm(f"Delete {provider}?", err=True):
-        raise CallFailed("nothing was deleted")
+    if not yes:
+        go_on(f"Delete {provider}?")
     with panel() as client:
         client.call("DELETE", f"/api/sign-in-providers/{part(provider)}")
     say(f"{provider} is deleted")

@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli import arguments
 from wgfleet.cli.arguments import OnlyConfig, OnlyNode
-from wgfleet.cli.asking import DryRun, Yes, ask
+from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import age_cell, say
 from wgfleet.cli.tree import commands

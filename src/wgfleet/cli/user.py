@@ -6,8 +6,8 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import SignIn, SomeUser, User
-from wgfleet.cli.asking import Yes
-from wgfleet.cli.client import CallFailed, Client, Document, panel, part
+from wgfleet.cli.client import Client, Document, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, short, show_fields, show_json
 from wgfleet.cli.tree import commands
@@ -103,12 +103,11 @@ def delete(user: User, *, yes: Yes = False) -> None:
     """Delete a user, who is signed out at once."""
     with panel() as client:
         found = client.get(f"/api/users/{part(user)}")
-        if not yes and not typer.confirm(
-            f"Delete {found['role']} {found['name']} ({found['sign_ins']} sign-ins end, and {found['devices']} devices "
-            "are deleted)?",
-            err=True,
-        ):
-            raise CallFailed("nothing was deleted")
+        if not yes:
+            go_on(
+                f"Delete {found['role']} {found['name']} ({found['sign_ins']} sign-ins end, and {found['devices']} "
+                "devices are deleted)?"
+            )
         client.call("DELETE", f"/api/users/{part(user)}?devices=delete")
     say(f"{found['name']} is deleted")
 
@@ -126,8 +125,8 @@ def remove_second_factor(user: User, *, yes: Yes = False) -> None:
     """Have the password alone let a user in who has lost the device and the recovery codes."""
     with panel() as client:
         found = client.get(f"/api/users/{part(user)}")
-        if not yes and not typer.confirm(f"Ask {found['name']} for nothing but the password?", err=True):
-            raise CallFailed("nothing was changed")
+        if not yes:
+            go_on(f"Ask {found['name']} for nothing but the password?")
         client.call("DELETE", f"/api/users/{part(user)}/second-factor")
     say(f"{found['name']} signs in with the password alone")
 

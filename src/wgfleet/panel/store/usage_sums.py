@@ -96,7 +96,8 @@ def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int
 
 def _ever(tx: Tx, asked: UsageQuestion, after: str, limit: int) -> list[Sum]:
     """Return the totals of peers, which are kept ready."""
-    query: Select[Any] = select(UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent)
+    columns: tuple[Any, ...] = (UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent)
+    query = select(*columns)
     query = _only(query.where(UsageTotal.peer_id > after, UsageTotal.bytes > 0), asked, UsageTotal)
     if asked.peer_id is not None:
         query = query.where(UsageTotal.peer_id == asked.peer_id)
