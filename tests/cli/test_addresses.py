@@ -28,7 +28,10 @@ def test_a_node_behind_a_router_has_a_public_port_and_a_name_that_leads_elsewher
         assert "Traceback" not in refused.stderr
     changed = wgfleet("config", "public-port", "wg0", "fra1", "none", "--yes")
     assert "at port of the config" in changed.stdout, changed.stderr
-    assert document(wgfleet("config", "nodes", "wg0", "--json"))[0]["public_port"] is None
+    linked = wgfleet("config", "public-port", "wg0", "fra1", "4500", "--backbone", "--yes")
+    assert "other nodes reach the backbone of wg0 on fra1 at port 4500" in linked.stdout
+    (shown,) = document(wgfleet("config", "nodes", "wg0", "--json"))
+    assert (shown["public_port"], shown["public_backbone_port"]) == (None, 4500)
 
 
 def test_a_node_is_made_by_name_and_goes_back_to_addresses(wgfleet: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,7 +209,7 @@ def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None
 
 
 @app.command()
-@listed(*NODE_COLUMNS, wide=("public_port", "node_id"))
+@listed(*NODE_COLUMNS, wide=("public_port", "public_backbone_port", "node_id"))
 def nodes(client: Client, config: Config) -> ListResult:
     """List the nodes of a config; `applied`: the generation of each, and the desired one.
 
@@ -273,10 +273,13 @@ def assign(
     public_port: Annotated[
         int | None, typer.Option(help="UDP port at which a router in front of the node forwards to it.")
     ] = None,
+    public_backbone_port: Annotated[
+        int | None, typer.Option(help="That at which it forwards to the node's end of the backbone.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Assign a node to a config."""
-    body = {"node_id": node, **given(public_port=public_port)}
+    body = {"node_id": node, **given(public_port=public_port, public_backbone_port=public_backbone_port)}
     with panel() as client:
         made = client.call("POST", f"/api/configs/{part(config)}/nodes", body)
     if as_json:

@@ -19,6 +19,9 @@ def public_port(
     node: Node,
     port: Annotated[str, typer.Argument(help=f"UDP port that the router forwards to the node; {NONE}: the config's.")],
     *,
+    backbone: Annotated[
+        bool, typer.Option("--backbone", help="That of its end of the backbone, which other nodes use.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Use it at once, whether the node answers there or not.")
     ] = False,
@@ -26,16 +29,21 @@ def public_port(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set the port at which clients reach a node that is behind a router."""
+    """Set the port at which clients, or other nodes, reach a node that is behind a router."""
     if port != NONE and not (port.isascii() and port.isdigit() and len(port) <= MAX_DIGITS):
         raise typer.BadParameter(f"PORT must be a number or {NONE}, not {port[:40]!r}")
-    body = {"public_port": None if port == NONE else int(port)}
+    field = "public_backbone_port" if backbone else "public_port"
+    body = {field: None if port == NONE else int(port)}
     path = f"/api/configs/{part(config)}/nodes/{part(node)}"
     with panel() as client:
         ask(client, path, body, yes=yes, dry_run=dry_run, force=force)
         changed = client.call("PATCH", path, body, force=force or None)
     if as_json:
         show_json(changed)
+        return
+    if backbone:
+        at = changed[field] or "of the config"
+        say(f"other nodes reach the backbone of {changed['config_name']} on {changed['node_name']} at port {at}")
         return
     waiting, now = changed["next_public_port"], changed["public_port"]
     if waiting is None:

@@ -14,6 +14,7 @@ from wgfleet.panel.services import configs, health
 from wgfleet.panel.services.dns import serving_nodes
 from wgfleet.panel.services.fleet import assignments, desired, nodes, public_ports
 from wgfleet.panel.services.health import Probed
+from wgfleet.protocol.features import Feature
 
 NODE = "/api/configs/wg0/nodes/fra1"
 
@@ -129,3 +130,48 @@ def test_a_new_port_that_another_node_has_taken_meanwhile_is_given_up(client: ht
     assert (shown["public_port"], shown["next_public_port"]) == (None, None)
     (entry, *_) = client.get("/api/audit-logs", params={"action": "port_refused"}).json()["items"]
     assert "leads to config 'wg1'" in str(entry)
+
+
+def links(panel: Panel, name: str) -> list[str]:
+    """Return where a node calls the others over the backbone."""
+    with panel.store.read() as tx:
+        config = configs.get(tx, "wg0")
+        own = assignments.get(tx, config, nodes.get(tx, name))
+        found = desired.whole(tx, panel.vault, config, own).settings.backbone
+    assert found is not None
+    return sorted(each.endpoint for each in found.nodes)
+
+
+def test_nodes_behind_one_router_have_ends_of_the_backbone_at_ports_of_their_own(
+    client: httpx.Client, panel: Panel
+) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"], backbone=True)
+    for number, (name, address) in enumerate((("fra1", "192.0.2.1"), ("fra2", "192.0.2.1"), ("ams1", "192.0.2.2"))):
+        made(client, "/api/nodes", name=name, endpoint_addresses=[address], agent_port=51900 + number)
+        with panel.store.write() as tx:
+            nodes.get(tx, name).agent_features = [Feature.BACKBONE]
+    made(client, "/api/configs/wg0/nodes", node_id="ams1")
+    made(client, "/api/configs/wg0/nodes", node_id="fra1")
+    for port, words in (
+        (443, "port 443 leads to config 'wg0' itself"),
+        (51820, "port 51820 of 192.0.2.1 leads to config 'wg0' on node 'fra1'"),
+        (52820, "port 52820 of 192.0.2.1 leads to the backbone of config 'wg0' on node 'fra1'"),
+    ):
+        body = {"node_id": "fra2", "public_port": 443, "public_backbone_port": port}
+        refused(client.post("/api/configs/wg0/nodes", json=body), "public_backbone_port", words)
+    shown = made(client, "/api/configs/wg0/nodes", node_id="fra2", public_port=443, public_backbone_port=4500)
+    assert shown["public_backbone_port"] == 4500
+    assert links(panel, "ams1") == ["192.0.2.1:4500", "192.0.2.1:52820"]
+    assert links(panel, "fra2") == ["192.0.2.1:52820", "192.0.2.2:52820"]
+    taken = client.patch("/api/configs/wg0/nodes/fra1?force=true", json={"public_port": 4500})
+    refused(taken, "public_port", "port 4500 of 192.0.2.1 leads to the backbone of config 'wg0'")
+    before = client.get("/api/configs/wg0").json()["generation"]
+    path, body = "/api/configs/wg0/nodes/fra2", {"public_backbone_port": 4501}
+    (effect,) = client.post(f"{path}/preview", json=body).json()["effects"]
+    assert effect.startswith("the other nodes call 'fra2' at UDP port 4501 for the backbone from now on")
+    assert client.patch(path, json=body).json()["public_backbone_port"] == 4501
+    assert links(panel, "ams1") == ["192.0.2.1:4501", "192.0.2.1:52820"]
+    assert client.get("/api/configs/wg0").json()["generation"] > before, "the other nodes hear of it"
+    assert client.patch(path, json={"public_backbone_port": None}).status_code == 200
+    assert links(panel, "ams1") == ["192.0.2.1:52820", "192.0.2.1:52820"]
+    assert client.patch(path, json={"public_backbone_port": 0}).status_code == 422

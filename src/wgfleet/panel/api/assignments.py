@@ -45,6 +45,10 @@ PUBLIC_PORT = (
     "UDP port at which clients and other nodes reach the node, where a router in front of it has another than the "
     "config says; null: that of the config. A cluster's name lists only nodes whose port is that of the files."
 )
+PUBLIC_BACKBONE_PORT = (
+    "UDP port at which the other nodes reach this one's end of the backbone, where a router in front of it has another "
+    "than the config says; null: that of the config. Used at once."
+)
 Unproven = Annotated[bool, Query(description="Use a new public port at once, whether the node answers there or not.")]
 
 
@@ -53,12 +57,14 @@ class NewAssignment(Body):
 
     node_id: str = Field(description="Id or name of the node.", min_length=1, max_length=64, examples=["fra1"])
     public_port: Port | None = Field(default=None, description=PUBLIC_PORT)
+    public_backbone_port: Port | None = Field(default=None, description=PUBLIC_BACKBONE_PORT)
 
 
 class ChangedAssignment(PatchBody):
     """The fields to change; a field that is left out keeps its value."""
 
     public_port: Port | None = Field(default=UNCHANGED, description=PUBLIC_PORT)
+    public_backbone_port: Port | None = Field(default=UNCHANGED, description=PUBLIC_BACKBONE_PORT)
 
 
 class OwedView(View):
@@ -139,6 +145,7 @@ class AssignmentView(View):
     next_public_port: int | None = Field(
         description="Asked for, and used once the node answers the panel there; 0: none, but that of the config."
     )
+    public_backbone_port: int | None = Field(description="null: that of the config.")
     public_port_warning: str | None = Field(description="Why the config's name does not list the node; null: it may.")
     no_failover: NoFailoverView | None = NO_FAILOVER
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
@@ -201,6 +208,7 @@ def _view(
         first_look=row.first_look,
         public_port=row.public_port,
         next_public_port=row.next_public_port,
+        public_backbone_port=row.public_backbone_port,
         public_port_warning=assigned.unpublished,
         no_failover=no_failover,
         public_key=row.public_key or config.public_key,
@@ -269,7 +277,7 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
         node = nodes.named(tx, body.node_id, "node_id")
         if not assignments.entrusted(tx, row, node):
             caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
-        made = assignments.assign(tx, panel.vault, caller.actor, row, node, body.public_port)
+        made = assignments.assign(tx, panel.vault, caller.actor, row, node, body.public_port, body.public_backbone_port)
         shown = Assigned(made, node, 0, assignments.unpublished(tx, row, made))
         return _view(row, shown, None, forecasts.of_config(tx, panel, row).get(node.id))
 
@@ -302,6 +310,8 @@ def change(tx: Tx, caller: Caller, config: Config, node: Node, body: ChangedAssi
     assignment = assignments.get(tx, config, node)
     if "public_port" in values:
         assignment = public_ports.change(tx, caller.actor, config, node, values["public_port"], force=force)
+    if "public_backbone_port" in values:
+        assignment = public_ports.change_backbone(tx, caller.actor, config, node, values["public_backbone_port"])
     return assignment
 
 

@@ -129,15 +129,14 @@ def preview_assignment(
     with rehearsal(panel) as tx:
         row, node = configs.get(tx, config), nodes.get(tx, node_id)
         before = assignments.get(tx, row, node)
-        has, waits = before.public_port, before.next_public_port
+        has, waits, links = before.public_port, before.next_public_port, before.public_backbone_port
         after = change(tx, caller, row, node, body, force=force)
-        if after.public_port == has and after.next_public_port in {
-            None,
-            waits,
-        }:  # also one that is no longer waited for
-            return EffectsView(effects=[])
+        said = [] if after.public_backbone_port == links else effects.of_backbone_port(row, after, node)
+        if after.public_port == has and after.next_public_port in {None, waits}:  # also one no longer waited for
+            return EffectsView(effects=said)
         homed = assignments.homes_at(tx, row, node)
-        return EffectsView(effects=effects.of_assignment(row, after, node, public_ports.of_files(tx, row), homed))
+        said += effects.of_assignment(row, after, node, public_ports.of_files(tx, row), homed)
+        return EffectsView(effects=said)
 
 
 @router.get("/api/nodes/{node}/deletion", summary="Show what is lost with a node")

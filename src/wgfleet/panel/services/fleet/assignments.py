@@ -126,10 +126,12 @@ def of_node(tx: Tx, node_id: str, within: Limit | None = None) -> list[tuple[Ass
     return sorted(seen, key=lambda pair: pair[1].name)
 
 
-def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_port: int | None = None) -> Assignment:
-    """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
+def _check_places(tx: Tx, config: Config, node: Node, public_port: int | None, backbone_port: int | None) -> None:
+    """Refuse a node that cannot have a config, or not with these ports of a router in front of it."""
     if public_port is not None:
         parse_port(public_port, "public_port")
+    if backbone_port is not None:
+        parse_port(backbone_port, "public_backbone_port")
     if node.witness:
         raise Conflict(
             f"node {node.name!r} is a witness: it has no WireGuard, and looks at the nodes of all configs as it is; "
@@ -137,8 +139,23 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_
             Hint(HintCode.LIST_NODES),
             field="node_id",
         )
-    field = "node_id" if public_port is None else "public_port"
-    shared_addresses.check_assignment(tx, config, node, field, public_port)  # first: what it locks comes before configs
+    shared_addresses.check_assignment(
+        tx, config, node, "node_id" if public_port is None else "public_port", public_port
+    )
+    shared_addresses.check_backbone_port(tx, config, node, public_port, backbone_port)
+
+
+def assign(
+    tx: Tx,
+    vault: Vault,
+    actor: str,
+    config: Config,
+    node: Node,
+    public_port: int | None = None,
+    public_backbone_port: int | None = None,
+) -> Assignment:
+    """Put a config on a node. It joins, and serves once its agent has confirmed everything."""
+    _check_places(tx, config, node, public_port, public_backbone_port)  # first: what it locks comes before configs
     generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
@@ -170,6 +187,7 @@ def assign(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, public_
         flaps=[],
         public_port=public_port,
         next_public_port=None,
+        public_backbone_port=public_backbone_port,
         probe_private_key_sealed=sealed.seal(vault, Assignment.probe_private_key_sealed, assignment_id, probe_key),
         probe_public_key=probe_public_key,
         # What the node may have of an earlier assignment is of another history, with other keys: it gets the whole.

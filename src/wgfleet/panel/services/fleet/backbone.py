@@ -4,6 +4,7 @@ Nodes use the key that they probe each other with; so it is made, sealed, replac
 """
 
 from wgfleet.panel.domain import backbone as ports
+from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import generations
 from wgfleet.panel.services.configs import INDEPENDENT
@@ -34,7 +35,9 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
                 number=other.number,
                 name=node.name,
                 public_key=PublicKey(probe_keys.public_of_node(other, new=new)),
-                endpoint=join_endpoint(node.endpoint_addresses[0], port),
+                endpoint=join_endpoint(
+                    node.endpoint_addresses[0], public_ports.from_outside(port, other.public_backbone_port)
+                ),
             )
             for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
             if other.id != assignment.id and other.phase != Phase.REMOVED and _has_number(other) and _takes_part(node)
@@ -54,6 +57,12 @@ def _has_number(assignment: Assignment) -> bool:
 
 def _takes_part(node: Node) -> bool:
     return Feature.BACKBONE in node.agent_features
+
+
+def ports_outside(config: Config, own: int | None) -> frozenset[int]:
+    """Return the port at which other nodes reach a node's end. `own`: what the router in front of it has, if any."""
+    port = ports.port(config.listen_port, config.backbone_port)
+    return frozenset({public_ports.from_outside(port, own)} if wanted(config) or own else ())
 
 
 def node_changed(tx: Tx, node_id: str) -> None:

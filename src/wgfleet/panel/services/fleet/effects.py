@@ -6,7 +6,7 @@ from typing import Any
 from wgfleet.panel.domain import addressing, public_ports
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import node_deletion
+from wgfleet.panel.services.fleet import backbone, node_deletion
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import addresses as address_rows
@@ -129,6 +129,15 @@ def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
             "dead, and its users are moved to other nodes"
         )
     return said
+
+
+def of_backbone_port(config: Config, assignment: Assignment, node: Node) -> list[str]:
+    """Say what another public port of a node's end of the backbone means."""
+    if not backbone.wanted(config):
+        return [f"nothing as long as config {config.name!r} has no backbone"]
+    (port,) = backbone.ports_outside(config, assignment.public_backbone_port)
+    said = f"the other nodes call {node.name!r} at UDP port {port} for the backbone from now on; where nobody answers"
+    return [f"{said}, and it reaches none of them either, its users and those of other nodes do not reach each other"]
 
 
 def of_assignment(config: Config, assignment: Assignment, node: Node, files_port: int | None, homed: int) -> list[str]:

@@ -4,7 +4,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.configs import CLUSTER
-from wgfleet.panel.services.fleet import assignments, shared_addresses
+from wgfleet.panel.services.fleet import assignments, backbone, shared_addresses
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -46,6 +46,22 @@ def change(
     audit.record(tx, actor, "updated", "config_node", subject, config=config.name, node=node.name, **changed)
     tx.wake(Topic.CONFIG, config.id)
     tx.wake(Topic.ASSIGNMENT, assignment.id)
+    return assignment
+
+
+def change_backbone(tx: Tx, actor: str, config: Config, node: Node, port: int | None) -> Assignment:
+    """Set the port at which other nodes reach a node's end of the backbone, None for the config's. They use it now."""
+    assignment = assignments.get(tx, config, node)
+    if port is not None:
+        parse_port(port, "public_backbone_port")
+    shared_addresses.check_backbone_port(tx, config, node, assignment.public_port, port)
+    if assignment.public_backbone_port == port:
+        return assignment
+    assignment.public_backbone_port = port
+    backbone.node_changed(tx, node.id)
+    subject = operations.subject(config.id, node.id)
+    about = {"config": config.name, "node": node.name, "public_backbone_port": port}
+    audit.record(tx, actor, "updated", "config_node", subject, **about)
     return assignment
 
 

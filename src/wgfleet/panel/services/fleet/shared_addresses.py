@@ -14,6 +14,7 @@ from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services.fleet import backbone
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -114,12 +115,15 @@ def check_assignment(tx: Tx, config: Config, node: Node, field: str, public_port
         for assignment, has in assignment_rows.of_node(tx, other.id) if common else ():
             if (other.id, has.id) == (node.id, config.id) or (has.id != config.id and public_port is None):
                 continue  # what other configs have at this address matters where a port is chosen
-            taken = sorted(wanted & _ports(tx, has, assignment.public_port))
+            # Where a port is chosen, those that are for the other nodes count too.
+            of_nodes = set() if public_port is None else backbone.ports_outside(has, assignment.public_backbone_port)
+            taken = sorted(wanted & {*_ports(tx, has, assignment.public_port), *of_nodes})
             if not taken:
                 continue
-            if has.id != config.id:
+            if has.id != config.id or taken[0] in of_nodes:
+                whose = "the backbone of " if taken[0] in of_nodes else ""
                 raise Conflict(
-                    f"port {taken[0]} of {common[0]} leads to config {has.name!r} on node {other.name!r}; "
+                    f"port {taken[0]} of {common[0]} leads to {whose}config {has.name!r} on node {other.name!r}; "
                     "choose another public port",
                     field=field,
                 )
@@ -129,6 +133,29 @@ def check_assignment(tx: Tx, config: Config, node: Node, field: str, public_port
                 "give one of the nodes an address of its own, or a public port, if a router has one for it",
                 field=field,
             )
+
+
+def check_backbone_port(tx: Tx, config: Config, node: Node, public_port: int | None, port: int | None) -> None:
+    """Refuse a port for a node's end of the backbone that leads elsewhere. `public_port`: that for its clients."""
+    if port is None:
+        return
+    config_rows.serialize_creation(tx)
+    if port in _ports(tx, config, public_port):
+        detail = f"port {port} leads to config {config.name!r} itself; choose another one for its backbone"
+        raise Conflict(detail, field="public_backbone_port")
+    for other in node_rows.everything(tx):
+        common = sorted({*node.endpoint_addresses} & {*other.endpoint_addresses})
+        for assignment, has in assignment_rows.of_node(tx, other.id) if common else ():
+            if (other.id, has.id) == (node.id, config.id):
+                continue
+            users = _ports(tx, has, assignment.public_port)
+            if port in users | backbone.ports_outside(has, assignment.public_backbone_port):
+                whose = "" if port in users else "the backbone of "
+                raise Conflict(
+                    f"port {port} of {common[0]} leads to {whose}config {has.name!r} on node {other.name!r}; "
+                    "choose another one",
+                    field="public_backbone_port",
+                )
 
 
 def _ports(tx: Tx, config: Config, own: int | None) -> frozenset[int]:

@@ -145,6 +145,7 @@ class Assignment(Base):
     None: nobody has looked. `number`: which one it is among all that there are; its address on the backbone follows
     from it. `public_port`: that at which clients and other nodes reach it, where a router in front of it has another
     than the config says; `next_public_port` takes its place once the node answers there (0: there shall be none).
+    `public_backbone_port`: that at which other nodes reach its end of the backbone, likewise.
     `silent_addresses`: those of its node where clients get no answer while another one answers. `forwarding`:
     what its agent found out by packets of a user's address, for each IP version.
     """
@@ -172,6 +173,7 @@ class Assignment(Base):
     silent_addresses: Mapped[list[str]] = mapped_column(default=list)
     public_port: Mapped[int | None]
     next_public_port: Mapped[int | None]
+    public_backbone_port: Mapped[int | None]
     probe_private_key_sealed: Mapped[bytes]
     probe_public_key: Mapped[str]
     next_probe_private_key_sealed: Mapped[bytes | None]
