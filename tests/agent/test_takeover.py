@@ -4,15 +4,18 @@ import itertools
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
+from tests.agent import tcp_speed
 from tests.agent.node import Host, Node
 from tests.agent.segment import cable
 from tests.agent.test_faults import wireguard_go
@@ -273,3 +276,52 @@ def test_clients_whom_others_may_have_taken_over_are_not_called(net: Net) -> Non
     time.sleep(1)
     assert net.last_endpoint(net.a) == "(none)"
     assert net.pings(10)
+
+
+def test_a_peer_is_held_to_its_speed_by_whichever_node_it_is_at(net: Net) -> None:
+    down, up = 8_000_000, 4_000_000
+    mine = net.wanted.peers[net.client_key]
+    held = at_generation(net.wanted, 2, {net.client_key: msgspec.structs.replace(mine, download=down, upload=up)})
+    assert applied(net.a, held).verified
+    assert applied(net.b, delta_between(net.wanted, held)).verified
+    _check_speeds(net, net.a, down, up)
+    assert net.take_over(net.b, net.last_endpoint(net.a)).unanswered == ()
+    # What is left of connections there would turn the client back.
+    gone = msgspec.structs.replace(held, generation=Generation(3), peers={})
+    assert applied(net.a, delta_between(held, gone)).verified
+    _check_speeds(net, net.b, down, up)
+    net.b.stop(signal.SIGKILL)
+    _check_speeds(net, net.b, down, up)
+    net.b.start()
+    assert applied(net.b, delta_between(held, at_generation(held, 3, {net.client_key: mine}))).verified
+    assert _speed(net.b.host, net.client, CLIENT_IP, down) > 2 * down
+    assert "wgfleetspeed_wg0" not in net.b.host.run("nft", "list", "tables")
+
+
+def at_generation(wanted: DesiredInterface, number: int, peers: dict[PublicKey, DesiredPeer]) -> DesiredInterface:
+    return msgspec.structs.replace(wanted, generation=Generation(number), peers={**wanted.peers, **peers})
+
+
+def _check_speeds(net: Net, node: Node, down: int, up: int) -> None:
+    """Check both directions; headers in the tunnel count too."""
+    for sender, receiver, address, limit in (
+        (node.host, net.client, CLIENT_IP, down),
+        (net.client, node.host, "10.8.0.1", up),
+    ):
+        # Where the machine had no time for it, TCP is slower.
+        found = [_speed(sender, receiver, address, limit)]
+        while found[-1] < 0.85 * limit and len(found) < 4:
+            found.append(_speed(sender, receiver, address, limit))
+        assert 0.85 * limit <= max(found) <= 1.15 * limit, (node.node_id, limit, found)
+
+
+def _speed(sender: Host, receiver: Host, address: str, limit: int) -> float:
+    program = str(Path(tcp_speed.__file__))
+    command = receiver.command(
+        sys.executable, program, "receive", address, "5001", str(limit // 8 * 2), str(limit // 4)
+    )
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as receiving:
+        assert receiving.stdout is not None
+        assert receiving.stdout.readline() == "ready\n"
+        sender.run(sys.executable, program, "send", address, "5001")
+        return float(receiving.stdout.readline())

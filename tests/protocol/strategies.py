@@ -73,6 +73,7 @@ def peer_sets(draw: st.DrawFn) -> dict[PublicKey, DesiredPeer]:
             allowed_ips=tuple(n for n, holder in zip(_FEW_NETWORKS, holders, strict=True) if holder == key),
             preshared_key=draw(st.sampled_from([None, *_FEW_PRESHARED_KEYS])),
             persistent_keepalive=draw(st.sampled_from([0, 25])),
+            download=draw(st.sampled_from([0, 1_000_000])),
         )
         for key in keys
     }

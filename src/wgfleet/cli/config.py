@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli import speeds
 from wgfleet.cli.arguments import Config, Node
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, items, panel, part
@@ -23,6 +24,7 @@ from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
+from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
 
@@ -109,6 +111,8 @@ def create(
     backbone: Backbone = None,
     backbone_port: BackbonePort = None,
     placement: Placement = None,
+    download: Download = None,
+    upload: Upload = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a config."""
@@ -127,6 +131,7 @@ def create(
         backbone=backbone,
         backbone_port=backbone_port,
         placement=placement,
+        **speeds.body(download, upload),
     )
     with panel() as client:
         made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
@@ -164,6 +169,8 @@ def update(
     backbone: Backbone = None,
     backbone_port: BackbonePort = None,
     placement: Placement = None,
+    download: Download = None,
+    upload: Upload = None,
     enabled: Enabled = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -187,6 +194,7 @@ def update(
         placement=placement,
         enabled=enabled,
         pools=pool,
+        **speeds.body(download, upload),
     )
     with panel() as client:
         if add_pool:

@@ -1,4 +1,4 @@
-"""Options for the settings of users' files, which a peer, a tag or a config may have."""
+"""Options for the settings of users' files, which a peer, a tag or a config may have; and how one is given back."""
 
 from typing import Annotated, Any
 
@@ -27,6 +27,8 @@ NAMES = {
     "mtu": "mtu",
     "keepalive": "keepalive",
     "endpoint-port": "endpoint_port",
+    "download": "download_speed",
+    "upload": "upload_speed",
 }
 
 
@@ -41,7 +43,7 @@ def body(
 
 
 def inherited(options: list[str] | None) -> Document:
-    """Return the settings that are to be left to tags and config, by the names of their options or fields."""
+    """Return the settings, and speeds, that are to be left to tags and config, by the names of options or fields."""
     found: Document = {}
     for option in options or ():
         name = option.removeprefix("--").replace("_", "-")

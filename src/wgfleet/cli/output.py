@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from wgfleet.protocol.quantities import speed_text
+
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
 KIBI, TENS = 1024, 9.95
@@ -235,7 +237,8 @@ def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for name, value in document.items():
-        table.add_row(name.replace("_", " "), text(value))
+        shown = speed_text(value) if name.endswith("_speed") and isinstance(value, int) and value else text(value)
+        table.add_row(name.replace("_", " "), shown)
     console().print(table)
 
 

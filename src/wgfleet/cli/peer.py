@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, peer_shares, references
+from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, peer_shares, references, speeds
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
@@ -14,6 +14,7 @@ from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, show_table, size, size_cell
+from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.observed import LIVE_S
 
@@ -86,16 +87,19 @@ def peer_row(peer: Document, nodes: dict[str | None, str]) -> Document:
 def show(peer: Peer, *, as_json: AsJson = False) -> None:
     """Show a peer."""
     with panel() as client:
-        found = client.get(f"/api/peers/{references.peer(client, peer)}")
+        path = f"/api/peers/{references.peer(client, peer)}"
+        found = client.get(path)
         if as_json:
             show_json(found)
             return
         configs, nodes = references.names(client, "configs"), references.names(client, "nodes")
+        held = speeds.in_effect(client.get(f"{path}/details"))
         group_id = found["group_id"]
         group = references.names(client, "node-groups").get(group_id, group_id) if group_id else None
     shown = {"name": found["name"], "config": configs.get(found["config_id"], found["config_id"])}
     home, session = found["home_node_id"], found["session"]
     shown |= {name: value for name, value in found.items() if not name.endswith("_id") and name != "session"}
+    shown |= held
     shown |= {"home": nodes.get(home, home), "group": group}
     shown |= {"session": _session(session, nodes) if session else "none yet"}
     used = found["usage"]
@@ -142,12 +146,14 @@ def create(
     mtu: Mtu = None,
     keepalive: Keepalive = None,
     endpoint_port: EndpointPort = None,
+    download: Download = None,
+    upload: Upload = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a peer, or --count of them."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    )
+    ) | speeds.body(download, upload)
     path = f"/api/configs/{part(config)}/peers"
     if (name is None) == (count is None):
         say("error: give either a name or --count", err=True)
@@ -185,6 +191,8 @@ def update(
     mtu: Mtu = None,
     keepalive: Keepalive = None,
     endpoint_port: EndpointPort = None,
+    download: Download = None,
+    upload: Upload = None,
     inherit: Inherit = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Accept it, or not.")] = None,
     as_json: AsJson = False,
@@ -192,7 +200,7 @@ def update(
     """Change a peer; options that are not given keep their values."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    )
+    ) | speeds.body(download, upload)
     body = given(
         name=name,
         public_key=public_key,

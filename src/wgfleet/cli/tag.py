@@ -1,15 +1,16 @@
-"""`wgfleet tag`: words for some peers, of any config, and settings of the files of all of them."""
+"""`wgfleet tag`: words for some peers, of any config, and settings of all of them."""
 
 from typing import Annotated
 
 import typer
 
-from wgfleet.cli import completion, file_settings, references
+from wgfleet.cli import completion, file_settings, references, speeds
 from wgfleet.cli.arguments import Peers
 from wgfleet.cli.client import Client, given, panel, part
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -19,7 +20,7 @@ Color = Annotated[str | None, typer.Option(help="#rrggbb.")]
 
 
 @app.command("list")
-@listed("name", "color", "peers", "mtu", "dns", wide=("client_allowed_ips", "id"))
+@listed("name", "color", "peers", "mtu", "dns", wide=("client_allowed_ips", "download_speed", "upload_speed", "id"))
 def list_tags(client: Client) -> ListResult:
     """List tags."""
     return ListResult(client.all("/api/tags"))
@@ -43,12 +44,14 @@ def create(
     mtu: Mtu = None,
     keepalive: Keepalive = None,
     endpoint_port: EndpointPort = None,
+    download: Download = None,
+    upload: Upload = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a tag; its settings count for the files of its peers that have none of their own."""
+    """Create a tag; its settings count for its peers that have none of their own."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    )
+    ) | speeds.body(download, upload)
     with panel() as client:
         made = client.call("POST", "/api/tags", {"name": name, **given(color=color), **settings})
         show_fields(made, as_json=as_json)
@@ -66,13 +69,15 @@ def update(
     mtu: Mtu = None,
     keepalive: Keepalive = None,
     endpoint_port: EndpointPort = None,
+    download: Download = None,
+    upload: Upload = None,
     inherit: Inherit = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a tag; options that are not given keep their values."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    )
+    ) | speeds.body(download, upload)
     body = {**given(name=name, color=color), **settings, **file_settings.inherited(inherit)}
     with panel() as client:
         show_fields(client.call("PATCH", f"/api/tags/{part(tag)}", body), as_json=as_json)

@@ -34,6 +34,7 @@ from wgfleet.protocol.keys import (
     parse_public_key,
     public_key_of,
 )
+from wgfleet.protocol.quantities import check_speed
 from wgfleet.protocol.reach import Reach, check_reach
 
 MIN_IPV6_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
@@ -50,12 +51,15 @@ History = Annotated[str, Meta(max_length=200)]
 class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):
     """One peer of an interface; its public key is its key in `peers`. `persistent_keepalive` in s, 0 = off.
 
-    The endpoint is not here: it belongs to the live session, and setting it breaks roaming.
+    The endpoint is not here: it belongs to the live session, and setting it breaks roaming. `download`, `upload`: how
+    fast it may get and send, in bits per second; 0: as fast as it can.
     """
 
     allowed_ips: tuple[str, ...]
     preshared_key: PresharedKey | None = None
     persistent_keepalive: Keepalive = 0
+    download: int = 0
+    upload: int = 0
 
 
 class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -278,6 +282,8 @@ def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:
         parse_preshared_key(peer.preshared_key, f"{field}.preshared_key")
     for i, network in enumerate(peer.allowed_ips):
         _same(parse_network(network, f"{field}.allowed_ips[{i}]"), network, f"{field}.allowed_ips[{i}]")
+    check_speed(peer.download, f"{field}.download")
+    check_speed(peer.upload, f"{field}.upload")
 
 
 def _same(canonical: str, text: str, field: str) -> None:

@@ -46,6 +46,7 @@ class Feature(StrEnum):
     WITNESS = "witness"  # probes without an interface, where it enrolled as a witness
     USAGE = "usage"  # counts what peers use, and tells it in batches
     QUOTA = "quota"  # stops peers at a number of bytes by itself
+    SPEED = "speed"  # holds peers to a speed
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
@@ -67,7 +68,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
         "bound": Feature.ROUTED_ADDRESSES,
         "translated": Feature.TRANSLATED_ADDRESSES,
     },
-    desired.DesiredPeer: {},
+    desired.DesiredPeer: {"download": Feature.SPEED, "upload": Feature.SPEED},
     reach.Reach: {"client_to_client": Feature.BACKBONE},
     backbone.Backbone: {},
     backbone.BackboneNode: {},

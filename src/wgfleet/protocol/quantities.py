@@ -1,9 +1,15 @@
-"""Quantities as people write them: sizes such as 50 GB, and times such as 30d."""
+"""Quantities as people write them: sizes such as 50 GB, speeds such as 20 Mbit/s, and times such as 30d."""
 
 import re
 
+from wgfleet.protocol.errors import FieldError
+
 _SIZE = re.compile(r"(?P<number>\d{1,18}(?:\.\d{1,18})?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
 _AGE = re.compile(r"(?P<number>\d{1,9})\s*(?P<unit>[smhdw])", re.ASCII)
+_SPEED = re.compile(
+    r"(?P<number>\d{1,12}(?:\.\d{1,12})?)\s*(?P<unit>[kmg]?)(?:bit|bit/s|bps)?", re.IGNORECASE | re.ASCII
+)
+LEAST_SPEED, MAX_SPEED = 64_000, 40_000_000_000  # bits per second
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -29,3 +35,26 @@ def seconds_of(text: str) -> int:
     if found is None:
         raise ValueError(f"{text!r} is no time; write it as 12h, 30d or 4w")
     return int(found["number"]) * _SECONDS[found["unit"]]
+
+
+def speed_of(text: str) -> int:
+    """Return a speed in bits per second; raise ValueError with the way out."""
+    found = _SPEED.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no speed; write it as 20mbit, 500kbit, 1gbit, or 0 for no limit")
+    factor: int = 1000 ** _UNITS[found["unit"].lower()]
+    return round(float(found["number"]) * factor)
+
+
+def speed_text(speed: int) -> str:
+    """Return a speed, in bits per second, as people write it."""
+    for word, factor in (("Gbit/s", 10**9), ("Mbit/s", 10**6), ("kbit/s", 10**3)):
+        if speed >= factor:
+            return f"{speed / factor:.6g} {word}"
+    return f"{speed} bit/s"
+
+
+def check_speed(speed: int, field: str) -> None:
+    """Raise `FieldError` unless this can be a limit, in bits per second; 0: none."""
+    if speed and not LEAST_SPEED <= speed <= MAX_SPEED:
+        raise FieldError(field, f"must be {LEAST_SPEED} to {MAX_SPEED} bits per second, or 0 for no limit, not {speed}")

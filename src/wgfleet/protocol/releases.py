@@ -27,6 +27,7 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
     Feature.USAGE: "what its users send and receive through it is not counted",
     Feature.QUOTA: "its users are stopped at a limit of traffic seconds late, and not at all while the panel is away",
+    Feature.SPEED: "its users are held to no speed",
     Feature.WITNESS: "it can be no witness",
 }
 """By feature: what is so on a node whose agent does not have it, for people."""

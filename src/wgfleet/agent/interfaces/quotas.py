@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from wgfleet.agent.interfaces.usage import UsageMeter
-from wgfleet.agent.kernel import nft_tables, quota_table
+from wgfleet.agent.kernel import nft_tables, peer_maps, quota_table
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.quota_table import CountedBytes, TableQuota
 from wgfleet.agent.state.quota_file import QuotaFile
@@ -230,7 +230,7 @@ def without_overlaps(networks: Mapping[PublicKey, tuple[str, ...]]) -> dict[Publ
             (net.version, int(net[0]), -int(net[-1]), key, text)
             for key, texts in networks.items()
             for text in texts
-            if (net := ipaddress.ip_network(text)).prefixlen < net.max_prefixlen
+            if not peer_maps.is_host(text) and (net := ipaddress.ip_network(text))
         )
     )
     left_out: set[str] = set()

@@ -20,7 +20,9 @@ from wgfleet.agent.interfaces.effective_settings import EffectiveSettings
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
+from wgfleet.agent.interfaces.observing import observed
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
+from wgfleet.agent.interfaces.speeds import Speeds
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, ChangeSink
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
@@ -31,7 +33,7 @@ from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Applied, CallBack, Forwarding
-from wgfleet.protocol.observed import ObservedInterface, PeerStats
+from wgfleet.protocol.observed import PeerStats
 
 if TYPE_CHECKING:
     from wgfleet.agent.interfaces.commit_confirm import SettingsTrial
@@ -84,6 +86,7 @@ class InterfaceReconciler:
         self._restored = False  # `sessions` are of the agent's last run, and the link was not read yet
         self._sessions_lost = sessions_lost
         self.backbone = BackboneWatch(self, machine)
+        self.speeds = Speeds(self.name)
         self.trial = trial
         self._effective = EffectiveSettings(trial, kept_down)
         self._up_at = float("-inf")  # when the link was last seen to be up
@@ -210,6 +213,7 @@ class InterfaceReconciler:
         self.sessions.forget(delta.remove)
         self.backbone.changed((*delta.remove, *delta.upsert))
         self._peers.desired_changed((*delta.upsert, *delta.remove))
+        await self.speeds.hold(desired.peers, (*delta.upsert, *delta.remove))
         if self._link is not None:
             await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
         if delta.settings is not None:
@@ -301,10 +305,10 @@ class InterfaceReconciler:
                 field: why for field, why in self._refused.items() if why == NO_IPV6 and not has_ipv6(self.name)
             }
         for round_ in range(_ROUNDS + 1):
-            plan = await self._plan()
-            rivals = drift_of_rivals(self._floating.rivals(self.name))
+            plan = await self._plan(repair=repair)
+            others = drift_of_rivals(self._floating.rivals(self.name)) + self.backbone.drift + self.speeds.drift
             tried = self._forwarding + (() if self.trial is None else self.trial.drift(self.desired.settings))
-            self.drift = self._floating.places.drift(self.name) + tried + plan.drift + rivals + self.backbone.drift
+            self.drift = self._floating.places.drift(self.name) + tried + plan.drift + others
             if not plan or not repair or round_ == _ROUNDS:
                 break
             await self._floating.remove(self.name, plan.remove_floating)
@@ -332,7 +336,7 @@ class InterfaceReconciler:
         another = self._link is not None and index_of(self.name) != self._link.index  # has its name by now
         return another or time.monotonic() - self._link_seen_at > _LINK_EVERY_S
 
-    async def _plan(self) -> InterfacePlan:
+    async def _plan(self, *, repair: bool) -> InterfacePlan:
         """Observe and diff. Peers that are as wanted, nearly all of them, take no part in the diff."""
         if due := self._link_is_due():
             await self._effective.look()
@@ -344,6 +348,7 @@ class InterfaceReconciler:
             self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
             self._forwarding = await forwarding_faults(settings, self._link, self.desired.settings.mtu)
+            await self.speeds.look(self.desired.peers, repair=repair)
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:
@@ -357,18 +362,13 @@ class InterfaceReconciler:
                 settings=settings,
                 peers={key: self.desired.peers[key] for key in wrong if key in self.desired.peers},
             ),
-            ObservedInterface(
-                name=self.name,
-                private_key=device.private_key,
-                listen_port=device.listen_port,
-                addresses=self._link.addresses,
-                routes=self._link.routes,
-                mtu=self._link.mtu,
-                up=self._link.up,
-                masquerade=self._rules.masquerade,
-                peers={key: seen for key, seen in wrong.items() if seen is not None},
-                floating=self._addresses.held,
-                filtered=self._rules.filtered,
+            observed(
+                self.name,
+                self._link,
+                device,
+                self._rules,
+                self._addresses,
+                {key: seen for key, seen in wrong.items() if seen is not None},
             ),
             self._addresses.withheld,
             self._refused,

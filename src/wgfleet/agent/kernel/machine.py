@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from wgfleet.agent.kernel import links, mute_table, nftables, quota_table, source_routes, userspace, wg
+from wgfleet.agent.kernel import links, mute_table, nftables, quota_table, source_routes, speed_table, userspace, wg
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Reading
 from wgfleet.agent.kernel.links import Link
@@ -135,6 +135,7 @@ class Machine:
         await nftables.remove(name)
         await mute_table.remove(name)
         await quota_table.remove(name)
+        await speed_table.remove(name)
         pid = userspace.process_of(name) if self.backend == "userspace" else None
         await links.delete(name)
         if pid is not None:

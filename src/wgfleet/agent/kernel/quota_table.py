@@ -4,19 +4,16 @@ A peer's addresses lead to its quota by a map, so that a packet meets one rule w
 counts packets of both directions and both families as they are in the tunnel, and drops the one that goes beyond it.
 """
 
-import ipaddress
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
-from wgfleet.agent.kernel import nft_tables
+from wgfleet.agent.kernel import nft_tables, peer_maps
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.protocol.ids import InterfaceName
 
 _PREFIX = "wgfleetquota_"
-_FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
-_MAPS = tuple((kind, version) for kind in ("hosts", "networks") for version in _FAMILIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +47,15 @@ def rules(name: InterfaceName, quotas: Collection[TableQuota]) -> str:
     lines = [f"\tquota q_{each.number} {{ over {each.limit} bytes }}\n" for each in quotas]
     elements: dict[str, list[str]] = {}
     for each in quotas:
-        for where, network in _places(each.networks):
+        for where, network in peer_maps.places(each.networks):
             elements.setdefault(where, []).append(f'{network} : "q_{each.number}"')
-    for kind, version in _MAPS:
-        where = f"{kind}{version}"
-        flags = " flags interval;" if kind == "networks" else ""
-        has = f" elements = {{ {', '.join(elements[where])} }};" if where in elements else ""
-        lines.append(f"\tmap {where} {{ type {_FAMILIES[version][1]} : quota;{flags}{has} }}\n")
+    lines.append(peer_maps.maps("quota", elements))
     for chain, hook, link, side in (
         ("sent", "postrouting", "oifname", "daddr"),
         ("got", "prerouting", "iifname", "saddr"),
     ):
         lines.append(f"\tchain {chain} {{\n\t\ttype filter hook {hook} priority mangle; policy accept;\n")
-        lines += [
-            f'\t\t{link} "{name}" quota name {_FAMILIES[version][0]} {side} map @{kind}{version} drop\n'
-            for kind, version in _MAPS
-        ]
+        lines += [f'\t\t{link} "{name}" quota name {found} drop\n' for found in peer_maps.lookups(side)]
         lines.append("\t}\n")
     return f"table inet {table_of(name)} {{\n{''.join(lines)}}}\n"
 
@@ -105,22 +95,15 @@ async def change(
     table = f"inet {table_of(name)}"
     lines = [f"add quota {table} q_{number} {{ over {limit} bytes }}" for number, limit in limits.items()]
     for each in removed:
-        lines += [f"delete element {table} {where} {{ {network} }}" for where, network in _places(each.networks)]
+        lines += [
+            f"delete element {table} {where} {{ {network} }}" for where, network in peer_maps.places(each.networks)
+        ]
         lines.append(f"delete quota {table} q_{each.number}")
     for each in added:
         lines.append(f"add quota {table} q_{each.number} {{ over {each.limit} bytes }}")
         lines += [
             f'add element {table} {where} {{ {network} : "q_{each.number}" }}'
-            for where, network in _places(each.networks)
+            for where, network in peer_maps.places(each.networks)
         ]
     if lines:
         await run("nft", "-f", "-", stdin="\n".join((*lines, "")).encode())
-
-
-def _places(networks: Iterable[str]) -> list[tuple[str, str]]:
-    """Return in which map each network is, and how it is written there."""
-    found = []
-    for each in map(ipaddress.ip_network, networks):
-        is_host = each.prefixlen == each.max_prefixlen
-        found.append((f"{'hosts' if is_host else 'networks'}{each.version}", str(each[0] if is_host else each)))
-    return found

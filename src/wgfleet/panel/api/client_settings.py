@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wgfleet.panel.api.held_settings import HeldInEffectView, held
 from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, View
 from wgfleet.panel.domain.client_settings import SETTINGS, InEffect
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS
@@ -76,9 +77,10 @@ class PeerDetailsView(View):
 
     notes: str
     settings: list[SettingView] = Field(description="In effect: the nearest of the peer, its tags by name, its config.")
+    held: list[HeldInEffectView] = Field(description="What nodes hold it to, by the same order.")
 
 
-def details(notes: str, settings: Mapping[str, InEffect]) -> PeerDetailsView:
-    """Show notes, and settings in effect."""
+def details(notes: str, settings: Mapping[str, InEffect], of_nodes: Mapping[str, InEffect]) -> PeerDetailsView:
+    """Show notes, and settings in effect: those of the file, and those of nodes."""
     rows = [{"name": name, **settings[name]._asdict()} for name in SETTINGS]
-    return PeerDetailsView.model_validate({"notes": notes, "settings": rows})
+    return PeerDetailsView.model_validate({"notes": notes, "settings": rows, "held": held(of_nodes)})

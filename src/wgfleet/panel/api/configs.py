@@ -8,12 +8,13 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Port, Reference, View, page, utc
+from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings
+from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.services import configs, reach
+from wgfleet.panel.services import configs, held_settings, reach
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, ConfigChanges, ConfigSpec
@@ -57,7 +58,7 @@ EXCLUDED_NETWORKS = (
 )
 
 
-class NewConfig(Body):
+class NewConfig(NewHeldSettings):
     """The config to create."""
 
     name: str = Field(
@@ -95,7 +96,7 @@ class NewConfig(Body):
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
 
-class ChangedConfig(PatchBody):
+class ChangedConfig(ChangedHeldSettings):
     """The fields to change; a field that is left out keeps its value."""
 
     pools: list[Annotated[str, Field(max_length=64)]] = Field(
@@ -126,7 +127,7 @@ class ChangedConfig(PatchBody):
     placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
 
-class ConfigView(View):
+class ConfigView(HeldSettingsView):
     """A config."""
 
     id: str
@@ -190,6 +191,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             backbone_warning=ports.warning(counts[config.id][0]) if config.backbone else None,
             enabled=config.enabled,
             placement=Strategy(config.placement),
+            **held_settings.of_row(config)._asdict(),
             public_key=config.public_key,
             generation=config.generation,
             nodes=counts[config.id][0],

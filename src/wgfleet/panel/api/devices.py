@@ -10,6 +10,7 @@ from wgfleet.panel.api.auth import Owner
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, cut
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.shown_peers import PeerView
+from wgfleet.panel.services import held_settings
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients.files import ClientFile
@@ -83,7 +84,8 @@ def create_device(panel: ThePanel, caller: Owner, body: NewDevice) -> Response:
     draft = devices.draft(panel.vault, caller, body.name, body.public_key)
     with panel.store.write() as tx:
         made = devices.create(tx, caller, body.config, draft, panel.settings.self_service.devices)
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, {})[0], status.HTTP_201_CREATED)
+        held = held_settings.of_peers(tx, made.rows())
+    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, {}, held)[0], status.HTTP_201_CREATED)
 
 
 @router.get("/api/me/devices/{device_id}", response_model=PeerView, summary="Show a device of yours")

@@ -14,6 +14,7 @@ from wgfleet.panel.api.client_settings import (
     PeerDetailsView,
     details,
 )
+from wgfleet.panel.api.held_settings import ChangedHeldSettings, NewHeldSettings
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
     UNCHANGED,
@@ -30,8 +31,9 @@ from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs, usage
+from wgfleet.panel.services import configs, held_settings, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
@@ -44,6 +46,7 @@ from wgfleet.panel.services.fleet.tags import MAX_TAGS
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
+    from wgfleet.panel.services.held_settings import HeldChanges
 
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
@@ -65,7 +68,7 @@ OWNER = "Id or name of the user whose device it is, who can read its file; needs
 MAX_SEARCH = 100
 
 
-class NewPeer(NewClientSettings):
+class NewPeer(NewClientSettings, NewHeldSettings):
     """The peer to create."""
 
     name: Name = Field(examples=["anna-phone"])
@@ -97,10 +100,10 @@ class NewPeers(Body):
     )
 
 
-class ChangedPeer(ChangedClientSettings):
+class ChangedPeer(ChangedClientSettings, ChangedHeldSettings):
     """The fields to change; a field that is left out, or null, keeps its value.
 
-    Null removes `group` and `owner`, and leaves a setting of files to tags and config.
+    Null removes `group` and `owner`, and leaves settings and speeds to tags and config.
     """
 
     name: Name | None = UNCHANGED
@@ -143,11 +146,12 @@ def _spec(body: NewPeer, owner_id: str | None) -> PeerSpec:
 
 
 def _details(body: NewPeer) -> PeerDetails | None:
-    """Return what no node needs to know, None where there is nothing; the keepalive is a column of each peer."""
+    """Return what few peers have, None where there is nothing; the keepalive is a column of each peer."""
     settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None and name != "keepalive"}
-    if not (settings or body.notes or body.tags):
+    held = {name: value for name in HELD if (value := getattr(body, name)) is not None}
+    if not (settings or held or body.notes or body.tags):
         return None
-    return PeerDetails(body.notes, tuple(body.tags), cast("ClientSettings", settings))
+    return PeerDetails(body.notes, tuple(body.tags), cast("ClientSettings", settings), cast("HeldChanges", held))
 
 
 @router.get("/api/configs/{config}/peers", response_model=Page[PeerView], summary="List the peers of a config")
@@ -213,7 +217,8 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
         names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names)[0], status.HTTP_201_CREATED)
+        held = held_settings.of_peers(tx, made.rows())
+    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names, held)[0], status.HTTP_201_CREATED)
 
 
 @router.post(
@@ -235,7 +240,9 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     # After the last commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         names = tags.names_of(tx, [draft.id for draft in drafts if draft.spec.details])
-    return shown_peers.page(shown_peers.shown(made.rows(), made.addresses, {}, names), status=status.HTTP_201_CREATED)
+        held = held_settings.of_peers(tx, made.rows())
+    items = shown_peers.shown(made.rows(), made.addresses, {}, names, held)
+    return shown_peers.page(items, status=status.HTTP_201_CREATED)
 
 
 @router.get("/api/peers/{peer_id}", response_model=PeerView, summary="Show a peer")
@@ -244,12 +251,14 @@ def show_peer(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response
         return shown_peers.one(shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])[0])
 
 
-@router.get("/api/peers/{peer_id}/details", summary="Show a peer's notes and the settings of its file")
+@router.get(
+    "/api/peers/{peer_id}/details", summary="Show a peer's notes, the settings of its file, and what nodes hold it to"
+)
 def show_details(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerDetailsView:
     """Show the settings in effect, each with what set it: the peer, one of its tags, or its config."""
     with panel.store.read() as tx:
         peer = peers.get(tx, peer_id)
-        return details(peer.notes, files.settings(tx, peer))
+        return details(peer.notes, files.settings(tx, peer), held_settings.origins(tx, peer))
 
 
 @router.patch("/api/peers/{peer_id}", response_model=PeerView, summary="Change a peer")
@@ -258,7 +267,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
         # A group and settings may be taken away with null; for all else, null says the same as nothing.
-        given = {name: value for name, value in body.given().items() if value is not None or name in SETTINGS}
+        given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
         if "group" in body.model_fields_set:
             given.pop("group", None)
             limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})

@@ -14,12 +14,15 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.models import View, utc
-from wgfleet.panel.services import usage
+from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
+from wgfleet.panel.services import held_settings, usage
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.usage import Total
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.sessions import LastSession
 from wgfleet.panel.store.shown_peers import ShownPeer
+
+SPEED = "in bits per second, by the nearest of itself, its tags and its config; null: as fast as it can."
 
 
 class SessionView(View):
@@ -63,6 +66,8 @@ class PeerView(View):
     created_at: datetime
     restricted_at: datetime | None = Field(description="Since when its limits keep it out; null: they do not.")
     restricted_because: str | None = Field(description="Which limit, and whose it is.")
+    download_speed: int | None = Field(description=f"How fast it gets, {SPEED}")
+    upload_speed: int | None = Field(description=f"How fast it sends, {SPEED}")
     usage: UsedView | None = Field(description="null: it never used anything.")
 
 
@@ -73,7 +78,7 @@ def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
     ids = [peer.id for peer in rows]
     found = peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids)
-    return shown(rows, *found, usage.totals(tx, ids))
+    return shown(rows, *found, held_settings.of_peers(tx, rows), usage.totals(tx, ids))
 
 
 def shown(
@@ -81,12 +86,14 @@ def shown(
     addresses: Mapping[str, list[str]],
     sessions: Mapping[str, LastSession],
     tag_names: Mapping[str, list[str]],
+    held: Mapping[str, HeldSettings],
     totals: Mapping[str, Total] = MappingProxyType({}),
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     return [
         _peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s)
+        | _speeds(held.get(peer.id, NOTHING_HELD))
         | {"usage": None if (used := totals.get(peer.id)) is None else _used(used)}
         for peer in rows
     ]
@@ -115,6 +122,10 @@ def _peer(
         "restricted_at": utc(peer.restricted_at),
         "restricted_because": peer.restricted_because,
     }
+
+
+def _speeds(held: HeldSettings) -> Shown:
+    return {"download_speed": held.download_speed or None, "upload_speed": held.upload_speed or None}
 
 
 def _session(session: LastSession, ahead_s: float) -> Shown:

@@ -1,4 +1,4 @@
-"""`/api/tags`: words for some peers, of any config, and settings of the files of all of them."""
+"""`/api/tags`: words for some peers, of any config, and settings of all of them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,10 +9,13 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.client_settings import ChangedClientSettings, ClientSettingsView, NewClientSettings
+from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.client_settings import SETTINGS
+from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.services import held_settings
 from wgfleet.panel.services.fleet import client_settings, tags
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.fleet.tags import GREY, MAX_NAME, TagChanges
@@ -26,14 +29,14 @@ Color = Annotated[str, Field(max_length=7, description="`#rrggbb`.", examples=["
 PeerIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_BATCH)]
 
 
-class NewTag(NewClientSettings):
+class NewTag(NewClientSettings, NewHeldSettings):
     """The tag to create."""
 
     name: Name
     color: Color = GREY
 
 
-class ChangedTag(ChangedClientSettings):
+class ChangedTag(ChangedClientSettings, ChangedHeldSettings):
     """The fields to change; a field that is left out keeps its value. A setting that is null is left to the config."""
 
     name: Name = UNCHANGED
@@ -47,7 +50,7 @@ class TaggedPeers(Body):
     remove: PeerIds = Field(default=[])
 
 
-class TagView(ClientSettingsView):
+class TagView(ClientSettingsView, HeldSettingsView):
     """A tag."""
 
     id: str
@@ -73,6 +76,7 @@ def _views(tx: Tx, rows: Sequence[Tag]) -> list[TagView]:
             peers=counts.get(row.id, 0),
             created_at=utc(row.created_at),
             **client_settings.of_row(row),
+            **held_settings.of_row(row)._asdict(),
         )
         for row in rows
     ]
@@ -99,8 +103,8 @@ def show_tag(panel: ThePanel, _caller: Reader, tag: TagReference) -> TagView:
 
 @router.patch("/api/tags/{tag}", summary="Change a tag")
 def update_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: ChangedTag) -> TagView:
-    """Files that users have stay as they are; those that are fetched from now on have the new settings."""
-    changes = {name: value for name, value in body.given().items() if value is not None or name in SETTINGS}
+    """Nodes hold its peers to new speeds at once. Files have new settings when they are fetched again."""
+    changes = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
     with panel.store.write() as tx:
         return _views(tx, [tags.update(tx, caller.actor, tags.get(tx, tag), cast("TagChanges", changes))])[0]
 

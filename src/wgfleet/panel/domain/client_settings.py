@@ -27,15 +27,15 @@ class InEffect(NamedTuple):
     origin: str
 
 
-def in_effect(layers: Sequence[Layer]) -> dict[str, InEffect]:
-    """Return each setting of the nearest layer that has it; the last layer has all."""
+def in_effect(layers: Sequence[Layer], names: Sequence[str] = SETTINGS) -> dict[str, InEffect]:
+    """Return each setting of the nearest layer that has it; what none has comes from the last."""
     return {
         name: next(
             InEffect(layer.values[name], layer.origin)
             for layer in layers
             if layer is layers[-1] or layer.values.get(name) is not None
         )
-        for name in SETTINGS
+        for name in names
     }
 
 

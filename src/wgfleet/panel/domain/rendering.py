@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from wgfleet.panel.domain.addressing import gateway
+from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.backbone import Backbone
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings, MuteSettings
@@ -93,10 +94,20 @@ def _reach(values: NetworkValues, own: set[str]) -> Reach:
     return msgspec.structs.replace(values.reach, node_ports=tuple(ports))
 
 
-def peer(addresses: Iterable[str], networks: Iterable[str], preshared_key: str | None) -> DesiredPeer:
+def peer(
+    addresses: Iterable[str],
+    networks: Iterable[str],
+    preshared_key: str | None,
+    held: HeldSettings = NOTHING_HELD,
+) -> DesiredPeer:
     """Render a peer for a node. A node sends no keepalives: the client's own keep its NAT open."""
     allowed = (*(host_network(address) for address in addresses), *networks)
-    return DesiredPeer(allowed_ips=allowed, preshared_key=PresharedKey(preshared_key) if preshared_key else None)
+    return DesiredPeer(
+        allowed_ips=allowed,
+        preshared_key=PresharedKey(preshared_key) if preshared_key else None,
+        download=held.download_speed or 0,
+        upload=held.upload_speed or 0,
+    )
 
 
 def allowed_in_file(allowed: Sequence[str], own: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:

@@ -4,17 +4,19 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import backbone
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import key_pair_of, new_key_pair
-from wgfleet.panel.services import audit, generations, pools, reach, tunnel_networks, usage
+from wgfleet.panel.services import audit, generations, held_settings, pools, reach, tunnel_networks, usage
+from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -41,7 +43,7 @@ INTERFACE_SETTINGS = frozenset(
 )
 
 
-class ConfigChanges(TypedDict, total=False):
+class ConfigChanges(HeldChanges, total=False):
     """What may change in a config; what is left out stays."""
 
     listen_port: int
@@ -83,6 +85,8 @@ class ConfigSpec:
     backbone_port: int | None = None
     enabled: bool = True
     placement: str = Strategy.LEAST_PEERS
+    download_speed: int | None = None
+    upload_speed: int | None = None
     private_key: str | None = field(default=None, repr=False)
 
     @property
@@ -224,6 +228,8 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         generation = generations.bump(tx, config.id, settings=True)
         if changed.get("enabled") is False:
             config.disabled_generation = generation
+    if not set(HELD).isdisjoint(changed):
+        held_settings.config_changed(tx, config)
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
@@ -261,7 +267,7 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
 
 def _checked(changes: ConfigChanges) -> dict[str, Any]:
     """Return the changes in canonical form, or name the first that is wrong; for those of `reach`, ask there."""
-    values: dict[str, Any] = dict(changes)
+    values: dict[str, Any] = {**changes, **held_settings.checked(changes)}
     if "listen_port" in changes:
         parse_port(changes["listen_port"], "listen_port")
     if changes.get("backbone_port") is not None:

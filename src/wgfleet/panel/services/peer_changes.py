@@ -16,7 +16,7 @@ from wgfleet.panel.domain.operations import (
 )
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
-from wgfleet.panel.services import audit, generations, operations
+from wgfleet.panel.services import audit, generations, held_settings, operations
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
@@ -205,6 +205,7 @@ def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str])
         why = f"it has {tags.MAX_TAGS} tags, and may have no more"
         refused = {peer.name: why for peer in found if peer.id in full - has}
         tag_rows.give(tx, tag.id, [peer.id for peer in changed])
+    held_settings.tags_changed(tx, [tag], [peer.id for peer in changed])
     for peer in changed:
         _record(tx, operation, peer.id, peer.name, "tags")
     return refused

@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.domain.client_settings import SETTINGS
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.store import peer_search
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -19,7 +20,7 @@ from wgfleet.protocol.ids import NodeId, PeerId
 _peers = cast("Table", Peer.__table__)
 _moves = cast("Table", Move.__table__)
 _MOVE_COLUMNS = tuple(column.name for column in _moves.columns)
-_LATER = {"networks", "notes", "restricted_at", "restricted_because", *SETTINGS} - {
+_LATER = {"networks", "notes", "restricted_at", "restricted_because", *SETTINGS, *HELD} - {
     "keepalive"
 }  # lists are encoded here, and few new peers have the rest
 _COLUMNS = tuple(column.name for column in _peers.columns if column.name not in _LATER)

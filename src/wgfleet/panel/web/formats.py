@@ -7,6 +7,8 @@ from typing import Any
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
+from wgfleet.protocol.quantities import speed_text
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 STEP = 1024
 SHORT = 100  # from here on a size has no decimals
@@ -31,6 +33,11 @@ def rate(language: str, bits: float) -> str:
             break
         value /= 1000
     return f"{format_decimal(value, '#,##0.#', locale=language)}\u00a0{unit}"
+
+
+def speed_field(bits: int | None) -> str:
+    """Return a speed as a field of a form has it, and takes it."""
+    return "" if bits is None else speed_text(bits) if bits else "0"
 
 
 def number(language: str, value: float) -> str:

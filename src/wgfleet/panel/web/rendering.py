@@ -51,7 +51,9 @@ def environment(language: str) -> Environment:
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     made.filters["translated"] = languages.translations(language).gettext
     made.filters["translated_choices"] = partial(_choices, languages.translations(language).gettext)
-    made.filters.update(moment=formats.moment, exact=formats.exact, details=formats.details)
+    made.filters.update(
+        moment=formats.moment, speed_field=formats.speed_field, exact=formats.exact, details=formats.details
+    )
     made.filters.update(state=words.state, way_out=hints.way_out)
     made.filters.update(operation_words=words.operation_words, event_words=event_words.words)
     made.globals.update(

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from wgfleet.panel.domain import rendering
+from wgfleet.panel.services import held_settings
 from wgfleet.panel.store import Tx, desired_peers, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -99,7 +100,10 @@ class Keeper(Protocol):
 def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], since: int) -> CommonPeers:
     """Render the peers of a config, with their addresses in these pools; `since` 0: all, else what changed after it."""
     changed = desired_peers.changed_since(tx, config_id, since)
-    of = address_rows.of_peers_in_pools(tx, pool_ids, [peer.id for peer in changed] if since else None)
+    ids = [peer.id for peer in changed] if since else None
+    own = {peer.id: peer.held for peer in changed if not peer.held.is_empty}
+    of_others, held = held_settings.in_effect(tx, config_id, own, ids)
+    of = address_rows.of_peers_in_pools(tx, pool_ids, ids)
     remove = [PublicKey(key) for key in peer_rows.removed_since(tx, config_id, since)] if since else []
     upsert: dict[PublicKey, DesiredPeer] = {}
     unreadable: dict[PublicKey, str] = {}
@@ -110,7 +114,7 @@ def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], sinc
             continue
         try:
             secret = _preshared_key(vault, peer.id, peer.preshared_key_sealed)
-            upsert[key] = rendering.peer(of.get(peer.id, ()), peer.networks, secret)
+            upsert[key] = rendering.peer(of.get(peer.id, ()), peer.networks, secret, held.get(peer.id, of_others))
         except VaultError as error:
             unreadable[key] = str(error)
     return CommonPeers(upsert, tuple(remove), unreadable)

@@ -13,6 +13,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
+from wgfleet.protocol.quantities import speed_text
 
 _IN_FILES = ("mtu", "dns", "client_allowed_ips", "excluded_networks")
 
@@ -39,8 +40,21 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
         each for each in config.denied_networks if each not in before.get("denied_networks", config.denied_networks)
     ]:
         said.append(f"{', '.join(denied)}: no longer reached through the tunnel by {peers} of {config.name!r}")
+    said += _of_speeds(config, before, peers)
     if files := sorted(changed.intersection(_IN_FILES)):
         said.append(f"the files of {peers} keep their earlier {', '.join(files)}; only new files have what is set now")
+    return said
+
+
+def _of_speeds(config: Config, before: Mapping[str, Any], peers: str) -> list[str]:
+    said = []
+    for name, what in (("download_speed", "download"), ("upload_speed", "upload")):
+        speed = getattr(config, name)
+        if name in before and speed and speed != before[name]:
+            said.append(
+                f"the {what} of {peers} of {config.name!r} is held to {speed_text(speed)} each at once, but for those "
+                "whose tags or own settings say otherwise"
+            )
     return said
 
 

@@ -1,4 +1,4 @@
-"""Notes, tags and settings of files: details of peers that no node needs to know."""
+"""Notes, tags and settings of peers; of those, nodes need to know only what they hold peers to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,12 @@ from typing import Any, cast
 
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, held_settings
 from wgfleet.panel.services.fleet import client_settings, tags
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
+from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Config, Peer
@@ -26,16 +28,17 @@ class PeerDetails:
     notes: str = ""
     tags: tuple[str, ...] = ()
     settings: ClientSettings = field(default_factory=ClientSettings)
+    held: HeldChanges = field(default_factory=HeldChanges)
 
 
-class DetailChanges(ClientSettings, total=False):
+class DetailChanges(ClientSettings, HeldChanges, total=False):
     """What may change; what is left out stays. `tags`: all that the peer is to have."""
 
     notes: str
     tags: Sequence[str]
 
 
-CHANGEABLE = frozenset({"notes", "tags", *SETTINGS})
+CHANGEABLE = frozenset({"notes", "tags", *SETTINGS, *HELD})
 
 
 def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]) -> None:
@@ -45,7 +48,7 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     tagged: dict[str, list[str]] = {}
     tag_ids: dict[tuple[str, ...], list[str]] = {}
     for peer_id, each, at in details:
-        values = client_settings.checked(each.settings, networks, at)
+        values = client_settings.checked(each.settings, networks, at) | held_settings.checked(each.held, at)
         if each.notes:
             values["notes"] = _notes(each.notes, f"{at}notes")
         if values:
@@ -63,10 +66,12 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     """Change what of it is given; return the names of what is different now."""
     settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
     networks = configs.networks(tx, [peer.config_id])[peer.config_id]
-    values = client_settings.checked(settings, networks)
+    values = client_settings.checked(settings, networks) | held_settings.checked(changes)
     if "notes" in changes:
         values["notes"] = _notes(changes["notes"], "notes")
     changed = [name for name, value in values.items() if getattr(peer, name) != value]
+    if not set(HELD).isdisjoint(changed):
+        held_settings.peers_changed(tx, [peer.id])
     for name in changed:
         setattr(peer, name, values[name])
     if "tags" in changes:

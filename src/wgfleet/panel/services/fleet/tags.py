@@ -1,4 +1,4 @@
-"""Tags: words for some peers, of any config, and settings of the files of all of them."""
+"""Tags: words for some peers, of any config, and settings of all of them."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -6,11 +6,13 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import may_be_id, one_spelling, parse_title
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, held_settings
 from wgfleet.panel.services.fleet import client_settings
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
+from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
@@ -23,7 +25,7 @@ GREY = "#667382"
 _COLOR = re.compile(r"#(?:[0-9a-f]{3}|[0-9a-f]{6})")
 
 
-class TagChanges(ClientSettings, total=False):
+class TagChanges(ClientSettings, HeldChanges, total=False):
     """What may change in a tag; what is left out stays."""
 
     name: str
@@ -83,13 +85,16 @@ def only(tx: Tx, tag_id: str, rows: Sequence[ShownPeer]) -> list[ShownPeer]:
 
 
 def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
-    """Change a tag. Files that users have stay as they are; those fetched from now on differ."""
+    """Change a tag. Nodes hold its peers to something else at once; files that users have stay as they are."""
     values = _checked(changes)
     changed = {name: value for name, value in values.items() if getattr(tag, name) != value}
     if not changed:
         return tag
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
+    holds = not held_settings.of_row(tag).is_empty
+    if not set(HELD).isdisjoint(changed) or (holds and "name" in changed):  # of several tags the first by name counts
+        held_settings.tag_changed(tx, tag)
     for name, value in changed.items():
         setattr(tag, name, value)
     audit.record(tx, actor, "updated", "tag", tag.id, **changed)
@@ -99,6 +104,8 @@ def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
 def delete(tx: Tx, actor: str, tag: Tag) -> None:
     """Delete a tag, which leaves its peers as they are otherwise."""
     peers = counts(tx, [tag]).get(tag.id, 0)
+    if not held_settings.of_row(tag).is_empty:
+        held_settings.tag_changed(tx, tag)
     tag_rows.delete_tag(tx, tag)
     audit.record(tx, actor, "deleted", "tag", tag.id, name=tag.name, peers=peers)
 
@@ -110,6 +117,7 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
         for i, peer_id in enumerate(peer_ids):
             if peer_id not in known:
                 raise Invalid(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS), field=f"{field}[{i}]")
+    held_settings.tags_changed(tx, [tag], {*add, *remove})
     tag_rows.take(tx, tag.id, remove)
     _check_count(tx, tag, add)
     given = tag_rows.give(tx, tag.id, add)
@@ -120,7 +128,9 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
 def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag]) -> None:
     """Give a peer these tags and no other."""
     wanted = {tag.id for tag in tags}
-    has = {tag.id for tag in tag_rows.of_peer(tx, peer_id)}
+    present = tag_rows.of_peer(tx, peer_id)
+    has = {tag.id for tag in present}
+    held_settings.tags_changed(tx, [tag for tag in (*tags, *present) if tag.id in wanted ^ has], [peer_id])
     for tag_id in has - wanted:
         tag_rows.take(tx, tag_id, [peer_id])
     for tag_id in wanted - has:
@@ -141,7 +151,7 @@ def _check_count(tx: Tx, tag: Tag, peer_ids: Sequence[str]) -> None:
 
 
 def _checked(changes: TagChanges) -> dict[str, Any]:
-    values: dict[str, Any] = client_settings.checked(changes)
+    values: dict[str, Any] = client_settings.checked(changes) | held_settings.checked(changes)
     if "name" in changes:
         values["name"] = parse_title(changes["name"], MAX_NAME)
         if may_be_id(values["name"]):

@@ -9,9 +9,10 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
 from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 
 
-class Config(Base):
+class Config(HeldSettingsColumns, Base):
     """A WireGuard network. `settings_generation`: the generation at which the interface itself last changed.
 
     `oldest_base`: a node that has an older generation gets the whole, since what left the config before is not known

@@ -5,6 +5,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 
 _OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
@@ -22,7 +23,7 @@ class ClientSettingsColumns:
     endpoint_port: Mapped[int | None]
 
 
-class Tag(ClientSettingsColumns, Base):
+class Tag(ClientSettingsColumns, HeldSettingsColumns, Base):
     """A word for some peers, of any config. `color`: `#rrggbb`. Its settings count for the files of all of them."""
 
     __tablename__ = "tags"
@@ -40,7 +41,7 @@ class PeerTag(Base):
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
-class Peer(ClientSettingsColumns, Base):
+class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     """A user's device. `private_key_sealed` is None where the user brought a public key.
 
     `networks` are networks behind the peer, beyond its own addresses. `name_folded`: the name as searches compare it,

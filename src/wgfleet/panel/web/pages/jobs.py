@@ -14,7 +14,7 @@ from wgfleet.panel.api.models import Identifier, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView
 from wgfleet.panel.domain.jobs.job import TOTALS, JobField
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, held_settings
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.jobs import limits_of_peers
@@ -45,13 +45,13 @@ PERIODS = (
     ("week", marked("each week")),
     ("month", marked("each month")),
 )
-_CHOICES: dict[str, Any] = {"fields": FIELDS, "actions": ACTIONS, "periods": PERIODS, "totals": TOTALS}
+_CHOICES: dict[str, Any] = {"fields": FIELDS, "actions": ACTIONS, "periods": PERIODS, "totals": TOTALS, "slowed": ()}
 
 
 @router.get("/peers/{peer_id}/limits")
 def show_peer_limits(request: Request, panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
     """Show what counts for a peer, from itself, its tags and its config, and how far it is."""
-    return _peer(request, panel, peer_id, SubmittedForm())
+    return peer_page(request, panel, peer_id, SubmittedForm())
 
 
 @router.post("/peers/{peer_id}/limits")
@@ -63,7 +63,7 @@ def give_peer_limit(request: Request, panel: ThePanel, caller: Writer, peer_id: 
         partial(api.create_peer_job, panel, caller, peer_id),
     )
     if noticed is not None:
-        return _peer(request, panel, peer_id, form, noticed)
+        return peer_page(request, panel, peer_id, form, noticed)
     return gone_on(request, f"/peers/{peer_id}/limits")
 
 
@@ -76,7 +76,7 @@ def take_peer_limit(
 
 
 @router.post("/peers/{peer_id}/limits/reset")
-def reset_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, _form: TheForm) -> Response:
+def resetpeer_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, _form: TheForm) -> Response:
     """Have a peer's limits count from now on."""
     api.reset_usage(panel, caller, peer_id)
     return gone_on(request, f"/peers/{peer_id}/limits")
@@ -85,7 +85,7 @@ def reset_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Ident
 @router.get("/configs/{config}/limits")
 def show_config_limits(request: Request, panel: ThePanel, caller: Reader, config: Reference) -> Response:
     """Show the limits of a config, which count for each of its peers that has none of its own."""
-    return _config(request, panel, caller, config, SubmittedForm())
+    return config_page(request, panel, caller, config, SubmittedForm())
 
 
 @router.post("/configs/{config}/limits")
@@ -97,7 +97,7 @@ def give_config_limit(request: Request, panel: ThePanel, caller: Writer, config:
         partial(api.create_config_job, panel, caller, config),
     )
     if noticed is not None:
-        return _config(request, panel, caller, config, form, noticed)
+        return config_page(request, panel, caller, config, form, noticed)
     return gone_on(request, f"/configs/{config}/limits")
 
 
@@ -156,25 +156,35 @@ def _value(field: str, text: str) -> Any:
     return text
 
 
-def _peer(request: Request, panel: Panel, peer_id: str, form: SubmittedForm, noticed: Sequence[str] = ()) -> Response:
+def peer_page(
+    request: Request, panel: Panel, peer_id: str, form: SubmittedForm, noticed: Sequence[str] = ()
+) -> Response:
+    """Show the limits of a peer, and a form as it was sent."""
     with panel.store.read() as tx:
         shown = peers.shown(tx, peer_id)
         config = configs.get(tx, shown.config_id).name
-        found = limits_view(limits_of_peers.of_peer(tx, peers.get(tx, peer_id)))
+        peer = peers.get(tx, peer_id)
+        found = limits_view(limits_of_peers.of_peer(tx, peer))
+        own, held = held_settings.of_row(peer), held_settings.origins(tx, peer)
     context = {**_CHOICES, "peer": shown, "config": config, "limits": found, "form": form, "noticed": noticed}
+    context |= {"own": own, "held": held}
     return page(request, "jobs/peer.html", context, status=form.status)
 
 
-def _config(
+def config_page(
     request: Request,
     panel: Panel,
     caller: Caller,
     config: str,
     form: SubmittedForm,
     noticed: Sequence[str] = (),
+    slowed: Sequence[str] = (),
 ) -> Response:
+    """Show the limits of a config, and a form as it was sent. `slowed`: what its speeds would mean."""
     found = api.list_config_jobs(panel, caller, config).items
     with panel.store.read() as tx:
-        name = configs.get(tx, config).name
+        row = configs.get(tx, config)
+        name, own = row.name, held_settings.of_row(row)
     context = {**_CHOICES, "config": name, "jobs": found, "form": form, "noticed": noticed}
+    context |= {"own": own, "slowed": slowed}
     return page(request, "jobs/config.html", context, status=form.status)

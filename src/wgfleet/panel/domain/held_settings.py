@@ -1,0 +1,33 @@
+"""Settings of peers that nodes hold them to: how fast each may be. Of peer, tags and config the nearest wins. Pure."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+HELD = ("download_speed", "upload_speed")
+"""Names of the settings, the same in rows and in bodies. None leaves it to the next; for a speed, 0 is no limit."""
+
+
+class HeldSettings(NamedTuple):
+    """The settings of one peer, tag or config. Speeds in bits per second."""
+
+    download_speed: int | None = None
+    upload_speed: int | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is left to others."""
+        return all(value is None for value in self)
+
+
+NOTHING_HELD = HeldSettings()
+
+
+def nearest(layers: Iterable[HeldSettings]) -> HeldSettings:
+    """Return each setting of the nearest layer that has it."""
+    found = NOTHING_HELD
+    for layer in layers:
+        if not layer.is_empty:
+            found = HeldSettings(
+                *(further if near is None else near for near, further in zip(found, layer, strict=True))
+            )
+    return found

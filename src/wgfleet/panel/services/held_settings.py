@@ -1,0 +1,102 @@
+"""Settings that nodes hold peers to: checked, found for peers, and nodes told where they change."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypedDict
+
+from wgfleet.panel.domain import client_settings
+from wgfleet.panel.domain.client_settings import InEffect, Layer
+from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings, nearest
+from wgfleet.panel.services import generations
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import held_settings as held_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Config, Peer, Tag
+from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.quantities import check_speed
+
+
+class HeldChanges(TypedDict, total=False):
+    """Settings of a peer, a tag or a config. None: as the next one says; left out of a change: as it was."""
+
+    download_speed: int | None
+    upload_speed: int | None
+
+
+def checked(changes: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Return those of some changes that are of this subject, or name the field that is wrong."""
+    values = {name: changes[name] for name in HELD if name in changes}
+    for name, value in values.items():
+        check_speed(value or 0, f"{at}{name}")
+    return values
+
+
+def of_row(row: Peer | Tag | Config) -> HeldSettings:
+    """Return what a row sets."""
+    return HeldSettings(*(getattr(row, name) for name in HELD))
+
+
+def in_effect(
+    tx: Tx,
+    config_id: str,
+    own: Mapping[str, HeldSettings],
+    peer_ids: Collection[str] | None,
+) -> tuple[HeldSettings, dict[str, HeldSettings]]:
+    """Return what counts for peers of a config: for those that the config alone sets something for, and by id.
+
+    `own`: what peers set for themselves, where they do. `peer_ids`: of whom; None: of all.
+    """
+    of_config = held_rows.of_configs(tx, [config_id]).get(config_id, NOTHING_HELD)
+    tags = held_rows.of_tags(tx)
+    tagged = held_rows.tagged(tx, tags, config_id, peer_ids) if tags else {}
+    found = {}
+    for peer_id in {*own, *tagged}:
+        has = tagged.get(peer_id, set())
+        layers = [own.get(peer_id, NOTHING_HELD), *(sets for tag_id, (_, sets) in tags.items() if tag_id in has)]
+        found[peer_id] = nearest([*layers, of_config])
+    return of_config, found
+
+
+def of_peers(tx: Tx, peers: Collection[ShownPeer]) -> dict[str, HeldSettings]:
+    """Return what counts for peers, by id."""
+    found: dict[str, HeldSettings] = {}
+    for config_id in {peer.config_id for peer in peers}:
+        ids = [peer.id for peer in peers if peer.config_id == config_id]
+        of_others, of_some = in_effect(tx, config_id, held_rows.of_peers(tx, ids), ids)
+        found |= {peer_id: of_some.get(peer_id, of_others) for peer_id in ids}
+    return found
+
+
+def origins(tx: Tx, peer: Peer) -> dict[str, InEffect]:
+    """Return the settings of a peer, and what set each."""
+    tags = held_rows.of_tags(tx)
+    has = held_rows.tagged(tx, tags, None, [peer.id]).get(peer.id, set()) if tags else set()
+    layers = [
+        Layer("peer", of_row(peer)._asdict()),
+        *(Layer(f"tag {name!r}", sets._asdict()) for tag_id, (name, sets) in tags.items() if tag_id in has),
+        Layer("config", held_rows.of_configs(tx, [peer.config_id])[peer.config_id]._asdict()),
+    ]
+    return client_settings.in_effect(layers, HELD)
+
+
+def peers_changed(tx: Tx, peer_ids: Collection[str]) -> None:
+    """Have nodes told of peers for which something else counts."""
+    for config_id, ids in held_rows.by_config(tx, peer_ids).items():
+        peer_rows.touch(tx, ids, generations.bump(tx, config_id, topic=Topic.PEERS))
+
+
+def tags_changed(tx: Tx, tags: Collection[Tag], peer_ids: Collection[str]) -> None:
+    """Have nodes told of peers that get or lose tags, if one of those sets something."""
+    if not all(of_row(tag).is_empty for tag in tags):
+        peers_changed(tx, peer_ids)
+
+
+def tag_changed(tx: Tx, tag: Tag) -> None:
+    """Have nodes told of all peers of a tag that sets, or set, something else."""
+    for config_id in held_rows.configs_with(tx, tag.id):
+        held_rows.touch_tagged(tx, config_id, tag.id, generations.bump(tx, config_id, topic=Topic.PEERS))
+
+
+def config_changed(tx: Tx, config: Config) -> None:
+    """Have nodes told of all peers of a config that sets something else."""
+    held_rows.touch_config(tx, config.id, generations.bump(tx, config.id, topic=Topic.PEERS))

@@ -1,0 +1,58 @@
+"""Speeds that nodes hold peers to, as the pages of limits give them: to a peer, or to each of a config."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.configs import ChangedConfig, update_config
+from wgfleet.panel.api.models import Identifier, Reference
+from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.peers import ChangedPeer, update_peer
+from wgfleet.panel.api.previews import preview_config
+from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.pages import jobs
+from wgfleet.panel.web.rendering import gone_on
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.quantities import check_speed, speed_of
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/peers/{peer_id}/limits/speeds")
+def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Hold a peer to speeds of its own; a field that is left empty leaves its speed to tags and config."""
+    try:
+        update_peer(panel, caller, peer_id, ChangedPeer(**_wanted(form)))
+    except REFUSALS as error:
+        return jobs.peer_page(request, panel, peer_id, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}/limits")
+
+
+@router.post("/configs/{config}/limits/speeds")
+def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
+    """Hold each peer of a config to speeds. A form that has not agreed comes back with whom that would hit."""
+    try:
+        body = ChangedConfig(**_wanted(form))
+        noticed = [] if form.ticked("agreed_speeds") else preview_config(panel, caller, config, body).effects
+        if noticed:
+            return jobs.config_page(request, panel, caller, config, form, slowed=noticed)
+        update_config(panel, caller, config, body)
+    except REFUSALS as error:
+        return jobs.config_page(request, panel, caller, config, form.refused(error))
+    return gone_on(request, f"/configs/{config}/limits")
+
+
+def _wanted(form: SubmittedForm) -> dict[str, Any]:
+    """Return the speeds that a form asks for; raise `FieldError` for one that is none."""
+    found: dict[str, Any] = {}
+    for name in HELD:
+        text = form.get(name).strip()
+        try:
+            found[name] = speed_of(text) if text else None
+        except ValueError as error:
+            raise FieldError(name, str(error)) from None
+        check_speed(found[name] or 0, name)
+    return found
