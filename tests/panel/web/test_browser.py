@@ -10,11 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, Route, sync_playwright
 
 from tests.panel.web import sample
-from tests.panel.web.conftest import PASSWORD
+from tests.panel.web.conftest import PASSWORD, submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.tables import Peer
 
 pytestmark = pytest.mark.slow
 AXE = Path(__file__).parents[3] / "build/assets/node_modules/axe-core/axe.min.js"
@@ -170,6 +171,30 @@ def test_no_page_is_wider_than_its_screen(visit: Visit, admin: httpx.Client, wid
     for path in paths(admin):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_the_longest_names_make_no_page_wider_than_a_phone(visit: Visit, admin: httpx.Client, panel: Panel) -> None:
+    node, name = "W" * 63, "رضا-" + "W" * 60
+    submit(admin, "/new/node", name=node, endpoint_addresses="203.0.113.99")
+    submit(admin, "/peers/new", config="wg0", name=name)
+    with panel.store.read() as tx:
+        peer = next(each for each in tx.session.query(Peer) if each.name == name).id
+    link = re.search(r'id="made"[^>]*>([^<]+)<', submit(admin, f"/peers/{peer}/links", days="1").text)
+    assert link
+    try:
+        page = visit("/", width=360)
+        of_node = [f"/nodes/{node}{more}" for more in ("", "/drain", "/delete")]
+        of_peer = [f"/peers/{peer}{more}" for more in ("", "/edit", "/links", "/limits", "/delete", "/access")]
+        for path in ("/", "/events", "/audit", "/nodes", "/search?q=WW", *of_node, *of_peer):
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+        page.goto(link[1])
+        page.get_by_role("button", name="Show the file").click()
+        page.get_by_text(name, exact=True).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    finally:
+        submit(admin, f"/nodes/{node}/delete", typed_name=node)
+        submit(admin, f"/peers/{peer}/delete", typed_name=name)
 
 
 def test_a_search_shows_its_results_while_somebody_types(visit: Visit) -> None:
