@@ -11,10 +11,14 @@ import pytest
 from starlette.types import Message
 
 from tests.panel.conftest import made
+from wgfleet.panel import api
 from wgfleet.panel.api import Panel, create_app, doorkeeper, request_bodies
 from wgfleet.panel.api.auth import OPEN_PATHS
-from wgfleet.panel.api.large_bodies import MAX_FIELDS, LargeRequest
+from wgfleet.panel.api.imports import PeerToImport
+from wgfleet.panel.api.large_bodies import MAX_FIELDS, LargeBodies, LargeRequest
 from wgfleet.panel.api.request_bodies import CALL, MANY, STRANGER
+from wgfleet.panel.services.access.callers import READ, WRITE, Caller
+from wgfleet.panel.services.fleet.peers import MAX_BATCH
 
 JSON = "application/json"
 BATCH = "/api/configs/wg0/peers/batch"
@@ -148,3 +152,23 @@ def parts_of(body: bytes) -> Iterator[bytes]:
     """Make httpx send a body in chunks, without its length."""
     for start in range(0, len(body), 65536):
         yield body[start : start + 65536]
+
+
+def test_all_that_read_large_bodies_are_sent_them() -> None:
+    large = [route for subject in api.SUBJECTS for route in subject.router.routes if isinstance(route, LargeBodies)]
+    assert len(large) > 2
+    caller = Caller("0" * 32, "key:ci", frozenset({READ, WRITE}), stale_use=False)
+    for route in large:
+        path = route.path.replace("{config}", "wg0")
+        assert request_bodies.limits_of(path, caller) == (MANY if "batch" in path or "import" in path else CALL), path
+    assert request_bodies.limits_of("/api/imports/other", caller) == CALL
+
+
+def test_the_largest_import_fits() -> None:
+    peer = {
+        name: ["192.0.2.100/32", "2001:db8:1234:5678::1/128"] if "list" in str(field.annotation) else "x" * 44
+        for name, field in PeerToImport.model_fields.items()
+    }
+    body = json.dumps({"interface": {"name": "wg0", "peers": [peer] * MAX_BATCH}})
+    assert len(body) < MANY.size
+    assert sum(body.count(mark) for mark in ",[{") < MANY.parts

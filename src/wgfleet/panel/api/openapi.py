@@ -13,7 +13,7 @@ from wgfleet.panel.api.problems import MEDIA_TYPE, FieldProblem, Problem, Proble
 _EVERYWHERE = {
     400: "The body is not JSON.",
     408: "The body arrives too slowly.",
-    413: "The body is larger than 1 MB (peers/batch: 16 MB; without a key: 64 kB), or has too many values.",
+    413: "The body is larger than 1 MB (peers/batch and imports: 16 MB; without a key: 64 kB), or has too many values.",
     422: "A value is not valid; `field` names it.",
     500: "Internal error; see the panel's log.",
     503: "The database is unavailable; `Retry-After` says when to try again.",
