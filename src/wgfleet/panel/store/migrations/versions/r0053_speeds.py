@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0053"
-down_revision: str | None = "0051"
+down_revision: str | None = "0061"
 
 
 def upgrade() -> None:
