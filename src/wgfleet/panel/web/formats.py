@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from babel.dates import format_timedelta
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
@@ -48,6 +49,11 @@ def number(language: str, value: float) -> str:
 def share(language: str, value: float) -> str:
     """Return a share of 1 in percent."""
     return str(format_percent(value, "#,##0%", locale=language))
+
+
+def span(language: str, seconds: int) -> str:
+    """Return for how long something lasted, in the largest unit that fits."""
+    return format_timedelta(seconds, locale=language)
 
 
 def exact(at: datetime | float) -> str:

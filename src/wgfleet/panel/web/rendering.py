@@ -46,7 +46,7 @@ def environment(language: str) -> Environment:
         auto_reload=False,
     )
     made.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
-    for name in ("size", "rate", "number", "share"):
+    for name in ("size", "rate", "number", "share", "span"):
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     made.filters["translated"] = languages.translations(language).gettext

@@ -137,6 +137,11 @@ def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag]) -> None:
         tag_rows.give(tx, tag_id, [peer_id])
 
 
+def of_peer(tx: Tx, peer_id: str) -> Sequence[Tag]:
+    """Return a peer's tags by name."""
+    return tag_rows.of_peer(tx, peer_id)
+
+
 def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of each peer's tags, sorted; peers without any are left out."""
     return tag_rows.names_of(tx, peer_ids)

@@ -1,8 +1,8 @@
-"""Limits, as jobs: what counts for a peer and how far it is, and those of a config; given after a look, and taken."""
+"""Limits, as jobs: what counts for a peer and how far it is, and those of a config or tag; given, and taken away."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -13,10 +13,12 @@ from wgfleet.panel.api.jobs import JobView, NewJob, limits_view
 from wgfleet.panel.api.models import Identifier, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView
+from wgfleet.panel.api.tags import TagReference
+from wgfleet.panel.domain.held_settings import HeldSettings
 from wgfleet.panel.domain.jobs.job import TOTALS, JobField
 from wgfleet.panel.services import configs, held_settings
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import limits_of_peers
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
@@ -109,6 +111,31 @@ def take_config_limit(
     return gone_on(request, f"/configs/{config}/limits")
 
 
+@router.get("/tags/{tag}/limits")
+def show_tag_limits(request: Request, panel: ThePanel, caller: Reader, tag: TagReference) -> Response:
+    """Show the limits of a tag, which count for each of its peers that has none of its own."""
+    return tag_page(request, panel, caller, tag, SubmittedForm())
+
+
+@router.post("/tags/{tag}/limits")
+def give_tag_limit(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
+    """Give each peer of a tag a limit; as for one."""
+    noticed = _give(
+        form, partial(api.preview_tag_job, panel, caller, tag), partial(api.create_tag_job, panel, caller, tag)
+    )
+    if noticed is not None:
+        return tag_page(request, panel, caller, tag, form, noticed)
+    return gone_on(request, f"/tags/{tag}/limits")
+
+
+@router.post("/tags/{tag}/limits/{job_id}/delete")
+def take_tag_limit(
+    request: Request, panel: ThePanel, caller: Writer, tag: TagReference, job_id: Identifier, _form: TheForm
+) -> Response:
+    api.delete_tag_job(panel, caller, tag, job_id)
+    return gone_on(request, f"/tags/{tag}/limits")
+
+
 def _give(
     form: SubmittedForm, look: Callable[[NewJob], EffectsView], give: Callable[[NewJob], JobView]
 ) -> list[str] | None:
@@ -184,7 +211,38 @@ def config_page(
     found = api.list_config_jobs(panel, caller, config).items
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        name, own = row.name, held_settings.of_row(row)
-    context = {**_CHOICES, "config": name, "jobs": found, "form": form, "noticed": noticed}
-    context |= {"own": own, "slowed": slowed}
-    return page(request, "jobs/config.html", context, status=form.status)
+        owner = _Owner(row.name, marked("Configs"), "/configs", f"/configs/{row.name}", held_settings.of_row(row))
+    return _shared(request, owner, found, form, noticed, slowed)
+
+
+def tag_page(
+    request: Request, panel: Panel, caller: Caller, tag: str, form: SubmittedForm, noticed: Sequence[str] = ()
+) -> Response:
+    """Show the limits of a tag, and a form as it was sent."""
+    found = api.list_tag_jobs(panel, caller, tag).items
+    with panel.store.read() as tx:
+        row = tags.get(tx, tag)
+        owner = _Owner(row.name, marked("Tags"), "/tags", f"/tags/{row.id}", held_settings.of_row(row))
+    return _shared(request, owner, found, form, noticed)
+
+
+class _Owner(NamedTuple):
+    """Whose limits count for several peers: its name and page, the list that it is in, and the speeds it sets."""
+
+    name: str
+    kind: str
+    list: str
+    path: str
+    own: HeldSettings
+
+
+def _shared(
+    request: Request,
+    owner: _Owner,
+    jobs: Sequence[JobView],
+    form: SubmittedForm,
+    noticed: Sequence[str],
+    slowed: Sequence[str] = (),
+) -> Response:
+    context = {**_CHOICES, "owner": owner, "jobs": jobs, "form": form, "noticed": noticed, "slowed": slowed}
+    return page(request, "jobs/shared.html", context, status=form.status)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -12,7 +12,7 @@ from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.models import After, Identifier, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.peers import MAX_SEARCH, ChangedPeer, NewPeer, specs_of
+from wgfleet.panel.api.peers import MAX_SEARCH, NewPeer, specs_of
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
@@ -31,7 +31,6 @@ from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.clients.files import ClientFile
-    from wgfleet.panel.services.fleet.peers import PeerChanges
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Peers"), "/peers", 20, READ),)
@@ -120,24 +119,11 @@ def create_peer(request: Request, panel: ThePanel, caller: Writer, form: TheForm
     return gone_on(request, f"/peers/{peer_id}/access" if caller.may("secrets") else f"/peers/{peer_id}")
 
 
-@router.get("/peers/{peer_id}")
-def show_peer(request: Request, panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
-    """Show what is known of a peer, and why it is not connected, where it is not."""
-    with panel.store.read() as tx:
-        peer = peers.shown(tx, peer_id)
-        context = {
-            **_of_peer(tx, peer),
-            "reasons": peer_states.reasons(tx, peer, panel.settings.drain.live_s),
-            "live_s": panel.settings.drain.live_s,
-        }
-        return page(request, "peers/peer.html", context, blocks={"now"})
-
-
 @router.get("/peers/{peer_id}/access")
 def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
     """Show the file of a peer as text and as a code. That is audited."""
     with panel.store.read() as tx:
-        context = _of_peer(tx, peers.shown(tx, peer_id))
+        context = of_peer(tx, peers.shown(tx, peer_id))
     found: Sequence[ClientFile] = ()
     with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves it yet: the page waits for one
         found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
@@ -156,34 +142,6 @@ def show_code(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: 
     with panel.store.write() as tx:
         found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
     return file_answers.qr(file_answers.choose(found, node), "png")
-
-
-@router.get("/peers/{peer_id}/edit")
-def edit_page(request: Request, panel: ThePanel, _caller: Writer, peer_id: Identifier) -> Response:
-    return _edit(request, panel, peer_id, SubmittedForm())
-
-
-@router.post("/peers/{peer_id}/edit")
-def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
-    """Change a peer. New keys are another form: the file in use stops working with them."""
-    body = form.read(ChangedPeer, many={"networks"}, boxes={"enabled", "rotate_keys"}, keep_empty={"networks", "group"})
-    if body is None:
-        return _edit(request, panel, peer_id, form)
-    try:
-        with panel.store.write() as tx:
-            given: dict[str, Any] = {name: value for name, value in body.given().items() if value is not None}
-            given["networks"] = given.get("networks", [])
-            given.pop("group", None)
-            if body.group:
-                limits.check_group(tx, caller.limit, {"group": body.group})
-            given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
-            if not given.get("rotate_keys"):
-                given.pop("rotate_keys", None)
-            peer, changes = peers.get(tx, peer_id), cast("PeerChanges", given)
-            peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
-    except REFUSALS as error:
-        return _edit(request, panel, peer_id, form.refused(error))
-    return gone_on(request, f"/peers/{peer_id}")
 
 
 @router.get("/peers/{peer_id}/delete")
@@ -213,15 +171,9 @@ def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) ->
         return page(request, "peers/new.html", context, status=form.status)
 
 
-def _edit(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
-    with panel.store.read() as tx:
-        context = {**_of_peer(tx, peers.shown(tx, peer_id)), "form": form, "groups": node_groups.page(tx, None, 1000)}
-        return page(request, "peers/edit.html", context, status=form.status)
-
-
 def _delete(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
     with panel.store.read() as tx:
-        context = {**_of_peer(tx, peers.shown(tx, peer_id)), "form": form, "live_s": panel.settings.drain.live_s}
+        context = {**of_peer(tx, peers.shown(tx, peer_id)), "form": form, "live_s": panel.settings.drain.live_s}
         return page(request, "peers/delete.html", context, status=form.status)
 
 
@@ -233,7 +185,8 @@ def _config_ids(tx: Tx, caller: Caller, reference: str | None, seen: Sequence[st
     return None if caller.limit is None else list(seen)
 
 
-def _of_peer(tx: Tx, peer: ShownPeer) -> dict[str, Any]:
+def of_peer(tx: Tx, peer: ShownPeer) -> dict[str, Any]:
+    """Return what each page of a peer begins with."""
     group = None if peer.group_id is None else node_groups.get(tx, peer.group_id)
     return {"peer": _rows(tx, [peer])[0], "config": configs.get(tx, peer.config_id), "group": group}
 

@@ -27,6 +27,7 @@ PAGES = (
     (marked("Create a peer"), "/peers/new", WRITE),
     (marked("Add a node"), "/new/node", NODES),
     (marked("Create a config"), "/new/config", WRITE),
+    (marked("Create a tag"), "/new/tag", WRITE),
     (marked("Add a device"), "/devices/new", DEVICES),
     (marked("Users"), "/settings/users", ADMIN),
     (marked("Invite a user"), "/new/user", ADMIN),

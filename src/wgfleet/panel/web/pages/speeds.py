@@ -1,4 +1,4 @@
-"""Speeds that nodes hold peers to, as the pages of limits give them: to a peer, or to each of a config."""
+"""Speeds that nodes hold peers to, as the pages of limits give them: to a peer, or to each of a tag or config."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from wgfleet.panel.api.models import Identifier, Reference
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.peers import ChangedPeer, update_peer
 from wgfleet.panel.api.previews import preview_config
+from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.pages import jobs
@@ -43,6 +44,16 @@ def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config:
     except REFUSALS as error:
         return jobs.config_page(request, panel, caller, config, form.refused(error))
     return gone_on(request, f"/configs/{config}/limits")
+
+
+@router.post("/tags/{tag}/limits/speeds")
+def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
+    """Hold each peer of a tag to speeds."""
+    try:
+        update_tag(panel, caller, tag, ChangedTag(**_wanted(form)))
+    except REFUSALS as error:
+        return jobs.tag_page(request, panel, caller, tag, form.refused(error))
+    return gone_on(request, f"/tags/{tag}/limits")
 
 
 def _wanted(form: SubmittedForm) -> dict[str, Any]:

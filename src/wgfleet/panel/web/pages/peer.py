@@ -1,0 +1,87 @@
+"""One peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api import peers as api
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import Identifier
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peers import ChangedPeer
+from wgfleet.panel.api.visits import list_sessions
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
+from wgfleet.panel.web import peer_states
+from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer
+from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
+from wgfleet.panel.web.rendering import gone_on, page
+
+router = APIRouter(include_in_schema=False)
+VISITS = 10
+BOXES = {"enabled", "rotate_keys"}
+
+
+@router.get("/peers/{peer_id}")
+def show_peer(request: Request, panel: ThePanel, caller: Reader, peer_id: Identifier) -> Response:
+    """Show what is known of a peer, when it was connected, and why it is not, where it is not."""
+    labels = dict(SETTINGS_OF_FILES)
+    details, visits = api.show_details(panel, caller, peer_id), list_sessions(panel, caller, peer_id, None, VISITS)
+    with panel.store.read() as tx:
+        peer = peers.shown(tx, peer_id)
+        context = {
+            **of_peer(tx, peer),
+            "reasons": peer_states.reasons(tx, peer, panel.settings.drain.live_s),
+            "live_s": panel.settings.drain.live_s,
+            "notes": details.notes,
+            "settings": [(labels[each.name], each) for each in details.settings],
+            "visits": visits.items,
+            "more_visits": visits.next is not None,
+            "node_names": nodes.names(tx, {each.node_id for each in visits.items}),
+            "tags": tags.of_peer(tx, peer_id),
+            "owner": None if peer.owner_id is None else users.get(tx, peer.owner_id).name,
+            "with_query": with_query,
+        }
+        return page(request, "peers/peer.html", context, blocks={"now"})
+
+
+@router.get("/peers/{peer_id}/edit")
+def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier) -> Response:
+    return _edit(request, panel, caller, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/edit")
+def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Change a peer. With new keys the file in use stops working."""
+    more = left_open(form) | {"tags": form.chosen("tags"), "notes": form.get("notes").strip()}
+    body = form.read(
+        ChangedPeer,
+        many=LISTS | {"networks"},
+        boxes=BOXES,
+        keep_empty={"networks", "group"},
+        without={*more, "owner", "public_key"},
+        more=more,
+    )
+    if body is None:
+        return _edit(request, panel, caller, peer_id, form)
+    try:
+        api.update_peer(panel, caller, peer_id, body)
+    except REFUSALS as error:
+        return _edit(request, panel, caller, peer_id, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}")
+
+
+def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm) -> Response:
+    details = api.show_details(panel, caller, peer_id)
+    with panel.store.read() as tx:
+        context = {
+            **of_peer(tx, peers.shown(tx, peer_id)),
+            "form": form,
+            "groups": node_groups.page(tx, None, MOST_CONFIGS),
+            "tags": tags.page(tx, None, MOST_CONFIGS),
+            "notes": details.notes,
+            "given": {each.name: each.value for each in details.settings if each.origin == "peer"},
+        }
+        return page(request, "peers/edit.html", context, status=form.status)
