@@ -1,4 +1,4 @@
-"""One peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
+"""A single peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
