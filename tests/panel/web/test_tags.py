@@ -76,6 +76,16 @@ def test_a_limit_of_a_tag_counts_for_its_peers(admin: httpx.Client, tag: str, pe
     assert "1 peer" in admin.get(tag).text
 
 
+def test_the_speed_of_a_tag_counts_for_its_peers(admin: httpx.Client, tag: str, peer: str) -> None:
+    path = f"{tag}/limits"
+    wrong = submit(admin, f"{path}/speeds", on=path, download_speed="fast", upload_speed="")
+    assert wrong.status_code == 422
+    given = submit(admin, f"{path}/speeds", on=path, download_speed="20mbit", upload_speed="")
+    assert given.url.path == path, given.text
+    submit(admin, f"{peer}/edit", name="anna", enabled="true", tags=tag.removeprefix("/tags/"))
+    assert "20\u00a0Mbit/s" in admin.get(peer).text
+
+
 def test_a_peer_has_notes_tags_and_settings_of_its_own(admin: httpx.Client, tag: str, peer: str) -> None:
     mine = {"name": "anna", "enabled": "true", "tags": tag.removeprefix("/tags/"), "notes": "in room 3\nuntil May"}
     shown = submit(admin, f"{peer}/edit", **mine, mtu="1300", networks="192.168.7.0/24")
