@@ -230,6 +230,25 @@ def test_a_ca_that_is_not_there_or_not_trusted_is_said(world: World, server: Peb
         assert (row(world).error or "").startswith("the CA cannot be reached")
 
 
+def test_a_panel_that_fails_on_it_does_not_ask_the_ca_again_at_once(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def failing(*_: object) -> None:
+        asked.append(None)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("wgfleet.panel.acme_client.get_certificate", failing)
+    (tmp_path / "ca.pem").write_text("")
+    settings = settings_for("https://ca.example.test/directory", tmp_path / "ca.pem")
+    with pytest.raises(OSError, match="disk"):
+        look(world, settings)
+    look(world, settings)
+    assert len(asked) == 1
+    assert "OSError" in (row(world).error or "")
+
+
 @pytest.mark.parametrize(
     ("method", "path", "headers", "status"),
     [

@@ -61,15 +61,21 @@ class WebCertificateWatch:
             identity = acme_client.get_certificate(account, need.names, self._answer)
             _check(identity)
         except AcmeError as error:
-            with self._store.write() as tx:
-                wait_s = web_certificates.failed(tx, str(error), clock.fraction())
-            log.warning("web_certificate.not_obtained", names=need.names, error=str(error), again_in_s=round(wait_s))
+            self._note(need, str(error))
             return
+        except Exception as error:  # a CA that counts failures is not asked again at once, whatever went wrong here
+            self._note(need, f"the panel failed on it ({type(error).__name__}); its log says why")
+            raise
         faultpoints.reached("web_certificate.obtained")
         with self._store.write() as tx:
             new = ShownCertificate(frozenset(need.names), identity.certificate, identity.key, identity.expires_at)
             web_certificates.keep(tx, self._vault, new)
         log.info("web_certificate.obtained", names=need.names)
+
+    def _note(self, need: CertificateNeed, why: str) -> None:
+        with self._store.write() as tx:
+            wait_s = web_certificates.failed(tx, why, clock.fraction())
+        log.warning("web_certificate.not_obtained", names=need.names, error=why, again_in_s=round(wait_s))
 
     def _answer(self, token: str, answer: str) -> None:
         with self._store.write() as tx:
