@@ -11,6 +11,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.api.panel import LINK_USES
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.clients import share_links
+from wgfleet.panel.store.tables import Config, Peer
 
 HELLO = {"secret": "hello"}
 
@@ -53,6 +54,24 @@ def test_a_stranger_gets_the_file_once(admin: httpx.Client, browser: Browser, pa
     other = submit(browser(), "/shared", secret=secret)
     assert (other.status_code, "PrivateKey" in other.text) == (401, False)
     assert ">2<" in admin.get(path).text.replace("\n", ""), "how often it was fetched"
+
+
+@pytest.mark.parametrize("why", ["peer", "config", "limit"])
+def test_who_is_not_let_in_reads_so(admin: httpx.Client, browser: Browser, panel: Panel, path: str, why: str) -> None:
+    link = new_link(admin, path)
+    assert "Ask who gave" not in submit(browser(), "/shared", secret=link).text
+    with panel.store.write() as tx:
+        peer = tx.session.get_one(Peer, path.split("/")[2])
+        config = tx.session.get_one(Config, peer.config_id)
+        before = peer.enabled, config.enabled, peer.restricted_at
+        peer.enabled, config.enabled = why != "peer", why != "config"
+        peer.restricted_at = 1.0 if why == "limit" else None
+    page = submit(browser(), "/shared", secret=link)
+    with panel.store.write() as tx:
+        peer = tx.session.get_one(Peer, path.split("/")[2])
+        peer.enabled, tx.session.get_one(Config, peer.config_id).enabled, peer.restricted_at = before
+    assert page.status_code == 200
+    assert "Ask who gave" in page.text
 
 
 def test_one_until_a_date_and_its_withdrawal(admin: httpx.Client, browser: Browser, path: str) -> None:

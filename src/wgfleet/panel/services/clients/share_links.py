@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.clients import files
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.fleet import peers
@@ -25,9 +25,10 @@ AGAIN_S = 600.0  # for which who opened a link for one time may have the file ag
 
 @dataclass(frozen=True, slots=True)
 class FetchedFiles:
-    """What a link opens."""
+    """What a link opens. `let_in`: whether nodes let the peer in now; one that is switched off or at a limit is not."""
 
     peer_name: str
+    let_in: bool
     has_private_key: bool
     one_time: bool
     expires_at: float
@@ -94,7 +95,8 @@ def fetch(tx: Tx, vault: Vault, secret: str, visit: str, remote: str) -> Fetched
     peer = peers.get(tx, link.peer_id)
     found = files.files(tx, vault, f"link:{link.id}", peer)
     _record(tx, f"link:{link.id}", "opened", link, peer.name, remote=remote)
-    return FetchedFiles(peer.name, peer.private_key_sealed is not None, link.one_time, link.expires_at, found)
+    let_in = peer.enabled and peer.restricted_at is None and configs.get(tx, peer.config_id).enabled
+    return FetchedFiles(peer.name, let_in, peer.private_key_sealed is not None, link.one_time, link.expires_at, found)
 
 
 def _record(tx: Tx, actor: str, action: str, link: ShareLink, name: str, **details: object) -> None:
