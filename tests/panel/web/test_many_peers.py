@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from tests.panel.web import sample
-from tests.panel.web.conftest import Person, submit
+from tests.panel.web.conftest import Person, submit, token_of
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import operations, peer_changes
 from wgfleet.panel.services.access.callers import Role
@@ -117,6 +117,22 @@ def test_many_are_made_all_or_none(admin: httpx.Client, panel: Panel) -> None:
     answer = submit(admin, "/peers/many/new", config="wg0", count="3", name_prefix="batch-")
     assert answer.url.path == "/peers"
     assert {"batch-1", "batch-2", "batch-3"} <= on(panel).keys()
+
+
+def test_a_form_that_is_sent_twice_makes_them_once(admin: httpx.Client, panel: Panel) -> None:
+    page = admin.get("/peers/many/new").text
+    fields = {"config": "wg0", "count": "2", "name_prefix": "twice-", "form_token": token_of(page)}
+    fields["sent"] = page.partition('name="sent" value="')[2].partition('"')[0]
+    wrong = admin.post("/peers/many/new", data=fields | {"config": "gone"})
+    assert wrong.status_code == 404, "and it can be sent again"
+    answers = [admin.post("/peers/many/new", data=fields) for _ in range(2)]
+    assert {answer.url.path for answer in answers} == {"/peers"}
+    assert [name for name in on(panel) if name.startswith("twice-")] == ["twice-1", "twice-2"]
+    with panel.sent_forms.once("other"):
+        refused = admin.post("/peers/many/new", data=fields | {"sent": "other"})
+    assert refused.status_code == 409, "it is under way"
+    assert admin.post("/peers/many/new", data=fields | {"sent": "other"}).url.path == "/peers"
+    assert "twice-4" in on(panel)
 
 
 def test_who_may_not_change_peers_gets_neither(person: Person) -> None:

@@ -11,6 +11,7 @@ from wgfleet.panel import machine
 from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.api.refusals import Refusals
+from wgfleet.panel.api.sent_forms import SentForms
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.host_names import Lookup
 from wgfleet.panel.host_names import look_up
@@ -53,6 +54,7 @@ class Panel:
     """By address; apart, so that nobody is kept from signing in by the links of others there."""
     link_uses: Attempts = field(default_factory=lambda: Attempts("uses", LINK_USES, LINK_USES_S))
     """By link: each use writes into the audit log."""
+    sent_forms: SentForms = field(default_factory=SentForms)
     oidc: OidcClient = field(default_factory=OidcClient)
     refusals: Refusals = field(default_factory=Refusals)
     set_up_digest: str | None = None

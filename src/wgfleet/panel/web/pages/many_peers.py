@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
+from wgfleet.panel import clock
 from wgfleet.panel.api import peer_changes
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import ReferenceFilter
@@ -30,6 +31,7 @@ from wgfleet.protocol.quantities import bytes_of
 
 router = APIRouter(include_in_schema=False)
 MOST = 1000
+MOST_LETTERS = 64  # of what tells a form from all others
 FILTER = "filter_"
 ASKED = ("config", "action", "given_tag", "limit_gib", "limit_period", "limit_date")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
@@ -167,14 +169,17 @@ def create_peers(request: Request, panel: ThePanel, caller: Writer, form: TheFor
     prefix = one_spelling(body.name_prefix)
     try:
         name = _config(panel, caller, form.get("config"))
-        drafts = peers.draft(panel.vault, [PeerSpec(prefix)] * body.count)
-        PeerBatchCall(panel, caller.actor, name, prefix, body.first_number).make(drafts)
+        with panel.sent_forms.once(form.get("sent")[:MOST_LETTERS]) as sent:
+            if sent.led_to is None:
+                drafts = peers.draft(panel.vault, [PeerSpec(prefix)] * body.count)
+                PeerBatchCall(panel, caller.actor, name, prefix, body.first_number).make(drafts)
+                sent.led_to = with_query("/peers", {"config": name, "search": prefix})
+        return gone_on(request, sent.led_to)
     except REFUSALS as error:
         return _new(request, panel, caller, form.refused(error))
-    return gone_on(request, with_query("/peers", {"config": name, "search": prefix}))
 
 
 def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) -> Response:
     with panel.store.read() as tx:
-        context = {"form": form, "configs": configs.page(tx, None, MOST, caller.limit)}
+        context = {"form": form, "configs": configs.page(tx, None, MOST, caller.limit), "sent": clock.new_id()}
         return page(request, "peers/new_many.html", context, status=form.status)
