@@ -1,5 +1,6 @@
 """What is measured of a fleet, one part after another: each returns its figures by name."""
 
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -15,6 +16,7 @@ APPLIED = 5  # peers that are followed to the nodes
 REST_S = 2.0  # before that: of many new peers nodes get the later ones together
 FAILOVER_S = 120.0
 Figures = dict[str, Any]
+_LATE = re.compile(r'wgfleet_health_late_seconds\{quantile="([^"]+)"\} (\S+)')
 
 
 def first_sync(fleet: Fleet) -> Figures:
@@ -60,6 +62,7 @@ def window(fleet: Fleet, seconds: float) -> Figures:
         "commits_s": round(commits / took, 1),
         "probes_s": round(seen.probes / took, 1),
         "longest_without_probe_s": round(seen.longest_gap_s, 2),
+        "decisions_late_s": _decisions_late(fleet),
         "samples_sent_s": round((sent_since.samples - sent.samples) / took),
         "messages_sent_s": round((sent_since.messages - sent.messages) / took, 1),
         "bytes_per_message": round((sent_since.sent_bytes - sent.sent_bytes) / (sent_since.messages - sent.messages)),
@@ -115,6 +118,7 @@ def restart(fleet: Fleet) -> Figures:
         "api_s": round(api_s, 2),
         "all_streams_s": round(streams - began, 2),
         "all_rows_right_s": round(right - began, 2),
+        "cpu_s": {name: round(used.cpu_s, 1) for name, used in processes.usage(fleet.panel.pid).by_name.items()},
         "pushes": len(fleet.ask("take_pushes")),
         "health_changes": fleet.database.events(wall),
     }
@@ -150,6 +154,11 @@ def dead_node(fleet: Fleet) -> Figures:
         "calls_per_peer": round(sum(counted.values()) / len(waiting), 2),
         "health_changes": changes,
     }
+
+
+def _decisions_late(fleet: Fleet) -> dict[str, float]:
+    """Return how much later than due nodes were judged in the last minute, by quantile, as the panel says itself."""
+    return {quantile: float(late) for quantile, late in _LATE.findall(fleet.caller().text("/metrics"))}
 
 
 def _used(fleet: Fleet) -> dict[str, processes.Usage]:

@@ -121,6 +121,10 @@ class Caller:
         """Return what is there."""
         return self._call("GET", path)
 
+    def text(self, path: str) -> str:
+        """Return what is there, which is no JSON."""
+        return self._content("GET", path).decode()
+
     def post(self, path: str, body: object) -> Any:
         """Make something, and return it."""
         return self._call("POST", path, json.dumps(body).encode())
@@ -142,10 +146,14 @@ class Caller:
             self._connection.close()
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
+        content = self._content(method, path, body)
+        return json.loads(content) if content else None
+
+    def _content(self, method: str, path: str, body: bytes | None = None) -> bytes:
         self._connection.request(method, path, body, self._headers)
         response = self._connection.getresponse()
         content = response.read()
         if response.status >= http.client.BAD_REQUEST:
             words = content[:500].decode(errors="replace")
             raise CallError(response.status, f"{method} {path}: {response.status} {words}")
-        return json.loads(content) if content else None
+        return content
