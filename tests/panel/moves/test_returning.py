@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import cast
 
-from tests.panel.world import World
+from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
@@ -12,6 +12,7 @@ from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.services import operations
+from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.moves import failover, recalls
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import assignments as assignment_rows
@@ -155,6 +156,10 @@ def test_nobody_is_called_again_for_a_node_in_use(world: World) -> None:
         row = assignment_rows.get(tx, config.id, fra1.id)
         assert row is not None
         assert [call.peer_id for call in recalls.due(tx, row.id, 180.0)[1]] == [bob.id]
+    for enabled in (False, True):
+        with world.store.write() as tx:
+            peers.update(tx, world.vault, ACTOR, peers.get(tx, bob.id), {"enabled": enabled})
+            assert bool(recalls.due(tx, row.id, 180.0)[1]) is enabled
     world.judged(config, fra1, Health.SERVING)
     with world.store.read() as tx:
         assert recalls.due(tx, row.id, 180.0) == ("", [])

@@ -28,7 +28,9 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
     if assignment is None or assignment.health.in_use:
         return "", []
     config = configs.get(tx, assignment.config_id)
-    peers = taken_over.since_down(tx, assignment)
+    taken = taken_over.since_down(tx, assignment)
+    # Nobody calls a peer that is disabled or restricted by now: no node has it.
+    peers = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
     serving = _serving(tx, config.id)
     # Not where they were seen last: that may be the node itself, which has called them before it was fenced.
     latest = session_rows.latest(tx, list(peers), on=serving)
