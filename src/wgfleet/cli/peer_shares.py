@@ -18,7 +18,7 @@ COLUMNS = ("id", "one_time", "uses", "opened", "expires_at", "created_by")
 def share(
     peer: Peer,
     *,
-    lasts: Annotated[str, typer.Option(help="For how long it works: 30m, 12h, 7d.")] = "7d",
+    lasts: Annotated[str, typer.Option(help="For how long it works: 30m, 12h, 7d; 90d at most.")] = "7d",
     many_times: Annotated[bool, typer.Option("--many-times", help="It works until it expires, not once.")] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Show it as a QR code too.")] = False,
     as_json: AsJson = False,

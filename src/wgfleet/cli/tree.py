@@ -13,6 +13,7 @@ OPTIONS = {
     "endpoint_addresses": "endpoint",
     "endpoint_name": "endpoint",
     "floating_addresses": "floating_address",
+    "lasts_s": "lasts",
     "listen_port": "port",
     "networks": "network",
     "node_id": "node",
