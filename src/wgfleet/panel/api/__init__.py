@@ -67,6 +67,7 @@ from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
 from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.turns import Turns
+from wgfleet.panel.api.unread_input import refuse_unread_input
 
 __all__ = ["Panel", "create_app"]
 
@@ -150,7 +151,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
 def _routes() -> list[BaseRoute]:
     """Return the routes of all subjects: worked out at their first request, for all applications of a process."""
     every = APIRouter(
-        dependencies=[Depends(refuse_where_superseded)],
+        dependencies=[Depends(refuse_where_superseded), Depends(refuse_unread_input)],
         generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
     )
     for subject in SUBJECTS:
