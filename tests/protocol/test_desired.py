@@ -22,6 +22,7 @@ from wgfleet.protocol.desired import (
     check_allowed_ips,
     delta_between,
     parse_push,
+    tunnels_changed,
 )
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
@@ -216,3 +217,13 @@ def test_applying_a_delta_leaves_the_old_state_as_it_was(old: DesiredInterface, 
     before = msgspec.json.encode(old)
     apply_delta(old, delta_between(old, new))
     assert msgspec.json.encode(old) == before
+
+
+def test_a_speed_alone_is_nothing_for_wireguard() -> None:
+    before = {PublicKey("a"): DesiredPeer(("10.8.0.2/32",)), PublicKey("b"): DesiredPeer(("10.8.0.3/32",))}
+    upsert = {
+        PublicKey("a"): DesiredPeer(("10.8.0.2/32",), download=1_000_000),
+        PublicKey("b"): DesiredPeer(("10.8.0.4/32",), upload=1_000_000),
+        PublicKey("c"): DesiredPeer(("10.8.0.5/32",)),
+    }
+    assert list(tunnels_changed(before, upsert)) == ["b", "c"]

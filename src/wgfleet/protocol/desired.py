@@ -9,7 +9,7 @@ panel can read; a delta names that of its base.
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -308,6 +308,19 @@ def apply_delta(whole: DesiredInterface, delta: InterfaceDelta) -> DesiredInterf
     peers.update(delta.upsert)
     settings = whole.settings if delta.settings is None else delta.settings
     return DesiredInterface(generation=delta.generation, settings=settings, peers=peers, history=delta.history)
+
+
+def tunnels_changed(
+    before: Mapping[PublicKey, DesiredPeer], upsert: Mapping[PublicKey, DesiredPeer]
+) -> dict[PublicKey, DesiredPeer]:
+    """Return those of the peers `upsert` of which WireGuard is to have something else than before."""
+    return {
+        key: peer for key, peer in upsert.items() if (old := before.get(key)) is None or _tunnel(old) != _tunnel(peer)
+    }
+
+
+def _tunnel(peer: DesiredPeer) -> tuple[object, ...]:
+    return peer.allowed_ips, peer.preshared_key, peer.persistent_keepalive
 
 
 def delta_between(old: DesiredInterface, new: DesiredInterface) -> InterfaceDelta:

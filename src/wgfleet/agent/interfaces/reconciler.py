@@ -28,7 +28,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
 from wgfleet.agent.kernel.machine import Machine, Rules, has_ipv6, index_of
 from wgfleet.agent.state.session_files import LiveSession
-from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta
+from wgfleet.protocol.desired import DesiredInterface, InterfaceDelta, tunnels_changed
 from wgfleet.protocol.diff import NO_IPV6, Drift, InterfacePlan, PlanStep, diff
 from wgfleet.protocol.ids import ConfigId, Generation
 from wgfleet.protocol.keys import PublicKey
@@ -209,13 +209,14 @@ class InterfaceReconciler:
         if delta.remove:
             await self.count_usage()
         self.allowed_ips.apply(delta, self.desired.peers)
+        tunnels = tunnels_changed(self.desired.peers, delta.upsert)
         self._work_towards(desired)
         self.sessions.forget(delta.remove)
         self.backbone.changed((*delta.remove, *delta.upsert))
         self._peers.desired_changed((*delta.upsert, *delta.remove))
         await self.speeds.hold(desired.peers, (*delta.upsert, *delta.remove))
         if self._link is not None:
-            await self._machine.change_peers(self.name, upsert=delta.upsert, remove=delta.remove)
+            await self._machine.change_peers(self.name, upsert=tunnels, remove=delta.remove)
         if delta.settings is not None:
             self.refresh_link()
             self.settings_changed.set()
