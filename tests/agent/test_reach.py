@@ -14,7 +14,8 @@ from tests.agent.values import private_key, public_key, settings, whole
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS
 from tests.waiting import eventually
 from wgfleet.agent.kernel import nftables
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
+from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
 from wgfleet.protocol.ids import Generation, InterfaceName
 from wgfleet.protocol.messages import AgentStatus
 from wgfleet.protocol.reach import Reach
@@ -36,6 +37,18 @@ def connect(address):
     with contextlib.suppress(OSError):
         socket.create_connection((address, int(sys.argv[1])), timeout=1.5)
         sys.stdout.write(f"{address} ")
+with concurrent.futures.ThreadPoolExecutor(64) as threads:
+    list(threads.map(connect, sys.argv[2:]))
+"""
+REFUSED = """
+import concurrent.futures, socket, sys
+def connect(address):
+    try:
+        socket.create_connection((address, int(sys.argv[1])), timeout=3).close()
+    except ConnectionRefusedError:
+        sys.stdout.write(f"{address} ")
+    except OSError:
+        pass
 with concurrent.futures.ThreadPoolExecutor(64) as threads:
     list(threads.map(connect, sys.argv[2:]))
 """
@@ -216,3 +229,103 @@ def test_rules_go_with_the_interface(users: Users) -> None:
     assert users.node.call("DELETE", "/v1/wg/wg1").status_code == 204
     assert "wgfleet_wg1" not in users.node.host.run("nft", "list", "tables")
     assert reached(users.anna, [*UPLINK, "10.8.0.3"]) == {*UPLINK, "10.8.0.3"}
+
+
+def refused(host: Host, addresses: Sequence[str], port: int = SERVICE) -> set[str]:
+    """Return the addresses from which the host hears at once that it may not connect."""
+    return set(host.run(sys.executable, "-c", REFUSED, str(port), *addresses).split())
+
+
+def ruled(users: Users, *sets: RuleSet, **of: str) -> None:
+    """Have a node hold users to sets of rules, from the wholes that it has on: some by a delta."""
+    names = dict(zip(("anna", "bert"), users.wg0.peers, strict=True))
+    peers = {key: msgspec.structs.replace(peer, rule_set="") for key, peer in users.wg0.peers.items()}
+    peers |= {names[name]: msgspec.structs.replace(peers[names[name]], rule_set=wanted) for name, wanted in of.items()}
+    before, users.wg0 = (
+        users.wg0,
+        msgspec.structs.replace(
+            users.wg0,
+            generation=Generation(users.wg0.generation + 1),
+            settings=msgspec.structs.replace(users.wg0.settings, rule_sets=sets),
+            peers=peers,
+        ),
+    )
+    assert applied(users.node, delta_between(before, users.wg0)).verified
+
+
+WEB = RuleSet(
+    "web",
+    (DestinationRule(allow=True, networks=("203.0.113.0/24",), transport=DestinationTransport.TCP),),
+    otherwise_allowed=False,
+)
+APART = RuleSet(
+    "apart",
+    (
+        DestinationRule(allow=True, networks=("10.8.0.2/32",)),
+        DestinationRule(allow=False, place=DestinationPlace.USERS),
+        DestinationRule(
+            allow=False,
+            networks=("2001:db8::/32", "2001:db8::9/128"),
+            ports=("7000-7999",),
+            transport=DestinationTransport.TCP,
+        ),
+    ),
+)
+OTHERS = ["10.8.0.3", "fd08::3"]
+
+
+def test_rules_refuse_at_once_what_they_deny_and_concern_nobody_else(users: Users) -> None:
+    ruled(users, WEB, anna="web")
+    assert reached(users.anna, [*UPLINK, *OTHERS]) == {"203.0.113.9"}
+    assert refused(users.anna, [*UPLINK, *OTHERS]) == {"2001:db8::9", *OTHERS}
+    # Of what it says by ICMP, the kernel says only some a second.
+    eventually(lambda: "filtered" in users.anna.run("ping", "-c", "1", "-W", "1", "10.8.0.1", check=False))
+    assert reached(users.bert, [*UPLINK, "10.8.0.2", "fd08::2"]) == {*UPLINK, "10.8.0.2", "fd08::2"}, (
+        "answers are let through"
+    )
+    assert pings(users.bert, "10.8.0.1")
+
+
+def test_the_first_rule_that_fits_decides_and_changes_count_at_once(users: Users) -> None:
+    ruled(users, WEB, APART, bert="apart")
+    assert reached(users.bert, [*UPLINK, "10.8.0.2", "fd08::2"]) == {"203.0.113.9", "10.8.0.2"}
+    assert pings(users.bert, "2001:db8::9"), "of that network only some ports"
+    ruled(users, WEB, APART, bert="apart", anna="web")
+    assert reached(users.anna, [*UPLINK, *OTHERS]) == {"203.0.113.9"}
+    assert "10.8.0.2" in reached(users.bert, ["10.8.0.2", "fd08::2"])
+    # The sets change, and with them what peers are held to.
+    ruled(users, msgspec.structs.replace(WEB, otherwise_allowed=True), anna="web", bert="apart")
+    assert reached(users.anna, [*UPLINK, *OTHERS]) == {*UPLINK, *OTHERS}
+    assert reached(users.bert, [*UPLINK, "10.8.0.2"]) == set(), "its set is not there: nothing is let through"
+    ruled(users)
+    assert reached(users.bert, UPLINK) == set(UPLINK)
+    assert "wgfleetrules_wg0" not in users.node.host.run("nft", "list", "tables")
+
+
+def test_rules_for_the_node_itself_and_what_is_outside(users: Users) -> None:
+    users.wg0 = users.push(users.wg0, Reach(node_ports=(f"tcp/{SERVICE}",)))
+    ruled(users, RuleSet("inside", (DestinationRule(allow=False, place=DestinationPlace.OUTSIDE),)), anna="inside")
+    assert reached(users.anna, [*UPLINK, *OTHERS, "10.8.0.1"]) == {*OTHERS, "10.8.0.1"}
+    ruled(
+        users,
+        RuleSet(
+            "away", (DestinationRule(allow=False, place=DestinationPlace.NODE, transport=DestinationTransport.TCP),)
+        ),
+        anna="away",
+    )
+    assert reached(users.anna, [*UPLINK, *OTHERS, "10.8.0.1"]) == {*UPLINK, *OTHERS}
+    assert pings(users.anna, "10.8.0.1")
+
+
+def test_rules_that_somebody_removes_are_drift_and_come_back_also_for_a_new_agent(users: Users) -> None:
+    ruled(users, WEB, anna="web")
+    for damage in (("nft", "flush", "ruleset"), ("nft", "flush", "chain", "inet", "wgfleetrules_wg0", "set_0")):
+        users.node.stop()
+        users.node.host.run(*damage)
+        users.node.start("--interval", "1")
+        eventually(lambda: refused(users.anna, ["10.8.0.3"]) and not drift(users.node))
+        assert opens(users.anna, UPLINK[0])
+    users.node.host.run("nft", "delete", "table", "inet", "wgfleetrules_wg0")
+    eventually(lambda: refused(users.anna, ["10.8.0.3"]))
+    users.node.stop()
+    assert refused(users.anna, ["10.8.0.3"]), "rules go on without the agent"

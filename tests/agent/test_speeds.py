@@ -12,9 +12,9 @@ import pytest
 from tests.agent.node import Host
 from wgfleet.agent.interfaces.speeds import Speeds, limits_of
 from wgfleet.agent.kernel import speed_table
-from wgfleet.protocol.desired import DesiredPeer
-from wgfleet.protocol.ids import InterfaceName
-from wgfleet.protocol.keys import PublicKey, raw_to_text
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PrivateKey, PublicKey, raw_to_text
 
 NAME = InterfaceName("lo")
 ALICE, BERT, CARL = (PublicKey(raw_to_text(bytes([number]) * 32)) for number in (1, 2, 3))
@@ -62,6 +62,11 @@ def do(*work: Coroutine[None, None, None]) -> None:
     asyncio.run(all_of_them())
 
 
+def desired(peers: dict[PublicKey, DesiredPeer]) -> DesiredInterface:
+    settings = InterfaceSettings(NAME, ConfigId("config"), PrivateKey(""), 51820)
+    return DesiredInterface(Generation(1), settings, peers)
+
+
 def table() -> speed_table.SpeedContents | None:
     return asyncio.run(speed_table.observe(NAME))
 
@@ -84,7 +89,7 @@ def test_those_without_a_limit_are_in_no_table_and_networks_within_others_are_le
 def test_each_direction_is_held_by_itself_and_nobody_else(within: Callable[[Callable[[], None]], None]) -> None:
     def work() -> None:
         speeds, started = Speeds(NAME), time.monotonic()
-        do(speeds.look(PEERS, repair=True))
+        do(speeds.look(desired(PEERS), repair=True))
         assert (speeds.drift, table()) == ((), speed_table.contents(limits_of(PEERS).values()))
         first = passed("127.0.0.5", "127.0.0.1")
         # What one address used, the others of the peer do not have; a second fills ten.
@@ -106,23 +111,23 @@ def test_changes_leave_the_others_and_a_new_agent_leaves_all_that_is_right(
 ) -> None:
     def work() -> None:
         speeds = Speeds(NAME)
-        do(speeds.look(PEERS, repair=True))
+        do(speeds.look(desired(PEERS), repair=True))
         passed("127.0.0.5", "127.0.0.1")
         changed = {**PEERS, CARL: DesiredPeer(("127.0.0.7/32",), upload=SLOW)}
-        do(speeds.hold(changed, [CARL]))
+        do(speeds.hold(desired(changed), [CARL]))
         assert passed("127.0.0.7", "127.0.0.1") < MANY
         changed[BERT] = DesiredPeer(("127.0.0.8/32",), download=2 * SLOW)  # another address, and another speed
-        do(speeds.hold(changed, [BERT]))
+        do(speeds.hold(desired(changed), [BERT]))
         assert passed("127.0.0.1", "127.0.0.6") == MANY
         assert passed("127.0.0.1", "127.0.0.8") < MANY
         assert passed("127.0.0.5", "127.0.0.1") < ROOM // SIZE, "its bucket was filled by a change of others"
         again = Speeds(NAME)
-        do(again.look(changed, repair=True))
+        do(again.look(desired(changed), repair=True))
         assert passed("127.0.0.5", "127.0.0.1") < ROOM // SIZE, "its bucket was filled by a new agent"
         del changed[CARL]
-        do(again.hold(changed, [CARL]))
+        do(again.hold(desired(changed), [CARL]))
         assert passed("127.0.0.7", "127.0.0.1") == MANY
-        do(again.look({CARL: PEERS[CARL]}, repair=True))
+        do(again.look(desired({CARL: PEERS[CARL]}), repair=True))
         assert table() is None
 
     within(work)
@@ -132,19 +137,19 @@ def test_changes_leave_the_others_and_a_new_agent_leaves_all_that_is_right(
 def test_what_somebody_else_changed_is_seen_and_made_again(within: Callable[[Callable[[], None]], None]) -> None:
     def work() -> None:
         speeds = Speeds(NAME)
-        do(speeds.look(PEERS, repair=True))
+        do(speeds.look(desired(PEERS), repair=True))
         subprocess.run(("nft", "flush", "ruleset"), check=True)
-        do(speeds.look(PEERS, repair=False))
+        do(speeds.look(desired(PEERS), repair=False))
         assert [each.field for each in speeds.drift] == ["speeds"]
-        do(speeds.look(PEERS, repair=True))
+        do(speeds.look(desired(PEERS), repair=True))
         assert (speeds.drift, table()) == ((), speed_table.contents(limits_of(PEERS).values()))
         subprocess.run(("nft", "flush", "map", "inet", speed_table.table_of(NAME), "up_hosts4"), check=True)
         again = Speeds(NAME)  # the first look of an agent reads everything
-        do(again.look(PEERS, repair=True))
+        do(again.look(desired(PEERS), repair=True))
         assert table() == speed_table.contents(limits_of(PEERS).values())
         subprocess.run(("nft", "flush", "ruleset"), check=True)
         faster = {**PEERS, ALICE: DesiredPeer(("127.0.0.5/32",), upload=2 * SLOW)}
-        do(again.hold(faster, [ALICE]))  # a change finds no table
+        do(again.hold(desired(faster), [ALICE]))  # a change finds no table
         assert table() == speed_table.contents(limits_of(faster).values())
 
     within(work)

@@ -23,6 +23,7 @@ from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, random_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, delta_between
+from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
 from wgfleet.protocol.ids import Generation
 from wgfleet.protocol.keys import PresharedKey, PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer, TakeoverResult
@@ -296,6 +297,34 @@ def test_a_peer_is_held_to_its_speed_by_whichever_node_it_is_at(net: Net) -> Non
     assert applied(net.b, delta_between(held, at_generation(held, 3, {net.client_key: mine}))).verified
     assert _speed(net.b.host, net.client, CLIENT_IP, down) > 2 * down
     assert "wgfleetspeed_wg0" not in net.b.host.run("nft", "list", "tables")
+
+
+def test_destination_rules_hold_where_a_session_moves_to(net: Net) -> None:
+    mine = msgspec.structs.replace(net.wanted.peers[net.client_key], rule_set="no-node")
+    rules = RuleSet(
+        "no-node", (DestinationRule(allow=False, place=DestinationPlace.NODE, transport=DestinationTransport.TCP),)
+    )
+    ruled = at_generation(net.wanted, 2, {net.client_key: mine})
+    ruled = msgspec.structs.replace(ruled, settings=msgspec.structs.replace(ruled.settings, rule_sets=(rules,)))
+    for node in (net.a, net.b):
+        assert applied(node, delta_between(net.wanted, ruled)).verified
+        node.host.spawn(sys.executable, "-m", "http.server", "5002")
+    assert _refused(net)
+    assert net.take_over(net.b, net.last_endpoint(net.a)).unanswered == ()
+    assert _refused(net)
+    assert net.pings(3)
+    free = msgspec.structs.replace(at_generation(net.wanted, 3, {}), settings=net.wanted.settings)
+    assert applied(net.b, delta_between(ruled, free)).verified
+    eventually(lambda: not _refused(net))
+
+
+def _refused(net: Net) -> bool:
+    """Tell whether the client hears that it may not connect to its node."""
+    program = "import socket; socket.create_connection(('10.8.0.1', 5002), timeout=5)"
+    done = subprocess.run(
+        net.client.command(sys.executable, "-c", program), capture_output=True, text=True, check=False
+    )
+    return "ConnectionRefusedError" in done.stderr
 
 
 def at_generation(wanted: DesiredInterface, number: int, peers: dict[PublicKey, DesiredPeer]) -> DesiredInterface:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, features, messages, quota, reach, relay, usage
+from wgfleet.protocol import backbone, desired, destinations, features, messages, quota, reach, relay, usage
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -33,6 +33,8 @@ REQUESTS_OF_0_1_0: dict[type[Struct], str] = {
 # What later releases brought, as it was when it came.
 REQUESTS_SINCE: dict[type[Struct], str] = {
     desired.MuteSettings: "witnesses probe_key",
+    destinations.RuleSet: "name rules otherwise_allowed",
+    destinations.DestinationRule: "allow networks transport ports place",
     reach.Reach: "node_ports denied_networks interfaces",
     messages.Revoked: "crl",
     backbone.Backbone: "number private_key port tunnel_port nodes",
@@ -94,7 +96,7 @@ def test_every_request_is_in_the_list() -> None:
     assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (backbone, desired, messages, quota, reach, relay, usage)
+        for module in (backbone, desired, destinations, messages, quota, reach, relay, usage)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }

@@ -23,6 +23,7 @@ from wgfleet.protocol.addresses import (
     parse_port,
 )
 from wgfleet.protocol.backbone import Backbone, check_backbone
+from wgfleet.protocol.destinations import RuleSet, check_rule_sets
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, parse_interface_name
 from wgfleet.protocol.keys import (
@@ -52,7 +53,8 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
     """One peer of an interface; its public key is its key in `peers`. `persistent_keepalive` in s, 0 = off.
 
     The endpoint is not here: it belongs to the live session, and setting it breaks roaming. `download`, `upload`: how
-    fast it may get and send, in bits per second; 0: as fast as it can.
+    fast it may get and send, in bits per second; 0: as fast as it can. `rule_set`: the name of that of the
+    interface's sets of rules to which its connections are held; empty: to none.
     """
 
     allowed_ips: tuple[str, ...]
@@ -60,6 +62,7 @@ class DesiredPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omi
     persistent_keepalive: Keepalive = 0
     download: int = 0
     upload: int = 0
+    rule_set: str = ""
 
 
 class FloatingSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,6 +116,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     leaves the node from the addresses' networks. `enabled=False` takes the link down and keeps the rest. `floating`
     is None where the agent has nothing to do with them, `reach` where users are not filtered,
     `mute` where no other node can take the interface's users over, `backbone` where there are no links to other nodes.
+    `rule_sets`: those that peers name.
     """
 
     name: InterfaceName
@@ -128,6 +132,7 @@ class InterfaceSettings(Struct, frozen=True, forbid_unknown_fields=True, omit_de
     reach: Reach | None = None
     mute: MuteSettings | None = None
     backbone: Backbone | None = None
+    rule_sets: tuple[RuleSet, ...] = ()
 
 
 class DesiredInterface(
@@ -225,6 +230,7 @@ def check_settings(settings: InterfaceSettings) -> None:
         check_witnesses(settings.mute.witnesses, settings.mute.probe_key, "settings.mute")
     if settings.backbone is not None:
         check_backbone(settings.backbone)
+    check_rule_sets(settings.rule_sets)
 
 
 def check_floating(floating: FloatingSettings, where: str = "settings.floating") -> None:

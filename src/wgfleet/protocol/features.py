@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, messages, quota, reach, relay, usage
+from wgfleet.protocol import backbone, desired, destinations, messages, quota, reach, relay, usage
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -47,6 +47,7 @@ class Feature(StrEnum):
     USAGE = "usage"  # counts what peers use, and tells it in batches
     QUOTA = "quota"  # stops peers at a number of bytes by itself
     SPEED = "speed"  # holds peers to a speed
+    RULES = "rules"  # refuses connections of peers by their destination
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
@@ -60,6 +61,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
         "reach": Feature.REACH,
         "mute": Feature.MUTE,
         "backbone": Feature.BACKBONE,
+        "rule_sets": Feature.RULES,
     },
     desired.MuteSettings: {},
     desired.FloatingSettings: {
@@ -68,7 +70,9 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
         "bound": Feature.ROUTED_ADDRESSES,
         "translated": Feature.TRANSLATED_ADDRESSES,
     },
-    desired.DesiredPeer: {"download": Feature.SPEED, "upload": Feature.SPEED},
+    desired.DesiredPeer: {"download": Feature.SPEED, "upload": Feature.SPEED, "rule_set": Feature.RULES},
+    destinations.RuleSet: {},
+    destinations.DestinationRule: {},
     reach.Reach: {"client_to_client": Feature.BACKBONE},
     backbone.Backbone: {},
     backbone.BackboneNode: {},

@@ -28,6 +28,7 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.USAGE: "what its users send and receive through it is not counted",
     Feature.QUOTA: "its users are stopped at a limit of traffic seconds late, and not at all while the panel is away",
     Feature.SPEED: "its users are held to no speed",
+    Feature.RULES: "its users are held to no destination rules",
     Feature.WITNESS: "it can be no witness",
 }
 """By feature: what is so on a node whose agent does not have it, for people."""

@@ -19,10 +19,10 @@ from wgfleet.agent.interfaces.backbone import BackboneWatch
 from wgfleet.agent.interfaces.effective_settings import EffectiveSettings
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, ObservedAddresses
 from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
+from wgfleet.agent.interfaces.held_peers import HeldPeers
 from wgfleet.agent.interfaces.live_sessions import CallBacks, LiveSessions
 from wgfleet.agent.interfaces.observing import observed
 from wgfleet.agent.interfaces.peer_cache import Comparison, PeerCache
-from wgfleet.agent.interfaces.speeds import Speeds
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, ChangeSink
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Device
@@ -86,7 +86,7 @@ class InterfaceReconciler:
         self._restored = False  # `sessions` are of the agent's last run, and the link was not read yet
         self._sessions_lost = sessions_lost
         self.backbone = BackboneWatch(self, machine)
-        self.speeds = Speeds(self.name)
+        self._held_peers = HeldPeers(self.name)
         self.trial = trial
         self._effective = EffectiveSettings(trial, kept_down)
         self._up_at = float("-inf")  # when the link was last seen to be up
@@ -214,7 +214,7 @@ class InterfaceReconciler:
         self.sessions.forget(delta.remove)
         self.backbone.changed((*delta.remove, *delta.upsert))
         self._peers.desired_changed((*delta.upsert, *delta.remove))
-        await self.speeds.hold(desired.peers, (*delta.upsert, *delta.remove))
+        await self._held_peers.hold(desired, (*delta.upsert, *delta.remove))
         if self._link is not None:
             await self._machine.change_peers(self.name, upsert=tunnels, remove=delta.remove)
         if delta.settings is not None:
@@ -307,7 +307,7 @@ class InterfaceReconciler:
             }
         for round_ in range(_ROUNDS + 1):
             plan = await self._plan(repair=repair)
-            others = drift_of_rivals(self._floating.rivals(self.name)) + self.backbone.drift + self.speeds.drift
+            others = drift_of_rivals(self._floating.rivals(self.name)) + self.backbone.drift + self._held_peers.drift
             tried = self._forwarding + (() if self.trial is None else self.trial.drift(self.desired.settings))
             self.drift = self._floating.places.drift(self.name) + tried + plan.drift + others
             if not plan or not repair or round_ == _ROUNDS:
@@ -349,7 +349,7 @@ class InterfaceReconciler:
             self._rules = await self._machine.rules(settings, self._link)
             self._addresses = await self._floating.observe(settings)
             self._forwarding = await forwarding_faults(settings, self._link, self.desired.settings.mtu)
-            await self.speeds.look(self.desired.peers, repair=repair)
+            await self._held_peers.look(self.desired, repair=repair)
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from wgfleet.agent.kernel import links, mute_table, nftables, quota_table, source_routes, speed_table, userspace, wg
+from wgfleet.agent.kernel import (
+    destination_table,
+    links,
+    mute_table,
+    nftables,
+    quota_table,
+    source_routes,
+    speed_table,
+    userspace,
+    wg,
+)
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.device_formats import Reading
 from wgfleet.agent.kernel.links import Link
@@ -136,6 +146,7 @@ class Machine:
         await mute_table.remove(name)
         await quota_table.remove(name)
         await speed_table.remove(name)
+        await destination_table.remove(name)
         pid = userspace.process_of(name) if self.backend == "userspace" else None
         await links.delete(name)
         if pid is not None:

@@ -4,6 +4,7 @@ Hosts have maps of their own beside networks: to find one of 10,000 in a hash co
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 _FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
 _MAPS = tuple((kind, version) for kind in ("hosts", "networks") for version in _FAMILIES)
@@ -37,3 +38,8 @@ def maps(kind_of_object: str, elements: Mapping[str, Sequence[str]], prefix: str
 def lookups(side: str, prefix: str = "") -> list[str]:
     """Return the words that find the object of a packet, once for each map. `side`: `saddr` or `daddr`."""
     return [f"{_FAMILIES[version][0]} {side} map @{prefix}{kind}{version}" for kind, version in _MAPS]
+
+
+def element(found: Any) -> str:
+    """Return an element of a map, as nft prints it in JSON, as we write it."""
+    return found if isinstance(found, str) else f"{found['prefix']['addr']}/{found['prefix']['len']}"

@@ -7,7 +7,6 @@ its `burst`, so who was silent gets that much at once.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -144,11 +143,6 @@ async def observe(name: InterfaceName) -> SpeedContents | None:
             limits[each["limit"]["name"]] = each["limit"]["rate"] * _WHAT[each["limit"]["rate_unit"]]
         elif "map" in each:
             where = each["map"]["name"]
-            elements |= {(where, _element(element)): limit for element, limit in each["map"].get("elem", ())}
+            elements |= {(where, peer_maps.element(element)): limit for element, limit in each["map"].get("elem", ())}
         count += "rule" in each
     return SpeedContents(limits, elements, count)
-
-
-def _element(found: Any) -> str:
-    """Return an element of a map as we write it."""
-    return found if isinstance(found, str) else f"{found['prefix']['addr']}/{found['prefix']['len']}"
