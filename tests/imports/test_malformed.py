@@ -181,6 +181,28 @@ def test_what_lies_beside_the_file_of_a_server_ends_nothing(tmp_path: Path, put:
     assert any("x.conf" in said for said in fleet.warnings) or put is beside_noise
 
 
+def test_folders_without_end_and_those_that_list_no_files_are_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no file of a server"):
+        sources.read("pivpn", Path("/proc"))
+    (tmp_path / "wg0.conf").write_text(SERVER.format(Keys().private("server")))
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert len(sources.read("wg-quick", tmp_path).interfaces) == 1
+
+
+def test_files_of_users_are_found_some_folders_below(tmp_path: Path) -> None:
+    keys = Keys()
+    (tmp_path / "wg0.conf").write_text(SERVER.format(keys.private("server")) + PEER.format("", keys.public("reza")))
+    place = tmp_path / "configs/192.0.2.1/wireguard"
+    deep = place / "a/b/c"
+    deep.mkdir(parents=True)
+    for folder, name in ((place, "reza"), (deep, "other")):
+        said = f"[Peer]\nPublicKey = {keys.public('server')}\nAllowedIPs = 0.0.0.0/0\nEndpoint = a.example.com:1\n"
+        own = keys.private("reza" if folder is place else "other")
+        (folder / f"{name}.conf").write_text(f"[Interface]\nPrivateKey = {own}\nAddress = 10.7.0.2/32\n{said}")
+    (peer,) = sources.read("wg-quick", tmp_path / "wg0.conf").interfaces[0].peers
+    assert peer.private_key == keys.private("reza")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le with its mark"])
 def test_files_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
     keys = Keys()

@@ -22,6 +22,7 @@ from wgfleet.imports.wg_quick import UserFile
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 20_000
+MAX_ENTRIES, MAX_DEPTH = 100_000, 4  # that are looked at below a folder; Algo's are three folders deep
 LAST_ADDRESS = 2**32
 NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
 _ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
@@ -37,7 +38,7 @@ def read(path: Path) -> ImportedFleet:
     """
     folder = path if path.is_dir() else path.parent
     clients = dict(_clients(path, folder))
-    files = sorted(path.glob("**/*.conf")) if path.is_dir() else [path]
+    files = sorted(_below(path, ".conf")) if path.is_dir() else [path]
     interfaces, warnings = [], []
     texts = {}
     for file in files[:MAX_FILES]:
@@ -96,7 +97,7 @@ def _is_server(text: str) -> bool:
 
 def _clients(path: Path, folder: Path) -> Iterator[tuple[str, UserFile]]:
     # A home folder, where some scripts put users' files, may have anything: only what is named like one is opened.
-    places = sorted({*folder.glob("**/*.conf"), *folder.parent.glob("*-client-*.conf")} - {path})
+    places = sorted({*_below(folder, ".conf"), *folder.parent.glob("*-client-*.conf")} - {path})
     for file in places[:MAX_FILES]:
         try:
             found = wg_quick.client(_client_name(file), text_of(file))
@@ -104,6 +105,19 @@ def _clients(path: Path, folder: Path) -> Iterator[tuple[str, UserFile]]:
             continue
         if found is not None:
             yield found
+
+
+def _below(folder: Path, ending: str) -> Iterator[Path]:
+    """Yield the files below a folder whose names end so: not too deep, and of not too many, since it may be `/`."""
+    left, top = MAX_ENTRIES, len(folder.parts)
+    for place, folders, names in os.walk(folder):
+        left -= len(folders) + len(names)
+        if left < 0:
+            return
+        if len(Path(place).parts) - top >= MAX_DEPTH:
+            folders.clear()
+        folders.sort()
+        yield from (Path(place, name) for name in sorted([*names, *folders]) if name.endswith(ending))
 
 
 def _client_name(file: Path) -> str:
@@ -160,7 +174,7 @@ def _completed(
 
 def _pivpn_peers(peers: tuple[ImportedPeer, ...], folder: Path) -> tuple[ImportedPeer, ...]:
     """Return peers with what PiVPN's list has of them: name, key, time, and the IPv4 address as one number."""
-    place = next((each for each in folder.glob("**/clients.txt")), None)
+    place = next(_below(folder, "clients.txt"), None)
     if place is None:
         return peers
     rows = [line.split() for line in text_of(place).splitlines() if line.strip()]

@@ -33,5 +33,7 @@ def read(source: str, path: Path, *, environment: Path | None = None, files: Pat
         reader = partial(wgdashboard.read, configurations=files)
     try:
         return well_formed(reader(path))
+    except OSError as error:
+        raise UnreadableError(f"{error.filename or path}: {error.strerror}") from None
     except MALFORMED as error:
         raise UnreadableError(f"{path}: is not as {source} keeps it: {why(error)}") from None

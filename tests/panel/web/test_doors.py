@@ -107,7 +107,7 @@ def test_a_form_of_another_site_is_refused(admin: httpx.Client, headers: dict[st
     assert admin.post("/preferences", data=fields, headers=headers).status_code == status
 
 
-NAMED = {"{config}", "{node}", "{group}", "{user}", "{provider}"}
+NAMED = {"{config}", "{node}", "{group}", "{user}", "{provider}", "{tag}"}
 """What people give names to, in paths."""
 
 

@@ -21,7 +21,7 @@ WAYS_OUT = {
     HintCode.LIST_NODE_GROUPS: HelpfulPage(marked("see all node groups"), "/nodes"),
     HintCode.LIST_OPERATIONS: HelpfulPage(marked("see all operations"), "/operations"),
     HintCode.LIST_BACKUPS: HelpfulPage(marked("see all backups"), "/backups"),
-    HintCode.LIST_TAGS: HelpfulPage(marked("see all tags, in the filter of the peers"), "/peers"),
+    HintCode.LIST_TAGS: HelpfulPage(marked("see all tags"), "/tags"),
     HintCode.LIST_API_KEYS: HelpfulPage(marked("see all API keys"), "/settings/keys"),
     HintCode.LIST_USERS: HelpfulPage(marked("see all users"), "/settings/users"),
     HintCode.LIST_SIGN_INS: HelpfulPage(marked("see who is signed in"), "/settings/sign-ins"),
