@@ -7,6 +7,7 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from wgfleet.agent import overview
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
 from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
@@ -22,7 +23,7 @@ from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
-from wgfleet.agent.running import end_of_process, log_as_json, report_life, until_first
+from wgfleet.agent.running import AnotherRunsError, end_of_process, hold, log_as_json, report_life, until_first
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
@@ -60,10 +61,15 @@ def run(settings: AgentSettings) -> None:
 
 
 async def _run_and_let_send(settings: AgentSettings) -> None:
+    others = False  # what they keep from sending is to stay so
     try:
         await _run(settings)
+    except AnotherRunsError:
+        others = True
+        raise
     finally:
-        await let_send()  # also after an agent before this one, if this one cannot start
+        if not others:
+            await let_send()  # also after an agent before this one, if this one cannot start
 
 
 async def _run(settings: AgentSettings) -> None:
@@ -73,6 +79,7 @@ async def _run(settings: AgentSettings) -> None:
     check_root()
     damaged = DamagedFiles()
     state.make(damaged)
+    await hold(state, overview.processes)
     state.finish_renewal(damaged)
     me = state.recover_agent(damaged)
     machine = await _machine(settings, state, AGENT_PORT if me is None else me.port)

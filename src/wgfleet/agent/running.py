@@ -1,15 +1,22 @@
-"""A process of the agent: until when it runs, what it tells systemd, and how it logs."""
+"""A process of the agent: that there is one, until when it runs, what it tells systemd, and how it logs."""
 
 import asyncio
+import contextlib
+import fcntl
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
 from wgfleet.agent.server.log_route import LOG
+from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.process import tell_systemd, watchdog_every_s
+
+_LAST_S, _LOOK_S = 3.0, 0.1
 
 
 def end_of_process() -> asyncio.Event:
@@ -18,6 +25,31 @@ def end_of_process() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+class AnotherRunsError(ValueError):
+    """Another agent runs on the same state directory."""
+
+
+async def hold(state: StateDirectory, who: Callable[[StateDirectory], Sequence[int]]) -> None:
+    """Keep other agents off a state directory until this process has ended; `AnotherRunsError` where one does.
+
+    One that was killed a moment ago may not be gone yet. `who`: finds the processes of the other one.
+    """
+    # Never closed: the lock is to last as long as the process, and goes to none that it starts.
+    directory = os.open(state.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    until = time.monotonic() + _LAST_S
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if time.monotonic() > until:
+            os.close(directory)
+            process = "".join(f" (process {pid})" for pid in who(state)[:1])
+            raise AnotherRunsError(
+                f"another agent{process} runs on {state.root}; end it first, or choose another one with --state-dir"
+            )
+        await asyncio.sleep(_LOOK_S)
 
 
 async def until_first(*works: Coroutine[None, None, object]) -> None:

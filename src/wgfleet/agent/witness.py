@@ -11,8 +11,9 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from wgfleet.agent import overview
 from wgfleet.agent.interfaces.watch_board import WatchBoard
-from wgfleet.agent.running import end_of_process, log_as_json, report_life, until_first
+from wgfleet.agent.running import end_of_process, hold, log_as_json, report_life, until_first
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.serving import serve
@@ -38,6 +39,7 @@ async def _run(settings: AgentSettings) -> None:
     damaged = DamagedFiles()
     state = StateDirectory(settings.state_dir)
     state.make(damaged)
+    await hold(state, overview.processes)
     state.finish_renewal(damaged)
     me = state.recover_agent(damaged, witness=True)
     if (me is not None and not me.witness) or any(state.desired.glob("*.json*")):
