@@ -87,6 +87,7 @@ def test_a_tag_a_limit_and_a_deletion_by_name(admin: httpx.Client, panel: Panel)
         ({"action": "set_job", "limit_gib": "x"}, "limit_gib"),
         ({"action": "set_job", "limit_gib": "5", "limit_period": "year"}, "limit_period"),
         ({"action": "set_job", "limit_date": "yesterday"}, "limit_date"),
+        ({"action": "set_job", "limit_date": "2099-01-01", "limit_gib": "5"}, "limit_date"),
         ({"action": "set_job", "limit_date": "0000-00-00"}, "limit_date"),
         ({"action": "add_tag"}, None),
         ({"action": "add_tag", "given_tag": "gone"}, None),

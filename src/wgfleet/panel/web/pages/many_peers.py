@@ -35,6 +35,7 @@ MOST_LETTERS = 64  # of what tells a form from all others
 FILTER = "filter_"
 ASKED = ("config", "action", "given_tag", "limit_gib", "limit_period", "limit_date")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
+ONE_LIMIT = marked("is a second limit; give them one after the other")
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
 
 
@@ -103,6 +104,9 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
         data["expect"] = form.get("expect")
     if action in {"add_tag", "remove_tag"}:
         data["tag"] = form.get("given_tag") or None
+    if action == "set_job" and form.get("limit_gib") and form.get("limit_date"):
+        form.wrong["limit_date"] = ONE_LIMIT
+        return None
     try:
         data |= _job(form) if action == "set_job" else {}
     except ValueError:
