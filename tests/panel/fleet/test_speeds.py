@@ -160,17 +160,15 @@ def test_an_older_agent_gets_what_it_knows_and_the_panel_says_what_that_means(
     assert features.for_agent(DesiredPeer((), download=5), features.NONE) == DesiredPeer(())
 
 
-@pytest.mark.parametrize("path", ["/api/configs/wg0", "/api/tags/office", "/api/peers/{anna}"])
-@pytest.mark.parametrize(("speed", "said"), [(1, "64000 to"), (-1, ""), (10**12, ""), ("fast", "")])
-def test_what_can_be_no_speed_is_refused_at_its_field(
-    client: httpx.Client, wg0: dict[str, Any], path: str, speed: object, said: str
-) -> None:
-    assert wg0["upload_speed"] is None
+@pytest.mark.usefixtures("wg0")
+def test_what_can_be_no_speed_is_refused_at_its_field(client: httpx.Client) -> None:
     made(client, "/api/tags", name="office")
-    answer = client.patch(path.format(anna=peer(client, "anna")), json={"upload_speed": speed})
-    assert answer.status_code == 422
-    assert "upload_speed" in answer.text
-    assert said in answer.text
+    for path in ("/api/configs/wg0", "/api/tags/office", f"/api/peers/{peer(client, 'anna')}"):
+        for speed, said in ((1, "64000 to"), (-1, ""), (10**12, ""), ("fast", "")):
+            answer = client.patch(path, json={"upload_speed": speed})
+            assert answer.status_code == 422, (path, speed)
+            assert "upload_speed" in answer.text
+            assert said in answer.text
 
 
 def test_whom_a_speed_of_a_config_hits_is_said_beforehand(client: httpx.Client, node: NodeView) -> None:
@@ -181,3 +179,13 @@ def test_whom_a_speed_of_a_config_hits_is_said_beforehand(client: httpx.Client, 
     assert "20 Mbit/s" in said
     assert node.speeds() == {}
     assert client.post("/api/configs/wg0/preview", json={"download_speed": None}).json()["effects"] == []
+
+
+def test_answers_to_a_call_that_makes_many_show_their_speeds(client: httpx.Client, node: NodeView) -> None:
+    made(client, "/api/tags", name="slow", upload_speed=MBIT)
+    patch(client, "/api/configs/wg0", download_speed=100 * MBIT)
+    body = {"peers": [{"name": "anna"}, {"name": "bert", "tags": ["slow"]}, {"name": "carl", "download_speed": 0}]}
+    rows = made(client, "/api/configs/wg0/peers/batch", **body)["items"]
+    shown = {row["name"]: (row["download_speed"], row["upload_speed"]) for row in rows}
+    assert shown == {"anna": (100 * MBIT, None), "bert": (100 * MBIT, MBIT), "carl": (None, None)}
+    assert node.speeds() == {"anna": (100, 0), "bert": (100, 1)}

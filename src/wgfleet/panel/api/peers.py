@@ -239,8 +239,8 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     made = PeerBatchCall(panel, caller.actor, config, prefix, body.first_number).make(drafts)
     # After the last commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
-        names = tags.names_of(tx, [draft.id for draft in drafts if draft.spec.details])
-        held = held_settings.of_peers(tx, made.rows())
+        special = {draft.id for draft in drafts if draft.spec.details}
+        names, held = tags.names_of(tx, special), held_settings.of_peers(tx, made.rows(), special)
     items = shown_peers.shown(made.rows(), made.addresses, {}, names, held)
     return shown_peers.page(items, status=status.HTTP_201_CREATED)
 

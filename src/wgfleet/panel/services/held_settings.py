@@ -1,6 +1,6 @@
 """Settings that nodes hold peers to: checked, found for peers, and nodes told where they change."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any, TypedDict
 
 from wgfleet.panel.domain import client_settings
@@ -57,12 +57,13 @@ def in_effect(
     return of_config, found
 
 
-def of_peers(tx: Tx, peers: Collection[ShownPeer]) -> dict[str, HeldSettings]:
-    """Return what counts for peers, by id."""
+def of_peers(tx: Tx, peers: Collection[ShownPeer], special: Container[str] | None = None) -> dict[str, HeldSettings]:
+    """Return what counts for peers, by id. `special`: who may set something, or have a tag; None: anybody."""
     found: dict[str, HeldSettings] = {}
     for config_id in {peer.config_id for peer in peers}:
         ids = [peer.id for peer in peers if peer.config_id == config_id]
-        of_others, of_some = in_effect(tx, config_id, held_rows.of_peers(tx, ids), ids)
+        asked = ids if special is None else [peer_id for peer_id in ids if peer_id in special]
+        of_others, of_some = in_effect(tx, config_id, held_rows.of_peers(tx, asked), asked)
         found |= {peer_id: of_some.get(peer_id, of_others) for peer_id in ids}
     return found
 

@@ -1,39 +1,58 @@
 """Settings that nodes hold peers to, as rows of peers, tags and configs have them, and whom a change is about."""
 
 from collections.abc import Collection, Mapping
+from typing import Any, cast
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, Table, bindparam, or_, select, update
 
 from wgfleet.panel.domain.held_settings import HELD, HeldSettings
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Config, Peer, PeerTag, Tag
 
-_OF_TAG = tuple(getattr(Tag, name) for name in HELD)
-_OF_PEER = tuple(getattr(Peer, name) for name in HELD)
-_OF_CONFIG = tuple(getattr(Config, name) for name in HELD)
+_tags, _peers, _configs, _peer_tags = (cast("Table", each.__table__) for each in (Tag, Peer, Config, PeerTag))
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
+
+
+def _sets_any(table: Table) -> ColumnElement[bool]:
+    return or_(*(table.c[name].is_not(None) for name in HELD))
+
+
+def _held(table: Table, *columns: str) -> Select[Any]:
+    return select(*(table.c[name] for name in (*columns, *HELD)))
+
+
+# Made once: lists of peers ask them for each page.
+_OF_TAGS = _held(_tags, "id", "name").where(_sets_any(_tags)).order_by(_tags.c.name)
+_OF_CONFIGS = _held(_configs, "id").where(_configs.c.id.in_(_IDS))
+_OF_PEERS = _held(_peers, "id").where(_peers.c.id.in_(_IDS), _sets_any(_peers))
+_TAGGED = select(_peer_tags.c.peer_id, _peer_tags.c.tag_id).where(
+    _peer_tags.c.tag_id.in_(bindparam("tag_ids", expanding=True))
+)
+_TAGGED_OF_SOME = _TAGGED.where(_peer_tags.c.peer_id.in_(_IDS))
+_TAGGED_OF_CONFIG = _TAGGED.join(_peers, _peers.c.id == _peer_tags.c.peer_id).where(
+    _peers.c.config_id == bindparam("config_id")
+)
 
 
 def of_tags(tx: Tx) -> dict[str, tuple[str, HeldSettings]]:
     """Return the tags that set something, by id in the order of names: each with its name, and what it sets."""
-    query = select(Tag.id, Tag.name, *_OF_TAG).where(or_(*(column.is_not(None) for column in _OF_TAG)))
-    rows = tx.session.execute(query.order_by(Tag.name))
+    rows = tx.connection.execute(_OF_TAGS)
     return {tag_id: (name, HeldSettings(*values)) for tag_id, name, *values in rows}
 
 
 def of_configs(tx: Tx, config_ids: Collection[str]) -> dict[str, HeldSettings]:
     """Return what configs set, by id."""
-    query = select(Config.id, *_OF_CONFIG).where(Config.id.in_(config_ids))
-    return {config_id: HeldSettings(*values) for config_id, *values in tx.session.execute(query)}
+    rows = tx.connection.execute(_OF_CONFIGS, {"ids": list(config_ids)})
+    return {config_id: HeldSettings(*values) for config_id, *values in rows}
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str]) -> dict[str, HeldSettings]:
     """Return what peers set for themselves, by id; those that set nothing are left out."""
-    sets_any = or_(*(column.is_not(None) for column in _OF_PEER))
     return {
         peer_id: HeldSettings(*values)
         for chunk in chunked(peer_ids)
-        for peer_id, *values in tx.session.execute(select(Peer.id, *_OF_PEER).where(Peer.id.in_(chunk), sets_any))
+        for peer_id, *values in tx.connection.execute(_OF_PEERS, {"ids": chunk})
     }
 
 
@@ -42,13 +61,13 @@ def tagged(
 ) -> dict[str, set[str]]:
     """Return which of some tags peers have, by peer id: of some peers, or (None) of all of a config."""
     found: dict[str, set[str]] = {}
-    query = select(PeerTag.peer_id, PeerTag.tag_id).where(PeerTag.tag_id.in_(tag_ids))
+    wanted = {"tag_ids": list(tag_ids)}
     if peer_ids is None:
-        queries = [query.join(Peer, Peer.id == PeerTag.peer_id).where(Peer.config_id == config_id)]
+        asked = [(_TAGGED_OF_CONFIG, {**wanted, "config_id": config_id})]
     else:
-        queries = [query.where(PeerTag.peer_id.in_(chunk)) for chunk in chunked(peer_ids)]
-    for each in queries:
-        for peer_id, tag_id in tx.session.execute(each):
+        asked = [(_TAGGED_OF_SOME, {**wanted, "ids": chunk}) for chunk in chunked(peer_ids)]
+    for query, values in asked:
+        for peer_id, tag_id in tx.connection.execute(query, values):
             found.setdefault(peer_id, set()).add(tag_id)
     return found
 
