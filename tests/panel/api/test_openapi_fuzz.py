@@ -68,7 +68,7 @@ def document(module_database_url: str, tmp_path_factory: pytest.TempPathFactory)
     panel = Panel(store, vault, settings, keep(store, vault), ListedEvents(), publisher)
     with served(create_app(panel)) as url:
         headers = {"Authorization": f"Bearer {key}"}
-        yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers=headers), key, there
+        yield schemathesis.openapi.from_url(f"{url}/openapi.json", headers=headers, timeout=60), key, there
     store.close()
 
 
