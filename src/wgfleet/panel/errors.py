@@ -15,6 +15,7 @@ Texts are in lower case, carry identifiers and never a secret. The ways out are 
 """
 
 from wgfleet.panel.hints import Hint
+from wgfleet.protocol.errors import readable
 
 
 class PanelError(Exception):
@@ -24,8 +25,8 @@ class PanelError(Exception):
     title = "error"
 
     def __init__(self, detail: str, *hints: Hint, field: str | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = readable(detail)
+        super().__init__(self.detail)
         self.hints = hints
         self.field = field
         self.retry_after_s = retry_after_s

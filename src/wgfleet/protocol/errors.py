@@ -1,4 +1,16 @@
-"""Parsing error: which field is invalid, why, and what would be valid."""
+"""Parsing error: which field is invalid, why, and what would be valid; and how its words are made readable."""
+
+import re
+
+_JOINER = re.compile(r"(?<!\\)((?:\\\\)*)\\u(200[cd])")
+
+
+def readable(text: str) -> str:
+    """Return a message with the joiners of names that it quotes, which Python's repr writes as escapes.
+
+    In Persian and many other scripts they are part of how a word is spelled, and invisible by themselves.
+    """
+    return _JOINER.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
 
 
 class FieldError(ValueError):
@@ -9,6 +21,6 @@ class FieldError(ValueError):
     """
 
     def __init__(self, field: str, detail: str) -> None:
-        super().__init__(f"{field}: {detail}")
         self.field = field
-        self.detail = detail
+        self.detail = readable(detail)
+        super().__init__(f"{field}: {self.detail}")

@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from wgfleet.panel.api.assignments import ChangedAssignment, change
 from wgfleet.panel.api.assignments import Unproven as Unasked
@@ -30,6 +30,7 @@ from wgfleet.panel.services.fleet import (
     public_ports,
 )
 from wgfleet.panel.store import Tx
+from wgfleet.protocol.errors import readable
 
 router = APIRouter(tags=["previews"])
 
@@ -37,7 +38,9 @@ router = APIRouter(tags=["previews"])
 class EffectsView(View):
     """What a call would mean."""
 
-    effects: list[str] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
+    effects: list[Annotated[str, BeforeValidator(readable)]] = Field(
+        description="Sentences for people, each about users who would notice; empty: nobody."
+    )
 
 
 class _Rehearsed(Exception):
