@@ -43,6 +43,8 @@ UNASKED = frozenset(
         Feature.QUOTA,
         Feature.RELAY,
         Feature.ROUTED_ADDRESSES,
+        Feature.RULES,
+        Feature.SPEED,
         Feature.TRANSLATED_ADDRESSES,
         Feature.WITNESS,
     }

@@ -103,7 +103,13 @@ def test_a_visit_goes_on_over_a_restart_unless_too_much_time_went_by(site: Visit
     site.report(1000.0 + LATE_S + GAP_S, HOME)
     site.visits = Visits()
     site.report(5000.0, HOME)
-    assert [began for _, _, began, _ in site.found()] == [1000.0, 5000.0]
+    site.visits = Visits()
+    site.report(5100.0, MOBILE)  # how long it was at home nobody knows, and nothing is made up
+    assert [(began, last) for _, _, began, last in site.found()] == [
+        (1000.0, 1000.0 + LATE_S + GAP_S),
+        (5000.0, 5000.0),
+        (5100.0, 5100.0),
+    ]
 
 
 def test_too_many_to_know_are_known_from_the_rows(site: Visited, monkeypatch: pytest.MonkeyPatch) -> None:

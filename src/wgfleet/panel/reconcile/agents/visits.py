@@ -13,6 +13,7 @@ GAP_S = 300.0  # WireGuard shakes hands every two minutes; a visit ends where it
 LEAST_S = 60.0  # a visit lasts: where endpoints come and go sooner, they are one
 MAX_KNOWN = 200_000  # visits that go on; the rows know of others
 LOOK_S = 60.0  # between looks for visits that have ended
+READ = 0  # the handshake of a visit that is known from its row alone
 
 Place = tuple[str, str]
 """Node and config."""
@@ -41,8 +42,9 @@ class _Visit(msgspec.Struct, gc=False):
 
     def go_on(self, said: PeerStats, now: float) -> bool:
         """Have it last until now; return whether that is to be written already."""
-        before, self.last_at, self.handshake = self.last_at, now, said.latest_handshake
-        return (before - self.began_at) // LATE_S != (now - self.began_at) // LATE_S
+        before, read = self.last_at, self.handshake == READ
+        self.last_at, self.handshake = now, said.latest_handshake
+        return read or (before - self.began_at) // LATE_S != (now - self.began_at) // LATE_S
 
 
 class Visits:
@@ -87,10 +89,13 @@ class Visits:
         began_at = now if self._began_at is None else self._began_at
         found = {}
         for row in visits.going_on(tx, *place, keys, now - GAP_S - LATE_S):
-            last_at = row.last_at if row.last_at >= began_at else max(row.last_at, min(now, row.last_at + LATE_S))
             key = keys[row.public_key]  # the text that is known elsewhere too, and not one more: there are many
-            endpoint = said[key].endpoint if said[key].endpoint == row.endpoint else row.endpoint
-            found[key] = _Visit(endpoint or "", row.began_at, last_at, 0)
+            endpoint, last_at = row.endpoint, row.last_at
+            if said[key].endpoint == endpoint:
+                endpoint = said[key].endpoint or ""
+                if last_at < began_at:
+                    last_at = min(now, last_at + LATE_S)
+            found[key] = _Visit(endpoint, row.began_at, last_at, READ)
         return found
 
     def _ended(self, now: float) -> list[VisitRow]:
