@@ -120,6 +120,15 @@ def for_agent(request: M, features: Collection[Feature]) -> M:
     return _without(request, missing) if missing else request
 
 
+def needed(kind: type[Struct], values: Collection[Struct]) -> frozenset[Feature]:
+    """Return the features without which an agent would not be sent all that values of a kind say."""
+    found = {}
+    for name, feature in FIELDS[kind].items():
+        default = _default(kind, name)
+        found[name] = {feature} if any(getattr(each, name) != default for each in values) else set()
+    return frozenset().union(*found.values())
+
+
 def for_panel(message: Struct, features: Collection[Feature]) -> bool:
     """Tell whether a panel with these features knows this kind of watch message."""
     needed = MESSAGES.get(type(message))

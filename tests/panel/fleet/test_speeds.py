@@ -9,8 +9,10 @@ import pytest
 from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
+from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services.fleet.desired import PreparedPush
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Assignment, Config
 from wgfleet.protocol import features, releases
@@ -189,3 +191,23 @@ def test_answers_to_a_call_that_makes_many_show_their_speeds(client: httpx.Clien
     shown = {row["name"]: (row["download_speed"], row["upload_speed"]) for row in rows}
     assert shown == {"anna": (100 * MBIT, None), "bert": (100 * MBIT, MBIT), "carl": (None, None)}
     assert node.speeds() == {"anna": (100, 0), "bert": (100, 1)}
+
+
+def test_older_agents_share_one_rendering_as_long_as_nobody_has_a_speed(
+    panel: Panel, client: httpx.Client, node: NodeView
+) -> None:
+    assert node.speeds() == {}
+    older, renderings = features.ALL - {Feature.SPEED, Feature.RULES}, RenderCache()
+
+    def prepared() -> PreparedPush:
+        with panel.store.read() as tx:
+            config, assignment = of_node(tx)
+            return desired.prepared(tx, panel.vault, config, assignment, 0, older, renderings)
+
+    bert = peer(client, "bert")
+    assert b"allowed_ips" in prepared().shared
+    client.patch(f"/api/peers/{bert}", json={"download_speed": MBIT})
+    rendered = prepared()
+    assert rendered.shared == b""
+    assert isinstance(rendered.push, DesiredInterface)
+    assert {each.download for each in rendered.push.peers.values()} == {0}

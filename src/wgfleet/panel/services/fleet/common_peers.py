@@ -16,6 +16,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredPeer
 from wgfleet.protocol.keys import PublicKey
 
@@ -34,6 +35,8 @@ class PackedPeers(Mapping[PublicKey, DesiredPeer]):
     def __init__(self, peers: Mapping[PublicKey, DesiredPeer]) -> None:
         self.members = msgspec.json.encode(peers)[1:-1]
         """What is between the braces."""
+        self.needs = features.needed(DesiredPeer, peers.values())
+        """The features that an agent needs for all that peers have; without one, it is sent less of them."""
         self._count = len(peers)
 
     def unpacked(self) -> dict[PublicKey, DesiredPeer]:

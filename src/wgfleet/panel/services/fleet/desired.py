@@ -104,21 +104,17 @@ def prepared(
     keeper: Keeper,
 ) -> PreparedPush:
     """Render as `push` does; what a whole has in common with other nodes stays as it is kept, and is not copied."""
-    if base == 0 and config.mode != INDEPENDENT and _fits_all(known):
+    if base == 0 and config.mode != INDEPENDENT:
         common, left_out = _common(tx, vault, config, assignment, 0, keeper)
-        if isinstance(common.upsert, PackedPeers) and common.is_whole_without(left_out):
+        packed = common.upsert
+        if isinstance(packed, PackedPeers) and packed.needs <= known and common.is_whole_without(left_out):
             own = DesiredInterface(
                 generation=Generation(config.generation),
                 settings=interface(tx, vault, config, assignment),
                 peers=probe_peers(tx, config, assignment),
             )
-            return PreparedPush(features.for_agent(own, known), common.upsert.members)
+            return PreparedPush(features.for_agent(own, known), packed.members)
     return PreparedPush(push(tx, vault, config, assignment, base, known, keeper))
-
-
-def _fits_all(known: frozenset[Feature]) -> bool:
-    """Tell whether an agent that has these features knows all fields of a peer."""
-    return features.ALL.difference(known).isdisjoint(features.FIELDS[DesiredPeer].values())
 
 
 def in_history(push: Push, history: str, base_history: str) -> Push:
