@@ -1,12 +1,14 @@
 """Frames as the standards lay them out, byte by byte."""
 
+import asyncio
 import socket
 import struct
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.agent.kernel import arp_frames
+from wgfleet.agent.kernel import announce, arp_frames
 
 MAC, OTHER = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 FOUR, SIX = "192.0.2.7", "2001:db8::12:3456"
@@ -80,3 +82,23 @@ def test_who_says_to_have_an_address_of_ours_is_a_rival_and_who_asks_for_it_is_n
     assert arp_frames.advertiser(advertisement, ours) == "02:00:00:00:00:01"
     assert arp_frames.advertiser(advertisement, theirs) is None
     assert arp_frames.advertiser(advertisement[:24], ours) is None
+
+
+def test_an_answer_that_came_in_time_counts_however_late_it_is_read() -> None:
+    """On a busy machine the end of the wait and the answer may be seen in the same moment."""
+
+    async def asked() -> str | None:
+        ours, line = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        answers, neighbor = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+        def busy() -> None:
+            neighbor.send(arp_frames.announcement(FOUR, OTHER))
+            time.sleep(0.1)
+
+        with ours, line, answers, neighbor:
+            for each in (ours, answers):
+                each.setblocking(False)
+            asyncio.get_running_loop().call_soon(busy)
+            return await announce._ask(ours, answers, FOUR, MAC, (0.0, 0.05))  # noqa: SLF001 - the wait itself
+
+    assert asyncio.run(asked()) == OTHER.hex(":")

@@ -347,9 +347,10 @@ class InterfaceReconciler:
             seen_at = time.monotonic()
             self._link = self._check_own(await self._machine.link(self.name))
             self._rules = await self._machine.rules(settings, self._link)
-            self._addresses = await self._floating.observe(settings)
             self._forwarding = await forwarding_faults(settings, self._link, self.desired.settings.mtu)
             await self._held_peers.look(self.desired, repair=repair)
+            # The last: another may take an address between the question who has it and the taking of it.
+            self._addresses = await self._floating.observe(settings)
             self._link_seen_at = seen_at
             self.still_up()
         if self._link is None:

@@ -128,18 +128,20 @@ async def _ask(
     raw: socket.socket, answers: socket.socket, address: str, mac: bytes, asks: Sequence[float]
 ) -> str | None:
     loop = asyncio.get_running_loop()
-    answered: asyncio.Future[str] = loop.create_future()
+    found: list[str] = []
+    answered = asyncio.Event()
 
     def read() -> None:
         with contextlib.suppress(OSError):  # nothing more to read
-            while not answered.done():
+            while not found:
                 packet = answers.recv(2048)
                 if ":" not in address:
-                    found = arp_frames.claimant(packet, address, mac)
+                    who = arp_frames.claimant(packet, address, mac)
                 else:
-                    found = "another machine" if arp_frames.advertised(packet) == address else None
-                if found is not None:
-                    answered.set_result(found)
+                    who = "another machine" if arp_frames.advertised(packet) == address else None
+                if who is not None:
+                    found.append(who)
+                    answered.set()
 
     frame = arp_frames.question(address, mac)
     start = loop.time()
@@ -147,10 +149,12 @@ async def _ask(
     loop.add_reader(answers, read)
     try:
         raw.send(frame)
-        async with asyncio.timeout_at(start + asks[-1]):
-            return await answered
-    except TimeoutError:
-        return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(start + asks[-1]):
+                await answered.wait()
+        # On a busy machine the end of the wait may be seen first, and an address that another has would be taken.
+        read()
+        return found[0] if found else None
     finally:
         loop.remove_reader(answers)
         for timer in timers:
