@@ -14,7 +14,7 @@ from tests.waiting import eventually
 from wgfleet.panel.reconcile.core_reports import HeardReports, ReportSender
 from wgfleet.panel.reconcile.outlook import CoreReport, Outlook
 from wgfleet.panel.reconcile.write_check import WriteCheck
-from wgfleet.panel.store import REPORT_BYTES, Store, engine, schema
+from wgfleet.panel.store import REPORT_BYTES, Store, schema, turns
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def test_a_database_that_takes_no_changes_is_noticed_and_forgotten_when_it_does(
 
 
 def test_a_writer_that_hangs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WRITER_S", 0.05)
+    monkeypatch.setattr(turns, "WRITER_S", 0.05)
     store = Store(f"sqlite:///{tmp_path / 'panel.sqlite'}")
     schema.migrate(store)
     outlook = Outlook()

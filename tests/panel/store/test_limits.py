@@ -14,7 +14,7 @@ from sqlalchemy import text
 from tests.panel.world import World
 from wgfleet.panel.errors import Invalid, Unavailable
 from wgfleet.panel.services import configs, generations
-from wgfleet.panel.store import Store, databases, engine, schema
+from wgfleet.panel.store import Store, databases, schema, turns
 
 SOON_S = 0.3
 
@@ -35,7 +35,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(silent_server: str, monkey
 
 
 def test_a_writer_that_never_ends_holds_nobody_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "WRITER_S", SOON_S)
+    monkeypatch.setattr(turns, "WRITER_S", SOON_S)
     store = Store(f"sqlite:///{tmp_path / 'panel.sqlite'}")
     schema.migrate(store)
     begun, end = threading.Event(), threading.Event()

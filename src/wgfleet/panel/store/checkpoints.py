@@ -17,7 +17,6 @@ from wgfleet.panel.store.databases import JOURNAL_PAGES
 from wgfleet.panel.store.turns import WriterTurns
 
 READERS_MS = 100  # are waited for once the journal is that long: before, there were always some
-TURN_S = 10.0
 
 
 class JournalPages(NamedTuple):
@@ -37,12 +36,8 @@ def make(engine: Engine, turns: WriterTurns) -> None:
         journal = _checkpoint(cursor, "PASSIVE")
         if journal.pages == journal.written and journal.pages < JOURNAL_PAGES:
             return
-        if not turns.acquire(TURN_S):
-            raise Unavailable("another transaction does not end; try again", retry_after_s=1)
-        try:
+        with turns.turn():
             _end(cursor, journal)
-        finally:
-            turns.release()
 
 
 def _end(cursor: sqlite3.Cursor, journal: JournalPages) -> None:

@@ -4,7 +4,7 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Connection, event
@@ -24,7 +24,6 @@ from wgfleet.panel.store.turns import WriterTurns
 from wgfleet.panel.store.wakes import Topic, Wake
 
 REPORT_BYTES = MAX_BYTES - 100
-WRITER_S = 10.0  # a transaction of ours takes milliseconds, the largest a second; beyond this something hangs
 
 
 class Tx:
@@ -136,18 +135,12 @@ class Store:
     def write(self) -> Iterator[Tx]:
         """Open a transaction that commits at the end of the block, or changes nothing on an error."""
         self._check_permission()
-        with translated():
-            if self._turns and not self._turns.acquire(WRITER_S):
-                raise Unavailable("another transaction does not end; try again", retry_after_s=1)
-            try:
-                options = {"wgfleet_write": True}
-                with Session(self.engine, expire_on_commit=False) as session, session.begin():
-                    tx = Tx(session.connection(execution_options=options), session)
-                    yield tx
-                    self._check_permission()
-            finally:
-                if self._turns:
-                    self._turns.release()
+        with translated(), self._turns.turn() if self._turns else nullcontext():
+            options = {"wgfleet_write": True}
+            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                tx = Tx(session.connection(execution_options=options), session)
+                yield tx
+                self._check_permission()
         wakes = list(tx.wakes)
         if wakes:
             self._listeners.hear(wakes)

@@ -23,18 +23,10 @@ def insert_many(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[tup
 
 def set_many(tx: Tx, table: Table, column: str, values: Mapping[str, object]) -> None:
     """Set a column of rows, each by its id to a value of its own."""
-    connection = tx.session.connection()
-    quote = connection.dialect.identifier_preparer.quote
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    quote = tx.connection.dialect.identifier_preparer.quote
     # Both databases name the columns of VALUES so.
     head = f"UPDATE {quote(table.name)} SET {quote(column)} = given.column2 FROM (VALUES "  # noqa: S608 - our own names
-    items = list(values.items())
-    for start in range(0, len(items), VALUES // 2):
-        chunk = items[start : start + VALUES // 2]
-        given = ", ".join([f"({mark}, {mark})"] * len(chunk))
-        connection.exec_driver_sql(
-            f"{head}{given}) AS given WHERE {quote(table.name)}.id = given.column1", tuple(chain.from_iterable(chunk))
-        )
+    _in_chunks(tx, head, list(values.items()), 2, f") AS given WHERE {quote(table.name)}.id = given.column1")
 
 
 def upsert_many(

@@ -10,12 +10,15 @@ import fcntl
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store.thread_order import ThreadOrder
 
+WRITER_S = 10.0  # a transaction of ours takes milliseconds, the largest a second; beyond this something hangs
 _LOOK_S = 0.0005
 _FIRST, _NEXT, _TURN = range(3)
 
@@ -35,6 +38,16 @@ class WriterTurns:
         self._files: list[int] = []
         # Of a process one thread at a time takes part: it has each file open once, and a lock belongs to that.
         self._threads = ThreadOrder()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the turn for a block; raise `Unavailable` where it is not had within `WRITER_S`."""
+        if not self.acquire(WRITER_S):
+            raise Unavailable("another transaction does not end; try again", retry_after_s=1)
+        try:
+            yield
+        finally:
+            self.release()
 
     def acquire(self, timeout_s: float) -> bool:
         """Wait for the turn; tell whether it was had in time."""
