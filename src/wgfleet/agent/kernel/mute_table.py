@@ -136,9 +136,7 @@ class Pulse:
             raise KernelError(f"cannot send to {_LOOPBACK}: {error.strerror}") from None
         until = loop.time() + _ARRIVES_S
         while True:
-            late = (
-                loop.time() > until
-            )  # asked before the socket is read: what came in time counts on a busy machine too
+            late = loop.time() > until  # asked before the socket is read, for what came in time counts
             with contextlib.suppress(BlockingIOError):
                 while True:
                     if self._sink.recv(64) == mark:

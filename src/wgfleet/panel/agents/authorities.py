@@ -76,7 +76,6 @@ class Authorities:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._opened: dict[str, Authority] = {}
         self._known: tuple[installation_rows.StandingCertificates, AuthorityState] | None = None
 
     def read(self, tx: Tx) -> AuthorityState:
@@ -92,15 +91,13 @@ class Authorities:
             raise LookupError("this database has no CA: the panel that made it has not finished its first start")
         current = self._open(row, CertificateAuthority.key_sealed)
         if rotation is None:
-            state = AuthorityState(current)
-        else:
-            following = self._open(rotation, AuthorityRotation.key_sealed)
-            state = AuthorityState(current, following, rotation.step, rotation.id)
-        self._opened = {each.certificate_pem: each for each in state.trusted}
-        return state
+            return AuthorityState(current)
+        following = self._open(rotation, AuthorityRotation.key_sealed)
+        return AuthorityState(current, following, rotation.step, rotation.id)
 
     def _open(self, row: CertificateAuthority | AuthorityRotation, column: sealed.Column) -> Authority:
-        known = self._opened.get(row.certificate)
+        opened = () if self._known is None else self._known[1].trusted
+        known = next((each for each in opened if each.certificate_pem == row.certificate), None)
         return known or Authority.load(row.certificate, sealed.unseal(self._vault, column, row))
 
 

@@ -1,5 +1,6 @@
 """Visits of peers, from what nodes report of sessions: where each was, from when to when."""
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -57,14 +58,13 @@ class Visits:
     def __init__(self, *, keep: bool = True) -> None:
         self.keep = keep
         self._known: dict[Place, dict[str, _Visit]] = {}
-        self._began_at: float | None = None
-        self._looked_at = 0.0
+        self._began_at = self._looked_at = math.inf
 
     def note(self, tx: Tx, said: Iterable[NodeSessions], now: float, steady: float) -> None:
         """Write down what nodes reported at `now`, which is `steady` by the clock of handshakes."""
         if not self.keep:
             return
-        if self._began_at is None:
+        if self._began_at == math.inf:
             self._began_at = self._looked_at = now
         rows = self._ended(now)
         for node_id, config_id, stats in said:
@@ -86,14 +86,13 @@ class Visits:
         if not said:
             return {}
         keys = {key: key for key in said}
-        began_at = now if self._began_at is None else self._began_at
         found = {}
         for row in visits.going_on(tx, *place, keys, now - GAP_S - LATE_S):
             key = keys[row.public_key]  # the text that is known elsewhere too, and not one more: there are many
             endpoint, last_at = row.endpoint, row.last_at
             if said[key].endpoint == endpoint:
                 endpoint = said[key].endpoint or ""
-                if last_at < began_at:
+                if last_at < self._began_at:
                     last_at = min(now, last_at + LATE_S)
             found[key] = _Visit(endpoint, row.began_at, last_at, READ)
         return found
