@@ -1,8 +1,10 @@
 """The loop over all interfaces, without a machine to change."""
 
 import asyncio
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
@@ -30,6 +32,24 @@ WANTED = DesiredInterface(
 )
 
 
+def looks_after(root: Path, isolation: type[IsolationWatch]) -> InterfaceSupervisor:
+    """Return a supervisor of what is wanted, which changes nothing by itself."""
+
+    def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard) -> Watches:
+        witnesses = Witnesses(Prober())
+        mute = MuteWatch(reconciler, witnesses, lambda: 0.0, lambda: False)
+        watch = isolation(reconciler, floating, witnesses, lambda: 0.0, lambda: False)
+        forwarding = ForwardingCheck(reconciler, Machine("kernel", root), Prober(), str)
+        return watch, mute, RoutingWatch(reconciler, floating), forwarding
+
+    (root / "desired").mkdir()
+    journal = Journal(root / "desired")
+    journal.write(WANTED)
+    return InterfaceSupervisor(
+        Machine("kernel", root), journal, Ledger(root / "ledger.json"), make_watches, repair=False
+    )
+
+
 class BrokenIsolationWatch(IsolationWatch):
     """What a fault of the program looks like from outside."""
 
@@ -38,22 +58,33 @@ class BrokenIsolationWatch(IsolationWatch):
 
 
 def test_a_fault_in_what_looks_after_an_interface_ends_the_agent(tmp_path: Path) -> None:
-    def make_watches(reconciler: InterfaceReconciler, floating: FloatingAddresses, _board: WatchBoard) -> Watches:
-        witnesses = Witnesses(Prober())
-        mute = MuteWatch(reconciler, witnesses, lambda: 0.0, lambda: False)
-        broken = BrokenIsolationWatch(reconciler, floating, witnesses, lambda: 0.0, lambda: False)
-        forwarding = ForwardingCheck(reconciler, Machine("kernel", tmp_path), Prober(), str)
-        return broken, mute, RoutingWatch(reconciler, floating), forwarding
-
     async def work() -> None:
-        (tmp_path / "desired").mkdir()
-        journal = Journal(tmp_path / "desired")
-        journal.write(WANTED)
-        ledger = Ledger(tmp_path / "ledger.json")
-        loop = InterfaceSupervisor(Machine("kernel", tmp_path), journal, ledger, make_watches, repair=False)
+        loop = looks_after(tmp_path, BrokenIsolationWatch)
         await loop.start()
         async with asyncio.timeout(60):
             await loop.run()
 
     with pytest.raises(LookupError, match="a fault"):
         asyncio.run(work())
+
+
+def test_a_push_confirms_no_address_to_a_scan_that_works_towards_what_was_wanted_before(tmp_path: Path) -> None:
+    name = WANTED.settings.name
+
+    async def work() -> None:
+        loop = looks_after(tmp_path, IsolationWatch)
+        await loop.start()
+        await loop.floating.give_up(name, "its time is over")
+        push = msgspec.structs.replace(WANTED, generation=Generation(2))
+        async with loop.reconcilers[name].lock:  # as a scan has it
+            pushed = asyncio.create_task(loop.push(name, push, time.monotonic()))
+            for _ in range(1000):
+                await asyncio.sleep(0.01)
+                if Journal(tmp_path / "desired").load()[name].generation == push.generation:
+                    break
+            await asyncio.sleep(0.05)  # it is stored, and all that could be done without the lock is done
+            assert loop.floating.waits_for_panel(name)
+            pushed.cancel()
+        await asyncio.gather(pushed, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(work(), 60))

@@ -6,9 +6,10 @@ them.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -207,8 +208,7 @@ class InterfaceSupervisor:
                 desired = apply_delta(reconciler.desired, push)
                 await self._check_way_out(reconciler.desired, desired)
                 await asyncio.to_thread(self._journal.append, push, desired)
-                self.floating.confirm(name, heard_at)
-                applied = await self._apply(reconciler, reconciler.apply_delta(push, desired))
+                applied = await self._apply(reconciler, partial(reconciler.apply_delta, push, desired), heard_at)
             else:
                 kept = self.reconcilers.get(name)
                 await self._check_way_out(None if kept is None else kept.desired, push)
@@ -257,8 +257,6 @@ class InterfaceSupervisor:
         """Store and apply; `heard_at` as in `push`, None: it is not of the panel."""
         name = desired.settings.name
         await asyncio.to_thread(self._journal.write, desired)
-        if heard_at is not None:
-            self.floating.confirm(name, heard_at)
         if name not in self.reconcilers:
             try:
                 self._ledger.add(name, desired.settings.config_id, self._boot)
@@ -268,12 +266,17 @@ class InterfaceSupervisor:
             self._ownership.adopted(name)
             self._keep(desired)
         reconciler = self.reconcilers[name]
-        return await self._apply(reconciler, reconciler.apply_whole(desired))
+        return await self._apply(reconciler, partial(reconciler.apply_whole, desired), heard_at)
 
-    async def _apply(self, reconciler: InterfaceReconciler, work: Coroutine[None, None, Applied]) -> Applied:
+    async def _apply(
+        self, reconciler: InterfaceReconciler, work: Callable[[], Awaitable[Applied]], heard_at: float | None
+    ) -> Applied:
         async with reconciler.lock:
+            if heard_at is not None:
+                # Not before: a scan that is under way would take what was wanted so far, as if the panel had said that.
+                self.floating.confirm(reconciler.name, heard_at)
             try:
-                return await work
+                return await work()
             except KernelError as error:
                 reconciler.failed(str(error))
                 raise
