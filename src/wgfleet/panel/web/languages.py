@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 LOCALE = Path(__file__).parent / "locale"
 ENGLISH = "en"
 NAMES = {ENGLISH: "English", "de": "Deutsch", "fa": "فارسی"}
-"""Each language under its own name. `fa` is not complete: it shows that pages work from right to left."""
+"""Each language under its own name. Pages are tried in `fa` as the language that is written from right to left."""
 COMPLETE = ("de",)
 
 

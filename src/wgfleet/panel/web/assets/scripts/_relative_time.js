@@ -25,7 +25,8 @@ class RelativeTime extends HTMLElement {
     if (Number.isNaN(seconds)) return;
     const [unit, size] = UNITS.find(([, each]) => Math.abs(seconds) >= each) ?? UNITS.at(-1);
     const language = this.closest("[lang]")?.lang || "en";
-    const text = new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(Math.round(seconds / size), unit);
+    // Digits as in the addresses and sizes beside it, in every language.
+    const text = new Intl.RelativeTimeFormat(`${language}-u-nu-latn`, { numeric: "auto" }).format(Math.round(seconds / size), unit);
     if (this.textContent !== text) this.textContent = text;
   }
 }
