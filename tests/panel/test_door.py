@@ -204,13 +204,13 @@ def test_the_address_that_a_trusted_proxy_tells_counts_and_no_other(panel: Panel
             caller.close()
         with panel.store.read() as tx:
             [entry] = [each for each in refused_tokens(tx) if each["remote"] == expected]
-            assert entry["count"] == 1
+            assert (entry["count"], entry["address"]) == (1, expected)
 
 
 def refused_tokens(tx: object) -> list[dict[str, object]]:
     from wgfleet.panel.services import audit  # noqa: PLC0415 - beside its only use
 
-    return [entry.details for entry in audit.page(tx, action="refused")[0]]  # type: ignore[arg-type]
+    return [entry.details | {"address": entry.address} for entry in audit.page(tx, action="refused")[0]]  # type: ignore[arg-type]
 
 
 @contextmanager

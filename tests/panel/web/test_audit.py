@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.panel.web import sample
-from tests.panel.web.conftest import Person
+from tests.panel.web.conftest import Person, submit
 from tests.panel.web.test_peers import following
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import audit, configs
@@ -64,6 +64,15 @@ def test_the_file_has_what_fits_and_no_formula(admin: httpx.Client) -> None:
     assert len(rows) == 60
     assert {row["actor"] for row in rows} == {"user:anna"}
     assert not any(cell.startswith("=") for row in rows for cell in row.values())
+
+
+def test_what_is_done_in_pages_has_the_address_of_who_did_it(admin: httpx.Client, person: Person) -> None:
+    carol = person(Role.ADMIN, "carol")
+    submit(carol, "/new/tag", name="from-a-page")
+    page = admin.get("/audit?actor=user:carol&action=created&address=127.0.0.1").text
+    assert "<bdi>127.0.0.1</bdi>" in page
+    assert "No entry fits" in admin.get("/audit?actor=user:carol&address=203.0.113.7").text
+    assert admin.get("/audit?address=banana").status_code == 422
 
 
 def test_who_is_limited_has_no_log_of_all(panel: Panel, person: Person) -> None:

@@ -17,7 +17,7 @@ from wgfleet.panel.store.tables import AuditEntry
 
 router = APIRouter(tags=["audit"])
 TIMES = ("_at", "_since", "_until")  # how details that are times are named
-COLUMNS = ("id", "at", "actor", "action", "entity_type", "entity_id", "details")
+COLUMNS = ("id", "at", "actor", "address", "action", "entity_type", "entity_id", "details")
 MAX_OFFSET = 10_000  # they are read to be skipped; `after` goes on where it is
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="Number of entries to skip; for many, use `after`.")]
 AfterEntry = Annotated[
@@ -31,6 +31,10 @@ class AuditEntryView(View):
     id: int
     at: datetime
     actor: str = Field(description="`key:NAME`, `node:NAME`, `panel` or `agent`.")
+    address: str | None = Field(
+        description="The IP address of the caller; a network where refusals are counted together. Null: what the panel "
+        "does by itself, and entries of releases that did not note it."
+    )
     action: str = Field(examples=["assigned"])
     entity_type: str = Field(examples=["config_node"])
     entity_id: str
@@ -77,6 +81,10 @@ def list_audit_log(
     actor: Annotated[
         str | None, Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries by this one: `user:anna`.")
     ] = None,
+    address: Annotated[
+        str | None,
+        Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries from this address of a caller."),
+    ] = None,
     since: Annotated[AwareDatetime | None, Query(description="Only entries made from this time on.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Only entries made before this time.")] = None,
     form: Annotated[Literal["json", "csv"], Query(alias="format", description="Form of the answer.")] = "json",
@@ -92,6 +100,7 @@ def list_audit_log(
             entity_id=entity_id,
             action=action,
             actor=actor,
+            address=address,
             since=None if since is None else since.timestamp(),
             until=None if until is None else until.timestamp(),
             limit=limit + 1,
@@ -109,11 +118,13 @@ def list_audit_log(
 
 def audit_csv(entries: Iterable[AuditEntryView]) -> Response:
     """Return entries as a file for spreadsheets, with their details as JSON."""
-    rows = (
-        (each.id, each.at.isoformat(), each.actor, each.action, each.entity_type, each.entity_id, _details(each))
-        for each in entries
-    )
+    rows = ((each.id, *_cells(each)) for each in entries)
     return spreadsheets.answer("audit", COLUMNS, rows)
+
+
+def _cells(entry: AuditEntryView) -> tuple[str, ...]:
+    who = (entry.at.isoformat(), entry.actor, entry.address or "")
+    return (*who, entry.action, entry.entity_type, entry.entity_id, _details(entry))
 
 
 def _details(entry: AuditEntryView) -> str:

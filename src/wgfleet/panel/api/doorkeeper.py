@@ -14,7 +14,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, origin
 from wgfleet.panel.api import problems
 from wgfleet.panel.api.auth import CALLER, NO_KEY, OPEN_PATHS
 from wgfleet.panel.api.panel import Panel
@@ -45,6 +45,7 @@ class Doorkeeper:
         # Not unbound at the end: each request has a task, and with it a context, of its own.
         identifier = clock.new_id()
         structlog.contextvars.bind_contextvars(**{problems.REQUEST_ID: identifier})
+        origin.bind(scope)
         body = UnreadBody(scope, receive, send, identifier)
         if scope["path"] in OPEN_PATHS:
             if body.chunked:
@@ -57,8 +58,7 @@ class Doorkeeper:
                 state[CALLER] = await self._caller(Headers(scope=scope))
             except PanelError as error:
                 if isinstance(error, Unauthorized):
-                    remote = scope["client"][0] if scope.get("client") else "unknown"
-                    self._panel.refusals.key_refused(remote, error.detail)
+                    self._panel.refusals.key_refused(origin.of(scope), error.detail)
                 await problems.of(error)(scope, body.receive, body.send)
                 return
             body.drained = True

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from msgspec import Struct
 
 from wgfleet.doors.strangers import source_of
-from wgfleet.panel import clock
+from wgfleet.panel import clock, origin
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import join_tokens, node_agents
@@ -46,7 +46,7 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
     The token is used up, unless the certificate request is refused. Refused tokens are audited and rate limited.
     """
     days = panel.settings.certificates.agent_days
-    remote = request.client.host if request.client else "unknown"
+    remote = origin.of(request.scope)
     source = source_of(remote)
     panel.token_attempts.check(source)
     try:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, status
 from pydantic import Field, SecretStr
 
 from wgfleet.doors.strangers import source_of
+from wgfleet.panel import origin
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -93,7 +94,7 @@ def shown_page(rows: Sequence[tuple[SignIn, str]], limit: int) -> Page[SignInVie
 @contextmanager
 def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     """Refuse those who failed too often, and count who fails now; give the caller's address."""
-    remote = request.client.host if request.client else "unknown"
+    remote = origin.of(request.scope)
     no_guess = (sign_ins.CodeMissing,)
     by_name = nullcontext() if name is None else panel.guesses.guess(name, but=no_guess)
     try:

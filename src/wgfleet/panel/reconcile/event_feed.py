@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from contextvars import Context
 from typing import Any
 
 import structlog
@@ -30,8 +31,9 @@ class EventFeed:
         loop = asyncio.get_running_loop()
 
         def committed(wakes: list[Wake]) -> None:
+            # In a context of its own: what follows from a request is not done for its caller.
             with contextlib.suppress(RuntimeError):  # the loop may be closed already
-                loop.call_soon_threadsafe(self._hear, wakes)
+                loop.call_soon_threadsafe(self._hear, wakes, context=Context())
 
         self._store.listen(committed)
 

@@ -3,29 +3,46 @@
 Details never hold a secret: no key, token or file, only names, numbers and what changed.
 """
 
+import ipaddress
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from wgfleet.panel import clock
+from wgfleet.doors.strangers import source_of
+from wgfleet.panel import clock, origin
+from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store.audit import AuditSubjects, EntryKind
 from wgfleet.panel.store.tables import AuditEntry
 
 __all__ = ["AuditSubjects", "EntryKind"]
+_NO_ADDRESSES = (origin.UNKNOWN, "others")  # what stands there as well; refusals of very many sources are of "others"
 PANEL = "panel"
 """The actor of what the panel does by itself."""
 
 
 def record(tx: Tx, actor: str, action: str, entity_type: str, entity_id: str, **details: Any) -> None:
-    """Add an entry. `action` is a past participle (`created`), `entity_type` a word of the glossary (`config_node`)."""
+    """Add an entry. `action` is a past participle (`created`), `entity_type` a word of the glossary (`config_node`).
+
+    It has the address of the caller where it is made for a request.
+    """
+    _add(tx, origin.address(), actor, EntryKind(entity_type, action), entity_id, details)
+
+
+def record_refused(tx: Tx, remote: str, actor: str, entity_type: str, entity_id: str, /, **details: Any) -> None:
+    """Add an entry of who was refused. `remote`: the address, or the network of those that are counted together."""
+    _add(tx, remote, actor, EntryKind(entity_type, "refused"), entity_id, details)
+
+
+def _add(tx: Tx, address: str | None, actor: str, kind: EntryKind, entity_id: str, details: dict[str, Any]) -> None:
     audit_rows.add(
         tx,
         AuditEntry(
             at=clock.now(),
             actor=actor,
-            action=action,
-            entity_type=entity_type,
+            address=address,
+            action=kind.action,
+            entity_type=kind.entity_type,
             entity_id=entity_id,
             details=details,
         ),
@@ -73,16 +90,34 @@ def page(
     entity_id: str | None = None,
     action: str | None = None,
     actor: str | None = None,
+    address: str | None = None,
     since: float | None = None,
     until: float | None = None,
     limit: int = 50,
     offset: int = 0,
     before: int | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
-    """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`."""
+    """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`.
+
+    `address`: of a caller, or a network of refused ones; entries about the network of an address are about it too.
+    """
     filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action, "actor": actor}
     given = {column: value for column, value in filters.items() if value is not None}
-    return audit_rows.page(tx, given, limit, offset, before, since=since, until=until)
+    origins = None if address is None else _origins(address)
+    return audit_rows.page(tx, given, limit, offset, before, since=since, until=until, addresses=origins)
+
+
+def _origins(address: str) -> set[str]:
+    """Return what entries may have as their address: this one, or the network by which refusals from it are counted."""
+    found = origin.spelled(address)
+    if found is not None:
+        return {found, source_of(found)}
+    if address in _NO_ADDRESSES:
+        return {address}
+    try:
+        return {str(ipaddress.ip_network(address, strict=False))}
+    except ValueError:
+        raise Invalid("is no IP address; give one as the log has it, such as 203.0.113.7", field="address") from None
 
 
 def events(

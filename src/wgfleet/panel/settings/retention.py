@@ -14,7 +14,8 @@ class AuditSettings(Group):
         default=365,
         ge=0,
         le=_LONGEST_DAYS,
-        description="Days after which an entry is deleted; 0: never. A year covers what is looked for once a year.",
+        description="Days after which an entry is deleted, and the address of its caller with it; 0: never. "
+        "A year covers what is looked for once a year.",
     )
     keep_entries: int = Field(
         default=1_000_000,

@@ -44,12 +44,14 @@ def page(
     *,
     since: float | None = None,
     until: float | None = None,
+    addresses: Collection[str] | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries whose columns equal `filters`, older than number `before`; and how many match.
 
-    `since`, `until`: only those made from a time on, or before one.
+    `since`, `until`: only those made from a time on, or before one; `addresses`: only those from there.
     """
     where = [getattr(AuditEntry, column) == value for column, value in filters.items()]
+    where += [] if addresses is None else [AuditEntry.address.in_(sorted(addresses))]
     where += [] if since is None else [AuditEntry.id >= _first_from(tx, since)]
     where += [] if until is None else [AuditEntry.id < _first_from(tx, until)]
     return newest(tx, where, limit, offset, before)

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, origin
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.doorkeeper import UnreadBody
 from wgfleet.panel.api.panel import Panel
@@ -75,6 +75,7 @@ class Doors:
             return
         identifier = clock.new_id()
         structlog.contextvars.bind_contextvars(**{REQUEST_ID: identifier})
+        origin.bind(scope)
         body = UnreadBody(scope, receive, send, identifier)
         new_visit = clock.new_token()
         visitor = visitors.seen(scope, self._base, new_visit)

@@ -48,4 +48,4 @@ def record(tx: Tx, node_id: str, due: Sequence[tuple[Kind, int]]) -> None:
     """Write what a node reported into the audit log."""
     for (remote, reason), count in due:
         actor = f"stranger:{remote}"
-        audit.record(tx, actor, "refused", "node", node_id, by="agent", reason=reason, count=count)
+        audit.record_refused(tx, remote, actor, "node", node_id, by="agent", reason=reason, count=count)

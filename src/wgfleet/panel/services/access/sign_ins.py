@@ -163,7 +163,7 @@ def end_others(tx: Tx, caller: Caller) -> int:
 
 def record_refusal(tx: Tx, reason: str, user_id: str, remote: str, count: int = 1) -> None:
     """Audit that people were not let in. `remote` is where they came from: an address, or a network of them."""
-    audit.record(tx, "anonymous", "refused", "sign_in", user_id, reason=reason, remote=remote, count=count)
+    audit.record_refused(tx, remote, "anonymous", "sign_in", user_id, reason=reason, remote=remote, count=count)
 
 
 def _second_factor(vault: Vault, user: User, code: str | None) -> str:

@@ -59,4 +59,4 @@ def _refusal(token: JoinToken | None) -> TokenRefused:
 
 def record_refusal(tx: Tx, reason: str, node_id: str, remote: str, count: int = 1) -> None:
     """Audit that agents were turned away. `remote` is where they came from: an address, or a network of them."""
-    audit.record(tx, "agent", "refused", "join_token", node_id, reason=reason, remote=remote, count=count)
+    audit.record_refused(tx, remote, "agent", "join_token", node_id, reason=reason, remote=remote, count=count)

@@ -165,6 +165,8 @@ class AuditEntry(Base):
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     at: Mapped[float]
     actor: Mapped[str]
+    address: Mapped[str | None]
+    """From where the caller came; None: what the panel does by itself, and what was written before there was this."""
     action: Mapped[str] = mapped_column(index=True)
     entity_type: Mapped[str]
     entity_id: Mapped[str]

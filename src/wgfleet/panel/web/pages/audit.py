@@ -47,6 +47,7 @@ Chosen = Annotated[str, Query(max_length=100, pattern=r"^[!-~]*$")]
 def choice(
     *,
     actor: Chosen = "",
+    address: Chosen = "",
     action: Chosen = "",
     entity_type: Chosen = "",
     entity_id: Chosen = "",
@@ -56,6 +57,7 @@ def choice(
     """Return what is chosen in the address, by the names of the filters; "": anything."""
     return {
         "actor": actor,
+        "address": address,
         "action": action,
         "entity_type": entity_type,
         "entity_id": entity_id,
@@ -144,8 +146,13 @@ def _shown(entry: AuditEntryView, names: dict[str, str]) -> dict[str, Any]:
         "entry": entry,
         "about": _ID.sub(worded, about),
         "path": path,
-        "details": _ID.sub(worded, details(entry.details)),
+        "details": _ID.sub(worded, details(_beside(entry))),
     }
+
+
+def _beside(entry: AuditEntryView) -> dict[str, Any]:
+    """Return the details without those that say the caller's address again."""
+    return {name: value for name, value in entry.details.items() if value is None or value != entry.address}
 
 
 def _about(entry: AuditEntryView, names: dict[str, str]) -> tuple[str, str]:

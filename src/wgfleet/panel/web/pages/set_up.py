@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from wgfleet.panel import origin
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.configs import NewConfig
 from wgfleet.panel.api.models import Body
@@ -69,7 +70,7 @@ def create_first_administrator(
         check_new_password(form)
         passwords.check(password, name)
         kept = passwords.hashed(password)
-        remote = request.client.host if request.client else "unknown"
+        remote = origin.of(request.scope)
         with panel.store.write() as tx:
             _check(tx, panel, secret)
             _, link = users.create(tx, "panel", UserSpec(name, Role.ADMIN))

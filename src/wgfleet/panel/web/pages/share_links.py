@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from wgfleet.doors.strangers import source_of
+from wgfleet.panel import origin
 from wgfleet.panel.api import files as file_answers
 from wgfleet.panel.api.auth import SecretReader, Writer
 from wgfleet.panel.api.models import Identifier
@@ -107,7 +108,7 @@ def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm
     secret = form.get("secret")[:MOST_LETTERS].strip().rpartition("#")[2]
     if not secret.startswith(PREFIX):
         raise Invalid(NO_LINK, field="secret")
-    remote = request.client.host if request.client else "unknown"
+    remote = origin.of(request.scope)
     with panel.link_guesses.guess(source_of(remote)):
         with panel.store.read() as tx:  # who only guesses holds up nobody who writes
             link_id = share_links.known(tx, secret)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
+from wgfleet.panel import origin
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.passkeys import has_host_name
@@ -152,7 +153,7 @@ def check_length(form: SubmittedForm) -> None:
 def _begin(
     request: Request, panel: Panel, visitor: Visitor, pending: PendingSignIn, code: str | None, following: str
 ) -> Response:
-    remote = request.client.host if request.client else "unknown"
+    remote = origin.of(request.scope)
     program = request.headers.get("user-agent", "")
     with panel.store.write() as tx:
         _, token = sign_ins.begin(tx, panel.vault, pending.claimed, code, remote, program)
