@@ -26,6 +26,7 @@ from bench.simulated import installation
 from bench.simulated.installation import Installation
 from tests.panel.authority import keep
 from tests.postgresql import postgresql_server
+from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -33,7 +34,7 @@ from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.services import audit, backups, configs, operations
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.dns import commands

@@ -41,6 +41,10 @@ def test_links_and_jobs_are_named_by_the_end_of_their_ids(wgfleet: Run, client: 
     assert wgfleet("peer", "unshare", "wg0/anna", "").returncode != 0, "one is left, and not meant"
     left = client.get(f"/api/peers/{peer['id']}/share-links").json()["items"]
     assert [each["id"] for each in left] == [links[1]["id"]]
+    shared = wgfleet("peer", "share", "wg0/anna", "--password", given="a lighthouse\n")
+    assert (shared.returncode, "lighthouse" in shared.stdout + shared.stderr) == (0, False), shared
+    assert client.get(f"/api/peers/{peer['id']}/share-links").json()["items"][-1]["has_password"] is True
+    assert wgfleet("peer", "share", "wg0/anna", "--password", given="\n").returncode == 2
     job = made(client, "/api/configs/wg0/jobs", field="total_data", value=1_000_000)
     assert wgfleet("job", "delete", "", "--config", "wg0").returncode != 0
     assert wgfleet("job", "delete", job["id"][-8:], "--config", "wg0").returncode == 0

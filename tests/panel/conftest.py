@@ -18,13 +18,14 @@ from pydantic import SecretStr
 
 from tests.panel.authority import keep
 from tests.panel.world import World, opened
+from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.engine.events import Event, Events
-from wgfleet.panel.services.access import api_keys, passwords
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store, schema

@@ -1,4 +1,4 @@
-"""The question whether to go on, asked in one way by all commands, with the panel or without."""
+"""Questions that are asked in one way by all commands, with the panel or without: whether to go on, and secrets."""
 
 import sys
 from typing import Annotated
@@ -18,3 +18,18 @@ def go_on(question: str = "Go on?") -> None:
         say("error: nobody can be asked here; repeat with --yes to go on", err=True)
         raise typer.Exit(USAGE)
     typer.confirm(question, abort=True, err=True)
+
+
+def ask_secret(what: str, *, new: bool = False) -> str:
+    """Ask at a terminal, without showing what is typed; elsewhere take the next line of standard input.
+
+    `new`: it is made up here, and asked for twice.
+    """
+    if sys.stdin.isatty():
+        given = typer.prompt(what, hide_input=True, confirmation_prompt=new, err=True)
+    else:
+        given = sys.stdin.readline().rstrip("\r\n")
+    if not given:
+        say(f"error: no {what} on standard input", err=True)
+        raise typer.Exit(USAGE)
+    return str(given)

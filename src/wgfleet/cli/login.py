@@ -1,7 +1,6 @@
 """`wgfleet login`: which panel the commands talk to, and with which key."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,8 @@ import typer
 
 from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli import browser_sign_in, connection
-from wgfleet.cli.client import UNREACHABLE, USAGE, CallFailed, panel
+from wgfleet.cli.client import UNREACHABLE, CallFailed, panel
+from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
 from wgfleet.cli.tree import single
@@ -52,7 +52,7 @@ def login(
         with panel(PanelAccess(url, None, ca_file, allow_plain_http), sends_secret=True) as client:
             key = browser_sign_in.sign_in(client, provider)
     else:
-        secret = _asked("API key" if user is None else f"Password of {user}")
+        secret = ask_secret("API key" if user is None else f"Password of {user}")
         key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
@@ -64,15 +64,6 @@ def login(
     typer.echo(f"written to {written}")
 
 
-def _asked(what: str) -> str:
-    """Ask at a terminal, without showing what is typed; elsewhere take the next line of standard input."""
-    given = typer.prompt(what, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    if not given:
-        typer.echo(f"error: no {what} on standard input", err=True)
-        raise typer.Exit(USAGE)
-    return str(given)
-
-
 def _token(url: str, ca_file: Path | None, user: str, password: str, *, plain_http: bool) -> str:
     """Sign a user in; ask for a code where the panel wants one."""
     credentials = {"name": user, "password": password}
@@ -82,6 +73,6 @@ def _token(url: str, ca_file: Path | None, user: str, password: str, *, plain_ht
         except CallFailed as refused:
             if refused.field != "code":
                 raise
-            code = _asked("Code of the authenticator app, or a recovery code").strip()
+            code = ask_secret("Code of the authenticator app, or a recovery code").strip()
             made = client.call("POST", "/api/sign-in", {**credentials, "code": code})
     return str(made["token"])

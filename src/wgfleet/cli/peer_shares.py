@@ -6,13 +6,14 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Peer
-from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, panel, part
+from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, short, show_json, text
 from wgfleet.protocol.quantities import seconds_of
 from wgfleet.qr_code import qr_code
 
-COLUMNS = ("id", "one_time", "uses", "opened", "expires_at", "created_by")
+COLUMNS = ("id", "one_time", "password", "uses", "opened", "expires_at", "created_by")
 
 
 def share(
@@ -20,18 +21,24 @@ def share(
     *,
     lasts: Annotated[str, typer.Option(help="For how long it works: 30m, 12h, 7d; 90d at most.")] = "7d",
     many_times: Annotated[bool, typer.Option("--many-times", help="It works until it expires, not once.")] = False,
+    password: Annotated[
+        bool, typer.Option("--password", help="Ask for a password that the user must know too, or read it from stdin.")
+    ] = False,
     qr: Annotated[bool, typer.Option("--qr", help="Show it as a QR code too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a link with which the user fetches file and code, without a sign-in; printed once.
 
-    Who has the link has the file. Its secret stands behind #, so that no server and no log on the way has it.
+    Who has the link, and its password if it has one, has the file. The secret stands behind #, so that no server and no
+    log on the way has it.
     """
     with panel(sends_secret=True) as client:
         try:
-            body = {"one_time": not many_times, "lasts_s": seconds_of(lasts)}
+            body: Document = {"one_time": not many_times, "lasts_s": seconds_of(lasts)}
         except ValueError as error:
             raise CallFailed(f"--lasts: {error}", USAGE) from None
+        if password:
+            body["password"] = ask_secret("Password of the link", new=True)
         made = client.call("POST", f"/api/peers/{references.peer(client, peer)}/share-links", body)
     if as_json:
         show_json(made)
@@ -47,7 +54,13 @@ def shares(client: Client, peer: Peer) -> ListResult:
     """List the links to a peer's file, and whether somebody opened them."""
     found = client.get(f"/api/peers/{references.peer(client, peer)}/share-links")["items"]
     rows = [
-        {**each, "id": short(each["id"]), "whole_id": each["id"], "opened": age_cell(each["opened_at"])}
+        {
+            **each,
+            "id": short(each["id"]),
+            "whole_id": each["id"],
+            "opened": age_cell(each["opened_at"]),
+            "password": each["has_password"],
+        }
         for each in found
     ]
     return ListResult(found, rows)

@@ -17,13 +17,13 @@ from argon2 import PasswordHasher
 
 from tests.panel.access.people import WORDS, new_user, signed_in
 from tests.panel.conftest import NO_AUTHORITY, made
-from wgfleet.panel import clock
+from wgfleet.panel import clock, passwords
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api import panel as panel_module
 from wgfleet.panel.api.attempts import FAILURES, WINDOW_S, Attempts
 from wgfleet.panel.errors import TooMany, Unauthorized
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import ROLES, Role
 from wgfleet.panel.store.tables import SignIn
 

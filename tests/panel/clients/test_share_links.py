@@ -12,9 +12,11 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.errors import Conflict, Invalid, Unauthorized
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.clients import share_links
-from wgfleet.panel.services.clients.share_links import FetchedFiles
+from wgfleet.panel.services.clients.share_links import FetchedFiles, KnownLink, LinkPasswordMissing, LinkPasswordWrong
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store.tables import Peer, ShareLink
+
+PHRASE, PERSIAN = "a lighthouse for geese", "blue-\u06f4\u06f2-harbor"
 
 
 class Shared:
@@ -26,14 +28,20 @@ class Shared:
         world.serving(config, "ams1")
         (self.peer,) = world.peers(config, "alice")
 
-    def link(self, *, one_time: bool = True, lasts_s: float = 3600.0) -> str:
+    def link(self, *, one_time: bool = True, lasts_s: float = 3600.0, password: str | None = None) -> str:
+        kept = share_links.hashed(password)
         with self.world.store.write() as tx:
             peer = peers.get(tx, self.peer.id)
-            return share_links.create(tx, ACTOR, peer, one_time=one_time, lasts_s=lasts_s)[1]
+            return share_links.create(tx, ACTOR, peer, one_time=one_time, lasts_s=lasts_s, password_hash=kept)[1]
+
+    def known(self, secret: str) -> KnownLink:
+        with self.world.store.read() as tx:
+            return share_links.known(tx, secret)
 
     def fetch(self, secret: str, visit: str = "one") -> FetchedFiles:
+        known = self.known(secret)
         with self.world.store.write() as tx:
-            return share_links.fetch(tx, self.world.vault, secret, visit, "203.0.113.5")
+            return share_links.fetch(tx, self.world.vault, known, visit, "203.0.113.5")
 
 
 @pytest.fixture
@@ -107,6 +115,31 @@ def test_there_are_twenty_at_most_and_none_for_longer_than_a_season(shared: Shar
             shared.link(lasts_s=lasts_s)
 
 
+def test_a_password_is_asked_for_and_proven_in_one_browser_alone(shared: Shared) -> None:
+    link = shared.known(shared.link(password=PERSIAN))
+    assert not share_links.is_proven(link, "", "one")
+    with pytest.raises(LinkPasswordMissing):
+        share_links.check_password(link, "")
+    for wrong in ("blue-42-harbour", "x" * 10_000, "blue-42-harbor"):
+        with pytest.raises(LinkPasswordWrong):
+            share_links.check_password(link, wrong)
+    share_links.check_password(link, PERSIAN)
+    proof = link.proof("one") or ""
+    assert share_links.is_proven(link, proof, "one")
+    other = shared.known(shared.link(password=PERSIAN))
+    assert not share_links.is_proven(link, proof, "two")
+    assert not share_links.is_proven(other, proof, "one")
+    assert str(link.password_hash) not in repr(link)
+
+
+@pytest.mark.parametrize("password", ["", "1234567", "aaaaaaaaaaaa", "x" * 300])
+def test_passwords_that_are_easily_guessed_are_refused(shared: Shared, password: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        shared.link(password=password)
+    assert refused.value.field == "password"
+    assert (password or "nothing") not in str(refused.value)
+
+
 @pytest.mark.usefixtures("wg0")
 def test_the_api_makes_lists_and_withdraws_them_for_who_may_read_files(client: httpx.Client, panel: Panel) -> None:
     serve(panel, client, "wg0", "fra1")
@@ -114,10 +147,14 @@ def test_the_api_makes_lists_and_withdraws_them_for_who_may_read_files(client: h
     link = made(client, path)
     assert link["link"].startswith(f"{client.base_url}".rstrip("/") + "/shared#wgd_")
     (row,) = client.get(path).json()["items"]
-    assert (row["one_time"], row["uses"], "link" in row) == (True, 0, False)
+    assert (row["one_time"], row["uses"], row["has_password"], "link" in row) == (True, 0, False, False)
     weak = made(client, "/api/keys", name="weak", scopes=["write"])["key"]
     refused = client.post(path, json={}, headers={"authorization": f"Bearer {weak}"})
     assert refused.status_code == 403
     assert client.post(path, json={"lasts_s": 10**9}).status_code == 422
+    short = client.post(path, json={"password": "hunter2"})
+    assert (short.status_code, short.json()["field"], "hunter2" in short.text) == (422, "password", False)
+    assert made(client, path, password=PHRASE)["has_password"] is True
+    assert PHRASE not in client.get(path).text + client.get("/api/audit-logs").text
     assert client.delete(f"{path}/{row['id']}").status_code == 204
     assert client.delete(f"{path}/{row['id']}").status_code == 404

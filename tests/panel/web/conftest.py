@@ -13,13 +13,14 @@ import pytest
 
 from tests.panel.authority import keep
 from tests.panel.conftest import NO_AUTHORITY, ListedEvents, served
+from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.reconcile.engine.events import Event
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.settings import Settings

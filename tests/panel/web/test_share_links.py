@@ -7,13 +7,19 @@ import pytest
 
 from tests.panel.web import sample
 from tests.panel.web.conftest import Browser, Person, submit, token_of
+from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel
+from wgfleet.panel.api.attempts import PASSWORDS, PASSWORDS_OF_LINK
 from wgfleet.panel.api.panel import LINK_USES
+from wgfleet.panel.errors import TooMany, Unauthorized
+from wgfleet.panel.services import audit
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.clients import share_links
+from wgfleet.panel.services.clients.share_links import LinkPasswordMissing
 from wgfleet.panel.store.tables import Config, Peer
 
 HELLO = {"secret": "hello"}
+WORDS = "blue harbor 42"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,10 +100,52 @@ def test_what_is_no_link_is_refused_and_guesses_are_counted(panel: Panel, browse
     panel.link_guesses._failures.clear()  # noqa: SLF001 - others come from this address too
 
 
+def test_a_link_with_a_password_opens_with_both_and_asks_once(
+    admin: httpx.Client, browser: Browser, panel: Panel, path: str
+) -> None:
+    link = new_link(admin, path, one_time="true", password=WORDS)
+    assert "with a password" in admin.get(path).text
+    stranger, user = browser(), browser()
+    asked = submit(user, "/shared", secret=link)
+    assert (asked.status_code, 'type="password"' in asked.text, "PrivateKey" in asked.text) == (200, True, False)
+    wrong = submit(stranger, "/shared", secret=link, password=WORDS[::-1])
+    assert (wrong.status_code, "PrivateKey" in wrong.text, WORDS[::-1] in wrong.text) == (401, False, False)
+    page = submit(user, "/shared", secret=link, password=WORDS)
+    assert (page.status_code, "PrivateKey" in page.text, WORDS in page.text) == (200, True, False)
+    fields = dict(re.findall(r'name="(secret|proof)" value="([^"]+)"', page.text))
+    file = user.post("/shared/file", data={"form_token": token_of(page.text), **fields})
+    assert "PrivateKey" in file.text
+    stolen = stranger.post("/shared/file", data={"form_token": token_of(stranger.get("/shared").text), **fields})
+    assert (stolen.status_code, "PrivateKey" in stolen.text) == (401, False)
+    with panel.store.read() as tx:
+        (entry,) = audit.page(tx, entity_type="share_link", action="refused", limit=9)[0]
+    assert (entry.actor, entry.details["reason"]) == ("anonymous", "password")
+
+
+def test_wrong_passwords_end_for_the_one_who_guesses_and_for_nobody_else(
+    panel: Panel, admin: httpx.Client, browser: Browser, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = new_link(admin, path, password=WORDS)
+    monkeypatch.setattr(passwords, "matches", lambda given, _kept: given == WORDS)
+    found = [submit(browser(), "/shared", secret=link, password=f"guess {n}").status_code for n in range(PASSWORDS + 1)]
+    assert found == [401] * PASSWORDS + [429]
+    assert submit(browser(), "/shared", secret=link, password=WORDS).status_code == 429, "of this address"
+    with panel.store.read() as tx:
+        known = share_links.known(tx, link.partition("#")[2])
+    for number in range(2 * PASSWORDS_OF_LINK):
+        with pytest.raises(Unauthorized), panel.link_passwords.guess(known.id, f"10.0.0.{number}", LinkPasswordMissing):
+            share_links.check_password(known, "no")
+    last = f"10.0.0.{2 * PASSWORDS_OF_LINK - 1}"
+    with pytest.raises(TooMany), panel.link_passwords.guess(known.id, last, LinkPasswordMissing):
+        raise AssertionError
+    with panel.link_passwords.guess(known.id, "10.9.9.9", LinkPasswordMissing):
+        share_links.check_password(known, WORDS)
+
+
 def test_a_link_is_not_opened_without_end(panel: Panel, admin: httpx.Client, browser: Browser, path: str) -> None:
     links = [new_link(admin, path), new_link(admin, path)]
     with panel.store.read() as tx:
-        used = share_links.known(tx, links[0].partition("#")[2])
+        used = share_links.known(tx, links[0].partition("#")[2]).id
     for _ in range(LINK_USES - 1):
         panel.link_uses.used(f"link {used}")
     assert [submit(browser(), "/shared", secret=links[0]).status_code for _ in range(2)] == [200, 429]

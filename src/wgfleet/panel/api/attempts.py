@@ -10,6 +10,9 @@ from wgfleet.panel.errors import PanelError, TooMany, Unauthorized
 
 FAILURES = 10  # a person who copies a token wrongly needs two or three
 WINDOW_S = 60.0
+_WRONG = "wrong passwords"
+PASSWORDS, PASSWORDS_S = 5, 900.0  # of a link, from an address
+PASSWORDS_OF_LINK = 50  # from all addresses
 SOURCES = 10_000  # remembered at most; the longest unseen is forgotten first
 
 
@@ -61,6 +64,11 @@ class Attempts:
             raise
         self._forget(source, begun)
 
+    def is_full(self, source: str) -> bool:
+        """Say whether a source has failed too often within the window."""
+        with self._lock:
+            return len(self._recent(source)) >= self._most
+
     def _refuse(self, source: str, failures: deque[float]) -> None:
         if len(failures) >= self._most:
             wait_s = failures[0] + self._window_s - clock.monotonic()
@@ -83,3 +91,30 @@ class Attempts:
         while failures and failures[0] <= clock.monotonic() - self._window_s:
             failures.popleft()
         return failures
+
+
+class LinkPasswordTries:
+    """Wrong passwords of links to files.
+
+    They are counted by link and address: a stranger who has a link cannot keep its user out, who comes from elsewhere.
+    Where very many are wrong for a link in all, each address has one try instead of some, so that guessing costs an
+    address each time.
+    """
+
+    def __init__(self) -> None:
+        self._some = Attempts(_WRONG, PASSWORDS, PASSWORDS_S)
+        self._few = Attempts(_WRONG, 1, PASSWORDS_S)
+        self._of_link = Attempts(_WRONG, PASSWORDS_OF_LINK, PASSWORDS_S)
+
+    @contextmanager
+    def guess(self, link: str, source: str, no_guess: type[PanelError]) -> Iterator[None]:
+        """As `Attempts.guess`; raises `TooMany` for an address that has had its tries of this link."""
+        tries = self._few if self._of_link.is_full(link) else self._some
+        try:
+            with tries.guess(f"link {link} from {source}", but=(no_guess,)):
+                yield
+        except no_guess:
+            raise
+        except Unauthorized:
+            self._of_link.failed(link)
+            raise

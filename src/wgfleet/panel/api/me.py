@@ -5,13 +5,14 @@ from typing import Literal
 from fastapi import APIRouter, status
 from pydantic import Field, SecretStr
 
+from wgfleet.panel import passwords
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import SignInView, shown_page
 from wgfleet.panel.errors import Invalid, NotFound
-from wgfleet.panel.services.access import limits, passwords, sign_ins, users
+from wgfleet.panel.services.access import limits, sign_ins, users
 from wgfleet.panel.services.access.callers import Caller
 
 router = APIRouter(tags=["users"])

@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from wgfleet.panel import machine
 from wgfleet.panel.agents.authorities import Authorities
-from wgfleet.panel.api.attempts import Attempts
+from wgfleet.panel.api.attempts import Attempts, LinkPasswordTries
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.api.sent_forms import SentForms
 from wgfleet.panel.dns.publisher import Publisher
@@ -52,6 +52,7 @@ class Panel:
     """By name, from wherever."""
     link_guesses: Attempts = field(default_factory=lambda: Attempts("refused links to files"))
     """By address; apart, so that nobody is kept from signing in by the links of others there."""
+    link_passwords: LinkPasswordTries = field(default_factory=LinkPasswordTries)
     link_uses: Attempts = field(default_factory=lambda: Attempts("uses", LINK_USES, LINK_USES_S))
     """By link: each use writes into the audit log."""
     sent_forms: SentForms = field(default_factory=SentForms)

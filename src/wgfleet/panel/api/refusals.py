@@ -16,6 +16,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services.access import sign_ins
 from wgfleet.panel.services.access.sign_ins import SignInRefused
+from wgfleet.panel.services.clients import share_links
 from wgfleet.panel.services.fleet import join_tokens
 from wgfleet.panel.services.fleet.join_tokens import TokenRefused
 from wgfleet.panel.store import Store
@@ -31,11 +32,15 @@ class _Kind(NamedTuple):
 
 
 _OTHERS = _Kind("key", "others", "various", "")
-_AUDITED: dict[str, Callable[..., None]] = {"token": join_tokens.record_refusal, "sign_in": sign_ins.record_refusal}
+_AUDITED: dict[str, Callable[..., None]] = {
+    "token": join_tokens.record_refusal,
+    "sign_in": sign_ins.record_refusal,
+    "share_link": share_links.record_refusal,
+}
 
 
 class Refusals:
-    """Refused API keys, for log and metrics, and refused join tokens and sign-ins, for the audit log too."""
+    """Refused API keys, for log and metrics; join tokens, sign-ins and passwords of links, for the audit log too."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -61,6 +66,10 @@ class Refusals:
     def sign_in_refused(self, store: Store, address: str, refused: SignInRefused) -> None:
         """Note a refused sign-in, likewise."""
         self._note(store, address, _Kind("sign_in", source_of(address), refused.reason, refused.user_id or ""))
+
+    def link_password_refused(self, store: Store, address: str, link_id: str) -> None:
+        """Note a wrong password of a link to a file, likewise."""
+        self._note(store, address, _Kind("share_link", source_of(address), "password", link_id))
 
     def _note(self, store: Store, address: str, wanted: _Kind) -> None:
         with self._lock:

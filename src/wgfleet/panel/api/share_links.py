@@ -10,6 +10,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import Body, Identifier, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.passwords import LEAST_OF_LINK, MOST
 from wgfleet.panel.services.access.callers import SECRETS
 from wgfleet.panel.services.clients import share_links
 from wgfleet.panel.services.clients.share_links import DEFAULT_S, LONGEST_S
@@ -28,6 +29,12 @@ class NewShareLink(Body):
     lasts_s: Annotated[int, Field(ge=60, le=int(LONGEST_S))] = Field(
         default=int(DEFAULT_S), description="After how many seconds it expires."
     )
+    password: Annotated[str, Field(max_length=4 * MOST)] | None = Field(
+        default=None,
+        repr=False,
+        description=f"What the user must know too: {LEAST_OF_LINK} to {MOST} characters. Tell it by another way than "
+        "the link.",
+    )
 
 
 class ShareLinkView(View):
@@ -38,6 +45,7 @@ class ShareLinkView(View):
     created_by: str
     created_at: datetime
     expires_at: datetime
+    has_password: bool
     uses: int = Field(description="How often the file was fetched with it.")
     opened_at: datetime | None = Field(description="When it was opened: last, or, of one for one time, first.")
 
@@ -60,6 +68,7 @@ class ShareLinksView(View):
 def values(row: ShareLink) -> dict[str, object]:
     """Show a link."""
     shown = {name: getattr(row, name) for name in ("id", "one_time", "created_by", "uses")}
+    shown["has_password"] = row.password_hash is not None
     return shown | {name: utc(getattr(row, name)) for name in ("created_at", "expires_at", "opened_at")}
 
 
@@ -81,15 +90,18 @@ def list_share_links(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> S
 def create_share_link(
     panel: ThePanel, caller: Writer, peer_id: Identifier, body: NewShareLink, request: Request, response: Response
 ) -> NewShareLinkView:
-    """Give it to the user. Who has it has the file: its page shows code, text and download, and asks for nothing.
+    """Give it to the user. Who has it, and knows its password if any, has the file: code, text and download.
 
     Needs the scope `secrets` too, as reading the file does.
     """
     caller.need(SECRETS, "giving a file away")
     response.headers.update(NO_STORE)
+    kept = share_links.hashed(body.password)
     with panel.store.write() as tx:
         peer = peers.get(tx, peer_id)
-        row, secret = share_links.create(tx, caller.actor, peer, one_time=body.one_time, lasts_s=body.lasts_s)
+        row, secret = share_links.create(
+            tx, caller.actor, peer, one_time=body.one_time, lasts_s=body.lasts_s, password_hash=kept
+        )
         shown = values(row)
     return NewShareLinkView.model_validate({**shown, "link": address(panel, str(request.base_url), secret)})
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, status
 from pydantic import Field, SecretStr
 
 from wgfleet.doors.strangers import source_of
-from wgfleet.panel import origin
+from wgfleet.panel import origin, passwords
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -16,7 +16,7 @@ from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.identity import IdentityRefused
 from wgfleet.panel.identity.directory import first_to_vouch
-from wgfleet.panel.services.access import external, passwords, providers, sign_ins, users
+from wgfleet.panel.services.access import external, providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import ClaimedUser, SignInRefused
 from wgfleet.panel.store.tables import SignIn
 

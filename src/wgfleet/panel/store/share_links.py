@@ -24,6 +24,11 @@ def by_digest(tx: Tx, digest: str, now: float) -> ShareLink | None:
     return tx.session.scalar(select(ShareLink).where(ShareLink.digest == digest, ShareLink.expires_at > now))
 
 
+def get(tx: Tx, link_id: str, now: float) -> ShareLink | None:
+    """Return a link, unless its time is over."""
+    return tx.session.scalar(select(ShareLink).where(ShareLink.id == link_id, ShareLink.expires_at > now))
+
+
 def opened(tx: Tx, link_id: str, by: str, now: float, since: float) -> bool:
     """Note that a link is opened; False: it is one for one time, which somebody else had.
 

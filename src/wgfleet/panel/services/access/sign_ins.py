@@ -7,12 +7,12 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, passwords
 from wgfleet.panel.domain.limits import kept
 from wgfleet.panel.errors import NotFound, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.access import passwords, second_factors
+from wgfleet.panel.services.access import second_factors
 from wgfleet.panel.services.access.callers import ROLES, Caller, Role
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import users as user_rows

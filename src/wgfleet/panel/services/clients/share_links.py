@@ -1,9 +1,13 @@
-"""Links with which somebody fetches the file of one peer: once, or until a date. Only the SHA-256 of a link is kept."""
+"""Links with which somebody fetches the file of one peer: once, or until a date, with a password or without.
 
+Only the SHA-256 of a link is kept, and argon2id of its password.
+"""
+
+import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, passwords
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, Unauthorized
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.clients import files
@@ -23,6 +27,32 @@ WORTH_NOTHING = "the link has been used, was withdrawn, or its time is over; ask
 AGAIN_S = 600.0  # for which who opened a link for one time may have the file again, in the same browser
 
 
+class LinkPasswordMissing(Unauthorized):
+    """Somebody has a link, and did not know that it asks for a password too: no guess."""
+
+
+class LinkPasswordWrong(Unauthorized):
+    """Somebody has a link, and gave another password than its own."""
+
+    def __init__(self, link_id: str) -> None:
+        super().__init__("the password is wrong; ask who gave you the link", field="password")
+        self.link_id = link_id
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLink:
+    """A link whose secret somebody has."""
+
+    id: str
+    password_hash: str | None = field(repr=False)
+
+    def proof(self, visit: str) -> str | None:
+        """Return what a browser that gave the password shows in its place; `visit`: the secret of its visit."""
+        if self.password_hash is None:
+            return None
+        return hmac.digest(self.password_hash.encode(), f"{self.id} {visit}".encode(), "sha256").hex()
+
+
 @dataclass(frozen=True, slots=True)
 class FetchedFiles:
     """What a link opens. `let_in`: whether nodes let the peer in now; one that is switched off or at a limit is not."""
@@ -35,8 +65,16 @@ class FetchedFiles:
     files: list[ClientFile]
 
 
-def create(tx: Tx, actor: str, peer: Peer, *, one_time: bool, lasts_s: float = DEFAULT_S) -> tuple[ShareLink, str]:
-    """Make a link, and return it with its secret, which is never to be had again."""
+def create(
+    tx: Tx,
+    actor: str,
+    peer: Peer,
+    *,
+    one_time: bool,
+    lasts_s: float = DEFAULT_S,
+    password_hash: str | None = None,
+) -> tuple[ShareLink, str]:
+    """Make a link, and return it with its secret, which is never to be had again. `password_hash`: see `hashed`."""
     if not 0 < lasts_s <= LONGEST_S:
         raise Invalid(f"a link lasts up to {LONGEST_S / 86400:.0f} days", field="lasts_s")
     now = clock.now()
@@ -55,10 +93,22 @@ def create(tx: Tx, actor: str, peer: Peer, *, one_time: bool, lasts_s: float = D
         uses=0,
         opened_at=None,
         opened_by=None,
+        password_hash=password_hash,
     )
     link_rows.add(tx, link)
-    _record(tx, actor, "created", link, peer.name, one_time=one_time, expires_at=link.expires_at)
+    _record(
+        tx, actor, "created", link, peer.name,
+        one_time=one_time, expires_at=link.expires_at, password=password_hash is not None,
+    )  # fmt: skip
     return link, secret
+
+
+def hashed(password: str | None) -> str | None:
+    """Return what is kept of a link's password, None of none. It takes a while: not within a transaction."""
+    if password is None:
+        return None
+    passwords.check_of_link(password)
+    return passwords.hashed(password)
 
 
 def listing(tx: Tx, peer_id: str) -> Sequence[ShareLink]:
@@ -75,21 +125,41 @@ def delete(tx: Tx, actor: str, peer: Peer, link_id: str) -> None:
     _record(tx, actor, "deleted", link, peer.name)
 
 
-def known(tx: Tx, secret: str) -> str:
-    """Return the id of the link that has this secret; raise `Unauthorized` where there is none, any more."""
+def known(tx: Tx, secret: str) -> KnownLink:
+    """Return the link that has this secret; raise `Unauthorized` where there is none, any more."""
     link = link_rows.by_digest(tx, digest(secret), clock.now())
     if link is None:
         raise Unauthorized(WORTH_NOTHING)
-    return link.id
+    return KnownLink(link.id, link.password_hash)
 
 
-def fetch(tx: Tx, vault: Vault, secret: str, visit: str, remote: str) -> FetchedFiles:
+def is_proven(link: KnownLink, proof: str, visit: str) -> bool:
+    """Say whether no password is to be asked for: there is none, or this browser gave it and has the proof."""
+    expected = link.proof(visit)
+    return expected is None or hmac.compare_digest(proof.encode(), expected.encode())
+
+
+def check_password(link: KnownLink, password: str) -> None:
+    """Raise `LinkPasswordMissing` or `LinkPasswordWrong`, unless it is right. Not within a transaction."""
+    if not password:
+        raise LinkPasswordMissing("this link needs a password, which comes to you by another way", field="password")
+    if len(password) > passwords.MOST or not passwords.matches(password, link.password_hash):
+        raise LinkPasswordWrong(link.id)
+
+
+def record_refusal(tx: Tx, reason: str, link_id: str, remote: str, count: int = 1) -> None:
+    """Audit that somebody had a link, and not its password. `remote`: an address, or a network of them."""
+    audit.record_refused(tx, remote, "anonymous", "share_link", link_id, reason=reason, remote=remote, count=count)
+
+
+def fetch(tx: Tx, vault: Vault, known_link: KnownLink, visit: str, remote: str) -> FetchedFiles:
     """Return what a link opens, and note that it did. `visit`: the secret of the browser's visit.
 
-    Raise `Unauthorized` where there is no such link, any more, or it was for one time and somebody had it.
+    Call it after the password was checked: see `is_proven`, `check_password`. Raise `Unauthorized` where there is no
+    such link, any more, or it was for one time and somebody had it.
     """
     now = clock.now()
-    link = link_rows.by_digest(tx, digest(secret), now)
+    link = link_rows.get(tx, known_link.id, now)
     if link is None or not link_rows.opened(tx, link.id, digest(visit), now, now - AGAIN_S):
         raise Unauthorized(WORTH_NOTHING)
     peer = peers.get(tx, link.peer_id)

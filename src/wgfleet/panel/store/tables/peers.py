@@ -120,7 +120,7 @@ class PeerChange(Base):
 
 
 class ShareLink(Base):
-    """A link with which the file of a peer is fetched. Only its SHA-256 is kept.
+    """A link with which the file of a peer is fetched. Only its SHA-256 is kept, and argon2id of its password if any.
 
     `opened_at`, `opened_by`: when, and the SHA-256 of the browser's visit; of one for one time, of that one.
     """
@@ -136,6 +136,7 @@ class ShareLink(Base):
     uses: Mapped[int]
     opened_at: Mapped[float | None]
     opened_by: Mapped[str | None]
+    password_hash: Mapped[str | None] = mapped_column(default=None)
 
 
 class PeerTombstone(Base):

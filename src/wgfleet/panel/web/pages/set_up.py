@@ -11,14 +11,14 @@ from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from wgfleet.panel import origin
+from wgfleet.panel import origin, passwords
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.configs import NewConfig
 from wgfleet.panel.api.models import Body
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.access import passwords, sign_ins, users
+from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Caller, Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.configs import ConfigSpec

@@ -16,7 +16,13 @@ from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.qr_images import data_uri
 from wgfleet.panel.services.access.callers import SECRETS
 from wgfleet.panel.services.clients import share_links
-from wgfleet.panel.services.clients.share_links import PREFIX, FetchedFiles
+from wgfleet.panel.services.clients.share_links import (
+    PREFIX,
+    FetchedFiles,
+    KnownLink,
+    LinkPasswordMissing,
+    LinkPasswordWrong,
+)
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
@@ -46,10 +52,16 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
     try:
         if not (days.isascii() and days.isdigit() and len(days) <= MOST_DIGITS):
             raise Invalid(NO_DAYS, field="days")
+        kept = share_links.hashed(form.get("password") or None)
         with panel.store.write() as tx:
             peer = peers.get(tx, peer_id)
             _, secret = share_links.create(
-                tx, caller.actor, peer, one_time=form.ticked("one_time"), lasts_s=float(int(days) * DAY_S)
+                tx,
+                caller.actor,
+                peer,
+                one_time=form.ticked("one_time"),
+                lasts_s=float(int(days) * DAY_S),
+                password_hash=kept,
             )
     except REFUSALS as error:
         return _links(request, panel, peer_id, form.refused(error))
@@ -82,39 +94,55 @@ def _links(request: Request, panel: Panel, peer_id: str, form: SubmittedForm, ma
 @router.get("/shared")
 def shared_page(request: Request) -> Response:
     """Ask for the link: its secret stands behind `#`, where scripts put it in, and nothing on the way has it."""
-    return _quiet(page(request, "share_links/open.html", {"form": SubmittedForm()}))
+    return _quiet(page(request, "share_links/open.html", {"form": SubmittedForm(), "asks_password": False}))
 
 
 @router.post("/shared")
 def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Show the file. Only this, which a person asks for, uses a link up: programs that look at links do not."""
+    values = {"secret": form.get("secret")[:MOST_LETTERS]}
     try:
-        found = _fetch(request, panel, visitor, form)
+        link, found = _fetch(request, panel, visitor, form)
+    except LinkPasswordMissing:
+        context = {"form": SubmittedForm(values), "asks_password": True}
+        return _quiet(page(request, "share_links/open.html", context))
     except PanelError as error:
-        shown = SubmittedForm({"secret": form.get("secret")[:MOST_LETTERS]}).refused(error)
-        return _quiet(page(request, "share_links/open.html", {"form": shown}, status=shown.status))
+        shown = SubmittedForm(values).refused(error)
+        context = {"form": shown, "asks_password": error.field == "password" or "password" in form.values}
+        return _quiet(page(request, "share_links/open.html", context, status=shown.status))
     codes = {each.file_name: data_uri(each.text) for each in found.files}
-    context = {"shared": found, "codes": codes, "secret": form.get("secret")[:MOST_LETTERS]}
+    context = {"shared": found, "codes": codes, **values, "proof": link.proof(visitor.secret)}
     return _quiet(page(request, "share_links/shared.html", context))
 
 
 @router.post("/shared/file")
 def download_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
-    found = _fetch(request, panel, visitor, form)
+    _, found = _fetch(request, panel, visitor, form)
     return _quiet(file_answers.download(file_answers.choose(found.files, form.get("node") or None)))
 
 
-def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> FetchedFiles:
+def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> tuple[KnownLink, FetchedFiles]:
     secret = form.get("secret")[:MOST_LETTERS].strip().rpartition("#")[2]
     if not secret.startswith(PREFIX):
         raise Invalid(NO_LINK, field="secret")
     remote = origin.of(request.scope)
+    with panel.link_guesses.guess(source_of(remote)), panel.store.read() as tx:  # who only guesses holds up nobody
+        link = share_links.known(tx, secret)
+    if not share_links.is_proven(link, form.get("proof"), visitor.secret):
+        _check_password(panel, link, form.get("password"), remote)
     with panel.link_guesses.guess(source_of(remote)):
-        with panel.store.read() as tx:  # who only guesses holds up nobody who writes
-            link_id = share_links.known(tx, secret)
-        panel.link_uses.used(f"link {link_id}")
+        panel.link_uses.used(f"link {link.id}")
         with panel.store.write() as tx:
-            return share_links.fetch(tx, panel.vault, secret, visitor.secret, remote)
+            return link, share_links.fetch(tx, panel.vault, link, visitor.secret, remote)
+
+
+def _check_password(panel: Panel, link: KnownLink, password: str, remote: str) -> None:
+    try:
+        with panel.link_passwords.guess(link.id, source_of(remote), LinkPasswordMissing):
+            share_links.check_password(link, password)
+    except LinkPasswordWrong:
+        panel.refusals.link_password_refused(panel.store, remote, link.id)
+        raise
 
 
 def _quiet(response: Response) -> Response:

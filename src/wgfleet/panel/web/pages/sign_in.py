@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from wgfleet.panel import origin
+from wgfleet.panel import origin, passwords
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.passkeys import has_host_name
@@ -15,7 +15,7 @@ from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.door import VISIT as CONNECTION
 from wgfleet.panel.errors import Invalid, NotFound, PanelError
-from wgfleet.panel.services.access import passwords, providers, sign_ins, users
+from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.doors import signed_in, signed_out

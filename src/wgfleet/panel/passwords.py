@@ -14,6 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.errors import Invalid, TooMany
 
 LEAST, MOST = 12, 256  # characters
+LEAST_OF_LINK = 8  # who guesses needs the link first, and has few tries
 _LEAST_DIFFERENT = 5
 _AT_A_TIME = 2
 PRESENT = 12  # at a time, those that wait among them
@@ -35,6 +36,15 @@ def check(password: str, name: str, field: str = "password") -> None:
         raise Invalid("is made of too few different characters; some words are easier to remember", field=field)
     if len(normal.casefold().replace(name.casefold(), "")) < LEAST // 2:
         raise Invalid("is little more than the user's name; choose another", field=field)
+
+
+def check_of_link(password: str, field: str = "password") -> None:
+    """Raise `Invalid` for a password that is too easily guessed by somebody who has the link that asks for it."""
+    normal = _normal(password)
+    if not LEAST_OF_LINK <= len(normal) <= MOST:
+        raise Invalid(f"must have {LEAST_OF_LINK} to {MOST} characters", field=field)
+    if len(set(normal)) < _LEAST_DIFFERENT:
+        raise Invalid("is made of too few different characters; some words are easier to say", field=field)
 
 
 def hashed(password: str) -> str:
