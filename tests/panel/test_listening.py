@@ -57,6 +57,18 @@ def test_a_port_in_use_is_named_with_the_way_out_and_nothing_stays_open() -> Non
             open_sockets([Listener("http", "127.0.0.1", 0), Listener("http", "127.0.0.1", port)])
 
 
+def test_who_comes_before_the_server_waits_and_a_second_panel_hears_at_once_that_the_port_is_taken() -> None:
+    ((listener, bound),) = open_sockets([Listener("http", "127.0.0.1", 0)])
+    with bound:
+        with socket.create_connection(("127.0.0.1", listener.port), timeout=10) as early:
+            accepted, _ = bound.accept()
+            accepted.sendall(b"x")
+            accepted.close()
+            assert early.recv(1) == b"x"
+        with pytest.raises(ListenError, match=f"127.0.0.1:{listener.port}"):
+            open_sockets([listener])
+
+
 def test_port_zero_becomes_the_port_that_was_given() -> None:
     [(listener, opened)] = open_sockets([Listener("http", "127.0.0.1", 0)])
     with opened:

@@ -43,7 +43,10 @@ class PlainDoor(NamedTuple):
 
 
 def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Sockets:
-    """Bind a socket for each listener, or raise `ListenError`. Port 0 becomes the port that was given.
+    """Listen with a socket for each listener, or raise `ListenError`. Port 0 becomes the port that was given.
+
+    Who connects from now on waits until a server accepts. Not listening yet would refuse the CA that a core asks before
+    the API has begun, and let a second panel bind the same port.
 
     `option`: what the listeners are chosen with.
     """
@@ -59,6 +62,7 @@ def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Soc
             if family == socket.AF_INET6:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.bind((listener.host, listener.port))
+            bound.listen(BACKLOG)
         except OSError as error:
             bound.close()
             for _, other in opened:
@@ -69,7 +73,7 @@ def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Soc
 
 
 def open_plain_sockets(settings: Settings) -> Sockets:
-    """Bind the sockets at which a public CA asks, where there is one; as `open_sockets`."""
+    """Open the sockets at which a public CA asks, where there is one; as `open_sockets`."""
     if settings.acme.directory is None:
         return ()
     anywhere = [each for each in settings.acme.listen if each.host != "::" or _IPV6.exists()]

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.test_panel_processes import running
+from tests.cli.test_panel_processes import Running, running
 from tests.panel.conftest import made
 from tests.panel.web_certificates.test_watch import trusted
 from tests.providers.pebble import pebble
@@ -23,6 +23,11 @@ from wgfleet.panel.vault import Vault
 pytestmark = pytest.mark.servers
 NAME = "panel.example.test"
 DIRECTORY = "https://ca.example.test/dir"
+
+
+def decided(panel: Running) -> dict[str, object] | None:
+    seen = panel.call("GET", "/api/web-certificate")
+    return seen if seen["error"] is not None or seen["expires_at"] is not None else None
 
 
 @pytest.mark.slow
@@ -42,7 +47,9 @@ def test_a_panel_shows_browsers_a_certificate_that_they_accept(tmp_path: Path, m
             panel.until("CA fingerprint")
             first, second = (line.split()[-1] for line in panel.lines if line.startswith("listening on"))
             panel.url, port = first, int(second.rpartition(":")[2])
-            eventually(lambda: trusted(port, NAME, ca.root), 120)
+            seen = eventually(lambda: decided(panel), 120)
+            assert seen["error"] is None
+            eventually(lambda: trusted(port, NAME, ca.root))
             assert not trusted(port, "localhost", ca.root)
             seen = panel.call("GET", "/api/web-certificate")
             assert (seen["names"], seen["error"]) == ([NAME], None)

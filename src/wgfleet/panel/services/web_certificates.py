@@ -13,8 +13,9 @@ from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol.domains import parse_domain
 
 RENEW_AT = 2 / 3  # of its life, as Let's Encrypt advises
-# Let's Encrypt takes five failures an hour for a name, and blocks for the rest of that hour.
-FIRST_DELAY_S, LONGEST_DELAY_S = 900.0, 6 * 3600.0
+# Let's Encrypt takes five failures an hour for a name, and blocks for the rest of that hour. Waits of
+# at least 4, 8, 16 and 32 minutes make five tries an hour.
+FIRST_DELAY_S, LONGEST_DELAY_S = 480.0, 6 * 3600.0
 
 
 class ShownCertificate(NamedTuple):
