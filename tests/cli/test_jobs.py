@@ -49,7 +49,7 @@ def test_a_job_is_made_with_a_look_beforehand_shown_and_deleted(
     assert "'anna' would be cut off at once" in refused.stderr
     assert "nothing was changed" in wgfleet(*create, "--dry-run").stderr
     job = document(wgfleet(*create, "--yes", "--json"))
-    assert when(job) == "from 2020-01-01T00:00:00Z"
+    assert when(job) == "from 2020-01-01 00:00:00Z"
     with panel.store.write() as tx:
         decisions.apply(tx, decisions.decide(tx, clock.now()), clock.now())
     assert "restricted" in wgfleet("peer", "list", "wg0").stdout

@@ -21,6 +21,7 @@ from wgfleet.cli import (
     config,
     config_health,
     dns,
+    fields,
     key,
     listing,
     node,
@@ -46,7 +47,7 @@ def test_addresses_and_names_are_no_emoji_and_no_markup(capsys: pytest.CaptureFi
     odd = ["fd00:a:b::1", "2001:db8:100:cd::1", "[::1]:51820", "[bold]", "\\[/x]", "x\\", ":smile:"]
     output.show_table([{"name": each, "of": [each]} for each in odd], ("name", "of"))
     for each in odd:
-        output.show_fields({"name": each}, as_json=False)
+        fields.show_fields({"name": each}, as_json=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[1:] == [[each, each] for each in odd] + [["name", each] for each in odd]
 

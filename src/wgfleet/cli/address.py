@@ -2,8 +2,9 @@
 
 from wgfleet.cli.arguments import Config, FloatingAddress, Node
 from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, show_fields
+from wgfleet.cli.output import AsJson, age_cell
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 

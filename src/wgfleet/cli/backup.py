@@ -7,8 +7,9 @@ import typer
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Backup, Config, Node, OnlyConfig, OnlyNode
 from wgfleet.cli.client import Client, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, Output, age_cell, short, show_fields, write_secret
+from wgfleet.cli.output import AsJson, Output, age_cell, short, write_secret
 from wgfleet.cli.tree import commands
 
 app = commands()

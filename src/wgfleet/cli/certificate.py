@@ -11,8 +11,9 @@ from wgfleet.cli.arguments import Certificate, OnlyNode, SomeCertificate
 from wgfleet.cli.certificate_authority import rotate_ca
 from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, Cell, age_cell, ahead, say, short, show_fields, show_json, text
+from wgfleet.cli.output import AsJson, Cell, age_cell, ahead, say, short, show_json, text
 from wgfleet.cli.tree import commands
 
 app = commands()

@@ -22,8 +22,9 @@ from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.config_public_port import port_warnings, public_port, warn_of_ports
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
 from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
@@ -136,12 +137,6 @@ def create(
     with panel() as client:
         made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
         show_fields(made, as_json=as_json)
-        _warn_of_dns(made)
-
-
-def _warn_of_dns(config: Document) -> None:
-    if config.get("dns_warning"):
-        say(f"warning: {config['dns_warning']}", err=True)
 
 
 @app.command()
@@ -202,8 +197,6 @@ def update(
         ask(client, f"/api/configs/{part(config)}", body, yes=yes, dry_run=dry_run)
         changed = client.call("PATCH", f"/api/configs/{part(config)}", body)
         show_fields(changed, as_json=as_json)
-        if dns is not None:
-            _warn_of_dns(changed)
 
 
 @app.command()
@@ -266,11 +259,17 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
     if as_json:
         show_json(found)
         return
-    rows = [{**node, "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]]
+    rows = [
+        {**node, "busy": _share(node["busy"]), "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]
+    ]
     show_table(rows, CAPACITY_COLUMNS)
     for warning in found["warnings"]:
         say(f"warning: {warning}", err=True)
     warn_of_no_failover(found["nodes"])
+
+
+def _share(part_of_one: float | None) -> str | None:
+    return None if part_of_one is None else f"{part_of_one:.0%}"
 
 
 @app.command()

@@ -8,8 +8,9 @@ from wgfleet.cli import watching
 from wgfleet.cli.arguments import Config, SomeConfig
 from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.hints import sentence
-from wgfleet.cli.output import AsJson, age, say, short, show_fields, show_json, show_table, text
+from wgfleet.cli.output import AsJson, age, say, short, show_json, show_table, text
 from wgfleet.cli.watching import Watch
 
 NODES = ("node", "health", "for", "reason")

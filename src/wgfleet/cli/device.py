@@ -8,8 +8,9 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Device
 from wgfleet.cli.client import Client, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, Output, age_cell, say, show_fields, write_secret
+from wgfleet.cli.output import AsJson, Output, age_cell, say, write_secret
 from wgfleet.cli.tree import commands
 
 app = commands()

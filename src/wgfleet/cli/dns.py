@@ -6,8 +6,9 @@ import typer
 
 from wgfleet.cli.arguments import Config
 from wgfleet.cli.client import FAILED, Client, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
 from wgfleet.cli.tree import commands
 
 app = commands()

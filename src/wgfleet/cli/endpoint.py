@@ -13,7 +13,8 @@ from wgfleet.cli.arguments import Config
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
-from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.fields import show_thing
+from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -23,7 +24,7 @@ app = commands()
 def show(config: Config, *, as_json: AsJson = False) -> None:
     """Show the endpoint group of a cluster."""
     with panel() as client:
-        show_fields(client.get(f"/api/configs/{part(config)}/endpoint-group"), as_json=as_json)
+        show_thing(client, client.get(f"/api/configs/{part(config)}/endpoint-group"), as_json=as_json)
 
 
 def endpoint(
@@ -85,9 +86,7 @@ def endpoint(
     )
     with panel() as client:
         shown = _put(client, path, body, yes=yes, dry_run=dry_run) if body else client.get(path)
-        show_fields(shown, as_json=as_json)
-    if min_nodes is not None and shown.get("min_nodes_warning"):
-        say(f"warning: {shown['min_nodes_warning']}", err=True)
+        show_thing(client, shown, as_json=as_json)
     if body and not as_json and not shown["dns"] and not _is_address(shown["domain"]):
         say(
             f"nobody publishes {shown['domain']} yet: point it at the nodes yourself, or have it done (--dns-provider, "

@@ -7,8 +7,9 @@ import typer
 from wgfleet.cli.arguments import Group
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, show_fields, show_json, show_table
+from wgfleet.cli.output import AsJson, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_group_departure, show_operation
 

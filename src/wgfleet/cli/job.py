@@ -8,8 +8,9 @@ from wgfleet.cli import references
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, show_fields, size
+from wgfleet.cli.output import AsJson, duration, size, text
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
 
@@ -20,6 +21,7 @@ ForTag = Annotated[str | None, typer.Option("--tag", help="Of the peers with thi
 ForConfig = Annotated[str | None, typer.Option("--config", help="Of the peers of this config.")]
 COLUMNS = ("field", "when", "action", "period", "id")
 TOTALS = {"total_receive", "total_sent", "total_data"}
+SAID_BY_WHEN = {"operator", "value", "windows"}
 WORDS = {"lgt": "above", "lst": "below", "eq": "exactly", "neq": "not"}
 
 
@@ -63,7 +65,8 @@ def create(
     with panel() as client:
         path = _path(client, peer, tag, config)
         ask(client, path, body, yes=yes, dry_run=dry_run)
-        show_fields(client.call("POST", path, body), as_json=as_json)
+        made = client.call("POST", path, body)
+        show_fields(made if as_json else _worded(made), as_json=as_json)
 
 
 @app.command()
@@ -81,6 +84,11 @@ def delete(
         client.call("DELETE", f"{path}/{part(found)}")
 
 
+def _worded(job: Document) -> Document:
+    """Return a job with what it waits for in words."""
+    return {"when": when(job)} | {name: value for name, value in job.items() if name not in SAID_BY_WHEN}
+
+
 def when(job: Document) -> str:
     """Say when a job does something."""
     if job["action"] == "none":
@@ -92,8 +100,8 @@ def when(job: Document) -> str:
     if job["field"] == "schedule":
         return f"outside of {', '.join(job['windows'])}"
     if isinstance(job["value"], str):
-        return f"{'before' if job['operator'] == 'lst' else 'from'} {job['value']}"
-    return "each period" if job["value"] is None else f"{job['value']} s after the first use"
+        return f"{'before' if job['operator'] == 'lst' else 'from'} {text(job['value'])}"
+    return "each period" if job["value"] is None else f"{duration(job['value'])} after the first use"
 
 
 def _path(client: Client, peer: str | None, tag: str | None, config: str | None) -> str:

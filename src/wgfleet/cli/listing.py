@@ -111,7 +111,10 @@ def _show(
     if as_json:
         show_json([document for document, _ in rows])
         return
-    show_table([row for _, row in rows], (*columns, *extra) if wide else columns, whole=wide)
+    if rows:
+        show_table([row for _, row in rows], (*columns, *extra) if wide else columns, whole=wide)
+    else:
+        say("none of them fits" if found.documents else "there are none", err=True)
     for warning in found.warnings:
         say(f"warning: {warning}", err=True)
 

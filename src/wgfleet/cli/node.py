@@ -11,14 +11,16 @@ from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.fields import show_thing
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, duration, say, show_fields, show_json, text
+from wgfleet.cli.output import AsJson, duration, say, show_json, text
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success, show_departures
 from wgfleet.cli.watching import Watch
 
 app = commands()
 COLUMNS = ("name", "endpoints", "connected", "cordoned", "configs", "peers", "agent", "summary")
+FOR_PROGRAMS = {"agent_features", "agent_protocol"}
 WITH_WITNESSES = ("name", "role", *COLUMNS[1:])
 AFTER_JOINING = """\
   wgfleet agent run    # or, where its unit is installed: systemctl enable --now wgfleet-agent
@@ -87,7 +89,23 @@ def _agent(node: Document) -> str:
 def show(node: Node, *, as_json: AsJson = False) -> None:
     """Show a node."""
     with panel() as client:
-        show_fields(client.get(f"/api/nodes/{part(node)}"), as_json=as_json)
+        _print(client, client.get(f"/api/nodes/{part(node)}"), as_json=as_json)
+
+
+def _print(client: Client, node: Document, *, as_json: bool) -> None:
+    show_thing(client, node if as_json else _shown(node), as_json=as_json)
+
+
+def _shown(node: Document) -> Document:
+    """Return a node without what programs ask for, and its load in words."""
+    shown = {name: value for name, value in node.items() if name not in FOR_PROGRAMS}
+    load = node.get("load")
+    if load:
+        shares = {"processors": "cpu", "memory": "memory", "bandwidth": "bandwidth"}
+        shown["load"] = ", ".join(
+            f"{word} {load[name]:.0%}" for word, name in shares.items() if load.get(name) is not None
+        )
+    return shown
 
 
 @app.command()
@@ -237,9 +255,8 @@ def update(
                 body.setdefault("endpoint_name", None)
         ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run, force=force)
         changed = client.call("PATCH", f"/api/nodes/{part(node)}", body, force=force or None)
-    show_fields(changed, as_json=as_json)
+        _print(client, changed, as_json=as_json)
     if not as_json:
-        _warn(changed, "endpoint_warning")
         if changed.get("endpoint_name") and changed["agent_host"] in changed["endpoint_addresses"]:
             say(
                 f"the panel still calls its agent at {changed['agent_host']}; with --agent-host "
@@ -269,14 +286,14 @@ def delete(
 def cordon(node: Node, *, as_json: AsJson = False) -> None:
     """Exclude a node from new placements."""
     with panel() as client:
-        show_fields(client.call("POST", f"/api/nodes/{part(node)}/cordon"), as_json=as_json)
+        _print(client, client.call("POST", f"/api/nodes/{part(node)}/cordon"), as_json=as_json)
 
 
 @app.command()
 def uncordon(node: Node, *, as_json: AsJson = False) -> None:
     """Allow new placements and stop drains; `config rebalance` moves peers back."""
     with panel() as client:
-        show_fields(client.call("POST", f"/api/nodes/{part(node)}/uncordon"), as_json=as_json)
+        _print(client, client.call("POST", f"/api/nodes/{part(node)}/uncordon"), as_json=as_json)
 
 
 @app.command()

@@ -8,8 +8,9 @@ import typer
 from wgfleet.cli import references, watching
 from wgfleet.cli.arguments import Operation
 from wgfleet.cli.client import Client, Document, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, duration, short, show_fields, show_json
+from wgfleet.cli.output import AsJson, age_cell, duration, short, show_json
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import follow, moved, report, trouble
 from wgfleet.cli.watching import Watch
@@ -65,7 +66,8 @@ def _show(client: Client, identifier: str, *, as_json: bool) -> None:
     names = references.names(client, "configs") | references.names(client, "nodes")
     shown: Document = {"id": found["id"], "kind": found["kind"].replace("_", " ")}
     shown |= {"config": names.get(found["config_id"]), "node": names.get(found["node_id"])}
-    shown |= {name: _worded(value) for name, value in found.items() if name not in {*shown, *LEFT_OUT}}
+    left_out = LEFT_OUT | ({"progress"} if found["finished_at"] else set())  # which the result replaces
+    shown |= {name: _worded(value) for name, value in found.items() if name not in {*shown, *left_out}}
     show_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)
 
 

@@ -19,8 +19,6 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from wgfleet.protocol.quantities import speed_text
-
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
 KIBI, TENS = 1024, 9.95
@@ -116,12 +114,12 @@ def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole:
     screen = console()
     prose = columns[-1] if columns[-1] in PROSE and not whole else None
     cells = [column for column in columns if column != prose]
-    least = [_least(rows, column) for column in cells]
+    least = [_narrowest(rows, column) for column in cells]
     fitting = sum(each - GAP <= screen.width for each in accumulate(width + GAP for width in least))
     shown = cells if whole else cells[: max(1, fitting)]
     if prose and shown == cells and sum(_wanted(rows, each) + GAP for each in cells) + LEAST_PROSE <= screen.width:
         shown, prose = list(columns), None
-    screen.width = max(screen.width, sum(_least(rows, each) + GAP for each in shown))  # `whole` may go beyond it
+    screen.width = max(screen.width, sum(_narrowest(rows, each) + GAP for each in shown))  # `whole` may go beyond it
     if prose == BENEATH:
         _print_beneath(screen, rows, shown, prose)
     else:
@@ -146,6 +144,10 @@ def _least(rows: Sequence[dict[str, Any]], column: str) -> int:
     return max(map(cell_len, [*_title(column).split(" "), *pieces]))
 
 
+def _narrowest(rows: Sequence[dict[str, Any]], column: str) -> int:
+    return LEAST_PROSE if column in PROSE else _least(rows, column)
+
+
 def _wanted(rows: Sequence[dict[str, Any]], column: str) -> int:
     """Return how wide a column is with each value on one line."""
     return max(map(cell_len, [_title(column), *(line for row in rows for line in text(row.get(column)).split("\n"))]))
@@ -163,7 +165,7 @@ def _print_beneath(screen: Console, rows: Sequence[dict[str, Any]], columns: Seq
 
 def _widths(rows: Sequence[dict[str, Any]], columns: Sequence[str], width: int) -> dict[str, int]:
     """Return the widths of columns: what their words need, and of the room that is left what they want."""
-    least = {column: LEAST_PROSE if column in PROSE else _least(rows, column) for column in columns}
+    least = {column: _narrowest(rows, column) for column in columns}
     room = max(0, width - sum(each + GAP for each in least.values()) + GAP)
     for column in columns:
         more = min(room, max(0, _wanted(rows, column) - least[column]))
@@ -226,20 +228,6 @@ def size(count: int | None) -> str:
             return f"{value:.0f} {unit}" if value >= TENS or unit == "B" else f"{value:.1f} {unit}"
         value /= KIBI
     return f"{value:.1f} TiB"
-
-
-def show_fields(document: dict[str, Any], *, as_json: bool) -> None:
-    """Print one thing, a field a line."""
-    if as_json:
-        show_json(document)
-        return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in document.items():
-        shown = speed_text(value) if name.endswith("_speed") and isinstance(value, int) and value else text(value)
-        table.add_row(name.replace("_", " "), shown)
-    console().print(table)
 
 
 def say(words: str, *, err: bool = False) -> None:

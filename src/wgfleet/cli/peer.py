@@ -11,9 +11,10 @@ from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.fields import show_fields, show_thing, with_names
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age, age_cell, say, show_fields, show_json, show_table, size, size_cell
+from wgfleet.cli.output import AsJson, age, age_cell, say, show_json, show_table, size, size_cell
 from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.observed import LIVE_S
@@ -92,17 +93,11 @@ def show(peer: Peer, *, as_json: AsJson = False) -> None:
         if as_json:
             show_json(found)
             return
-        configs, nodes = references.names(client, "configs"), references.names(client, "nodes")
-        held = speeds.in_effect(client.get(f"{path}/details"))
-        group_id = found["group_id"]
-        group = references.names(client, "node-groups").get(group_id, group_id) if group_id else None
-    shown = {"name": found["name"], "config": configs.get(found["config_id"], found["config_id"])}
-    home, session = found["home_node_id"], found["session"]
-    shown |= {name: value for name, value in found.items() if not name.endswith("_id") and name != "session"}
-    shown |= held
-    shown |= {"home": nodes.get(home, home), "group": group}
+        nodes = references.names(client, "nodes")
+        details = client.get(f"{path}/details")
+        shown = with_names(client, found) | speeds.in_effect(details) | {"notes": details["notes"]}
+    session, used = found["session"], found["usage"]
     shown |= {"session": _session(session, nodes) if session else "none yet"}
-    used = found["usage"]
     shown |= {"usage": f"{size(used['received'])} from it, {size(used['sent'])} to it" if used else "none yet"}
     show_fields(shown, as_json=False)
 
@@ -169,7 +164,7 @@ def create(
         body = given(
             public_key=public_key, addresses=address, networks=network, group=group, tags=items(tag), notes=notes
         )
-        show_fields(client.call("POST", path, {"name": name, **body, **settings}), as_json=as_json)
+        show_thing(client, client.call("POST", path, {"name": name, **body, **settings}), as_json=as_json)
 
 
 @app.command()
@@ -214,7 +209,7 @@ def update(
     body |= file_settings.inherited(inherit)
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
-        show_fields(client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
+        show_thing(client, client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
 
 
 @app.command()

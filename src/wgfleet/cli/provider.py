@@ -9,8 +9,9 @@ import typer
 from wgfleet.cli.arguments import Provider
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
 
 app = commands()

@@ -7,9 +7,10 @@ import typer
 from wgfleet.cli import completion, file_settings, references, speeds
 from wgfleet.cli.arguments import Peers
 from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, say, show_fields
+from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.tree import commands
 

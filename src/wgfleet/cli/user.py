@@ -8,8 +8,9 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import SignIn, SomeUser, User
 from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, short, show_fields, show_json
+from wgfleet.cli.output import AsJson, age_cell, say, short, show_json
 from wgfleet.cli.tree import commands
 
 app = commands()
