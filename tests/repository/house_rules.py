@@ -65,8 +65,10 @@ ODD = re.compile(
 # older versions, and the lab, which chooses providers as a user does.
 NAMES_PLUGINS = (
     "src/wgfleet/agent/kernel/bird.py",  # reads the name of the routing protocol
+    "src/wgfleet/agent/kernel/frr.py",
     "src/wgfleet/lab/bird.py",
     "src/wgfleet/lab/face.py",
+    "src/wgfleet/lab/frr.py",
     "src/wgfleet/panel/services/dns/short_fields.py",
     "src/wgfleet/panel/settings/dns.py",
     "src/wgfleet/panel/store/migrations/",

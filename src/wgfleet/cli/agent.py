@@ -2,6 +2,8 @@
 
 import os
 import sys
+from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -21,6 +23,7 @@ app.command()(agent_here.adopt)
 app.command()(agent_here.forget)
 app.command()(agent_here.leave)
 Backend = Literal["auto", "kernel", "userspace"]
+EXABGP_SOCKET = Path("/run/exabgp/wgfleet.sock")  # as in agent.kernel.exabgp, which costs `run` time
 _FAILED = 1
 
 
@@ -111,3 +114,20 @@ def run(
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable, [sys.executable, "-P", "-m", "wgfleet.agent", settings.to_json()]
     )
+
+
+@app.command()
+def announce(
+    network: Annotated[
+        list[str], typer.Option(help="Announce addresses of this network, such as 203.0.113.0/24; may be repeated.")
+    ],
+    socket: Annotated[Path, typer.Option(help="Where the agent asks what exabgp announces.")] = EXABGP_SOCKET,
+) -> None:
+    """Announce the floating addresses of this machine by exabgp, which runs this as a process of its own."""
+    from wgfleet.agent import announcing  # noqa: PLC0415 - netlink would cost `run` and `enroll` time
+
+    try:
+        announcing.announce([ip_network(each) for each in network], socket)
+    except (ValueError, OSError) as error:
+        say(f"addresses are not announced: {error}", err=True)
+        raise typer.Exit(_FAILED) from None

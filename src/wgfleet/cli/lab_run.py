@@ -16,7 +16,7 @@ from wgfleet.cli.lab_command import (
     reported,
     show_document,
 )
-from wgfleet.lab import assembly, bird, face, state
+from wgfleet.lab import assembly, face, routing, state
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress, readable
@@ -64,6 +64,13 @@ Addresses = Annotated[int, typer.Option(min=0, help="How many floating addresses
 Provider = Annotated[
     str, typer.Option("--provider", help=f"What brings floating addresses to nodes: {', '.join(face.ADDRESSES)}.")
 ]
+Daemon = Annotated[
+    str, typer.Option(help=f"What announces them in nodes (--provider {face.ROUTED}): {', '.join(routing.DAEMONS)}.")
+]
+Ipv6 = Annotated[
+    bool,
+    typer.Option("--ipv6", help=f"Floating addresses, and so the tunnels, are of IPv6 (--provider {face.ROUTED})."),
+]
 Mobile = Annotated[bool, typer.Option("--mobile", help="Clients never learn endpoints, like phone apps.")]
 Helper = Annotated[
     bool, typer.Option("--helper", help="Have the clients run the helper of their bundle; their files name all nodes.")
@@ -101,6 +108,8 @@ def run(
     floating: Floating = False,
     addresses: Addresses = 0,
     provider: Provider = face.ON_LINK,
+    daemon: Daemon = routing.DEFAULT,
+    ipv6: Ipv6 = False,
     mobile: Mobile = False,
     helper: Helper = False,
     witness: WithWitness = False,
@@ -116,14 +125,9 @@ def run(
         only = {"return": ("--kind", kind is not None), "drain": ("--relay", relay), "tcp": ("--backbone", backbone)}
         chosen = _chosen(scenario, nodes + panel_node, clients, weather, only)
         _check_helper(helper=helper, mobile=mobile, floating=floating)
-        routed = _is_routed(provider, scenario, floating=floating)
-        equipment = Equipment(
-            floating=(addresses or min(nodes, len(face.ADDRESSES[provider]))) if floating or chosen.floating else 0,
-            provider=provider,
-            mobile=mobile,
-            helper=helper,
-            name=chosen.name,
-        )
+        routed = _is_routed(provider, scenario, daemon, floating=floating, ipv6=ipv6)
+        count = (addresses or min(nodes, len(face.ADDRESSES[provider]))) if floating or chosen.floating else 0
+        equipment = Equipment(chosen.name, count, provider, daemon, ipv6=ipv6, mobile=mobile, helper=helper)
         options = ScenarioOptions(
             rate,
             rounds,
@@ -182,13 +186,15 @@ def _check_helper(*, helper: bool, mobile: bool, floating: bool) -> None:
         raise LabError("--helper is for Linux clients without floating addresses; leave --mobile and --floating out")
 
 
-def _is_routed(provider: str, scenario: str, *, floating: bool) -> bool:
+def _is_routed(provider: str, scenario: str, daemon: str, *, floating: bool, ipv6: bool) -> bool:
     """Check a provider of floating addresses; tell whether routers lead them to nodes."""
     if provider not in face.ADDRESSES:
         raise LabError(f"there is no --provider {provider!r} in the lab; there are {', '.join(face.ADDRESSES)}")
     if provider == face.ON_LINK:
+        if ipv6 or daemon != routing.DEFAULT:
+            raise LabError(f"--ipv6 and --daemon go with --provider {face.ROUTED}; leave them out")
         return False
     if not floating or scenario not in ROUTED_SCENARIOS:
         raise LabError(f"--provider {provider} goes with --floating and one of {', '.join(ROUTED_SCENARIOS)}")
-    bird.check_machine()
+    routing.check_machine(daemon)
     return True

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from wgfleet.lab import bird, devices, face, fleet, nameserver, stock
+from wgfleet.lab import devices, face, fleet, nameserver, routing, stock
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.progress import Progress
@@ -18,14 +18,16 @@ class Equipment:
     """What a lab has beyond the least. Whether clients are behind NAT is a matter of the network.
 
     `name`: the panel publishes the endpoint's name, and the clients' files have that instead of an address.
-    `floating`: how many addresses the nodes hold in turn by `provider`, and the name lists those. `mobile`: the clients
-    never learn endpoints. `helper`: they run the script of their bundle, and the name is in their hosts files with all
-    nodes.
+    `floating`: how many addresses the nodes hold in turn by `provider`, and the name lists those; with `ipv6` they are
+    of IPv6, and `daemon` announces them where routers lead them to nodes. `mobile`: the clients never learn endpoints.
+    `helper`: they run the script of their bundle, and the name is in their hosts files with all nodes.
     """
 
     name: bool = False
     floating: int = 0
     provider: str = face.ON_LINK
+    daemon: str = routing.DEFAULT
+    ipv6: bool = False
     mobile: bool = False
     helper: bool = False
 
@@ -51,8 +53,8 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         "config": fleet.CONFIG,
     }
     if lab.split:
-        with progress.step("BIRD started"):
-            bird.start_all(lab.host(ROUTER), fleet.hosts(lab, "node"))
+        with progress.step("routing daemons started"):
+            routing.start_all(lab.host(ROUTER), fleet.hosts(lab, "node"), equipment.daemon)
     with progress.step("name server started"):
         lab.result["dns"] = nameserver.start(lab.host(ROUTER))
     with fleet.client(lab) as panel:
@@ -76,7 +78,7 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         fleet.favour_nodes(lab)
         if equipment.floating:
             with progress.step(f"{equipment.floating} floating addresses held and published"):
-                face.float_addresses(lab, panel, equipment.floating, equipment.provider)
+                face.float_addresses(lab, panel, equipment.floating, equipment.provider, ipv6=equipment.ipv6)
         elif equipment.named:
             with progress.step(f"{nameserver.ENDPOINT} published"):
                 face.publish(lab, panel)

@@ -11,7 +11,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, ROUTED_ADDRESSES
+from wgfleet.lab.topology import FLOATING_ADDRESSES, ROUTED6_ADDRESSES, ROUTED_ADDRESSES
 from wgfleet.lab.waiting import wait_for
 
 ON_LINK, ROUTED, DNS_PROVIDER = "l2", "bgp", "rfc2136"
@@ -35,9 +35,9 @@ def publish(lab: Lab, panel: PanelClient) -> None:
     _wait_listed({host.address for host in fleet.hosts(lab, "node")})
 
 
-def float_addresses(lab: Lab, panel: PanelClient, count: int, provider: str = ON_LINK) -> None:
+def float_addresses(lab: Lab, panel: PanelClient, count: int, provider: str = ON_LINK, *, ipv6: bool = False) -> None:
     """Give the config that many floating addresses, and wait until each is held by one node and the name lists them."""
-    known = ADDRESSES[provider]
+    known = ROUTED6_ADDRESSES if ipv6 else ADDRESSES[provider]
     if count > len(known):
         raise LabError(f"a lab has up to {len(known)} floating addresses, not {count}")
     addresses = list(known[:count])
@@ -51,9 +51,11 @@ def _dns(lab: Lab) -> dict[str, object]:
 
 
 def _wait_listed(addresses: set[str]) -> None:
+    kinds = {":" in each for each in addresses}
+
     def listed() -> set[str] | None:
-        answer = nameserver.ask(nameserver.ENDPOINT)
-        return None if answer is None else set(answer.addresses)
+        answers = [nameserver.ask(nameserver.ENDPOINT, ipv6=ipv6) for ipv6 in kinds]
+        return None if None in answers else {each for answer in answers if answer for each in answer.addresses}
 
     wait_for(
         lambda: listed() == addresses,
@@ -84,6 +86,6 @@ def not_held_once(lab: Lab) -> list[str]:
 
 
 def _addresses(host: Host) -> Sequence[str]:
-    links = json.loads(host.run("ip", "-j", "-4", "addr", "show"))
+    links = json.loads(host.run("ip", "-j", "addr", "show"))
     found = [info["local"] for link in links for info in link.get("addr_info", [])]
-    return [address for address in found if address in {*FLOATING_ADDRESSES, *ROUTED_ADDRESSES}]
+    return [address for address in found if address in {*FLOATING_ADDRESSES, *ROUTED_ADDRESSES, *ROUTED6_ADDRESSES}]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import httpx
 
-from wgfleet.lab import bird
+from wgfleet.lab import routing
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE, ROUTED_ADDRESSES
+from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE, ROUTED6_ADDRESSES, ROUTED_ADDRESSES
 from wgfleet.lab.waiting import look_for, wait_for
 
 CONFIG = "wg0"
@@ -137,7 +137,7 @@ def _release_environment(host: Host) -> dict[str, str]:
 
 def start_agent(host: Host) -> Path:
     """Start a node's agent, and what else runs there, for the first time or again; return its log."""
-    bird.start(host)
+    routing.start(host)
     role = ["--witness"] if host.name.startswith("witness-") else []
     command = [PROGRAM, "agent", "run", *role, "--state-dir", _state_dir(host)]
     return host.start(command, "agent", _release_environment(host))
@@ -154,8 +154,8 @@ def power_off(host: Host) -> int:
     A machine without power has no floating addresses either, while a namespace would keep them.
     """
     killed = host.kill_all()
-    for address in (*FLOATING_ADDRESSES, *ROUTED_ADDRESSES):
-        host.run("ip", "addr", "flush", "to", f"{address}/32")
+    for address in (*FLOATING_ADDRESSES, *ROUTED_ADDRESSES, *ROUTED6_ADDRESSES):
+        host.run("ip", "addr", "flush", "to", address)
     return killed
 
 
@@ -197,7 +197,7 @@ def favour_nodes(lab: Lab) -> None:
     """Have what the nodes' WireGuard does come before panel and agents; again after a node was killed."""
     for host in hosts(lab, "node"):
         host.favour("wireguard-go")
-        host.favour(bird.PROGRAM)
+        routing.favour(host)
 
 
 def assign(panel: PanelClient, node_id: str) -> None:

@@ -24,6 +24,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GONE = (errno.EINVAL, errno.ENOENT)  # of a path: no mount point any more
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_FORWARDING = {"ipv4": "/proc/sys/net/ipv4/ip_forward", "ipv6": "/proc/sys/net/ipv6/conf/all/forwarding"}
 
 
 def _check(result: int, what: str) -> None:
@@ -84,8 +85,8 @@ def _become_holder(spec: dict[str, str]) -> None:
     _check(_libc.unshare(_CLONE_NEWNS), "make a mount namespace")
     _make_private()
     _arrange(Path(spec["directory"]))
-    if spec.get("forwarding"):
-        Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+    for family in spec.get("forwarding", "").split():
+        Path(_FORWARDING[family]).write_text("1", encoding="ascii")
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

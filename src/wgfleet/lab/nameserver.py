@@ -103,15 +103,16 @@ def start(router: Host) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class LookupAnswer:
-    """The server's answer for a name: its IPv4 addresses, and the time of the answer in s since the epoch."""
+    """The server's answer for a name: its addresses of one kind, and the time of the answer in s since the epoch."""
 
     addresses: frozenset[str]
     at: float
 
 
-def ask(name: str) -> LookupAnswer | None:
-    """Ask the server itself for the A records of a name; None where it does not answer in time."""
-    question = dns.message.make_query(name, dns.rdatatype.A, use_edns=0)
+def ask(name: str, *, ipv6: bool = False) -> LookupAnswer | None:
+    """Ask the server itself for the A or the AAAA records of a name; None where it does not answer in time."""
+    kind = dns.rdatatype.AAAA if ipv6 else dns.rdatatype.A
+    question = dns.message.make_query(name, kind, use_edns=0)
     try:
         answer = dns.query.udp(question, ADDRESS, _TRY_S, PORT, raise_on_truncation=True)
     except (OSError, dns.exception.DNSException):

@@ -24,6 +24,7 @@ from wgfleet.lab.topology import (
     SEGMENTS,
     HostSpec,
     namespace,
+    v6,
 )
 
 # Linux's conntrack lets a packet in when it comes from the address and port that one was sent to.
@@ -34,17 +35,31 @@ table ip home {
   chain to { type filter hook input priority filter; iifname "eth0" ct state != { established, related } drop; }
 }
 """
+# The same for IPv6. Who a neighbor is belongs to no connection.
+_HOME_ROUTER6 = """
+table ip6 home {
+  chain out { type nat hook postrouting priority srcnat; oifname "eth0" masquerade; }
+  chain through { type filter hook forward priority filter; iifname "eth0" ct state != { established, related } drop; }
+  chain to { type filter hook input priority filter; iifname "eth0" icmpv6 type != { nd-neighbor-solicit,
+    nd-neighbor-advert } ct state != { established, related } drop; }
+}
+"""
 
 
-def build(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Host]:
-    """Build everything; return the hosts by name. What a failure leaves, `sweep` removes."""
+def build(lab: str, directory: Path, hosts: Sequence[HostSpec], *, dual: bool = False) -> dict[str, Host]:
+    """Build everything, with IPv6 if it is to be `dual`; return the hosts by name.
+
+    What a failure leaves, `sweep` removes.
+    """
     _refuse_taken_range()
     processes.ip_batch([f"netns add {namespace(lab, place.name)}" for place in hosts])
-    built = _hold(lab, directory, hosts)
+    built = _hold(lab, directory, hosts, dual=dual)
     for place in hosts:
         _connect(lab, place, [other for other in hosts if other.segment is not None and other.router == place.name])
+        if dual:
+            processes.ip_batch(_ipv6(place), namespace=namespace(lab, place.name))
         if place.is_nat:
-            _hide(built[place.name])
+            _hide(built[place.name], dual=dual)
     _join_machine(namespace(lab, ROUTER))
     return built
 
@@ -71,12 +86,25 @@ def _connect(lab: str, place: HostSpec, behind: Sequence[HostSpec]) -> None:
     processes.ip_batch(commands, namespace=namespace(lab, place.name))
 
 
-def _hide(box: Host) -> None:
+def _ipv6(place: HostSpec) -> list[str]:
+    """Return the commands that give a host IPv6 as well. Nodes learn the way out from the router's advertisements."""
+    commands = []
+    if place.segment is not None:
+        commands.append(f"addr add {place.segment.interface_address6(place.address)} dev eth0 nodad")
+        if not place.name.startswith("node-"):
+            commands.append(f"route add ::/0 via {v6(place.segment.gateway)} dev eth0")
+    return [
+        *commands,
+        *(f"addr add {each.interface_address6(each.gateway)} dev {each.bridge} nodad" for each in place.bridges),
+    ]
+
+
+def _hide(box: Host, *, dual: bool) -> None:
     """Have a host do what a home's router does: one address for all, and only answers get in."""
-    box.run("nft", "-f", "-", stdin=_HOME_ROUTER)
+    box.run("nft", "-f", "-", stdin=_HOME_ROUTER + (_HOME_ROUTER6 if dual else ""))
 
 
-def _hold(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Host]:
+def _hold(lab: str, directory: Path, hosts: Sequence[HostSpec], *, dual: bool) -> dict[str, Host]:
     names = "".join(f"{place.address} {place.name}.lab.test {place.name}\n" for place in hosts if place.address)
     specs = []
     for place in hosts:
@@ -86,7 +114,7 @@ def _hold(lab: str, directory: Path, hosts: Sequence[HostSpec]) -> dict[str, Hos
         (home / "hosts").write_text(f"127.0.0.1 localhost\n{names}", encoding="ascii")
         (home / "resolv.conf").write_text(_resolver(place), encoding="ascii")
         spec = {"namespace": namespace(lab, place.name), "directory": str(home)}
-        specs.append(spec | ({"forwarding": "1"} if place.bridges else {}))
+        specs.append(spec | ({"forwarding": "ipv4 ipv6" if dual else "ipv4"} if place.bridges else {}))
     pids = json.loads(processes.run([sys.executable, "-P", "-m", "wgfleet.lab.holder"], stdin=json.dumps(specs)))
     return {
         place.name: Host(

@@ -172,7 +172,7 @@ def begin(
     lab.directory.mkdir(mode=0o700)
     try:
         _write(lab, "growing")
-        lab.hosts = network.build(name, lab.directory, hosts)
+        lab.hosts = network.build(name, lab.directory, hosts, dual=split)
     except BaseException:
         remove(name)
         raise

@@ -18,7 +18,8 @@ bridge is. Taking `v-HOST` down is pulling the cable. All addresses are of RFC 2
 which no real network routes.
 
 Split, every second node is in a segment `others` 198.18.32.0/20, and floating addresses are of 198.18.48.0/24, which no
-segment has: the router learns from the nodes' BIRD where they are.
+segment has: the router learns from the nodes' routing daemons where they are. Every host then has an IPv6 address as
+well, such as 2001:2::198.18.16.11 (RFC 5180's block for benchmarks), and there are floating ones of 2001:2:0:48::/64.
 
 With NAT, clients are at home: five of them on the bridge of a router of their own, which alone has an address of the
 segment `clients`.
@@ -47,6 +48,15 @@ BEHIND_ONE_NAT = 5
 FLOATING_ADDRESSES = tuple(f"198.18.16.{i}" for i in range(4, 11))  # of the segment `nodes`, below the nodes
 ROUTED = ipaddress.IPv4Network("198.18.48.0/24")  # of no segment: routers lead these addresses to nodes
 ROUTED_ADDRESSES = tuple(str(ROUTED[i]) for i in range(4, 11))
+ROUTED6 = ipaddress.IPv6Network("2001:2:0:48::/64")
+ROUTED6_ADDRESSES = tuple(str(ROUTED6[i]) for i in range(4, 11))
+_V6 = ipaddress.IPv6Address("2001:2::")
+V6_LENGTH = 96  # before the bits of the IPv4 address
+
+
+def v6(address: str) -> str:
+    """Return the IPv6 address of who has an IPv4 address in a split lab."""
+    return str(_V6 + int(ipaddress.IPv4Address(address)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,10 @@ class Segment:
     def interface_address(self, address: str) -> str:
         """Give an address the segment's prefix length."""
         return f"{address}/{self.network.prefixlen}"
+
+    def interface_address6(self, address: str) -> str:
+        """Give the IPv6 address beside an IPv4 one the segment's prefix length."""
+        return f"{v6(address)}/{V6_LENGTH + self.network.prefixlen}"
 
 
 PANEL_SEGMENT = Segment("panel", ipaddress.IPv4Network("198.18.0.0/24"))

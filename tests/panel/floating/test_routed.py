@@ -8,7 +8,7 @@ import pytest
 
 from tests.panel.floating.test_holders import A1, put
 from tests.panel.world import World
-from wgfleet.lab import assembly, bird, face, fleet, pings, stock
+from wgfleet.lab import assembly, bird, face, fleet, pings, routing, stock
 from wgfleet.lab import state as labs
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.panel_client import PanelClient
@@ -121,7 +121,7 @@ def test_an_agent_that_would_put_it_on_a_link_gets_none(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    bird.check_machine()
+    routing.check_machine()
     with labs.temporary("routed", 2, 2, nat=True, split=True) as built:
         assembly.assemble(built, Progress(quiet=True), Equipment(floating=1, provider=face.ROUTED))
         fleet.restart_panel(built, failover.SHORT_TRIAL)
@@ -159,13 +159,13 @@ def test_a_daemon_that_dies_and_an_agent_that_hangs_lose_the_address_and_clients
     with fleet.client(lab) as panel:
         fleet.wait_connected(panel, 2)
         fleet.wait_sessions(panel)
-        bird.kill(lab.host(first))
+        routing.kill(lab.host(first))
         wait_held(lab, second)
         answer(lab)
         wait_for(lambda: any("BIRD does not answer" in line for line in drift_of(lab, panel, first)), "no drift",
                  within_s=SEEN_S)  # fmt: skip
         lab.host(first).run("rm", "-f", bird.SOCKET)
-        bird.start(lab.host(first))
+        routing.start(lab.host(first))
         wait_for(lambda: drift_of(lab, panel, first) == [], "still drift", within_s=SEEN_S)
         (hung,) = lab.host(second).signal(signal.SIGSTOP, "wgfleet.agent")
         wait_held(lab, first)

@@ -6,7 +6,8 @@ machine has one: the neighbors, the routing daemon, or nobody.
 
 from collections.abc import Mapping
 
-from wgfleet.agent.kernel import announce, bird, host_addresses
+from wgfleet.agent.kernel import announce, host_addresses
+from wgfleet.agent.kernel.routing_daemons import LINK, RoutingDaemons
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import ROUTING_FIELD, TRANSLATED_FIELD, Drift
 from wgfleet.protocol.ids import InterfaceName
@@ -16,6 +17,7 @@ class AddressPlaces:
     """Where the addresses of each interface are to be, and why routers do not find them there."""
 
     def __init__(self) -> None:
+        self.daemons = RoutingDaemons()
         self._loopback: set[InterfaceName] = set()
         self._routed: set[InterfaceName] = set()  # of these, those that routers are to find
         self._faults: dict[InterfaceName, str] = {}
@@ -59,16 +61,16 @@ class AddressPlaces:
 
     def is_wrong(self, name: InterfaceName, link: str) -> bool:
         """Whether an address that is on `link` belongs elsewhere."""
-        return (link == bird.LINK) is not (name in self._loopback)
+        return (link == LINK) is not (name in self._loopback)
 
     async def link(self, name: InterfaceName, address: str) -> str:
         """Return the link that an address belongs on."""
-        return bird.LINK if name in self._loopback else await host_addresses.link_towards(address)
+        return LINK if name in self._loopback else await host_addresses.link_towards(address)
 
     async def claimant(self, name: InterfaceName, address: str, link: str, *, quickly: bool) -> str | None:
         """Return who else has an address; None if nobody has, or nobody can be asked."""
         if name in self._routed:
-            return await bird.claimant(address)
+            return await self.daemons.claimant(address)
         return await announce.claimant(address, link, asks=announce.AT_ONCE if quickly else announce.PATIENTLY)
 
 

@@ -1,22 +1,25 @@
 """Routing of floating addresses: whether this machine's routing daemon announces what the agent puts on loopback.
 
 Where routers lead an address to the machine that announces it, a machine whose daemon is down has it in vain: it gives
-it up, says why, and the panel moves it. Owns that judgement of one interface; `kernel.bird` asks the daemon.
+it up, says why, and the panel moves it. Owns that judgement of one interface; `kernel.routing_daemons` asks
+the daemons.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import structlog
 
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
-from wgfleet.agent.kernel import bird
 from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.routing_daemons import RoutingDaemon
 
 _EVERY_S = 0.5
 _SOON_S = 2.0  # that the daemon has to announce an address which it sees at once
 _AGAIN_S = 30.0  # between two tries with a daemon that has sessions and announces nothing
+Speaking = Sequence[tuple[RoutingDaemon, list[str]]]  # daemons that have sessions, with those
 _log = structlog.get_logger()
 
 
@@ -39,7 +42,7 @@ class RoutingWatch:
             fault = await self._fault() if routed else None
             if fault != self._floating.places.fault(name):
                 self._floating.places.set_fault(name, fault)
-                said = "BIRD announces floating addresses again" if fault is None else fault
+                said = "floating addresses are announced again" if fault is None else fault
                 _log.warning("floating_address.routing", interface=name, fault=fault)
                 try:
                     await self._reconciler.apply_settings_again(said)
@@ -51,21 +54,52 @@ class RoutingWatch:
         """Say why nothing, or not all, is announced; None if all is well."""
         now = time.monotonic()
         try:
-            sessions = await bird.sessions()
-            if not sessions:
-                return "BIRD has no session with a router that is up; see: birdc show protocols"
+            speaking = await self._speaking()
             if now < self._silent_until:
                 return self._silent_about
             present = self._floating.present(self._reconciler.name) or frozenset()
             self._since = {address: self._since.get(address, now) for address in present}
             for address, since in sorted(self._since.items()):
-                if not await bird.announces(address, sessions) and now - since >= _SOON_S:
+                if not await _announced(address, speaking) and now - since >= _SOON_S:
                     self._silent_until = now + _AGAIN_S
-                    self._silent_about = (
-                        f"BIRD announces {address} to no router: let it take the addresses of {bird.LINK} and let its "
-                        "export filters pass them"
-                    )
+                    self._silent_about = _not_announced(address, speaking)
                     return self._silent_about
         except KernelError as error:
             return str(error)
         return None
+
+    async def _speaking(self) -> Speaking:
+        """Return the daemons with the sessions that they have; raise `KernelError`, saying why none has any."""
+        speaking, faults = [], []
+        for daemon in self._floating.places.daemons.present():
+            try:
+                sessions = await daemon.sessions()
+            except KernelError as error:
+                faults.append(str(error))
+                continue
+            if sessions:
+                speaking.append((daemon, sessions))
+            else:
+                faults.append(f"{daemon.name} has no session with a router that is up; see: {daemon.see}")
+        if not speaking:
+            raise KernelError("; ".join(faults))
+        return speaking
+
+
+async def _announced(address: str, speaking: Speaking) -> bool:
+    """Tell whether a daemon announces an address; raise `KernelError` if none does and one did not answer."""
+    failed: KernelError | None = None
+    for daemon, sessions in speaking:
+        try:
+            if await daemon.announces(address, sessions):
+                return True
+        except KernelError as error:
+            failed = error
+    if failed is not None:
+        raise failed
+    return False
+
+
+def _not_announced(address: str, speaking: Speaking) -> str:
+    found = [f"{daemon.name} announces {address} to no router: {daemon.to_announce}" for daemon, _ in speaking]
+    return "; ".join(found)

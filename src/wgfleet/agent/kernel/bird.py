@@ -7,14 +7,11 @@ agent never tells it to.
 import asyncio
 import re
 from collections.abc import Collection
-from contextlib import suppress
 from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.control_sockets import conversation
 
-SOCKET = Path("/run/bird/bird.ctl")
-LINK = "lo"  # where an address is that routers lead here
-_TIMEOUT_S = 1.0  # it answers within a millisecond, unless it hangs
 _MOST = 256 * 1024  # bytes of an answer
 _NOT_FOUND = 8001
 _FIRST_ERROR = 8000
@@ -22,23 +19,51 @@ _REPLY = re.compile(r"(\d{4})([ -])(.*)")
 _SOURCE = re.compile(r"\[(\S+) [^\]]*\]")
 
 
-async def sessions() -> list[str]:
-    """Return the names of BIRD's sessions with routers that are up; raise `KernelError` if it does not answer."""
-    return _established(await _ask("show protocols"))
+class _RefusedError(KernelError):
+    """BIRD answers, and cannot do what it was asked for."""
 
 
-async def announces(address: str, sessions: Collection[str]) -> bool:
-    """Tell whether BIRD announces an address by one of its sessions."""
-    answers = await _ask(*(f"show route {_network(address)} export {name}" for name in sessions))
-    return any(_SOURCE.search(line) for line in answers)
+class Bird:
+    """BIRD, versions 2 and 3, at its usual socket below `root`."""
 
+    name = "BIRD"
+    see = "birdc show protocols"
+    to_announce = "let it take the addresses of lo, and let its export filters pass them"
 
-async def claimant(address: str) -> str | None:
-    """Return by which session a router says that another machine has an address; None if none does."""
-    lines = await _ask("show protocols", f"show route {_network(address)}")
-    up = set(_established(lines))
-    found = [match[1] for line in lines if (match := _SOURCE.search(line)) and match[1] in up]
-    return f"another machine, says BIRD's {found[0]}," if found else None
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.socket = root / "run/bird/bird.ctl"
+
+    async def sessions(self) -> list[str]:
+        """Return the names of BIRD's sessions with routers that are up; raise `KernelError` if it does not answer."""
+        return _established(await self._ask("show protocols"))
+
+    async def announces(self, address: str, sessions: Collection[str]) -> bool:
+        """Tell whether BIRD announces an address by one of its sessions."""
+        for name in sessions:
+            try:
+                lines = await self._ask(f"show route {_network(address)} export {name}")
+            except _RefusedError:  # a session of the other IP version has no table for it; or it went down just now
+                continue
+            if any(_SOURCE.search(line) for line in lines):
+                return True
+        return False
+
+    async def claimant(self, address: str) -> str | None:
+        """Return by which session a router says that another machine has an address; None if none does."""
+        lines = await self._ask("show protocols", f"show route {_network(address)}")
+        up = set(_established(lines))
+        found = [match[1] for line in lines if (match := _SOURCE.search(line)) and match[1] in up]
+        return found[0] if found else None
+
+    async def _ask(self, *commands: str) -> list[str]:
+        """Return the lines of the answers, one after the other, without their codes."""
+        lines: list[str] = []
+        async with conversation(self.name, self.socket, _MOST) as (reader, writer):
+            await _answer(reader)  # its greeting
+            for command in ("restrict", *commands):
+                writer.write(f"{command}\n".encode())
+                lines += await _answer(reader)
+        return lines
 
 
 def _established(lines: list[str]) -> list[str]:
@@ -48,29 +73,6 @@ def _established(lines: list[str]) -> list[str]:
 
 def _network(address: str) -> str:
     return f"{address}/128" if ":" in address else f"{address}/32"
-
-
-async def _ask(*commands: str) -> list[str]:
-    """Return the lines of the answers, one after the other, without their codes."""
-    try:
-        async with asyncio.timeout(_TIMEOUT_S):
-            reader, writer = await asyncio.open_unix_connection(SOCKET, limit=_MOST)
-            try:
-                await _answer(reader)  # its greeting
-                lines = []
-                for command in ("restrict", *commands):
-                    writer.write(f"{command}\n".encode())
-                    lines += await _answer(reader)
-            finally:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
-    except TimeoutError:
-        raise KernelError(f"BIRD does not answer at {SOCKET} within {_TIMEOUT_S:g} s") from None
-    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        why = getattr(error, "strerror", None) or "it ended in the middle"
-        raise KernelError(f"BIRD does not answer at {SOCKET} ({why}); start it, or see its log") from None
-    return lines
 
 
 async def _answer(reader: asyncio.StreamReader) -> list[str]:
@@ -89,7 +91,7 @@ async def _answer(reader: asyncio.StreamReader) -> list[str]:
             continue
         code, last, text = int(match[1]), match[2] == " ", match[3]
         if code >= _FIRST_ERROR and code != _NOT_FOUND:
-            raise KernelError(f"BIRD does not understand: {text[:200]}")
+            raise _RefusedError(f"BIRD does not understand: {text[:200]}")
         lines.append(text)
         if last:
             return lines

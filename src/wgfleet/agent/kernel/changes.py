@@ -14,6 +14,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1  # netlink(7)
 
 # Groups of rtnetlink events: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE
 _ROUTE_GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+_ADDRESS_GROUPS = 0x10 | 0x100
 _NETCONF = (24, 25)  # RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF: forwarding; too high for the mask of `bind`
 # rtnetlink(7): nlmsghdr's length and type, then ifaddrmsg's family, prefix length and flags
 _ADDRESS = struct.Struct("=IH10xBBB")
@@ -54,6 +55,14 @@ class ChangeSource:
     def close(self) -> None:
         """Close the socket."""
         self.events.close()
+
+
+def open_addresses() -> ChangeSource:
+    """Open a source for addresses, those that are there for a time included."""
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    events.setblocking(False)
+    events.bind((0, _ADDRESS_GROUPS))
+    return ChangeSource(events, lambda _: True)
 
 
 def open_sources() -> list[ChangeSource]:

@@ -42,6 +42,21 @@ async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
     return found
 
 
+async def alone_on(link: str) -> set[str]:
+    """Return the single addresses (/32, /128) that are on a link."""
+    try:
+        index = socket.if_nametoindex(link)
+    except OSError:
+        return set()
+    async with AsyncIPRoute() as ip:
+        try:
+            found = [message async for message in await ip.addr("dump", index=index)]
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
+    texts = ((each, each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")) for each in found)
+    return {text for each, text in texts if text and each["index"] == index and each["prefixlen"] == _length(text)}
+
+
 async def link_towards(address: str) -> str:
     """Return the link that an address belongs on: the one whose network contains it, or else the default route's.
 

@@ -27,7 +27,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from wgfleet.lab import face, fleet, pings, weather
+from wgfleet.lab import face, fleet, pings, routing, weather
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
@@ -42,7 +42,7 @@ Round = dict[str, Any]
 MODELS = {
     "nat": "each client behind a Linux NAT (conntrack, answers only), up to 5 behind one",
     "floating": "the clients' files name floating addresses that move between nodes (layer 2)",
-    "routed": "the nodes are in two segments; their BIRD announces the floating addresses to the router's, with BFD",
+    "routed": "the nodes are in two segments; their routing daemons announce the floating addresses to the router",
     "mobile": "modelled: an nftables rule in each client keeps it sending to the address in its file, as phone apps do",
     "helper": "each client runs the script of its bundle once a second; its hosts file has one name for all nodes",
 }
@@ -58,6 +58,7 @@ class Bar:
 
 
 CALLED_BAR = Bar(1500, 3000, 8.0)
+HOLD_TIME_BAR = Bar(4500, 6000, 12.0)  # routers notice after 3 s that a node is dead
 HELPER_BAR = Bar(5000, 7000, 15.0)
 BAD_WEATHER_BAR = Bar(math.inf, math.inf, 30.0)
 FLOOR_WATCH_S = 30.0
@@ -113,7 +114,10 @@ def promised(options: ScenarioOptions, *, nat: bool) -> Bar | None:
         return HELPER_BAR
     if not options.takeover or ((nat or equipment.mobile) and not equipment.floating):
         return None
-    return CALLED_BAR if options.weather == weather.CALM else BAD_WEATHER_BAR
+    if options.weather != weather.CALM:
+        return BAD_WEATHER_BAR
+    routed = equipment.floating and equipment.provider != face.ON_LINK
+    return HOLD_TIME_BAR if routed and not routing.DAEMONS[equipment.daemon].has_bfd else CALLED_BAR
 
 
 def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
@@ -123,6 +127,8 @@ def setting(options: ScenarioOptions, *, nat: bool) -> dict[str, str]:
     routed = bool(equipment.floating) and equipment.provider != face.ON_LINK
     has |= {"routed": routed, "floating": has["floating"] and not routed}
     found = {name: text for name, text in MODELS.items() if has[name]}
+    if routed:
+        found["daemon"] = equipment.daemon + (" (IPv6)" if equipment.ipv6 else "")
     if options.weather != weather.CALM:
         found["weather"] = str(options.weather)
     return found if options.takeover else {**found, "takeover": "off: nobody calls the clients"}

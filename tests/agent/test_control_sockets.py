@@ -1,0 +1,100 @@
+"""What is read of control sockets of routing daemons, whatever is at their other end.
+
+Real ones are asked in test_routing_daemons.py.
+"""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from wgfleet.agent.kernel.bird import Bird
+from wgfleet.agent.kernel.commands import KernelError
+from wgfleet.agent.kernel.exabgp import Exabgp
+from wgfleet.agent.kernel.frr import Frr
+from wgfleet.agent.kernel.routing_daemons import RoutingDaemon, RoutingDaemons
+
+GREETING, RESTRICTED = b"0001 BIRD 2.0.12 ready.\n", b"0016 Access restricted\n"
+PROTOCOLS = (
+    b"2002-Name       Proto      Table      State  Since         Info\n"
+    b"1002-device1    Device     ---        up     20:10:28.004  \n"
+    b" upstream   BGP        ---        up     20:10:29.100  Established   \n"
+    b" other      BGP        ---        start  20:10:28.004  Active        Socket: Connection refused\n"
+    b"0000 \n"
+)
+ROUTES = b"1007-Table master4:\n 203.0.113.10/32      unicast [upstream 20:10:40.000] * (100) [AS64514i]\n0000 \n"
+
+
+SUMMARY = b'{"ipv4Unicast": {"peers": {"192.0.2.1": {"state": "Established"}, "192.0.2.2": {"state": "Active"}}}}'
+PATHS = (
+    b'{"paths": [{"sourced": true, "peer": {}}, {"peer": {"peerId": "192.0.2.1"}}, {"peer": {"peerId": "192.0.2.2"}}]}'
+)
+END = b"\0\0\0\0"
+
+
+async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str | None:
+    """Ask a daemon at whose socket each connection gets the greeting and then an answer for each command."""
+    given = iter(answers)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, StopIteration):
+            if end == b"\n":
+                writer.write(next(given))
+            while await reader.readuntil(end):
+                writer.write(next(given))
+        writer.close()
+
+    daemon.socket.parent.mkdir(parents=True, exist_ok=True)
+    async with await asyncio.start_unix_server(serve, daemon.socket):
+        return await daemon.claimant("203.0.113.10")
+
+
+@pytest.mark.parametrize(("last", "expected"), [(ROUTES, "upstream"), (b"8001 Network not found\n", None)])
+def test_bird_says_by_which_session_a_router_told_it(tmp_path: Path, last: bytes, expected: str | None) -> None:
+    answers = [GREETING, RESTRICTED, PROTOCOLS, last]
+    assert asyncio.run(_asked(Bird(tmp_path), answers, b"\n")) == expected
+
+
+@pytest.mark.parametrize(("last", "expected"), [(PATHS, "neighbor 192.0.2.1"), (b"{\n}\n", None)])
+def test_frr_says_by_which_neighbor_a_router_told_it(tmp_path: Path, last: bytes, expected: str | None) -> None:
+    assert asyncio.run(_asked(Frr(tmp_path), [SUMMARY + END, last + END], b"\0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("daemon", "end", "answers"),
+    [
+        (Bird, b"\n", [b"x" * 300_000]),
+        (Bird, b"\n", [b"0001-" + b"more\n " * 100_000]),
+        (Bird, b"\n", [GREETING, RESTRICTED, b"9001 syntax error\n"]),
+        (Bird, b"\n", [GREETING]),
+        (Bird, b"\n", [b"\xff\xfe\n"]),
+        (Frr, b"\0", [b"x" * 1_200_000]),
+        (Frr, b"\0", [b"% Unknown command\n\0\0\0\2"]),
+        (Frr, b"\0", [b"[]" + END]),
+        (Frr, b"\0", [b"{" + END]),
+        (Frr, b"\0", [b"{"]),
+        (Exabgp, b"\n", [b"x" * 300_000]),
+        (Exabgp, b"\n", [b'{"sessions": 7}\n']),
+        (Exabgp, b"\n", [b'{"fault": "exabgp does not answer its process"}\n']),
+        (Exabgp, b"\n", [b"{}"]),
+    ],
+)
+def test_whatever_answers_in_its_place_is_an_error_and_no_fault_of_the_agent(
+    tmp_path: Path, daemon: type[Bird | Frr | Exabgp], end: bytes, answers: list[bytes]
+) -> None:
+    found = daemon(tmp_path)
+    with pytest.raises(KernelError, match=found.name):
+        asyncio.run(_asked(found, answers, end))
+
+
+@pytest.mark.parametrize("daemon", [Bird, Frr, Exabgp])
+def test_one_that_is_not_there_is_an_error(tmp_path: Path, daemon: type[Bird | Frr | Exabgp]) -> None:
+    found = daemon(tmp_path)
+    with pytest.raises(KernelError, match=f"{found.name} does not answer"):
+        asyncio.run(found.sessions())
+
+
+def test_where_none_is_there_all_are_named(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match=r"bird\.ctl \(BIRD\), .*bgpd\.vty \(FRR\), .*wgfleet\.sock \(exabgp\)"):
+        asyncio.run(RoutingDaemons(tmp_path).claimant("203.0.113.10"))
