@@ -27,6 +27,7 @@ from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
+TABLE_S = 600.0  # for thousands of changes, one after another
 GLANCE_S = 1.5  # for what nobody waits for
 PAGE = 1000
 
@@ -105,6 +106,10 @@ class Client:
         """Read binary content."""
         return self._call("GET", path, None, query).content
 
+    def send_table(self, path: str, table: bytes, **query: Any) -> Any:
+        """Send a CSV file, and return the JSON of the answer."""
+        return self._call("POST", path, table, query).json()
+
     def all(self, path: str, **query: Any) -> list[Document]:
         """Read a whole list, page by page."""
         found: list[Document] = []
@@ -136,7 +141,7 @@ class Client:
         except httpx.HTTPError as error:
             raise CallFailed(f"the panel at {self._url} no longer answers: {error}", UNREACHABLE) from None
 
-    def _call(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
+    def _call(self, method: str, path: str, body: Document | bytes | None, query: Document) -> httpx.Response:
         answer = self._send(method, path, body, query)
         if answer.is_redirect:
             raise CallFailed(
@@ -146,7 +151,7 @@ class Client:
             raise _refused(answer)
         return answer
 
-    def _send(self, method: str, path: str, body: Document | None, query: Document) -> httpx.Response:
+    def _send(self, method: str, path: str, body: Document | bytes | None, query: Document) -> httpx.Response:
         steps = path.partition("?")[0].split("/")
         for kind, step in pairwise(steps):
             if step in {"", ".", ".."} and kind:
@@ -154,8 +159,11 @@ class Client:
             if "%2F" in step:
                 raise CallFailed(f"{kind}: {unquote(step)!r} has a slash, which no id or name here has", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
+        sent: Document = {"json": body}
+        if isinstance(body, bytes):
+            sent = {"content": body, "headers": {"Content-Type": "text/csv"}, "timeout": TABLE_S}
         try:
-            return self._tries.request(method, path, json=body, params=params)
+            return self._tries.request(method, path, **sent, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             if may_be_done(method, error):

@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from wgfleet.cli import file_settings, peer_changes, peer_files, peer_limits, peer_shares, references, speeds
+from wgfleet.cli import (
+    file_settings,
+    peer_changes,
+    peer_files,
+    peer_limits,
+    peer_shares,
+    peer_tables,
+    references,
+    speeds,
+)
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
@@ -33,6 +42,8 @@ Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 for command in (peer_files.file, peer_files.files, peer_files.bundle, peer_files.qr):
     app.command()(command)
 app.command()(peer_changes.change)
+app.command()(peer_tables.to_csv)
+app.command()(peer_tables.from_csv)
 app.command()(peer_shares.share)
 app.command()(peer_shares.shares)
 app.command()(peer_shares.unshare)

@@ -47,6 +47,7 @@ from wgfleet.panel.api import (
     operations,
     passkeys,
     peer_changes,
+    peer_tables,
     peers,
     previews,
     probe_keys,
@@ -115,6 +116,7 @@ SUBJECTS = (
     visits,
     imports,
     peer_changes,
+    peer_tables,
     share_links,
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

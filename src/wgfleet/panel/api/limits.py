@@ -40,6 +40,8 @@ FILTERED = {
     ("GET", "/peers/many/change"),
     ("POST", "/peers/many/change"),
     ("GET", "/peers/many/new"),
+    ("GET", "/peers/many/table"),
+    ("POST", "/peers/many/table"),
     ("POST", "/peers/many/new"),
     ("GET", "/api/usage"),
     ("GET", "/backups"),

@@ -35,7 +35,7 @@ class BodyLimits(NamedTuple):
 STRANGER = BodyLimits(64 * 1024, 1_000)
 CALL = BodyLimits(1024 * 1024, 20_000)
 MANY = BodyLimits(16 * 1024 * 1024, 500_000)  # 10,000 peers with every field are 5 MB and 300,000 parts
-_MANY_PATHS = re.compile(r"/api/configs/[^/]+/peers/batch|/api/imports(/preview)?")
+_MANY_PATHS = re.compile(r"/api/configs/[^/]+/peers/(batch|csv(/preview)?)|/api/imports(/preview)?|/peers/many/table")
 
 
 class BodyLimit:

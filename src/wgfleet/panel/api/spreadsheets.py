@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fastapi import Response
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+from wgfleet.panel.domain.peer_table import plain
 
 
 def answer(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Response:
@@ -15,11 +15,6 @@ def answer(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     table = csv.writer(text)
     table.writerow(columns)
     for row in rows:
-        table.writerow([_plain(value) for value in row])
+        table.writerow([plain(value) for value in row])
     headers = {"content-disposition": f'attachment; filename="{name}.csv"', "cache-control": "no-store"}
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
-
-
-def _plain(value: object) -> object:
-    """Return a value that stays what it is: names of peers and users are others' words."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value

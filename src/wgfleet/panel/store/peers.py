@@ -48,6 +48,14 @@ def by_ids(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
     return found
 
 
+def named(tx: Tx, config_id: str, names: Collection[str]) -> list[Peer]:
+    """Return the peers of a config that have one of the names."""
+    found: list[Peer] = []
+    for chunk in chunked(names):
+        found += tx.session.scalars(select(Peer).where(Peer.config_id == config_id, Peer.name.in_(chunk))).all()
+    return found
+
+
 def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
     """Return the names of a config's peers that begin with `prefix`."""
     query = select(Peer.name).where(Peer.config_id == config_id, Peer.name.startswith(prefix, autoescape=True))

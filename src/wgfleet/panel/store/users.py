@@ -1,6 +1,6 @@
 """Rows of users, of the links with which they set passwords, and of their sign-ins."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
@@ -18,6 +18,12 @@ def add(tx: Tx, user: User) -> None:
 def find(tx: Tx, reference: str) -> User | None:
     """Return the user of that id or name."""
     return tx.session.scalar(select(User).where(or_(User.id == reference, User.name == reference)))
+
+
+def names(tx: Tx, user_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of users by id."""
+    rows = tx.session.execute(select(User.id, User.name).where(User.id.in_(user_ids)))
+    return {row.id: row.name for row in rows}
 
 
 def lock(tx: Tx, user_id: str) -> User | None:

@@ -4,6 +4,7 @@ import "./_relative_time.js";
 import "./_dialogs.js";
 import "./_copying.js";
 import "./_fragment.js";
+import "./_file_text.js";
 import "./_announcing.js";
 import "./_searching.js";
 import "./_live.js";

@@ -1,0 +1,79 @@
+"""`wgfleet peer to-csv` and `from-csv`: peers as a table for spreadsheets, and peers made and changed by one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wgfleet.cli.arguments import Config
+from wgfleet.cli.asking import DryRun
+from wgfleet.cli.client import FAILED, Document, panel, part
+from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.output import AsJson, Output, say, show_json, write_secret
+
+SHOWN = 20
+EXISTING = "refuse, skip or update: what becomes of lines of peers that there are, by id or else by name."
+
+
+def to_csv(
+    config: Config,
+    *,
+    semicolons: Annotated[
+        bool, typer.Option("--semicolons", help="Between cells, as spreadsheets of many countries expect.")
+    ] = False,
+    output: Output = None,
+) -> None:
+    """Print all peers of a config as a table, or write it. It has no secret; `from-csv --existing update` reads it."""
+    with panel() as client:
+        separator = "semicolon" if semicolons else None
+        write_secret(client.text(f"/api/configs/{part(config)}/peers/csv", separator=separator), output)
+
+
+def from_csv(
+    config: Config,
+    file: Annotated[Path, typer.Argument(help="CSV file, with a line of columns; `name` is enough.", exists=True)],
+    *,
+    existing: Annotated[str, typer.Option(help=EXISTING)] = "refuse",
+    leave_out_wrong: Annotated[
+        bool, typer.Option("--leave-out-wrong", help="Do what the other lines say where some are wrong.")
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Create the peers of a table, and change those that there are; say first what each line does.
+
+    Where a line is wrong nothing is done. New peers are made all or none.
+    """
+    path = f"/api/configs/{part(config)}/peers/csv"
+    with panel() as client:
+        data = file.read_bytes()
+        found = client.send_table(f"{path}/preview", data, existing=existing)
+        if as_json and dry_run:
+            show_json(found)
+        else:
+            _show(found)
+        stopped = found["wrong"] and not leave_out_wrong
+        if stopped or dry_run or not found["created"] + found["changed"]:
+            say("nothing was done", err=True)
+            raise typer.Exit(FAILED if stopped else 0)
+        if not yes:
+            go_on()
+        done = client.send_table(path, data, existing=existing, leave_out_wrong=leave_out_wrong or None)
+    if as_json:
+        show_json(done)
+    else:
+        say(f"{done['created']} peers created, {done['changed']} changed, {done['wrong']} lines left out")
+
+
+def _show(found: Document) -> None:
+    summary = f"{found['created']} new, {found['changed']} changed, {found['same']} as they are, {found['wrong']} wrong"
+    say(summary, err=True)
+    for each in found["problems"][:SHOWN]:
+        where = ", ".join(filter(None, [f"line {each['line']}" if each["line"] else "", each["column"]]))
+        say(f"  {where + ': ' if where else ''}{each['detail']}", err=True)
+    for each in found["changes"][:SHOWN]:
+        say(f"  line {each['line']}: {each['name']} gets another {', '.join(each['columns'])}", err=True)
+    left = max(found["wrong"] - SHOWN, 0) + max(found["changed"] - SHOWN, 0)
+    if left:
+        say(f"  and {left} more lines", err=True)

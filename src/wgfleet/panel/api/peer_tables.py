@@ -1,0 +1,165 @@
+"""`/api/configs/{config}/peers/csv`: peers as a table for spreadsheets, and peers made and changed by one."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Query, Response, status
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from wgfleet.panel.api.auth import Reader, Writer
+from wgfleet.panel.api.models import Reference, View
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, carry_out, plan
+from wgfleet.panel.domain import peer_table
+from wgfleet.panel.domain.peer_table import COLUMNS, SEPARATORS, Values, WrongCell
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import peer_tables
+
+router = APIRouter(tags=["peers"])
+PAGE = 500
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A table, in UTF-8."}
+}
+Table = Annotated[
+    bytes,
+    Body(
+        media_type="text/csv",
+        description=f"A line of columns, `name` among them, then a line for each peer. Columns: {', '.join(COLUMNS)}. "
+        "UTF-8 or UTF-16; commas, semicolons or tabs.",
+    ),
+]
+ForExisting = Annotated[
+    Existing, Query(description="What becomes of rows of peers that there are, by `id` or else by `name`.")
+]
+
+
+class WrongCellView(View):
+    """What cannot be read, or done."""
+
+    line: int = Field(description="Line of the file in which the row begins; 0: it is about all new peers.")
+    column: str = Field(description="Empty where it is about none.")
+    detail: str
+
+
+class ChangedRowView(View):
+    """A peer that a row changes."""
+
+    line: int
+    name: str = Field(description="The name that it has, or had.")
+    columns: list[str] = Field(description="What is another value.")
+
+
+class PeerTableView(View):
+    """What a table does, or would do."""
+
+    created: int
+    changed: int
+    same: int = Field(description="Rows that leave their peers as they are.")
+    wrong: int
+    names: list[str] = Field(description="Of new peers, the first 100.")
+    changes: list[ChangedRowView] = Field(description="The first 100.")
+    problems: list[WrongCellView] = Field(description="The first 100.")
+
+
+def view(found: TablePlan) -> PeerTableView:
+    """Show what a table does."""
+    return PeerTableView(
+        created=len(found.new),
+        changed=len(found.changes),
+        same=found.same,
+        wrong=len(found.wrong),
+        names=[each.name for each in found.new[:SHOWN]],
+        changes=[
+            ChangedRowView(line=each.line, name=each.name, columns=list(each.changes)) for each in found.changes[:SHOWN]
+        ],
+        problems=[_wrong(each) for each in found.wrong[:SHOWN]],
+    )
+
+
+def _wrong(each: WrongCell) -> WrongCellView:
+    return WrongCellView(line=each.line, column=each.column, detail=each.detail)
+
+
+def refuse_wrong(found: TablePlan) -> None:
+    """Raise `Invalid` where a row is wrong, or nothing is to be done."""
+    if found.wrong:
+        first = found.wrong[0]
+        at = f"line {first.line}, {first.column}" if first.column else f"line {first.line}" if first.line else "all"
+        more = f" (and {len(found.wrong) - 1} more)" if len(found.wrong) > 1 else ""
+        raise Invalid(f"{at}: {first.detail}{more}; nothing was done", field="table")
+
+
+@router.get(
+    "/api/configs/{config}/peers/csv",
+    summary="Download the peers of a config as a table",
+    response_class=Response,
+    responses=CSV,
+)
+def download_table(
+    panel: ThePanel,
+    _caller: Reader,
+    config: Reference,
+    separator: Annotated[
+        Literal["comma", "semicolon"],
+        Query(description="What stands between cells; spreadsheets of many countries expect semicolons."),
+    ] = "comma",
+) -> Response:
+    """All of them, with what is their own, and no secret. It can be sent back, changed, with `existing=update`.
+
+    Texts that a spreadsheet would take for formulas have an apostrophe before them, which is taken off again.
+    """
+    return table_of(panel, config, separator)
+
+
+def table_of(panel: Panel, config: str, separator: str) -> Response:
+    """Answer with the table of a config's peers."""
+    with panel.store.read() as tx:
+        row = configs.get(tx, config)
+        config_id, name = row.id, row.name
+    headers = {"content-disposition": f'attachment; filename="{name}-peers.csv"', "cache-control": "no-store"}
+    text = peer_table.write(_rows(panel, config_id), SEPARATORS[separator])
+    return StreamingResponse(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _rows(panel: Panel, config_id: str) -> Iterator[Values]:
+    after: str | None = None
+    while True:
+        with panel.store.read() as tx:
+            rows, after = peer_tables.page(tx, config_id, after, PAGE)
+        yield from rows
+        if after is None:
+            return
+
+
+@router.post("/api/configs/{config}/peers/csv/preview", summary="Show what a table of peers would do")
+def preview_table(
+    panel: ThePanel, caller: Writer, config: Reference, table: Table, existing: ForExisting = Existing.REFUSE
+) -> PeerTableView:
+    """Read all rows, and say of each that is wrong why; of errors that concern several peers the first 20."""
+    return view(plan(panel, caller, config, table, existing))
+
+
+@router.post(
+    "/api/configs/{config}/peers/csv",
+    status_code=status.HTTP_201_CREATED,
+    summary="Create and change peers by a table",
+)
+def send_table(
+    panel: ThePanel,
+    caller: Writer,
+    config: Reference,
+    table: Table,
+    existing: ForExisting = Existing.REFUSE,
+    *,
+    leave_out_wrong: Annotated[bool, Query(description="Do what the other rows say where some are wrong.")] = False,
+) -> PeerTableView:
+    """Up to 10,000 rows. Where one is wrong nothing is done, unless `leave_out_wrong` says otherwise.
+
+    New peers are made all or none. Then the others are changed, row by row; `problems` has those that could not be.
+    """
+    found = plan(panel, caller, config, table, existing)
+    if not leave_out_wrong:
+        refuse_wrong(found)
+    return view(carry_out(panel, caller, config, found))

@@ -1,0 +1,169 @@
+"""Peers as rows of tables: what each is, what of a table cannot be made, and changes row by row."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from wgfleet.panel import clock
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.domain.client_settings import SETTINGS
+from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.peer_table import Values
+from wgfleet.panel.domain.rendering import host_network
+from wgfleet.panel.errors import Conflict, Invalid, PanelError
+from wgfleet.panel.services import configs, held_settings
+from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags
+from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import node_groups as group_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store import users as user_rows
+from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.errors import FieldError
+
+MOST_WRONG = 20  # looked for where each look is at all of a table
+_AT = re.compile(r"peers\[(\d+)\]\.(\w+)")
+
+
+class WrongSpec(NamedTuple):
+    """What cannot be made: which of the list, None: all of it; of which field, and why."""
+
+    number: int | None
+    field: str
+    detail: str
+
+
+def page(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[list[Values], str | None]:
+    """Return peers as rows, in the order of creation, after the id `after`; and the id to go on from."""
+    ids = [peer.id for peer in peers.page(tx, config_id, after, limit)]
+    return values(tx, peer_rows.by_ids(tx, ids)), ids[-1] if len(ids) == limit else None
+
+
+def existing(tx: Tx, config: Config, names: Collection[str], ids: Collection[str]) -> list[Values]:
+    """Return the rows of those peers of a config that have one of the names or of the ids."""
+    found = {peer.id: peer for peer in peer_rows.named(tx, config.id, names)}
+    found |= {peer.id: peer for peer in peer_rows.by_ids(tx, ids) if peer.config_id == config.id}
+    return values(tx, list(found.values()))
+
+
+def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
+    """Return peers as rows, oldest first: what a table has of them, and no secret."""
+    ids = [peer.id for peer in found]
+    addresses = peers.addresses(tx, found)
+    tag_names = tag_rows.names_of(tx, ids)
+    groups = group_rows.by_ids(tx, {peer.group_id for peer in found if peer.group_id})
+    owners = user_rows.names(tx, {peer.owner_id for peer in found if peer.owner_id})
+    return [
+        {
+            "name": peer.name,
+            "addresses": addresses.get(peer.id, []),
+            "networks": list(peer.networks),
+            "group": groups[peer.group_id].name if peer.group_id in groups else None,
+            "owner": owners.get(peer.owner_id or ""),
+            "tags": tag_names.get(peer.id, []),
+            "enabled": peer.enabled,
+            "notes": peer.notes,
+            **{name: getattr(peer, name) for name in (*SETTINGS, *HELD)},
+            "public_key": peer.public_key,
+            "preshared_key": peer.preshared_key_sealed is not None,
+            "id": peer.id,
+        }
+        for peer in sorted(found, key=lambda peer: peer.id)
+    ]
+
+
+def wrong_new(tx: Tx, config: Config, specs: Sequence[PeerSpec], panel_hosts: Mapping[str, str]) -> list[WrongSpec]:
+    """Return why new peers cannot be made, without making any."""
+    wrong = [*_wrong_details(tx, config, specs), *_wrong_addresses(tx, config, specs)]
+    left = dict(enumerate(specs))
+    for each in wrong:
+        left.pop(each.number or 0, None)
+    while left and len(wrong) < MOST_WRONG:
+        drafts = [PeerDraft(spec, clock.new_id(), spec.public_key or "", None, None) for spec in left.values()]
+        try:
+            peer_places.check_room(tx, config, len(drafts))
+            peers.check(tx, config, drafts, field="peers", panel_hosts=panel_hosts)
+        except (PanelError, FieldError) as error:
+            at = place(error.field or "")
+            if at is None:
+                return [*wrong, WrongSpec(None, "", error.detail)]
+            index = list(left)[at[0]]
+            wrong.append(WrongSpec(index, at[1], error.detail))
+            left.pop(index)
+        else:
+            break
+    return wrong
+
+
+def place(field: str) -> tuple[int, str] | None:
+    """Return which of many new peers a refusal is about, and which field of it; None: it is about all."""
+    at = _AT.match(field)
+    return None if at is None else (int(at[1]), at[2])
+
+
+def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
+    networks = configs.networks(tx, [config.id])[config.id]
+    known: dict[tuple[str, ...], WrongSpec | None] = {}
+    wrong = []
+    for index, spec in enumerate(specs):
+        if (details := spec.details) is None:
+            continue
+        if details.tags not in known:
+            known[details.tags] = _refused(index, partial(tags.named, tx, details.tags, "tags"))
+        bad = (
+            known[details.tags]
+            or _refused(index, partial(client_settings.checked, details.settings, networks))
+            or _refused(index, partial(held_settings.checked, details.held))
+        )
+        if bad is not None:
+            wrong.append(bad._replace(number=index))
+    return wrong
+
+
+def _refused(index: int, check: Callable[[], object]) -> WrongSpec | None:
+    try:
+        check()
+    except (PanelError, FieldError) as error:
+        return WrongSpec(index, (error.field or "").partition("[")[0], error.detail)
+    except ValueError as error:
+        return WrongSpec(index, "addresses", str(error))
+    return None
+
+
+def _wrong_addresses(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
+    if not any(spec.addresses for spec in specs):
+        return []
+    pools = [pool.network for pool in address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)]
+    taken = {text for texts in address_rows.of_peers(tx, None, config.id).values() for text in texts}
+
+    def take(texts: Sequence[str]) -> None:
+        left = list(pools)
+        for text in texts:
+            address = parse_address(text, "addresses")
+            pool = next((each for each in left if addressing.contains(each, host_network(address))), None)
+            if pool is None:
+                raise Invalid(f"{address} is in no pool of the config, or a second one of a pool", field="addresses")
+            addressing.offset_of(pool, address)
+            left.remove(pool)
+            if address in taken:
+                raise Conflict(f"{address} is the address of another peer", field="addresses")
+            taken.add(address)
+
+    found = [_refused(index, partial(take, spec.addresses)) for index, spec in enumerate(specs)]
+    return [each for each in found if each is not None]
+
+
+def wrong_change(tx: Tx, config: Config, changes: Mapping[str, Any]) -> WrongSpec | None:
+    """Return why a peer cannot be changed so, as far as that can be told without doing it."""
+    networks = configs.networks(tx, [config.id])[config.id]
+
+    def check() -> None:
+        client_settings.checked({name: changes[name] for name in SETTINGS if name in changes}, networks)  # type: ignore[arg-type]
+        held_settings.checked(changes)
+        tags.named(tx, changes.get("tags", ()), "tags")
+
+    return _refused(0, check)

@@ -1,0 +1,32 @@
+"""`wgfleet peer to-csv` and `from-csv`: each line is said first, and a file that comes back changes nothing."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_file_makes_peers_and_comes_back(wgfleet: Run, client: httpx.Client, tmp_path: Path) -> None:
+    file = tmp_path / "peers.csv"
+    file.write_text("name,notes\nanna,=1+1\nbert,\n")
+    looked = wgfleet("peer", "from-csv", "wg0", str(file), "--dry-run")
+    assert (looked.returncode, "2 new" in looked.stderr) == (0, True), looked
+    assert "--yes" in wgfleet("peer", "from-csv", "wg0", str(file)).stderr
+    done = wgfleet("peer", "from-csv", "wg0", str(file), "--yes")
+    assert done.stdout == "2 peers created, 0 changed, 0 lines left out\n", done
+    wrong = wgfleet("peer", "from-csv", "wg0", str(file), "--yes")
+    assert (wrong.returncode, "line 2, name: there is a peer 'anna' already" in wrong.stderr) == (1, True), wrong
+    out = tmp_path / "out.csv"
+    assert wgfleet("peer", "to-csv", "wg0", "--semicolons", "-o", str(out)).returncode == 0
+    text = out.read_bytes().decode("utf-8-sig")
+    assert ("'=1+1" in text, text.count(";") > 30) == (True, True)
+    same = wgfleet("peer", "from-csv", "wg0", str(out), "--existing", "update", "--yes")
+    assert (same.returncode, "2 as they are" in same.stderr) == (0, True), same
+    out.write_text(text.replace("bert", "carl"))
+    assert wgfleet("peer", "from-csv", "wg0", str(out), "--existing", "update", "--yes").returncode == 0
+    assert [each["name"] for each in client.get("/api/configs/wg0/peers").json()["items"]] == ["anna", "carl"]

@@ -1,0 +1,159 @@
+"""Tables of peers: what a spreadsheet may write, and that a table which comes back unchanged changes nothing."""
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.panel.conftest import made
+from wgfleet.panel.domain import peer_table
+from wgfleet.panel.errors import Invalid
+
+PATH = "/api/configs/wg0/peers/csv"
+PERSIAN = "\u0633\u0627\u0631\u0627-\u06af\u0648\u0634\u06cc"
+CSV = {"content-type": "text/csv"}
+PUBLIC = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="  # the example of wg(8)
+
+
+def send(client: httpx.Client, text: str | bytes, *, preview: bool = False, **query: str) -> httpx.Response:
+    content = text.encode() if isinstance(text, str) else text
+    return client.post(PATH + "/preview" * preview, content=content, headers=CSV, params=query)
+
+
+def peers(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in client.get("/api/configs/wg0/peers").json()["items"]}
+
+
+words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map(str.strip)
+
+
+@given(
+    name=words.filter(bool),
+    notes=st.text(st.sampled_from("=+-@'\"\uff1d,;/\n x"), max_size=9).map(str.strip),
+    tags=st.lists(words.filter(lambda word: bool(word) and "/" not in word), max_size=3, unique=True),
+    dns=st.none() | st.lists(st.sampled_from(["10.0.0.1", "fd00::1", "lan"]), max_size=2),
+    separator=st.sampled_from(",;"),
+)
+def test_what_is_written_is_read(name: str, notes: str, tags: list[str], dns: list[str] | None, separator: str) -> None:
+    row = {"name": name, "notes": notes, "tags": tags, "dns": dns, "enabled": False, "download_speed": 20_000_000}
+    text = "".join(peer_table.write(iter([row]), separator))
+    for encoding in ("utf-8", "utf-16"):
+        (read,) = peer_table.read(text.removeprefix("\ufeff").encode(encoding))
+        values, wrong = peer_table.values(read)
+        assert (wrong, {key: values[key] for key in row}) == ([], row)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "'=1", "\uff1d1"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    assert str(peer_table.plain(text)).startswith("'")
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "`name` among them"),
+        (b"name\n", "no line with a peer"),
+        (b"name,naem\na,b\n", "no column 'naem'"),
+        (b"name,name\na,b\n", "twice"),
+        (b"name\nanna,10.8.0.9\n", "more cells"),
+        (b'name\n"anna\n', "no CSV"),
+        (b"name\n\xff\xfa\n", "UTF-8"),
+        (b"name\na\0b\n", "no text"),
+        (b"name\n" + b"a\n" * 10_001, "more than 10000"),
+        (b"PK\x03\x04" + bytes(40), "no text"),
+    ],
+)
+def test_what_is_no_table_is_refused(data: bytes, why: str) -> None:
+    with pytest.raises(Invalid, match="(?i)" + why):
+        peer_table.read(data)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_table_makes_peers_with_what_it_says(client: httpx.Client) -> None:
+    made(client, "/api/tags", name="office")
+    text = (
+        f"sep=;\r\nName;Tags;Notes;DNS;Download speed;Addresses\r\n"
+        f'{PERSIAN};office;"two\r\nlines; and more";none;20mbit;10.8.0.77\r\n\r\n;;;;;\r\nbert;;;;;\r\n'
+    )
+    seen = send(client, "\ufeff" + text, preview=True).json()
+    assert (seen["created"], seen["names"], seen["wrong"], peers(client)) == (2, [PERSIAN, "bert"], 0, {})
+    done = send(client, text)
+    assert (done.status_code, done.json()["created"]) == (201, 2), done.text
+    sara = peers(client)[PERSIAN]
+    assert (sara["tags"], sara["download_speed"], "10.8.0.77" in sara["addresses"]) == (["office"], 20_000_000, True)
+    details = client.get(f"/api/peers/{sara['id']}/details").json()
+    assert details["notes"] == "two\nlines; and more"
+    assert {each["name"]: each["value"] for each in details["settings"]}["dns"] == []
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_table_that_comes_back_changes_what_was_edited_alone(client: httpx.Client) -> None:
+    made(client, "/api/tags", name="a, b")
+    made(client, "/api/configs/wg0/peers", name="=cmd|' /C calc'!A0", notes="-\n'=x", tags=["a, b"], mtu=1280, dns=[])
+    made(client, "/api/configs/wg0/peers", name="bert", networks=["192.168.7.0/24"], public_key=PUBLIC)
+    for separator in ("comma", "semicolon"):
+        answer = client.get(PATH, params={"separator": separator})
+        assert "PrivateKey" not in answer.text
+        assert "\n=cmd" not in answer.text
+        seen = send(client, answer.content, preview=True, existing="update").json()
+        assert (seen["same"], seen["created"], seen["changed"], seen["wrong"]) == (2, 0, 0, 0), seen
+    before = peers(client)
+    edited = answer.text.replace("bert;", f"{PERSIAN};").replace(";1280;", ";1300;")
+    seen = send(client, edited, preview=True, existing="update").json()
+    assert [(each["name"], each["columns"]) for each in seen["changes"]] == [
+        ("=cmd|' /C calc'!A0", ["mtu"]),
+        ("bert", ["name"]),
+    ]
+    done = send(client, edited, existing="update").json()
+    assert (done["changed"], done["problems"]) == (2, [])
+    after = peers(client)
+    assert after[PERSIAN]["id"] == before["bert"]["id"]
+    assert after[PERSIAN]["public_key"] == before["bert"]["public_key"]
+    assert send(client, edited, preview=True, existing="update").json()["same"] == 2
+    assert send(client, edited, preview=True).json()["wrong"] == 2
+    assert send(client, edited, existing="skip").json()["same"] == 2
+
+
+@pytest.mark.usefixtures("wg0")
+def test_each_wrong_line_is_said_and_nothing_is_done(client: httpx.Client) -> None:
+    made(client, "/api/configs/wg0/peers", name="anna", addresses=["10.8.0.9"])
+    lines = [
+        "name,enabled,mtu,tags,group,addresses,networks,public_key,dns",
+        "anna,,,,,,,,",  # 2: there already
+        "bert,perhaps,,,,,,,",
+        "carl,,12,,,,,,",
+        "dora,,,nope,,,,,",
+        "emil,,,,nowhere,,,,",
+        "fred,,,,,10.8.0.9,,,",  # 7: anna's
+        "good,,,,,10.8.0.10,,,",
+        "gert,,,,,10.8.0.10,,,",
+        "hans,,,,,10.99.0.1,,,",
+        "inge,,,,,,10.8.0.0/24,,",
+        "jens,,,,,,,nokey,",
+        "good,,,,,,,,",
+        ",yes,,,,,,,",
+        "karl,,,,,,,,not a name!",
+    ]
+    seen = send(client, "\n".join(lines), preview=True).json()
+    assert seen["names"] == ["good"]
+    assert {(each["line"], each["column"]) for each in seen["problems"]} == {
+        (2, "name"), (3, "enabled"), (4, "mtu"), (5, "tags"), (6, "group"), (7, "addresses"), (9, "addresses"),
+        (10, "addresses"), (11, "networks"), (12, "public_key"), (13, "name"), (14, "name"), (15, "dns"),
+    }  # fmt: skip
+    refused = send(client, "\n".join(lines))
+    assert (refused.status_code, refused.json()["field"]) == (422, "table")
+    assert "line 2, name" in refused.json()["detail"]
+    assert set(peers(client)) == {"anna"}
+    done = send(client, "\n".join(lines), leave_out_wrong="true").json()
+    assert (done["created"], done["wrong"], set(peers(client))) == (1, 13, {"anna", "good"})
+
+
+@pytest.mark.usefixtures("wg0")
+def test_what_only_one_may_give_is_refused_to_others(client: httpx.Client) -> None:
+    weak = made(client, "/api/keys", name="weak", scopes=["write"])["key"]
+    answer = client.post(PATH, content=b"name,owner\nanna,admin\n", headers={**CSV, "authorization": f"Bearer {weak}"})
+    assert answer.status_code == 403
+    assert client.post(PATH, json={"name": "x"}).status_code == 422
+    assert send(client, "name,id\nanna,00000000000000000000000000000000\n").status_code == 422

@@ -1,0 +1,66 @@
+"""The page of tables: nothing is done before each line was shown, and another table than that is shown again."""
+
+import re
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Person, submit
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.access.callers import Role
+
+PAGE = "/peers/many/table"
+FIELDS = {"config": "wg0", "existing": "refuse"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _world(panel: Panel) -> None:
+    sample.make(panel, peers=12)
+
+
+def seen_of(page: httpx.Response) -> dict[str, str]:
+    found = re.search(r'name="seen" value="(\w+)"', page.text)
+    return {"do": "true", "seen": found[1]} if found else {}
+
+
+def test_a_table_is_shown_then_done(admin: httpx.Client) -> None:
+    table = 'name;notes\r\ntab-1;"two\r\nlines"\r\ntab-2;\r\n'
+    shown = submit(admin, PAGE, **FIELDS, table=table)
+    assert (shown.status_code, "tab-2" in shown.text) == (200, True)
+    assert "tab-1" not in admin.get("/peers?search=tab-").text
+    other = submit(admin, PAGE, **FIELDS, table=table + "tab-3;\r\n", **seen_of(shown))
+    assert (other.url.path, "tab-3" in other.text) == (PAGE, True), "another table than was shown"
+    done = submit(admin, PAGE, **FIELDS, table=table, **seen_of(shown))
+    assert done.url.path == "/peers", done.text
+    assert "tab-2" in done.text
+    again = submit(admin, PAGE, **FIELDS, table=table)
+    assert (seen_of(again), "there is a peer" in again.text) == ({}, True)
+
+
+def test_what_was_downloaded_can_be_sent_back(admin: httpx.Client) -> None:
+    links = re.findall(r'href="(/configs/[^"]+/peers/csv[^"]*)"', admin.get(PAGE).text)
+    answer = admin.get(next(link for link in links if "semicolon" in link))
+    assert "attachment" in answer.headers["content-disposition"]
+    assert ("user-001" in answer.text, "PrivateKey" in answer.text) == (True, False)
+    config = answer.headers["content-disposition"].partition('"')[2].removesuffix('-peers.csv"')
+    fields = {"config": config, "existing": "update"}
+    assert not seen_of(submit(admin, PAGE, **fields, table=answer.text))
+    table = answer.text.replace("user-001;", "user-001-new;")
+    shown = submit(admin, PAGE, **fields, table=table)
+    submit(admin, PAGE, **fields, table=table, **seen_of(shown))
+    assert "user-001-new" in admin.get("/peers?search=user-001").text
+
+
+@pytest.mark.parametrize("table", ["", "hello", "name\n", "name\n" + "x" * 100])
+def test_what_cannot_be_is_said(admin: httpx.Client, table: str) -> None:
+    answer = submit(admin, PAGE, **FIELDS, table=table)
+    assert 'role="alert"' in answer.text or "<code>name</code>" in answer.text
+    assert not seen_of(answer)
+
+
+def test_who_may_only_read_downloads_alone(person: Person, admin: httpx.Client) -> None:
+    viewer = person(Role.VIEWER)
+    assert viewer.get(PAGE).status_code == 403
+    assert viewer.get("/configs/wg0/peers/csv").status_code == 200
+    assert admin.get("/configs/nothing/peers/csv").status_code == 404
