@@ -71,7 +71,7 @@ def test_every_command_is_in_the_page_of_commands() -> None:
     root = get_command(app)
     assert isinstance(root, TyperGroup)
     context = typer.Context(root)
-    rows = dict(re.findall(r"^\| `([a-z]+)` \| (.*) \|$", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", page, re.MULTILINE))
     for group in root.list_commands(context):
         found = root.get_command(context, group)
         if group in COMMANDS:

@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "peer": ("User devices and their files.", "httpx"),
     "import": ("Servers of other panels and scripts, with their users' keys.", "httpx"),
     "tag": ("Words for some peers, and settings of their files.", "httpx"),
+    "rule-set": ("Destination rules: where peers may connect to.", "httpx"),
     "job": ("Limits of peers: traffic, dates, schedules.", "httpx"),
     "usage": ("What peers sent and received, on all nodes.", "httpx"),
     "dns": ("Published names: state, plans, approval.", "httpx"),
@@ -54,7 +55,7 @@ COMMANDS = {
     "status",
     "usage",
 }  # no groups: the module's application has the one command of this name
-MODULES = {"import": "imports"}  # a word of the language names no module
+MODULES = {"import": "imports", "rule-set": "rule_set"}  # what names no module
 
 
 class LazyGroup(CommandGroup):

@@ -25,7 +25,7 @@ from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
-from wgfleet.cli.speeds import Download, Upload
+from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
 
@@ -114,6 +114,7 @@ def create(
     placement: Placement = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a config."""
@@ -132,7 +133,7 @@ def create(
         backbone=backbone,
         backbone_port=backbone_port,
         placement=placement,
-        **speeds.body(download, upload),
+        **speeds.body(download, upload, rule_set),
     )
     with panel() as client:
         made = client.call("POST", "/api/configs", {"name": name, "mode": mode, "pools": pool, **body})
@@ -166,6 +167,7 @@ def update(
     placement: Placement = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     enabled: Enabled = None,
     yes: Yes = False,
     dry_run: DryRun = False,
@@ -189,7 +191,7 @@ def update(
         placement=placement,
         enabled=enabled,
         pools=pool,
-        **speeds.body(download, upload),
+        **speeds.body(download, upload, rule_set),
     )
     with panel() as client:
         if add_pool:

@@ -29,6 +29,7 @@ NAMES = {
     "endpoint-port": "endpoint_port",
     "download": "download_speed",
     "upload": "upload_speed",
+    "rule-set": "rule_set",
 }
 
 
@@ -43,7 +44,7 @@ def body(
 
 
 def inherited(options: list[str] | None) -> Document:
-    """Return the settings, and speeds, that are to be left to tags and config, by the names of options or fields."""
+    """Return what is to be left to tags and config (settings, speeds, rules), by the names of options or fields."""
     found: Document = {}
     for option in options or ():
         name = option.removeprefix("--").replace("_", "-")

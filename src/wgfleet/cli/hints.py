@@ -11,6 +11,7 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
     HintCode.LIST_NODES: ("list them with {command}", "node list"),
     HintCode.LIST_NODE_GROUPS: ("list them with {command}", "group list"),
     HintCode.LIST_TAGS: ("list them with {command}", "tag list"),
+    HintCode.LIST_RULE_SETS: ("list them with {command}", "rule-set list"),
     HintCode.LIST_OPERATIONS: ("list them with {command}", "operation list"),
     HintCode.LIST_BACKUPS: ("list them with {command}", "backup list"),
     HintCode.LIST_API_KEYS: ("list them with {command}", "key list"),

@@ -17,14 +17,14 @@ from wgfleet.cli import (
     speeds,
 )
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
-from wgfleet.cli.asking import DryRun, ask_about
+from wgfleet.cli.asking import DryRun, ask, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.fields import show_fields, show_thing, with_names
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_json, show_table, size, size_cell
-from wgfleet.cli.speeds import Download, Upload
+from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.observed import LIVE_S
 
@@ -154,12 +154,13 @@ def create(
     endpoint_port: EndpointPort = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a peer, or --count of them."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    ) | speeds.body(download, upload)
+    ) | speeds.body(download, upload, rule_set)
     path = f"/api/configs/{part(config)}/peers"
     if (name is None) == (count is None):
         say("error: give either a name or --count", err=True)
@@ -199,14 +200,16 @@ def update(
     endpoint_port: EndpointPort = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     inherit: Inherit = None,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Accept it, or not.")] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a peer; options that are not given keep their values."""
+    """Change a peer; options that are not given keep their values. Asks first where that closes destinations."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    ) | speeds.body(download, upload)
+    ) | speeds.body(download, upload, rule_set)
     body = given(
         name=name,
         public_key=public_key,
@@ -220,6 +223,8 @@ def update(
     body |= file_settings.inherited(inherit)
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
+        if "rule_set" in body:
+            ask(client, path, {"rule_set": body["rule_set"]}, yes=yes, dry_run=False)
         show_thing(client, client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Options for the speeds that nodes hold peers to, which a peer, a tag or a config may have."""
+"""Options for what nodes hold peers to, which a peer, a tag or a config may have: speeds, and destination rules."""
 
 from typing import Annotated
 
@@ -12,10 +12,15 @@ Download = Annotated[
 ]
 Upload = Annotated[str | None, typer.Option(help="How fast each peer sends; 0: no limit.", metavar="SPEED")]
 
+RuleSet = Annotated[
+    str | None,
+    typer.Option("--rule-set", help="Destination rules for each peer, by name; '': none.", metavar="NAME"),
+]
 
-def body(download: str | None, upload: str | None) -> Document:
-    """Return the speeds that were given, as the API has them."""
-    found: Document = {}
+
+def body(download: str | None, upload: str | None, rule_set: str | None = None) -> Document:
+    """Return what was given of it, as the API has it."""
+    found: Document = {} if rule_set is None else {"rule_set": rule_set}
     for option, text in (("download", download), ("upload", upload)):
         if text is not None:
             try:
@@ -26,8 +31,12 @@ def body(download: str | None, upload: str | None) -> Document:
 
 
 def in_effect(details: Document) -> Document:
-    """Return the speeds of a peer in words, each with what set it."""
+    """Return what a peer is held to in words, each with what set it."""
     return {
-        each["name"]: f"{speed_text(each['value'])} ({each['origin']})" if each["value"] else None
+        each["name"]: f"{_words(each['value'])} ({each['origin']})" if each["value"] else None
         for each in details["held"]
     }
+
+
+def _words(value: int | str) -> str:
+    return speed_text(value) if isinstance(value, int) else value

@@ -6,12 +6,14 @@ import typer
 
 from wgfleet.cli import completion, file_settings, references, speeds
 from wgfleet.cli.arguments import Peers
+from wgfleet.cli.asking import ask
 from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say
-from wgfleet.cli.speeds import Download, Upload
+from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -21,7 +23,14 @@ Color = Annotated[str | None, typer.Option(help="#rrggbb.")]
 
 
 @app.command("list")
-@listed("name", "color", "peers", "mtu", "dns", wide=("client_allowed_ips", "download_speed", "upload_speed", "id"))
+@listed(
+    "name",
+    "color",
+    "peers",
+    "mtu",
+    "dns",
+    wide=("client_allowed_ips", "download_speed", "upload_speed", "rule_set", "id"),
+)
 def list_tags(client: Client) -> ListResult:
     """List tags."""
     return ListResult(client.all("/api/tags"))
@@ -47,12 +56,13 @@ def create(
     endpoint_port: EndpointPort = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a tag; its settings count for its peers that have none of their own."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    ) | speeds.body(download, upload)
+    ) | speeds.body(download, upload, rule_set)
     with panel() as client:
         made = client.call("POST", "/api/tags", {"name": name, **given(color=color), **settings})
         show_fields(made, as_json=as_json)
@@ -72,22 +82,28 @@ def update(
     endpoint_port: EndpointPort = None,
     download: Download = None,
     upload: Upload = None,
+    rule_set: RuleSet = None,
     inherit: Inherit = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a tag; options that are not given keep their values."""
+    """Change a tag; options that are not given keep their values. Asks first where that closes destinations."""
     settings = file_settings.body(
         client_allowed_ip, exclude, dns, mtu=mtu, keepalive=keepalive, endpoint_port=endpoint_port
-    ) | speeds.body(download, upload)
+    ) | speeds.body(download, upload, rule_set)
     body = {**given(name=name, color=color), **settings, **file_settings.inherited(inherit)}
     with panel() as client:
-        show_fields(client.call("PATCH", f"/api/tags/{part(tag)}", body), as_json=as_json)
+        path = f"/api/tags/{part(tag)}"
+        if "rule_set" in body:
+            ask(client, path, body, yes=yes, dry_run=False)
+        show_fields(client.call("PATCH", path, body), as_json=as_json)
 
 
 @app.command()
-def delete(tag: Tag) -> None:
-    """Delete a tag; its peers stay."""
+def delete(tag: Tag, *, yes: Yes = False) -> None:
+    """Delete a tag; its peers stay. Asks first where it opens or closes destinations to them."""
     with panel() as client:
+        ask(client, f"/api/tags/{part(tag)}", None, yes=yes, dry_run=False)
         client.call("DELETE", f"/api/tags/{part(tag)}")
 
 

@@ -17,6 +17,7 @@ class HintCode(StrEnum):
     LIST_OPERATIONS = auto()
     LIST_BACKUPS = auto()
     LIST_TAGS = auto()
+    LIST_RULE_SETS = auto()
     LIST_API_KEYS = auto()
     LIST_USERS = auto()
     LIST_SIGN_INS = auto()

@@ -56,7 +56,8 @@ def half(client: httpx.Client, panel: Panel, which: str, number: int) -> dict[st
             "device_id": peer["id"],
         }
         | dict.fromkeys(
-            ("job_id", "link_id", "key", "user", "sign_in", "certificate", "tag", "provider", "passkey"), "none"
+            ("job_id", "link_id", "key", "user", "sign_in", "certificate", "tag", "rule_set", "provider", "passkey"),
+            "none",
         )
         | {"address": "203.0.113.1"}
     )

@@ -93,7 +93,7 @@ def test_the_nearest_counts_is_shown_and_reaches_nodes_by_deltas(client: httpx.C
     carl = peer(client, "carl", upload_speed=MBIT)
     assert node.speeds() == {"anna": (20, 3), "carl": (0, 1)}
     details = client.get(f"/api/peers/{anna}/details").json()["held"]
-    assert [(each["value"], each["origin"]) for each in details] == [
+    assert [(each["value"], each["origin"]) for each in details[:2]] == [
         (20 * MBIT, "tag 'beta'"),
         (3 * MBIT, "tag 'gamma'"),
     ]

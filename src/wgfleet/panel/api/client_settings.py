@@ -10,6 +10,7 @@ from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, View
 from wgfleet.panel.domain.client_settings import SETTINGS, InEffect
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S
+from wgfleet.panel.store import Tx
 
 Text = Annotated[str, Field(max_length=64)]
 AllowedIps = Annotated[
@@ -80,7 +81,7 @@ class PeerDetailsView(View):
     held: list[HeldInEffectView] = Field(description="What nodes hold it to, by the same order.")
 
 
-def details(notes: str, settings: Mapping[str, InEffect], of_nodes: Mapping[str, InEffect]) -> PeerDetailsView:
+def details(tx: Tx, notes: str, settings: Mapping[str, InEffect], of_nodes: Mapping[str, InEffect]) -> PeerDetailsView:
     """Show notes, and settings in effect: those of the file, and those of nodes."""
     rows = [{"name": name, **settings[name]._asdict()} for name in SETTINGS]
-    return PeerDetailsView.model_validate({"notes": notes, "settings": rows, "held": held(of_nodes)})
+    return PeerDetailsView.model_validate({"notes": notes, "settings": rows, "held": held(tx, of_nodes)})

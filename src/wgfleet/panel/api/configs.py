@@ -8,13 +8,13 @@ from fastapi import APIRouter, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings
+from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings, set_here
 from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.services import configs, held_settings, reach
+from wgfleet.panel.services import configs, reach, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, ConfigChanges, ConfigSpec
@@ -166,7 +166,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     ids = [config.id for config in rows]
     networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
     reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
-    mixing = reach.mixing(tx, rows)
+    mixing, held = reach.mixing(tx, rows), set_here(tx, rows)
     return [
         ConfigView(
             id=config.id,
@@ -191,7 +191,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             backbone_warning=ports.warning(counts[config.id][0]) if config.backbone else None,
             enabled=config.enabled,
             placement=Strategy(config.placement),
-            **held_settings.of_row(config)._asdict(),
+            **held[config.id],
             public_key=config.public_key,
             generation=config.generation,
             nodes=counts[config.id][0],
@@ -224,9 +224,10 @@ def show_config(panel: ThePanel, _caller: Reader, config: Reference) -> ConfigVi
 
 
 def check_named(tx: Tx, caller: Caller, changes: Mapping[str, Any]) -> None:
-    """Raise `NotFound` where changes name a config that the caller does not see."""
+    """Raise where changes name a config, or a set of rules, that the caller does not see."""
     for i, other in enumerate(changes.get("reachable_configs") or ()):
         limits.check(tx, caller.limit, "config", other, f"reachable_configs[{i}]")
+    rule_sets.check_named(tx, caller.limit, changes)
 
 
 @router.patch("/api/configs/{config}", summary="Change a config")

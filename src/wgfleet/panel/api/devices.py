@@ -10,7 +10,6 @@ from wgfleet.panel.api.auth import Owner
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, cut
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.shown_peers import PeerView
-from wgfleet.panel.services import held_settings
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients.files import ClientFile
@@ -84,7 +83,7 @@ def create_device(panel: ThePanel, caller: Owner, body: NewDevice) -> Response:
     draft = devices.draft(panel.vault, caller, body.name, body.public_key)
     with panel.store.write() as tx:
         made = devices.create(tx, caller, body.config, draft, panel.settings.self_service.devices)
-        held = held_settings.of_peers(tx, made.rows())
+        held = shown_peers.held_of(tx, made.rows())
     return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, {}, held)[0], status.HTTP_201_CREATED)
 
 

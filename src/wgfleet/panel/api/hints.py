@@ -20,6 +20,7 @@ CALLS: dict[HintCode, Call] = {
     HintCode.LIST_NODES: Call("list them with {call}", "GET", "/api/nodes"),
     HintCode.LIST_NODE_GROUPS: Call("list them with {call}", "GET", "/api/node-groups"),
     HintCode.LIST_TAGS: Call("list them with {call}", "GET", "/api/tags"),
+    HintCode.LIST_RULE_SETS: Call("list them with {call}", "GET", "/api/rule-sets"),
     HintCode.LIST_OPERATIONS: Call("list them with {call}", "GET", "/api/operations"),
     HintCode.LIST_BACKUPS: Call("list them with {call}", "GET", "/api/backups"),
     HintCode.LIST_API_KEYS: Call("list them with {call}", "GET", "/api/keys"),

@@ -33,7 +33,7 @@ from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs, held_settings, usage
+from wgfleet.panel.services import configs, held_settings, rule_sets, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
@@ -127,6 +127,8 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
         owners |= {each: ownership.owner_id(tx, each) for each in named}
         for group in {body.group for body in bodies}:
             limits.check_group(tx, caller.limit, {} if group is None else {"group": group})
+        for rule_set in {body.rule_set for body in bodies}:
+            rule_sets.check_named(tx, caller.limit, {"rule_set": rule_set})
     return [_spec(body, owners[body.owner]) for body in bodies]
 
 
@@ -217,7 +219,7 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
         names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
-        held = held_settings.of_peers(tx, made.rows())
+        held = shown_peers.held_of(tx, made.rows())
     return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names, held)[0], status.HTTP_201_CREATED)
 
 
@@ -240,7 +242,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     # After the last commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         special = {draft.id for draft in drafts if draft.spec.details}
-        names, held = tags.names_of(tx, special), held_settings.of_peers(tx, made.rows(), special)
+        names, held = tags.names_of(tx, special), shown_peers.held_of(tx, made.rows(), special)
     items = shown_peers.shown(made.rows(), made.addresses, {}, names, held)
     return shown_peers.page(items, status=status.HTTP_201_CREATED)
 
@@ -258,7 +260,7 @@ def show_details(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerD
     """Show the settings in effect, each with what set it: the peer, one of its tags, or its config."""
     with panel.store.read() as tx:
         peer = peers.get(tx, peer_id)
-        return details(peer.notes, files.settings(tx, peer), held_settings.origins(tx, peer))
+        return details(tx, peer.notes, files.settings(tx, peer), held_settings.origins(tx, peer))
 
 
 @router.patch("/api/peers/{peer_id}", response_model=PeerView, summary="Change a peer")
@@ -268,6 +270,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
         peer = peers.get(tx, peer_id)
         # A group and settings may be taken away with null; for all else, null says the same as nothing.
         given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
+        rule_sets.check_named(tx, caller.limit, given)
         if "group" in body.model_fields_set:
             given.pop("group", None)
             limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})

@@ -16,8 +16,12 @@ from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
 from wgfleet.panel.api.models import Identifier, Reference, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peers import ChangedPeer
+from wgfleet.panel.api.rule_sets import ChangedRuleSet, RuleSetReference
+from wgfleet.panel.api.rule_sets import changes_of as rule_set_changes
+from wgfleet.panel.api.tags import ChangedTag, TagReference, changes_of
 from wgfleet.panel.domain.pool_changes import PoolChange
-from wgfleet.panel.services import configs, host_names
+from wgfleet.panel.services import configs, host_names, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import (
     assignments,
@@ -28,6 +32,8 @@ from wgfleet.panel.services.fleet import (
     peers,
     pool_changes,
     public_ports,
+    rule_effects,
+    tags,
 )
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.errors import readable
@@ -65,9 +71,11 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
         wanted = changes.pop("pools", None)
         # Only planned: to give many peers addresses takes long, and all changes would wait for it.
         of_pools = PoolChange() if wanted is None else pool_changes.planned(tx, row, wanted, panel.hosts())
-        before = {name: getattr(row, name) for name in changes}
+        before, rules = {name: getattr(row, name) for name in changes}, rule_effects.at_present(tx, [row.id])
         configs.update(tx, caller.actor, row, changes)
-        return EffectsView(effects=effects.of_pools(tx, row, of_pools) + effects.of_config(tx, row, before))
+        tx.flush()
+        said = effects.of_pools(tx, row, of_pools) + effects.of_config(tx, row, before)
+        return EffectsView(effects=said + rule_effects.of_change(tx, rules, rule_effects.at_present(tx, [row.id])))
 
 
 @router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")
@@ -154,3 +162,58 @@ def preview_node_deletion(panel: ThePanel, _caller: Writer, node: Reference, *, 
 def preview_peer_deletion(panel: ThePanel, _caller: Writer, peer_id: Identifier) -> EffectsView:
     with panel.store.read() as tx:
         return EffectsView(effects=effects.of_peer_deletion(peers.get(tx, peer_id)))
+
+
+@router.post("/api/peers/{peer_id}/preview", summary="Show what another set of destination rules would mean for a peer")
+def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> EffectsView:
+    """Of the rest of a change, nothing is said."""
+    changes: Any = {name: value for name, value in body.given().items() if name == "rule_set"}
+    with rehearsal(panel) as tx:
+        rule_sets.check_named(tx, caller.limit, changes)
+        row = peers.get(tx, peer_id)
+        before = rule_effects.at_present(tx, [row.config_id])
+        peers.update(tx, panel.vault, caller.actor, row, changes)
+        tx.flush()
+        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, [row.config_id])))
+
+
+@router.post("/api/tags/{tag}/preview", summary="Show what a change of a tag would mean")
+def preview_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: ChangedTag) -> EffectsView:
+    """Say which destinations are opened or closed to whom; of the rest of a change, nothing is said."""
+    with rehearsal(panel) as tx:
+        row = tags.get(tx, tag)
+        config_ids = tags.configs_with(tx, row)
+        before = rule_effects.at_present(tx, config_ids)
+        tags.update(tx, caller.actor, row, changes_of(body))
+        tx.flush()
+        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+
+
+@router.get("/api/tags/{tag}/deletion", summary="Show what is lost with a tag")
+def preview_tag_deletion(panel: ThePanel, caller: Writer, tag: TagReference) -> EffectsView:
+    """Say which destinations are opened or closed to whom; of limits and settings, nothing is said."""
+    with rehearsal(panel) as tx:
+        row = tags.get(tx, tag)
+        config_ids = tags.configs_with(tx, row)
+        before = rule_effects.at_present(tx, config_ids)
+        tags.delete(tx, caller.actor, row)
+        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+
+
+@router.post("/api/rule-sets/{rule_set}/preview", summary="Show what a change of a set of destination rules would mean")
+def preview_rule_set(panel: ThePanel, caller: Writer, rule_set: RuleSetReference, body: ChangedRuleSet) -> EffectsView:
+    with rehearsal(panel) as tx:
+        row = rule_sets.get(tx, rule_set)
+        config_ids = rule_sets.configs_using(tx, row)
+        before = rule_effects.at_present(tx, config_ids)
+        rule_sets.update(tx, caller.actor, row, rule_set_changes(body))
+        tx.flush()
+        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+
+
+@router.get("/api/rule-sets/{rule_set}/deletion", summary="Show what is lost with a set of destination rules")
+def preview_rule_set_deletion(panel: ThePanel, _caller: Writer, rule_set: RuleSetReference) -> EffectsView:
+    """Refused (409) while anybody has it; so nobody notices."""
+    with panel.store.read() as tx:
+        rule_sets.check_deletion(tx, rule_sets.get(tx, rule_set))
+        return EffectsView(effects=[])

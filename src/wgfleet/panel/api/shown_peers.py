@@ -3,7 +3,7 @@
 `PeerView` is what an answer is, for its readers and for OpenAPI; a test compares it with what is encoded here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
@@ -14,8 +14,8 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.models import View, utc
-from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
-from wgfleet.panel.services import held_settings, usage
+from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings
+from wgfleet.panel.services import held_settings, rule_sets, usage
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.usage import Total
 from wgfleet.panel.store import Tx
@@ -68,6 +68,9 @@ class PeerView(View):
     restricted_because: str | None = Field(description="Which limit, and whose it is.")
     download_speed: int | None = Field(description=f"How fast it gets, {SPEED}")
     upload_speed: int | None = Field(description=f"How fast it sends, {SPEED}")
+    rule_set: str | None = Field(
+        description="Name of the set of destination rules that it is held to, by the same order; null: none."
+    )
     usage: UsedView | None = Field(description="null: it never used anything.")
 
 
@@ -78,7 +81,16 @@ def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
     ids = [peer.id for peer in rows]
     found = peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids)
-    return shown(rows, *found, held_settings.of_peers(tx, rows), usage.totals(tx, ids))
+    return shown(rows, *found, held_of(tx, rows), usage.totals(tx, ids))
+
+
+def held_of(tx: Tx, rows: Sequence[ShownPeer], special: Container[str] | None = None) -> dict[str, HeldSettings]:
+    """Return what counts for peers, by id, with names of sets of rules; as `held_settings.of_peers`."""
+    found = held_settings.of_peers(tx, rows, special)
+    names = rule_sets.names(tx, {each.rule_set for each in found.values()})
+    if len(names) > 1:
+        return {peer_id: each._replace(rule_set=names.get(each.rule_set or "")) for peer_id, each in found.items()}
+    return found
 
 
 def shown(
@@ -93,7 +105,7 @@ def shown(
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     return [
         _peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s)
-        | _speeds(held.get(peer.id, NOTHING_HELD))
+        | _held(held.get(peer.id, NOTHING_HELD))
         | {"usage": None if (used := totals.get(peer.id)) is None else _used(used)}
         for peer in rows
     ]
@@ -124,8 +136,8 @@ def _peer(
     }
 
 
-def _speeds(held: HeldSettings) -> Shown:
-    return {"download_speed": held.download_speed or None, "upload_speed": held.upload_speed or None}
+def _held(held: HeldSettings) -> Shown:
+    return {name: getattr(held, name) or None for name in HELD}
 
 
 def _session(session: LastSession, ahead_s: float) -> Shown:

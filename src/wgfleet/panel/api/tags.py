@@ -9,13 +9,12 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.client_settings import ChangedClientSettings, ClientSettingsView, NewClientSettings
-from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings
+from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings, set_here
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.held_settings import HELD
-from wgfleet.panel.services import held_settings
 from wgfleet.panel.services.fleet import client_settings, tags
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.fleet.tags import GREY, MAX_NAME, TagChanges
@@ -67,7 +66,7 @@ class TaggedView(View):
 
 
 def _views(tx: Tx, rows: Sequence[Tag]) -> list[TagView]:
-    counts = tags.counts(tx, rows)
+    counts, held = tags.counts(tx, rows), set_here(tx, rows)
     return [
         TagView(
             id=row.id,
@@ -76,7 +75,7 @@ def _views(tx: Tx, rows: Sequence[Tag]) -> list[TagView]:
             peers=counts.get(row.id, 0),
             created_at=utc(row.created_at),
             **client_settings.of_row(row),
-            **held_settings.of_row(row)._asdict(),
+            **held[row.id],
         )
         for row in rows
     ]
@@ -103,10 +102,15 @@ def show_tag(panel: ThePanel, _caller: Reader, tag: TagReference) -> TagView:
 
 @router.patch("/api/tags/{tag}", summary="Change a tag")
 def update_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: ChangedTag) -> TagView:
-    """Nodes hold its peers to new speeds at once. Files have new settings when they are fetched again."""
-    changes = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
+    """Nodes hold its peers to new speeds and rules at once. Files have new settings when they are fetched again."""
     with panel.store.write() as tx:
-        return _views(tx, [tags.update(tx, caller.actor, tags.get(tx, tag), cast("TagChanges", changes))])[0]
+        return _views(tx, [tags.update(tx, caller.actor, tags.get(tx, tag), changes_of(body))])[0]
+
+
+def changes_of(body: ChangedTag) -> TagChanges:
+    """Return what a body asks for; null takes settings away, and for the rest says the same as nothing."""
+    given = body.given().items()
+    return cast("TagChanges", {name: value for name, value in given if value is not None or name in {*SETTINGS, *HELD}})
 
 
 @router.delete("/api/tags/{tag}", status_code=status.HTTP_204_NO_CONTENT, summary="Delete a tag")

@@ -1,17 +1,22 @@
-"""Settings of peers that nodes hold them to: how fast each may be. Of peer, tags and config the nearest wins. Pure."""
+"""Settings of peers that nodes hold them to: how fast each may be, and to where it may connect.
+
+Of peer, tags and config the nearest wins. Pure.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-HELD = ("download_speed", "upload_speed")
-"""Names of the settings, the same in rows and in bodies. None leaves it to the next; for a speed, 0 is no limit."""
+SPEEDS = ("download_speed", "upload_speed")
+HELD = (*SPEEDS, "rule_set")
+"""Names of the settings, the same in rows and in bodies. None leaves it to the next; 0 is no limit of speed."""
 
 
 class HeldSettings(NamedTuple):
-    """The settings of one peer, tag or config. Speeds in bits per second."""
+    """The settings of one peer, tag or config. Speeds in bits per second; `rule_set`: an id, "": no rules."""
 
     download_speed: int | None = None
     upload_speed: int | None = None
+    rule_set: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -27,7 +32,7 @@ def nearest(layers: Iterable[HeldSettings]) -> HeldSettings:
     found = NOTHING_HELD
     for layer in layers:
         if not layer.is_empty:
-            found = HeldSettings(
-                *(further if near is None else near for near, further in zip(found, layer, strict=True))
+            found = HeldSettings._make(
+                further if near is None else near for near, further in zip(found, layer, strict=True)
             )
     return found

@@ -14,6 +14,7 @@ from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.backbone import Backbone
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings, MuteSettings
+from wgfleet.protocol.destinations import RuleSet
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.reach import Reach
@@ -43,6 +44,7 @@ class NetworkValues:
     floating: FloatingSettings | None = None
     mute: MuteSettings | None = None
     backbone: Backbone | None = None
+    rule_sets: tuple[RuleSet, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ def settings(values: NetworkValues) -> InterfaceSettings:
         reach=_reach(values, {address.partition("/")[0] for address in addresses}),
         mute=values.mute,
         backbone=values.backbone,
+        rule_sets=values.rule_sets,
     )
 
 
@@ -107,6 +110,7 @@ def peer(
         preshared_key=PresharedKey(preshared_key) if preshared_key else None,
         download=held.download_speed or 0,
         upload=held.upload_speed or 0,
+        rule_set=held.rule_set or "",
     )
 
 

@@ -87,6 +87,7 @@ class ConfigSpec:
     placement: str = Strategy.LEAST_PEERS
     download_speed: int | None = None
     upload_speed: int | None = None
+    rule_set: str | None = None
     private_key: str | None = field(default=None, repr=False)
 
     @property
@@ -118,7 +119,7 @@ def create(
         )
     if spec.mode not in MODES:
         raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
-    values = _checked(spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
+    values = _checked(tx, spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
     networks = pools.parse(spec.pools)
     check_mtu(spec.mtu, networks, "mtu")
     if spec.listen_port is not None:
@@ -210,7 +211,7 @@ def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:
     """Change a config; the generation grows only where its nodes must have something else."""
-    values = _checked(changes) | reach.checked(tx, changes, config.name)
+    values = _checked(tx, changes) | reach.checked(tx, changes, config.name)
     changed = {name: value for name, value in values.items() if getattr(config, name) != value}
     if not changed:
         return config
@@ -229,7 +230,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         if changed.get("enabled") is False:
             config.disabled_generation = generation
     if not set(HELD).isdisjoint(changed):
-        held_settings.config_changed(tx, config)
+        held_settings.config_changed(tx, config, rules="rule_set" in changed)
     for name, value in changed.items():
         setattr(config, name, value)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
@@ -265,9 +266,9 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
     audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
 
 
-def _checked(changes: ConfigChanges) -> dict[str, Any]:
+def _checked(tx: Tx, changes: ConfigChanges) -> dict[str, Any]:
     """Return the changes in canonical form, or name the first that is wrong; for those of `reach`, ask there."""
-    values: dict[str, Any] = {**changes, **held_settings.checked(changes)}
+    values: dict[str, Any] = {**changes, **held_settings.checked(tx, changes)}
     if "listen_port" in changes:
         parse_port(changes["listen_port"], "listen_port")
     if changes.get("backbone_port") is not None:

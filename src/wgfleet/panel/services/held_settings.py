@@ -5,11 +5,12 @@ from typing import Any, TypedDict
 
 from wgfleet.panel.domain import client_settings
 from wgfleet.panel.domain.client_settings import InEffect, Layer
-from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings, nearest
-from wgfleet.panel.services import generations
+from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, SPEEDS, HeldSettings, nearest
+from wgfleet.panel.services import generations, rule_sets
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import held_settings as held_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import rule_sets as rule_set_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.panel.store.wakes import Topic
@@ -21,19 +22,25 @@ class HeldChanges(TypedDict, total=False):
 
     download_speed: int | None
     upload_speed: int | None
+    rule_set: str | None
 
 
-def checked(changes: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Return those of some changes that are of this subject, or name the field that is wrong."""
+def checked(tx: Tx, changes: Mapping[str, Any], at: str = "", known: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return those of some changes that are of this subject as rows have them, or name the field that is wrong.
+
+    `known`: ids of sets of rules that were looked up for other changes of the same call.
+    """
     values = {name: changes[name] for name in HELD if name in changes}
-    for name, value in values.items():
-        check_speed(value or 0, f"{at}{name}")
+    for name in SPEEDS:
+        check_speed(values.get(name) or 0, f"{at}{name}")
+    if "rule_set" in values:
+        values["rule_set"] = rule_sets.id_for(tx, values["rule_set"], f"{at}rule_set", {} if known is None else known)
     return values
 
 
 def of_row(row: Peer | Tag | Config) -> HeldSettings:
     """Return what a row sets."""
-    return HeldSettings(*(getattr(row, name) for name in HELD))
+    return HeldSettings._make(getattr(row, name) for name in HELD)
 
 
 def in_effect(
@@ -80,24 +87,41 @@ def origins(tx: Tx, peer: Peer) -> dict[str, InEffect]:
     return client_settings.in_effect(layers, HELD)
 
 
-def peers_changed(tx: Tx, peer_ids: Collection[str]) -> None:
-    """Have nodes told of peers for which something else counts."""
+def peers_changed(tx: Tx, peer_ids: Collection[str], *, rules: bool = False) -> None:
+    """Have nodes told of peers for which something else counts. `rules`: their sets of rules may be others."""
     for config_id, ids in held_rows.by_config(tx, peer_ids).items():
-        peer_rows.touch(tx, ids, generations.bump(tx, config_id, topic=Topic.PEERS))
+        peer_rows.touch(tx, ids, generations.bump(tx, config_id, settings=rules, topic=Topic.PEERS))
 
 
 def tags_changed(tx: Tx, tags: Collection[Tag], peer_ids: Collection[str]) -> None:
     """Have nodes told of peers that get or lose tags, if one of those sets something."""
     if not all(of_row(tag).is_empty for tag in tags):
-        peers_changed(tx, peer_ids)
+        peers_changed(tx, peer_ids, rules=any(tag.rule_set for tag in tags))
 
 
-def tag_changed(tx: Tx, tag: Tag) -> None:
+def tag_changed(tx: Tx, tag: Tag, *, rules: bool = False) -> None:
     """Have nodes told of all peers of a tag that sets, or set, something else."""
     for config_id in held_rows.configs_with(tx, tag.id):
-        held_rows.touch_tagged(tx, config_id, tag.id, generations.bump(tx, config_id, topic=Topic.PEERS))
+        generation = generations.bump(tx, config_id, settings=rules, topic=Topic.PEERS)
+        held_rows.touch_tagged(tx, config_id, tag.id, generation)
 
 
-def config_changed(tx: Tx, config: Config) -> None:
+def config_changed(tx: Tx, config: Config, *, rules: bool = False) -> None:
     """Have nodes told of all peers of a config that sets something else."""
-    held_rows.touch_config(tx, config.id, generations.bump(tx, config.id, topic=Topic.PEERS))
+    held_rows.touch_config(tx, config.id, generations.bump(tx, config.id, settings=rules, topic=Topic.PEERS))
+
+
+def peers_came(tx: Tx, config_id: str, peer_ids: Collection[str]) -> None:
+    """Have nodes told of the sets of rules of new peers, and of their tags."""
+    if _name_rules(tx, peer_ids):
+        generations.bump(tx, config_id, settings=True, topic=None)  # who made them wakes whom it concerns
+
+
+def peers_go(tx: Tx, config_id: str, peer_ids: Collection[str]) -> None:
+    """Have nodes told that sets of rules of peers, and of their tags, may be used no more."""
+    if _name_rules(tx, peer_ids):
+        generations.bump(tx, config_id, settings=True, topic=Topic.PEERS)
+
+
+def _name_rules(tx: Tx, peer_ids: Collection[str]) -> bool:
+    return bool(rule_set_rows.count(tx)) and rule_set_rows.any_named(tx, peer_ids)

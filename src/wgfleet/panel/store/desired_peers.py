@@ -32,6 +32,6 @@ def changed_since(tx: Tx, config_id: str, generation: int) -> list[PeerRow]:
     query = select(*_COLUMNS, *_HELD).where(Peer.config_id == config_id).order_by(Peer.id)
     rows = tx.session.execute(query.where(Peer.generation > generation) if generation else query)
     return [
-        PeerRow(peer_id, key, admitted, networks, secret, HeldSettings(*held))
+        PeerRow(peer_id, key, admitted, networks, secret, HeldSettings._make(held))
         for peer_id, key, admitted, networks, secret, *held in rows
     ]

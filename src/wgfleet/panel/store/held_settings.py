@@ -26,6 +26,7 @@ def _held(table: Table, *columns: str) -> Select[Any]:
 _OF_TAGS = _held(_tags, "id", "name").where(_sets_any(_tags)).order_by(_tags.c.name)
 _OF_CONFIGS = _held(_configs, "id").where(_configs.c.id.in_(_IDS))
 _OF_PEERS = _held(_peers, "id").where(_peers.c.id.in_(_IDS), _sets_any(_peers))
+_OF_PEERS_IN = _held(_peers, "id").where(_peers.c.config_id == bindparam("config_id"), _sets_any(_peers))
 _TAGGED = select(_peer_tags.c.peer_id, _peer_tags.c.tag_id).where(
     _peer_tags.c.tag_id.in_(bindparam("tag_ids", expanding=True))
 )
@@ -38,22 +39,28 @@ _TAGGED_OF_CONFIG = _TAGGED.join(_peers, _peers.c.id == _peer_tags.c.peer_id).wh
 def of_tags(tx: Tx) -> dict[str, tuple[str, HeldSettings]]:
     """Return the tags that set something, by id in the order of names: each with its name, and what it sets."""
     rows = tx.connection.execute(_OF_TAGS)
-    return {tag_id: (name, HeldSettings(*values)) for tag_id, name, *values in rows}
+    return {tag_id: (name, HeldSettings._make(values)) for tag_id, name, *values in rows}
 
 
 def of_configs(tx: Tx, config_ids: Collection[str]) -> dict[str, HeldSettings]:
     """Return what configs set, by id."""
     rows = tx.connection.execute(_OF_CONFIGS, {"ids": list(config_ids)})
-    return {config_id: HeldSettings(*values) for config_id, *values in rows}
+    return {config_id: HeldSettings._make(values) for config_id, *values in rows}
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str]) -> dict[str, HeldSettings]:
     """Return what peers set for themselves, by id; those that set nothing are left out."""
     return {
-        peer_id: HeldSettings(*values)
+        peer_id: HeldSettings._make(values)
         for chunk in chunked(peer_ids)
         for peer_id, *values in tx.connection.execute(_OF_PEERS, {"ids": chunk})
     }
+
+
+def of_peers_in(tx: Tx, config_id: str) -> dict[str, HeldSettings]:
+    """Return what the peers of a config set for themselves, by id; those that set nothing are left out."""
+    rows = tx.connection.execute(_OF_PEERS_IN, {"config_id": config_id})
+    return {peer_id: HeldSettings._make(values) for peer_id, *values in rows}
 
 
 def tagged(

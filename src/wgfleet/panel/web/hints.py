@@ -22,6 +22,7 @@ WAYS_OUT = {
     HintCode.LIST_OPERATIONS: HelpfulPage(marked("see all operations"), "/operations"),
     HintCode.LIST_BACKUPS: HelpfulPage(marked("see all backups"), "/backups"),
     HintCode.LIST_TAGS: HelpfulPage(marked("see all tags"), "/tags"),
+    HintCode.LIST_RULE_SETS: HelpfulPage(marked("see all rule sets"), "/rule-sets"),
     HintCode.LIST_API_KEYS: HelpfulPage(marked("see all API keys"), "/settings/keys"),
     HintCode.LIST_USERS: HelpfulPage(marked("see all users"), "/settings/users"),
     HintCode.LIST_SIGN_INS: HelpfulPage(marked("see who is signed in"), "/settings/sign-ins"),

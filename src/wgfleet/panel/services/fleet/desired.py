@@ -7,7 +7,7 @@ import msgspec
 
 from wgfleet.panel.domain import public_ports, rendering
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import reach
+from wgfleet.panel.services import reach, rule_sets
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, taken_over
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
@@ -160,6 +160,7 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             floating=_floating(tx, vault, config, assignment),
             mute=_mute(tx, vault, config, assignment),
             backbone=backbone.rendered(tx, vault, config, assignment),
+            rule_sets=rule_sets.rendered(tx, config.id),
         )
     )
 

@@ -47,8 +47,9 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     columns: dict[str, dict[str, Any]] = {}
     tagged: dict[str, list[str]] = {}
     tag_ids: dict[tuple[str, ...], list[str]] = {}
+    known: dict[str, str] = {}
     for peer_id, each, at in details:
-        values = client_settings.checked(each.settings, networks, at) | held_settings.checked(each.held, at)
+        values = client_settings.checked(each.settings, networks, at) | held_settings.checked(tx, each.held, at, known)
         if each.notes:
             values["notes"] = _notes(each.notes, f"{at}notes")
         if values:
@@ -60,18 +61,19 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     tag_rows.set_columns(tx, columns)
     for tag_id, peer_ids in tagged.items():
         tag_rows.give(tx, tag_id, peer_ids)
+    held_settings.peers_came(tx, config.id, [peer_id for peer_id, _, _ in details])
 
 
 def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     """Change what of it is given; return the names of what is different now."""
     settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
     networks = configs.networks(tx, [peer.config_id])[peer.config_id]
-    values = client_settings.checked(settings, networks) | held_settings.checked(changes)
+    values = client_settings.checked(settings, networks) | held_settings.checked(tx, changes)
     if "notes" in changes:
         values["notes"] = _notes(changes["notes"], "notes")
     changed = [name for name, value in values.items() if getattr(peer, name) != value]
     if not set(HELD).isdisjoint(changed):
-        held_settings.peers_changed(tx, [peer.id])
+        held_settings.peers_changed(tx, [peer.id], rules="rule_set" in changed)
     for name in changed:
         setattr(peer, name, values[name])
     if "tags" in changes:

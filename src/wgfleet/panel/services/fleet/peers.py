@@ -10,7 +10,7 @@ from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
-from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
+from wgfleet.panel.services import audit, configs, generations, held_settings, tunnel_networks, usage
 from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, peer_networks, peer_places
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_places import AddressWish
@@ -299,6 +299,7 @@ def remove(tx: Tx, config: Config, peer_ids: Collection[str]) -> list[Peer]:
     """Delete peers as `delete` does, without entries in the audit log; return what they were."""
     peers = peer_rows.by_ids(tx, peer_ids)
     generation = generations.bump(tx, config.id, settings=any(peer.networks for peer in peers), topic=Topic.PEERS)
+    held_settings.peers_go(tx, config.id, peer_ids)
     peer_rows.bury(tx, config.id, {peer.public_key: peer.name for peer in peers}, generation, clock.now())
     usage.leave(tx, config.id, {peer.public_key: (peer.id, peer.name) for peer in peers}, clock.now())
     address_rows.release(tx, [peer.id for peer in peers])

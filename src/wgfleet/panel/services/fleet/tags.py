@@ -14,6 +14,7 @@ from wgfleet.panel.services.fleet import client_settings
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import held_settings as held_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -34,7 +35,7 @@ class TagChanges(ClientSettings, HeldChanges, total=False):
 
 def create(tx: Tx, actor: str, values: TagChanges) -> Tag:
     """Make a tag. `values` has a name; the color may be left out."""
-    wanted = {"color": GREY, **_checked(values)}
+    wanted = {"color": GREY, **_checked(tx, values)}
     _check_name_is_free(tx, wanted["name"])
     tag = Tag(id=clock.new_id(), created_at=clock.now(), **wanted)
     tag_rows.add(tx, tag)
@@ -73,6 +74,11 @@ def counts(tx: Tx, tags: Iterable[Tag]) -> dict[str, int]:
     return tag_rows.counts(tx, [tag.id for tag in tags])
 
 
+def configs_with(tx: Tx, tag: Tag) -> list[str]:
+    """Return the ids of the configs that have peers with a tag."""
+    return held_rows.configs_with(tx, tag.id)
+
+
 def peers(tx: Tx, tag_id: str, config_id: str | None, after: str | None, limit: int) -> list[ShownPeer]:
     """Return peers that have a tag in the order of creation, after the id `after`; `config_id` None: of all configs."""
     return shown_peers.tagged(tx, tag_id, config_id, after, limit)
@@ -86,7 +92,7 @@ def only(tx: Tx, tag_id: str, rows: Sequence[ShownPeer]) -> list[ShownPeer]:
 
 def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
     """Change a tag. Nodes hold its peers to something else at once; files that users have stay as they are."""
-    values = _checked(changes)
+    values = _checked(tx, changes)
     changed = {name: value for name, value in values.items() if getattr(tag, name) != value}
     if not changed:
         return tag
@@ -94,7 +100,7 @@ def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
         _check_name_is_free(tx, changed["name"])
     holds = not held_settings.of_row(tag).is_empty
     if not set(HELD).isdisjoint(changed) or (holds and "name" in changed):  # of several tags the first by name counts
-        held_settings.tag_changed(tx, tag)
+        held_settings.tag_changed(tx, tag, rules="rule_set" in changed)
     for name, value in changed.items():
         setattr(tag, name, value)
     audit.record(tx, actor, "updated", "tag", tag.id, **changed)
@@ -105,7 +111,7 @@ def delete(tx: Tx, actor: str, tag: Tag) -> None:
     """Delete a tag, which leaves its peers as they are otherwise."""
     peers = counts(tx, [tag]).get(tag.id, 0)
     if not held_settings.of_row(tag).is_empty:
-        held_settings.tag_changed(tx, tag)
+        held_settings.tag_changed(tx, tag, rules=bool(tag.rule_set))
     tag_rows.delete_tag(tx, tag)
     audit.record(tx, actor, "deleted", "tag", tag.id, name=tag.name, peers=peers)
 
@@ -155,8 +161,8 @@ def _check_count(tx: Tx, tag: Tag, peer_ids: Sequence[str]) -> None:
             )
 
 
-def _checked(changes: TagChanges) -> dict[str, Any]:
-    values: dict[str, Any] = client_settings.checked(changes) | held_settings.checked(changes)
+def _checked(tx: Tx, changes: TagChanges) -> dict[str, Any]:
+    values: dict[str, Any] = client_settings.checked(changes) | held_settings.checked(tx, changes)
     if "name" in changes:
         values["name"] = parse_title(changes["name"], MAX_NAME)
         if may_be_id(values["name"]):

@@ -47,6 +47,7 @@ from wgfleet.panel.store.tables.peers import (
     Tag,
 )
 from wgfleet.panel.store.tables.relays import RelayedClient
+from wgfleet.panel.store.tables.rule_sets import RuleSetRow
 from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
@@ -107,6 +108,7 @@ __all__ = [
     "ProbeKeyRotation",
     "RelayedClient",
     "RenderedSetting",
+    "RuleSetRow",
     "ShareLink",
     "SignIn",
     "SignInProvider",

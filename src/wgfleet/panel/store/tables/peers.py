@@ -10,6 +10,7 @@ from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 _OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
 _RESTRICTED = text("restricted_at IS NOT NULL")
+_RULED = text("rule_set != ''")
 
 
 class ClientSettingsColumns:
@@ -60,6 +61,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
         Index("ix_peers_owner_id_id", "owner_id", "id", sqlite_where=_OWNED, postgresql_where=_OWNED),
         Index("ix_peers_restricted", "id", sqlite_where=_RESTRICTED, postgresql_where=_RESTRICTED),
+        Index("ix_peers_rule_set", "rule_set", "config_id", sqlite_where=_RULED, postgresql_where=_RULED),
         Index("ix_peers_with_networks", "config_id", "id", sqlite_where=_BEHIND, postgresql_where=_BEHIND),
     )
     id: Mapped[str] = mapped_column(primary_key=True)

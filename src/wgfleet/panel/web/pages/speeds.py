@@ -12,7 +12,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.peers import ChangedPeer, update_peer
 from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
-from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.pages import jobs
 from wgfleet.panel.web.rendering import gone_on
@@ -59,7 +59,7 @@ def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagRe
 def _wanted(form: SubmittedForm) -> dict[str, Any]:
     """Return the speeds that a form asks for; raise `FieldError` for one that is none."""
     found: dict[str, Any] = {}
-    for name in HELD:
+    for name in SPEEDS:
         text = form.get(name).strip()
         try:
             found[name] = speed_of(text) if text else None
