@@ -1,45 +1,49 @@
 """The rate limits where no credential is needed: how often an address, or a name, may fail, or a link be used."""
 
-import threading
-from collections import OrderedDict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from sqlite3 import Connection
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError, TooMany, Unauthorized
+from wgfleet.panel.store import noted_attempts
+from wgfleet.panel.store.notes import Notes
 
 FAILURES = 10  # a person who copies a token wrongly needs two or three
 WINDOW_S = 60.0
 _WRONG = "wrong passwords"
 PASSWORDS, PASSWORDS_S = 5, 900.0  # of a link, from an address
 PASSWORDS_OF_LINK = 50  # from all addresses
-SOURCES = 10_000  # remembered at most; the longest unseen is forgotten first
 
 
 class Attempts:
-    """Failures by source within the last `window_s`. `what` that is, in the plural."""
+    """Failures by source within the last `window_s`; `what` that is, in the plural.
 
-    def __init__(self, what: str, failures: int = FAILURES, window_s: float = WINDOW_S) -> None:
+    They are those of all processes that share `notes`; None: of this process alone.
+    """
+
+    def __init__(
+        self, what: str, failures: int = FAILURES, window_s: float = WINDOW_S, notes: Notes | None = None
+    ) -> None:
         self._what, self._most, self._window_s = what, failures, window_s
-        self._lock = threading.Lock()
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._kind = f"{failures} {what} in {window_s:g} s"
+        self._notes = notes or Notes()
 
     def check(self, source: str) -> None:
         """Raise `TooMany` for a source that has failed too often within the window."""
-        with self._lock:
-            self._refuse(source, self._recent(source))
+        with self._notes.changing() as notes:
+            self._refuse(notes, source)
 
     def failed(self, source: str) -> None:
         """Count a failure."""
-        with self._lock:
-            self._count(source, self._recent(source))
+        with self._notes.changing() as notes:
+            noted_attempts.add(notes, self._kind, source, clock.monotonic())
 
     def used(self, source: str) -> None:
         """Count something that was no failure, and may not be done more often either."""
-        with self._lock:
-            recent = self._recent(source)
-            self._refuse(source, recent)
-            self._count(source, recent)
+        with self._notes.changing() as notes:
+            self._refuse(notes, source)
+            noted_attempts.add(notes, self._kind, source, clock.monotonic())
 
     @contextmanager
     def guess(
@@ -49,48 +53,37 @@ class Attempts:
 
         It counts from the beginning: of many guesses at once, no more are made than one after another.
         """
-        with self._lock:
-            failures = self._recent(source)
-            self._refuse(source, failures)
-            begun = self._count(source, failures)
+        with self._notes.changing() as notes:
+            self._refuse(notes, source)
+            begun = noted_attempts.add(notes, self._kind, source, clock.monotonic())
         try:
             yield
         except wrong as refused:
             if isinstance(refused, but):
-                self._forget(source, begun)
+                self._forget(begun)
             raise
         except BaseException:
-            self._forget(source, begun)
+            self._forget(begun)
             raise
-        self._forget(source, begun)
+        self._forget(begun)
 
     def is_full(self, source: str) -> bool:
         """Say whether a source has failed too often within the window."""
-        with self._lock:
-            return len(self._recent(source)) >= self._most
+        with self._notes.changing() as notes:
+            return self._recent(notes, source)[0] >= self._most
 
-    def _refuse(self, source: str, failures: deque[float]) -> None:
-        if len(failures) >= self._most:
-            wait_s = failures[0] + self._window_s - clock.monotonic()
+    def _recent(self, notes: Connection, source: str) -> tuple[int, float]:
+        return noted_attempts.recent(notes, self._kind, source, clock.monotonic() - self._window_s)
+
+    def _refuse(self, notes: Connection, source: str) -> None:
+        count, first = self._recent(notes, source)
+        if count >= self._most:
+            wait_s = first + self._window_s - clock.monotonic()
             raise TooMany(f"too many {self._what} of {source}; try again in {wait_s:.0f} s", retry_after_s=wait_s)
 
-    def _count(self, source: str, failures: deque[float]) -> float:
-        failures.append(clock.monotonic())
-        self._failures[source] = failures
-        self._failures.move_to_end(source)
-        while len(self._failures) > SOURCES:
-            self._failures.popitem(last=False)
-        return failures[-1]
-
-    def _forget(self, source: str, begun: float) -> None:
-        with self._lock, suppress(ValueError):  # it is gone where the window, or the room for sources, has ended
-            self._failures.get(source, deque()).remove(begun)
-
-    def _recent(self, source: str) -> deque[float]:
-        failures = self._failures.get(source, deque())
-        while failures and failures[0] <= clock.monotonic() - self._window_s:
-            failures.popleft()
-        return failures
+    def _forget(self, begun: int) -> None:
+        with self._notes.changing() as notes:
+            noted_attempts.remove(notes, begun)
 
 
 class LinkPasswordTries:
@@ -101,10 +94,10 @@ class LinkPasswordTries:
     address each time.
     """
 
-    def __init__(self) -> None:
-        self._some = Attempts(_WRONG, PASSWORDS, PASSWORDS_S)
-        self._few = Attempts(_WRONG, 1, PASSWORDS_S)
-        self._of_link = Attempts(_WRONG, PASSWORDS_OF_LINK, PASSWORDS_S)
+    def __init__(self, notes: Notes) -> None:
+        self._some = Attempts(_WRONG, PASSWORDS, PASSWORDS_S, notes)
+        self._few = Attempts(_WRONG, 1, PASSWORDS_S, notes)
+        self._of_link = Attempts(_WRONG, PASSWORDS_OF_LINK, PASSWORDS_S, notes)
 
     @contextmanager
     def guess(self, link: str, source: str, no_guess: type[PanelError]) -> Iterator[None]:

@@ -24,6 +24,7 @@ from wgfleet.panel.services import host_names, incarnations
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store.notes import Notes
 from wgfleet.panel.vault import Vault
 
 LINK_USES, LINK_USES_S = 100, 3600.0  # of one link to a file
@@ -45,28 +46,40 @@ class Panel:
     heard: HeardReports | None = None
     name: str = THIS_PANEL
     """The name under which its own core reports."""
-    token_attempts: Attempts = field(default_factory=lambda: Attempts("refused join tokens"))
-    sign_in_attempts: Attempts = field(default_factory=lambda: Attempts("refused sign-ins"))
-    """By address: of names, passwords, codes and links."""
-    guesses: Attempts = field(default_factory=lambda: Attempts("refused sign-ins", GUESSES, GUESSES_S))
-    """By name, from wherever."""
-    link_guesses: Attempts = field(default_factory=lambda: Attempts("refused links to files"))
-    """By address; apart, so that nobody is kept from signing in by the links of others there."""
-    link_passwords: LinkPasswordTries = field(default_factory=LinkPasswordTries)
-    link_uses: Attempts = field(default_factory=lambda: Attempts("uses", LINK_USES, LINK_USES_S))
-    """By link: each use writes into the audit log."""
-    sent_forms: SentForms = field(default_factory=SentForms)
+    notes: Notes = field(default_factory=Notes)
+    """What the processes that serve the API share beside the database."""
     oidc: OidcClient = field(default_factory=OidcClient)
     refusals: Refusals = field(default_factory=Refusals)
     set_up_digest: str | None = None
     """Of the secret in the address that sets up a new panel; None: nobody was shown one."""
 
+    token_attempts: Attempts = field(init=False)
+    sign_in_attempts: Attempts = field(init=False)
+    """By address: of names, passwords, codes and links."""
+    guesses: Attempts = field(init=False)
+    """By name, from wherever."""
+    link_guesses: Attempts = field(init=False)
+    """By address; apart, so that nobody is kept from signing in by the links of others there."""
+    link_passwords: LinkPasswordTries = field(init=False)
+    link_uses: Attempts = field(init=False)
+    """By link: each use writes into the audit log."""
+    sent_forms: SentForms = field(init=False)
     agent_logs: AgentLogs = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what is made of the other parts."""
-        logs = AgentLogs(self.store, self.vault, self.authorities, self.settings.certificates.panel_days)
-        object.__setattr__(self, "agent_logs", logs)
+        made = {
+            "token_attempts": Attempts("refused join tokens", notes=self.notes),
+            "sign_in_attempts": Attempts("refused sign-ins", notes=self.notes),
+            "guesses": Attempts("refused sign-ins", GUESSES, GUESSES_S, self.notes),
+            "link_guesses": Attempts("refused links to files", notes=self.notes),
+            "link_passwords": LinkPasswordTries(self.notes),
+            "link_uses": Attempts("uses", LINK_USES, LINK_USES_S, self.notes),
+            "sent_forms": SentForms(self.notes),
+            "agent_logs": AgentLogs(self.store, self.vault, self.authorities, self.settings.certificates.panel_days),
+        }
+        for name, part in made.items():
+            object.__setattr__(self, name, part)
 
     def hosts(self) -> dict[str, str]:
         """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""

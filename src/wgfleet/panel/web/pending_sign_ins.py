@@ -1,18 +1,21 @@
 """Sign-ins that wait for a code: whose password was right a moment ago, and in which browser.
 
-They are in memory alone: who waits while the panel is restarted gives the password again.
+They are in the notes alone: who waits while the panel is restarted gives the password again.
 """
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
+import msgspec
+
 from wgfleet.panel import clock
+from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.services.access.sign_ins import ClaimedUser
+from wgfleet.panel.store import noted_texts, sealed
 from wgfleet.panel.tokens import digest
 
 LASTS_S = 300.0  # to find the phone
 MOST = 1000
+_KIND = "pending sign-in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,35 +27,26 @@ class PendingSignIn:
     visit: str
 
 
-class PendingSignIns:
-    """Kept by ticket; the oldest go first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, tuple[float, PendingSignIn]] = OrderedDict()
-
-    def keep(self, pending: PendingSignIn) -> str:
-        """Return the ticket with which it is found again."""
-        ticket = clock.new_token()
-        with self._lock:
-            self._kept[digest(ticket)] = (clock.monotonic() + LASTS_S, pending)
-            while len(self._kept) > MOST:
-                self._kept.popitem(last=False)
-        return ticket
-
-    def find(self, ticket: str, visit: str) -> PendingSignIn | None:
-        """Return what a ticket is for; None: it is none, or no longer, or another browser's."""
-        with self._lock:
-            until, pending = self._kept.get(digest(ticket), (0.0, None))
-        if pending is None or until <= clock.monotonic() or pending.visit != visit:
-            return None
-        return pending
-
-    def forget(self, ticket: str) -> None:
-        """Use a ticket up."""
-        with self._lock:
-            self._kept.pop(digest(ticket), None)
+def keep(panel: Panel, pending: PendingSignIn) -> str:
+    """Return the ticket with which it is found again; of very many, the oldest go first."""
+    ticket = clock.new_token()
+    text = sealed.seal_for_browser(panel.vault, _KIND, msgspec.json.encode(pending).decode())
+    with panel.notes.changing() as notes:
+        noted_texts.put(notes, _KIND, digest(ticket), text, clock.monotonic() + LASTS_S, MOST)
+    return ticket
 
 
-PENDING = PendingSignIns()
-"""Of this process, which answers all pages."""
+def find(panel: Panel, ticket: str, visit: str) -> PendingSignIn | None:
+    """Return what a ticket is for; None: it is none, or no longer, or another browser's."""
+    with panel.notes.changing() as notes:
+        text = noted_texts.get(notes, _KIND, digest(ticket), clock.monotonic())
+    if text is None:
+        return None
+    pending = msgspec.json.decode(sealed.unseal_of_browser(panel.vault, _KIND, text), type=PendingSignIn)
+    return pending if pending.visit == visit else None
+
+
+def forget(panel: Panel, ticket: str) -> None:
+    """Use a ticket up."""
+    with panel.notes.changing() as notes:
+        noted_texts.remove(notes, _KIND, digest(ticket))

@@ -17,11 +17,11 @@ from wgfleet.panel.door import VISIT as CONNECTION
 from wgfleet.panel.errors import Invalid, NotFound, PanelError
 from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
-from wgfleet.panel.web import visitors
+from wgfleet.panel.web import pending_sign_ins, visitors
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.pending_sign_ins import PENDING, PendingSignIn
+from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
@@ -55,7 +55,7 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
                 return signed_in(gone_on(request, following), visitor, vouched.token)
             sign_ins.check(claimed, form.get("password"))
         if claimed.second_factor:
-            ticket = PENDING.keep(PendingSignIn(claimed, name, visitor.secret))
+            ticket = pending_sign_ins.keep(panel, PendingSignIn(claimed, name, visitor.secret))
             return page(request, "sign_in/code.html", {"form": SubmittedForm(), "next": following, "ticket": ticket})
         return _begin(request, panel, visitor, PendingSignIn(claimed, name, visitor.secret), None, following)
     except PanelError as error:
@@ -67,7 +67,7 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
 def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Check the code of a user whose password was right a moment ago, in this browser."""
     following, ticket = visitors.own_path(form.get("next")), form.get("ticket")
-    pending = PENDING.find(ticket, visitor.secret)
+    pending = pending_sign_ins.find(panel, ticket, visitor.secret)
     if pending is None:
         shown = SubmittedForm().refused(Invalid(AGAIN))
         return password_page(request, panel, shown, following)
@@ -81,7 +81,7 @@ def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheF
     except PanelError as error:
         shown = SubmittedForm().refused(error)
         return password_page(request, panel, shown, following)
-    PENDING.forget(ticket)
+    pending_sign_ins.forget(panel, ticket)
     return answer
 
 

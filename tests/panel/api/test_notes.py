@@ -1,0 +1,97 @@
+"""What the processes of the API share: limits count at all of them, and a form is done once."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wgfleet.panel.api.attempts import FAILURES, Attempts
+from wgfleet.panel.api.sent_forms import SentForms
+from wgfleet.panel.errors import Conflict, TooMany, Unauthorized, Unavailable
+from wgfleet.panel.store import noted_attempts, noted_texts
+from wgfleet.panel.store.notes import FILE, Notes
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[tuple[Notes, Notes]]:
+    """The notes of one panel as two of its processes have them open."""
+    here = Notes.begin(tmp_path)
+    there = Notes(tmp_path / FILE)
+    yield here, there
+    here.close()
+    there.close()
+
+
+def test_who_fails_at_one_process_has_failed_at_all(both: tuple[Notes, Notes]) -> None:
+    attempts = [Attempts("refused sign-ins", notes=notes) for notes in both]
+    for number in range(FAILURES):
+        with pytest.raises(Unauthorized), attempts[number % 2].guess("192.0.2.1"):
+            raise Unauthorized("wrong")
+    for each in attempts:
+        with pytest.raises(TooMany, match=r"too many refused sign-ins of 192\.0\.2\.1; try again in (60|59) s"):
+            each.check("192.0.2.1")
+        each.check("192.0.2.2")
+
+
+def test_limits_of_one_name_and_different_times_are_counted_apart(both: tuple[Notes, Notes]) -> None:
+    short, long = Attempts("uses", 1, 60, both[0]), Attempts("uses", 2, 3600, both[1])
+    short.used("link")
+    with pytest.raises(TooMany):
+        short.used("link")
+    long.used("link")
+    long.used("link")
+    with pytest.raises(TooMany):
+        long.used("link")
+
+
+def test_a_form_that_is_sent_to_two_processes_is_done_by_one(both: tuple[Notes, Notes]) -> None:
+    here, there = (SentForms(notes) for notes in both)
+    with here.once("form") as first:
+        assert first.led_to is None
+        with pytest.raises(Conflict), there.once("form"):
+            pytest.fail("it is being done")
+        first.led_to = "/peers"
+    with there.once("form") as second:
+        assert second.led_to == "/peers"
+
+
+def test_notes_are_kept_to_a_size(both: tuple[Notes, Notes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noted_attempts, "MOST", 100)
+    with both[0].changing() as notes:
+        for number in range(600):
+            noted_attempts.add(notes, "many", str(number), 1.0)
+            noted_texts.put(notes, "many", str(number), "text", 2.0, 10)
+    with both[1].changing() as notes:
+        assert notes.execute("SELECT count(*) FROM attempts").fetchone()[0] < 100 + 256
+        assert notes.execute("SELECT count(*) FROM texts").fetchone() == (10,)
+        assert noted_attempts.recent(notes, "many", "599", 0.0) == (1, 1.0), "the newest stay"
+        assert noted_texts.get(notes, "many", "599", 1.0) == "text"
+        assert noted_texts.get(notes, "many", "599", 3.0) is None, "its time is over"
+
+
+def test_a_process_that_is_killed_in_a_change_leaves_the_notes_whole_and_keeps_nobody_out(
+    both: tuple[Notes, Notes],
+) -> None:
+    attempts = Attempts("refused sign-ins", 1, notes=both[1])
+    attempts.failed("before")
+    if (child := os.fork()) == 0:
+        with both[0].changing() as notes:
+            noted_attempts.add(notes, "refused sign-ins in 60 s", "of the killed", 1e12)
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    attempts.check("of the killed")
+    with pytest.raises(TooMany):
+        attempts.check("before")
+
+
+def test_a_start_keeps_nothing_and_a_file_that_cannot_be_made_is_named(
+    both: tuple[Notes, Notes], tmp_path: Path
+) -> None:
+    Attempts("uses", 1, notes=both[0]).used("link")
+    again = Notes.begin(tmp_path)
+    Attempts("uses", 1, notes=again).used("link")
+    again.close()
+    with pytest.raises(Unavailable, match=f"{tmp_path}/none/{FILE}"):
+        Notes.begin(tmp_path / "none")
