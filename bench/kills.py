@@ -1,10 +1,11 @@
 """Kill -9 of each process of a panel while it fails a dead node over: what is lost, and how long it takes.
 
-A node dies; up to `--within` s later a process of the panel is killed: the core, the API, or the parent of both, which
-is started again at once as its unit would. Prints one JSON object: by process, from the death of the node until it is
-called down, until the first of its clients is called by another node and until all are, and from the kill until the API
-answers. `none` is the same without a kill. `lost` counts clients that nobody called, operations that did not end, and
-peers that were made just before the kill and are not on each node that lives: all have to be 0.
+A node dies; up to `--within` s later a process of the panel is killed: the core, one of those that answer calls, all of
+them, or the parent, which is started again at once as its unit would. Prints one JSON object: by process, from the
+death of the node until it is called down, until the first of its clients is called by another node and until all are,
+and from the kill until the API answers. `none` is the same without a kill. `lost` counts clients that nobody called,
+operations that did not end, and peers that were made just before the kill and are not on each node that lives: all have
+to be 0.
 
 Usage, from the top of the repository:
 .venv/bin/python -m bench.kills [--rounds 20] [--configs 8] [--peers 50] [--within 1.5] [--postgresql]
@@ -29,7 +30,7 @@ from bench.simulated.fleet import Fleet, Group, Shape
 
 NODES = 6  # of a config, of which three may die
 PATIENCE_S = 180.0
-VICTIMS = ("core", "api", "parent", "none")
+VICTIMS = ("core", "api-1", "api-all", "parent", "none")
 FIGURES = ("decided_s", "first_call_s", "all_called_s", "api_answers_s", "calls_per_peer")
 
 
@@ -61,7 +62,9 @@ def kill(fleet: Fleet, victim: str) -> float:
         fleet.panel.kill()
         fleet.panel.start()
     else:
-        os.kill(processes.named(fleet.panel.pid, f"wgfleet-{victim}"), signal.SIGKILL)
+        prefix = "wgfleet-api-" if victim == "api-all" else f"wgfleet-{victim}"
+        for pid in processes.named(fleet.panel.pid, prefix):
+            os.kill(pid, signal.SIGKILL)
     fleet.wait(lambda: _answers(fleet), "the API answers", PATIENCE_S, every_s=0.01)
     return time.monotonic() - began
 
@@ -152,7 +155,7 @@ def measure(rounds: int, configs: int, peers: int, within_s: float, *, postgresq
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=24, help="a quarter of them kills nothing")
+    parser.add_argument("--rounds", type=int, default=24, help="a fifth of them kills nothing")
     parser.add_argument("--configs", type=int, default=8, help="of six nodes each, of which three may die")
     parser.add_argument("--peers", type=int, default=50, help="live peers of each node")
     parser.add_argument("--within", type=float, default=1.5, help="s after the death of the node")

@@ -46,8 +46,8 @@ def one_compiler_of_statements() -> Iterator[None]:
     """Compile each statement once for all databases of a kind: once for each would take a third of the tests' time."""
     kinds: dict[str, tuple[Dialect, dict[object, object]]] = {}
 
-    def opened(url: str) -> Engine:
-        engine = databases.open_database(url)
+    def opened(url: str, *connections: int) -> Engine:
+        engine = databases.open_database(url, *connections)
         if engine.dialect.name not in kinds:
             try:
                 engine.connect().close()  # an engine's own dialect learns at its first connection what the database is

@@ -86,13 +86,16 @@ def own_mb(root: int) -> float:
     return round(found / 1024)
 
 
-def named(root: int, name: str) -> int:
-    """Return the descendant of a process that has a name."""
+def named(root: int, prefix: str) -> list[int]:
+    """Return the descendants of a process whose names begin with a prefix."""
+    found = []
     for pid in _tree(root):
         with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-                return pid
-    raise SystemExit(f"there is no process {name}")
+            if Path(f"/proc/{pid}/comm").read_text().strip().startswith(prefix):
+                found.append(pid)
+    if not found:
+        raise SystemExit(f"there is no process {prefix}")
+    return found
 
 
 def _pss_kb(pid: int) -> int:

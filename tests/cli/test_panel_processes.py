@@ -95,7 +95,7 @@ def test_each_process_comes_back_when_it_is_killed_and_all_end_with_the_parent(t
     with running(tmp_path / "data") as panel:
         panel.until("CA fingerprint")
         eventually(lambda: panel.ready() == {"status": "ok"})
-        for name in ("core", "api"):
+        for name in ("core", "api-1"):
             before = eventually(lambda name=name: panel.child(name))  # type: ignore[misc]
             before.kill()
             after = eventually(
@@ -131,7 +131,7 @@ def test_readiness_says_that_the_core_hangs_and_the_api_goes_on(tmp_path: Path) 
         eventually(panel.ready)
 
 
-@pytest.mark.parametrize("name", ["core", "api"])
+@pytest.mark.parametrize("name", ["core", "api-1"])
 def test_a_process_that_hangs_is_started_again(tmp_path: Path, name: str) -> None:
     with running(tmp_path / "data", program=IMPATIENT) as panel:
         panel.until("CA fingerprint")

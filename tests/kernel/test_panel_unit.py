@@ -63,7 +63,7 @@ def test_it_is_ready_when_systemctl_returns_and_runs_as_nobody_of_importance() -
     assert verify(str(UNITS / PANEL)) == ""
     owner = run("id", "-u", "wgfleet").strip()
     found = processes()
-    assert {"wgfleet-core", "wgfleet-api"} < set(found)
+    assert {"wgfleet-core", "wgfleet-api-1"} < set(found)
     for pid in found.values():
         status = Path(f"/proc/{pid}/status").read_text()
         for which in ("CapBnd", "CapEff", "CapPrm", "CapInh", "CapAmb"):
@@ -82,7 +82,7 @@ def test_it_works_with_what_it_may() -> None:
     assert peer["name"] == "anna"
 
 
-@pytest.mark.parametrize("name", ["wgfleet-core", "wgfleet-api"])
+@pytest.mark.parametrize("name", ["wgfleet-core", "wgfleet-api-1"])
 def test_a_killed_process_comes_back_under_the_same_unit(name: str) -> None:
     before = eventually(lambda: processes().get(name), every_s=0.5)
     run("kill", "-KILL", str(before))

@@ -1,21 +1,26 @@
 """Sockets that cannot be had, names in the certificate, files that are renewed."""
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from wgfleet.panel import machine
+from wgfleet.panel import accepting, machine
+from wgfleet.panel.accepting import Crowd, Entrance
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.listening import BACKLOG, open_sockets
+from wgfleet.panel.listening import open_sockets
 from wgfleet.panel.server_certificate import ListenError, ServerCertificate, certificate_subjects
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.tls import TlsSettings
+from wgfleet.panel.siblings import Siblings
 
 AUTHORITY = Authority.create("test", time.time())
 
@@ -75,8 +80,8 @@ def test_port_zero_becomes_the_port_that_was_given() -> None:
         assert listener.port == opened.getsockname()[1] > 0
 
 
-async def accepted_socket() -> tuple[int, int]:
-    """Open a panel's socket as its server does, connect; return the accepted connection's options."""
+async def accepted_socket() -> int:
+    """Open a panel's socket as its server does, connect; return whether the accepted connection sends at once."""
     [(listener, bound)] = open_sockets([Listener("http", "127.0.0.1", 0)])
     accepted: asyncio.Queue[int] = asyncio.Queue()
 
@@ -85,18 +90,49 @@ async def accepted_socket() -> tuple[int, int]:
             connection = transport.get_extra_info("socket")
             accepted.put_nowait(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    server = await asyncio.get_running_loop().create_server(Door, sock=bound, backlog=BACKLOG)
+    entrance = Entrance(bound, Door, Crowd(Siblings()))
     _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     no_delay = await accepted.get()
     writer.close()
-    server.close()
-    return no_delay, BACKLOG
+    entrance.close()
+    return no_delay
 
 
-def test_an_answer_does_not_wait_for_the_caller_s_acknowledgement_and_the_queue_is_short() -> None:
-    no_delay, backlog = asyncio.run(accepted_socket())
-    assert no_delay
-    assert backlog <= 128, "the event loop tries as often in one go where no file can be opened"
+def test_an_answer_does_not_wait_for_the_caller_s_acknowledgement() -> None:
+    assert asyncio.run(accepted_socket())
+
+
+def test_a_machine_without_files_left_says_so_once_and_accepts_when_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accepting, "OUT_OF_FILES_S", 0.01)
+    [(listener, bound)] = open_sockets([Listener("http", "127.0.0.1", 0)])
+
+    class Full(socket.socket):
+        tries = 0
+
+        def accept(self) -> tuple[socket.socket, Any]:
+            self.tries += 1
+            if self.tries < 5:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return super().accept()
+
+    async def test() -> int:
+        entered = asyncio.Event()
+
+        class Door(asyncio.Protocol):
+            def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+                entered.set()
+
+        with capture_logs() as lines:
+            entrance = Entrance(Full(fileno=bound.detach()), Door, Crowd(Siblings()))
+            _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            await entered.wait()
+        writer.close()
+        entrance.close()
+        return len(lines)
+
+    assert asyncio.run(asyncio.wait_for(test(), 60)) == 1
 
 
 def test_the_certificate_names_what_the_panel_is_reached_at() -> None:

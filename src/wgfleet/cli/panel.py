@@ -221,9 +221,10 @@ def run(
         show_first_key(settings.data_dir, first_key)
         with parts.store.read() as tx:
             set_up = None if users.is_administered(tx) else new_token("wgu_")
+        panel = PanelRun(parts, sockets, certificate, set_up, plain_sockets)
     # The children open their own: a connection must not be shared by processes.
     parts.store.close()
-    PanelRun(parts, sockets, certificate, set_up, plain_sockets).run()
+    panel.run()
 
 
 def _overrides(

@@ -1,6 +1,7 @@
-"""`wgfleet panel run` as processes: a parent, the core and the API; and how the first key is shown."""
+"""`wgfleet panel run` as processes: a parent, the core and those of the API; and how the first key is shown."""
 
 import asyncio
+import functools
 import multiprocessing
 import os
 import sys
@@ -15,15 +16,20 @@ import typer
 from wgfleet.panel import machine
 from wgfleet.panel.core import run_core
 from wgfleet.panel.listening import PanelServer, PlainDoor, Sockets
-from wgfleet.panel.main import api_of  # before any process is forked: an upgrade may replace what is loaded later
+from wgfleet.panel.main import (
+    api_of,
+    work_out_routes,
+)  # before any process is forked: an upgrade may replace what is loaded later
 from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.plain_door import plain_door
 from wgfleet.panel.processes import SignsOfLife, keep_running
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
-from wgfleet.panel.server_certificate import ServerCertificate
+from wgfleet.panel.server_certificate import CommonCertificate, ServerCertificate
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.web_certificates import ShownCertificate
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.panel.siblings import Siblings
+from wgfleet.panel.store import CONNECTIONS
 from wgfleet.panel.tokens import digest
 
 FIRST_KEY_FILE = "first-admin-key"
@@ -56,11 +62,14 @@ class PanelRun:
         self._sockets = sockets
         self._certificate = certificate
         self._name = f"{machine.host_name()[:MAX_HOST]}:{os.getpid()}"
-        self._announced = multiprocessing.get_context("fork").Event()
+        self._apis = Siblings.begin(parts.settings.api.count(), parts.settings.data_dir)
+        self._unannounced = multiprocessing.get_context("fork").Semaphore(1)
 
     def run(self) -> None:
-        """Run core and API until this process gets a signal to end."""
-        keep_running({"core": self._core, "api": self._api})
+        """Run core and APIs until this process gets a signal to end."""
+        work_out_routes()
+        apis = {f"api-{each.number}": functools.partial(self._api, each) for each in self._apis}
+        keep_running({"core": self._core, **apis})
 
     def _core(self, signs: SignsOfLife) -> None:
         with opened(self._settings, self._vault) as parts:
@@ -81,13 +90,12 @@ class PanelRun:
             with asyncio.Runner(loop_factory=CoreLoop) as runner:
                 runner.run(run())
 
-    def _api(self, signs: SignsOfLife) -> None:
+    def _api(self, siblings: Siblings, signs: SignsOfLife) -> None:
         os.nice(API_NICENESS)
 
         async def announce() -> None:
             signs.begin()
-            if not self._announced.is_set():
-                self._announced.set()
+            if self._unannounced.acquire(block=False):
                 listeners = [listener for listener, _ in self._sockets]
                 show_listeners(listeners, self._certificate.fingerprint)
                 public = self._certificate.public_names
@@ -99,15 +107,16 @@ class PanelRun:
                     typer.echo(hint)
                 sys.stdout.flush()
 
-        with opened(self._settings, self._vault) as parts:
-            self._certificate.issue_from(parts.newest_authority)
+        with opened(self._settings, self._vault, CONNECTIONS // siblings.count) as parts:
+            self._certificate.issue_from(parts.newest_authority, CommonCertificate(siblings.notes, parts.vault))
             plain = None
             if self._settings.acme.directory is not None:
                 self._certificate.show_also(lambda: _shown(parts))
                 answers = plain_door(lambda token: _answer(parts, token), _home(self._settings))
                 plain = PlainDoor(self._plain_sockets, answers)
-            app = api_of(parts, self._name, None if self._set_up is None else digest(self._set_up))
-            server = PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door, plain)
+            set_up = None if self._set_up is None else digest(self._set_up)
+            app = api_of(parts, self._name, set_up, siblings, again=self._unannounced.get_value() == 0)
+            server = PanelServer(app, self._sockets, self._certificate, announce, parts.settings.door, plain, siblings)
             asyncio.run(server.serve())
 
 

@@ -14,7 +14,7 @@ import ssl
 import sys
 import termios
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -23,13 +23,14 @@ from wgfleet.doors.folding import Folding
 from wgfleet.doors.sockets import read_little
 from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
 from wgfleet.panel import clock
+from wgfleet.panel.accepting import Crowd
 from wgfleet.panel.settings.door import DoorSettings
+from wgfleet.panel.siblings import Siblings
 
 VISIT = "visit"
 """Under which name the state of a request's scope has its connection, a `Visit`."""
 LEAST_FETCHED = 4096
 """How many bytes of an answer a client fetches within `fetch_s` at least."""
-_OUT_OF_RESOURCE = "socket.accept() out of system resource"  # asyncio's words, once for each connection that waits
 
 MakeHttp = Callable[["Visit"], asyncio.Protocol]
 
@@ -39,12 +40,14 @@ log = structlog.get_logger()
 class Door:
     """All listeners' connections, and the application behind them."""
 
-    def __init__(self, settings: DoorSettings) -> None:
+    def __init__(self, settings: DoorSettings, siblings: Siblings | None = None) -> None:
+        """Of several processes each has its share of what is allowed: one cannot end the connections of another."""
+        siblings = siblings or Siblings()
         self.settings = settings
-        self.strangers = Strangers(
-            StrangerLimits(settings.strangers_per_address, settings.strangers, settings.strangers)
-        )
-        most = settings.connections_per_key
+        self.crowd = Crowd(siblings)
+        of_address, of_all = siblings.share_of(settings.strangers_per_address), siblings.share_of(settings.strangers)
+        self.strangers = Strangers(StrangerLimits(of_address, of_all, of_all))
+        most = siblings.share_of(settings.connections_per_key)
         self.callers = Strangers(StrangerLimits(most, most, sys.maxsize))  # by API key
 
     def visit(self, make_http: MakeHttp, context: ssl.SSLContext | None) -> "Visit":
@@ -83,6 +86,7 @@ class Visit(asyncio.Protocol):
         self._handshake: asyncio.Task[None] | None = None
         self._early: list[bytes] = []  # received together with the end of the handshake
         self._requests = 0
+        self._is_there = True
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
 
     def known(self, key_id: str) -> None:
@@ -156,6 +160,9 @@ class Visit(asyncio.Protocol):
             self._http.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_there:
+            self._is_there = False
+            self._door.crowd.left()
         self._wait(None)
         self._fetched()
         if self._stranger is not None:
@@ -254,19 +261,3 @@ class FoldedWarnings(logging.Filter):
         for message, more in self._folding.ended(now):
             log.warning("http.warned_again", message=message, count=more)
         return self._folding.note(str(record.msg), now) is not None
-
-
-def fold_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
-    """Report that no more connections can be accepted once a minute, and not once for each that waits."""
-    folding: Folding[str] = Folding("")
-
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if context.get("message") != _OUT_OF_RESOURCE:
-            loop.default_exception_handler(context)
-            return
-        now = clock.monotonic()
-        folding.ended(now)
-        if folding.note(_OUT_OF_RESOURCE, now):
-            log.error("door.out_of_files", error=str(context.get("exception")))
-
-    loop.set_exception_handler(handle)

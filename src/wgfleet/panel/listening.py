@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
-from wgfleet.doors.sockets import lengthen_queue, shrink_tls_buffers
-from wgfleet.panel.door import VISIT, Door, FoldedWarnings, MakeHttp, Visit, fold_accept_errors
+from wgfleet.doors.sockets import QUEUE, shrink_tls_buffers
+from wgfleet.panel.accepting import Entrance
+from wgfleet.panel.door import VISIT, Door, FoldedWarnings, MakeHttp, Visit
 from wgfleet.panel.server_certificate import ListenError, ServerCertificate
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.door import DoorSettings
+from wgfleet.panel.siblings import Siblings
 
 SHUTDOWN_S = 3  # event streams never end by themselves
 RENEWAL_CHECK_S = 2  # also after how long another CA's certificate is shown
-# Also how often the event loop tries to accept in one go, each with a traceback where no file can be opened.
-BACKLOG = 128
 SEND_BUFFER = 128 * 1024  # bytes, which the kernel doubles; of itself it takes 4 MB of what nobody fetches
 
 _IPV6 = Path("/proc/net/if_inet6")  # where the machine has none, it is no error that nobody asks there
@@ -62,7 +62,7 @@ def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Soc
             if family == socket.AF_INET6:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.bind((listener.host, listener.port))
-            bound.listen(BACKLOG)
+            bound.listen(QUEUE)
         except OSError as error:
             bound.close()
             for _, other in opened:
@@ -91,9 +91,11 @@ class PanelServer(uvicorn.Server):
         opened: Callable[[], Awaitable[None]],
         door: DoorSettings | None = None,
         plain: PlainDoor | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self._plain = plain
-        self._door = Door(door or DoorSettings())
+        self._door = Door(door or DoorSettings(), siblings)
+        self._entrances: list[Entrance] = []
         proxies = self._door.settings.trusted_proxies
         super().__init__(
             uvicorn.Config(
@@ -118,21 +120,24 @@ class PanelServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application, then open the doors: nobody is let in before it is ready."""
         await super().startup(sockets=sockets or [])
-        fold_accept_errors(asyncio.get_running_loop())
         shrink_tls_buffers()
         logging.getLogger("uvicorn.error").addFilter(_FOLDED)  # once, however often: it is the same
         for listener, bound in self._sockets:
-            await self._open(bound, self._protocol, self._certificate.context if listener.secure else None)
+            self._open(bound, self._protocol, self._certificate.context if listener.secure else None)
         if self._plain is not None:
             for _, bound in self._plain.sockets:
-                await self._open(bound, self._plain_protocol, None)
+                self._open(bound, self._plain_protocol, None)
         await self._opened()
 
-    async def _open(self, bound: socket.socket, make_http: MakeHttp, context: ssl.SSLContext | None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the doors, then the application."""
+        for entrance in self._entrances:
+            entrance.close()
+        await super().shutdown(sockets=sockets)
+
+    def _open(self, bound: socket.socket, make_http: MakeHttp, context: ssl.SSLContext | None) -> None:
         visit = functools.partial(self._door.visit, make_http, context)
-        server = await asyncio.get_running_loop().create_server(visit, sock=bound, backlog=BACKLOG)
-        lengthen_queue(server)
-        self.servers.append(server)
+        self._entrances.append(Entrance(bound, visit, self._door.crowd))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wgfleet.panel.api import create_app
+from wgfleet.panel import passwords
+from wgfleet.panel.api import create_app, routes
 from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.api.process_counts import NOTED_EVERY_S, ProcessCounts
 from wgfleet.panel.parts import Parts, prepare
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.core_reports import HeardReports
@@ -17,7 +19,9 @@ from wgfleet.panel.reconcile.event_feed import EventFeed
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.web import install as install_web
+from wgfleet.panel.web import site
 
 
 def build(settings: Settings) -> FastAPI:
@@ -59,27 +63,50 @@ def build(settings: Settings) -> FastAPI:
     return app
 
 
-def api_of(parts: Parts, name: str, set_up_digest: str | None = None) -> FastAPI:
+def work_out_routes() -> None:
+    """Work out all routes now, and not at the first request of each process that is forked from this one."""
+    nowhere = {"type": "http", "method": "GET", "path": "/none", "headers": []}
+    for route in (*routes(), *site.routes()):
+        route.matches(nowhere)
+
+
+def api_of(
+    parts: Parts,
+    name: str,
+    set_up_digest: str | None = None,
+    siblings: Siblings | None = None,
+    *,
+    again: bool = False,
+) -> FastAPI:
     """Return the application of a panel whose core runs in another process and reports under that name.
 
-    `set_up_digest`: of the address that sets it up, where one is shown.
+    `set_up_digest`: of the address that sets it up, where one is shown. `siblings`: the processes that serve it too.
+    `again`: it was served before, so the core works: its first report is waited for, that no answer denies it.
     """
+    siblings = siblings or Siblings()
+    passwords.share(siblings.places)
     heard = HeardReports(parts.store)
     events, tasks = Events(), BackgroundTasks()
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         garbage.collect_little()
         feed = EventFeed(parts.store, events)
         feed.listen()
         parts.store.share(parts.label(name))
+        counts: ProcessCounts = app.state.counts
+        counts.begin()
         tasks.start("events", feed.run)
+        tasks.start("counts", counts.run, every_s=NOTED_EVERY_S)
         tasks.start("garbage", garbage.keep_tidy, every_s=garbage.EVERY_S)
         try:
+            if again:
+                await heard.first()
             yield
         finally:
             panel.refusals.close()
             await tasks.close()
+            siblings.notes.close()
 
     panel = Panel(
         store=parts.store,
@@ -91,6 +118,7 @@ def api_of(parts: Parts, name: str, set_up_digest: str | None = None) -> FastAPI
         heard=heard,
         name=name,
         set_up_digest=set_up_digest,
+        siblings=siblings,
     )
     app = create_app(panel, lifespan=lifespan)
     install_web(app, panel)

@@ -18,7 +18,7 @@ from wgfleet.panel.services import installation
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store, Tx, sessions
+from wgfleet.panel.store import CONNECTIONS, Store, Tx, sessions
 from wgfleet.panel.store.schema import has_been_used, migrate
 from wgfleet.panel.vault import Vault, load_vault
 
@@ -70,9 +70,12 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
 
 
 @contextmanager
-def opened(settings: Settings, vault: Vault) -> Iterator[Parts]:
-    """Open the parts in a process of a panel that was prepared; close the store in the end."""
-    with closing(Store(settings.store_url)) as store:
+def opened(settings: Settings, vault: Vault, connections: int = CONNECTIONS) -> Iterator[Parts]:
+    """Open the parts in a process of a panel that was prepared; close the store in the end.
+
+    `connections`: to the database, at most.
+    """
+    with closing(Store(settings.store_url, connections)) as store:
         with store.read() as tx:
             clock.go_on_from(sessions.newest_report(tx))
         yield _parts(settings, store, vault)

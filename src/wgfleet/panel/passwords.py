@@ -1,10 +1,11 @@
 """Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
 
-A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time, however many people and guessers come.
-Few wait: each holds one of the threads that answer all calls.
+A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time by all processes of a panel, however many
+people and guessers come. Few wait: each holds one of the threads that answer all calls.
 """
 
 import threading
+import time
 import unicodedata
 
 from argon2 import PasswordHasher
@@ -12,15 +13,18 @@ from argon2.exceptions import VerificationError
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Invalid, TooMany
+from wgfleet.panel.places import Places
 
 LEAST, MOST = 12, 256  # characters
 LEAST_OF_LINK = 8  # who guesses needs the link first, and has few tries
 _LEAST_DIFFERENT = 5
 _AT_A_TIME = 2
+_THING = "passwords that are checked"
 PRESENT = 12  # at a time, those that wait among them
 _WAIT_S = 10.0
 
 _hasher = PasswordHasher()
+_LOOK_S = 0.01  # for a place that another process gives back
 _turns = threading.BoundedSemaphore(_AT_A_TIME)
 _room = threading.BoundedSemaphore(PRESENT)
 
@@ -76,17 +80,36 @@ def _nobodys() -> str:
     return _nobody[0]
 
 
+_places = [Places()]
+
+
+def share(places: Places) -> None:
+    """Count those that are made by other processes too."""
+    _places[:] = [places]
+
+
 class _Turn:
     """A place among the few that work at a time; raises `TooMany` where many wait, or none becomes free."""
+
+    def __init__(self) -> None:
+        self._place = 0
 
     def __enter__(self) -> None:
         if not _room.acquire(blocking=False):
             raise _crowded()
-        if not _turns.acquire(timeout=_WAIT_S):
-            _room.release()
-            raise _crowded()
+        until = clock.monotonic() + _WAIT_S
+        if _turns.acquire(timeout=_WAIT_S):
+            while (place := _places[0].take(_THING, _AT_A_TIME)) is None and clock.monotonic() < until:
+                time.sleep(_LOOK_S)
+            if place is not None:
+                self._place = place
+                return
+            _turns.release()
+        _room.release()
+        raise _crowded()
 
     def __exit__(self, *_: object) -> None:
+        _places[0].give_back(_THING, self._place)
         _turns.release()
         _room.release()
 

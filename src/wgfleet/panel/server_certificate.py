@@ -2,11 +2,13 @@
 
 import asyncio
 import ipaddress
+import math
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from wgfleet.panel import clock, machine
@@ -15,10 +17,14 @@ from wgfleet.panel.agents.authority import Authority, Identity, renewal_due
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.services.web_certificates import ShownCertificate
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import noted_texts, sealed
+from wgfleet.panel.store.notes import Notes
+from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.domains import parse_domain
 
 log = structlog.get_logger()
+_NOTED = "server certificate"
 
 
 class ListenError(PermanentError):
@@ -71,6 +77,26 @@ class PublicCertificate:
         self._shown, self._context = found, context
 
 
+class CommonCertificate:
+    """A certificate of our CA that several processes show, so that a browser which accepts one knows it again."""
+
+    def __init__(self, notes: Notes, vault: Vault) -> None:
+        self._notes, self._vault = notes, vault
+
+    def get(self, authority: Authority, due: Callable[[Identity], bool], issue: Callable[[], Identity]) -> Identity:
+        """Return what another process has issued, unless it is due for renewal; else issue it for all."""
+        with self._notes.changing() as notes:
+            text = noted_texts.get(notes, _NOTED, authority.fingerprint, clock.now())
+            if text is not None:
+                noted = msgspec.json.decode(sealed.unseal_of_browser(self._vault, _NOTED, text), type=Identity)
+                if not due(noted):
+                    return noted
+            issued = issue()
+            text = sealed.seal_for_browser(self._vault, _NOTED, msgspec.json.encode(issued).decode())
+            noted_texts.put(notes, _NOTED, authority.fingerprint, text, math.inf, most=2)
+        return issued
+
+
 class ServerCertificate:
     """What TLS listeners show: the administrator's files, or a certificate of our CA; kept fresh by `refresh`.
 
@@ -84,6 +110,7 @@ class ServerCertificate:
         self._public = PublicCertificate()
         self._settings = settings
         self._newest: Callable[[], Authority] | None = None
+        self._common: CommonCertificate | None = None
         self._shown: Authority | None = None
         self._expires_at = 0.0
         self._files: tuple[Path, Path] | None = None
@@ -107,13 +134,13 @@ class ServerCertificate:
         """Of which names browsers accept it."""
         return self._public.names
 
-    def issue_from(self, newest: Callable[[], Authority]) -> None:
+    def issue_from(self, newest: Callable[[], Authority], common: CommonCertificate | None = None) -> None:
         """Have the CA that `newest` returns issue the certificate, now and whenever it is due or there is another CA.
 
-        Without effect where files are given.
+        Without effect where files are given. `common`: what other processes have.
         """
         if self.own:
-            self._newest = newest
+            self._newest, self._common = newest, common
             self._issue(newest())
 
     def show_also(self, read: Callable[[], ShownCertificate | None]) -> None:
@@ -130,8 +157,7 @@ class ServerCertificate:
             except PanelError as error:
                 log.warning("tls.certificate_kept", error=str(error))
                 return
-            due = renewal_due(self._expires_at, clock.now(), self._settings.certificates.server_days)
-            if due or newest.fingerprint != self.fingerprint:
+            if self._due(self._expires_at) or newest.fingerprint != self.fingerprint:
                 self._issue(newest)
         elif self._files is not None:
             try:
@@ -141,10 +167,20 @@ class ServerCertificate:
             except (ListenError, OSError) as error:
                 log.warning("tls.certificate_kept", error=str(error))
 
+    def _due(self, expires_at: float) -> bool:
+        return renewal_due(expires_at, clock.now(), self._settings.certificates.server_days)
+
     def _issue(self, authority: Authority) -> None:
         names, addresses = certificate_subjects(self._settings)
         days = self._settings.certificates.server_days
-        identity = authority.issue_server(names, addresses, clock.now(), days)
+
+        def issue() -> Identity:
+            return authority.issue_server(names, addresses, clock.now(), days)
+
+        if self._common is None:
+            identity = issue()
+        else:
+            identity = self._common.get(authority, lambda noted: self._due(noted.expires_at), issue)
         tls.use_identity(self.context, identity)
         self._shown, self._expires_at = authority, identity.expires_at
 

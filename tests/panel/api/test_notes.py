@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.attempts import FAILURES, Attempts
+from wgfleet.panel.api.process_counts import SILENT_S, ProcessCounts, silent
 from wgfleet.panel.api.sent_forms import SentForms
 from wgfleet.panel.errors import Conflict, TooMany, Unauthorized, Unavailable
+from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.store import noted_attempts, noted_texts
 from wgfleet.panel.store.notes import FILE, Notes
+
+OF_A_CORE = ("calls_total", (("status", "200"),), 1.0)
 
 
 @pytest.fixture
@@ -84,6 +90,42 @@ def test_a_process_that_is_killed_in_a_change_leaves_the_notes_whole_and_keeps_n
     attempts.check("of the killed")
     with pytest.raises(TooMany):
         attempts.check("before")
+
+
+def test_a_process_that_notes_nothing_any_more_is_said(
+    both: tuple[Notes, Notes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (Siblings(2, number, notes) for number, notes in enumerate(both, 1))
+    counts = [ProcessCounts(each, (), tuple) for each in (one, other)]
+    for each in counts:
+        each.begin()
+    assert silent(one) is None
+    later = clock.monotonic() + SILENT_S + 1
+    monkeypatch.setattr(clock, "monotonic", lambda: later)
+    assert list(counts[1].collect()) == []
+    assert silent(other) == "1 of 2 processes of the API does not answer; the others do. See the log"
+
+
+def test_what_is_counted_never_goes_down_whoever_is_asked_and_whoever_ends(both: tuple[Notes, Notes]) -> None:
+    one, other = (Siblings(2, number, notes) for number, notes in enumerate(both, 1))
+    calls = [Counter("calls", "Calls.", ["status"], registry=None) for _ in range(3)]
+    here, there = ProcessCounts(one, calls[:1], tuple), ProcessCounts(other, calls[1:2], lambda: [OF_A_CORE])
+
+    def shown(counts: ProcessCounts) -> dict[str, float]:
+        return {sample.labels["status"]: sample.value for family in counts.collect() for sample in family.samples}
+
+    here.begin()
+    there.begin()
+    calls[0].labels("200").inc(5)
+    calls[1].labels("404").inc(2)
+    assert shown(here) == {"200": 5}
+    assert shown(there) == {"200": 6, "404": 2}
+    assert shown(here) == {"200": 5, "404": 2}
+    again = ProcessCounts(one, calls[2:], tuple)
+    again.begin()
+    calls[2].labels("200").inc()
+    assert shown(again) == {"200": 6, "404": 2}
+    assert shown(there) == {"200": 7, "404": 2}
 
 
 def test_a_start_keeps_nothing_and_a_file_that_cannot_be_made_is_named(

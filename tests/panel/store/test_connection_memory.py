@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from wgfleet.panel.store import Store
-from wgfleet.panel.store.databases import POOL_SIZE
+from wgfleet.panel.store.databases import CONNECTIONS
 
 
 def test_the_connections_of_a_process_keep_little_of_the_database(tmp_path: Path) -> None:
@@ -12,7 +12,7 @@ def test_the_connections_of_a_process_keep_little_of_the_database(tmp_path: Path
     try:
         with store.read() as tx:
             kb = -int(tx.session.connection().exec_driver_sql("PRAGMA cache_size").scalar_one())
-        assert 0 < kb * POOL_SIZE <= 100 * 1024
+        assert 0 < kb * CONNECTIONS // 2 <= 100 * 1024
         with ExitStack() as stack:
             for _ in range(5):
                 tx = stack.enter_context(store.read())

@@ -60,9 +60,9 @@ def test_a_writer_that_never_ends_holds_nobody_up_for_ever(tmp_path: Path, monke
 
 
 def test_when_no_connection_is_left_that_is_said(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "POOL_SIZE", 1)
+    monkeypatch.setattr(databases, "LEAST_CONNECTIONS", 2)
     monkeypatch.setattr(databases, "POOL_S", SOON_S)
-    store = Store(database_url)
+    store = Store(database_url, 2)
     with store.read() as first, store.read() as second:
         for tx in (first, second):
             tx.session.execute(text("SELECT 1"))

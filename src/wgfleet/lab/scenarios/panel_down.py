@@ -1,11 +1,11 @@
 """`panel-down`: a node dies, and with it, at a random moment of its failover, a process of the panel; `--rounds` times.
 
-In turn it is the core (which decides), the API, and the parent of both, by SIGKILL; the parent starts a child again by
-itself, and the parent is started again `START_AGAIN_S` later, as systemd does. `gap_ms`: the longest silence of each
-client whose session was on the dead node, by the process that was killed; `killed_after_ms`: since the node's death.
-Promised, in each round: every such client answers before the node is back; the dead node and no other is taken out of
-use, once; every operation ends; every peer has a home on a node, and every node's WireGuard every peer; and when the
-node is back, all of them serve and every client answers.
+In turn it is the core (which decides), one that answers calls, and the parent of all, by SIGKILL; the parent starts a
+child again by itself, and is started again `START_AGAIN_S` later, as systemd does. `gap_ms`: the longest silence of
+each client whose session was on the dead node, by the process that was killed; `killed_after_ms`: since the node's
+death. Promised, in each round: every such client answers before the node is back; the dead node and no other is taken
+out of use, once; every operation ends; every peer has a home on a node, and every node's WireGuard every peer; and when
+the node is back, all of them serve and every client answers.
 """
 
 import os
@@ -27,7 +27,7 @@ from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.waiting import look_for
 
-PROCESSES = ("wgfleet-core", "wgfleet-api", "wgfleet")  # as /proc/PID/comm has them; the last is the parent
+PROCESSES = ("wgfleet-core", "wgfleet-api-1", "wgfleet")  # as /proc/PID/comm has them; the last is the parent
 LONGEST_MS = 2500  # a failover of a few clients takes about half of it, so some kills come after its end
 START_AGAIN_S = 1.0
 WATCH_S = 14.0

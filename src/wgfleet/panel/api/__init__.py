@@ -66,12 +66,13 @@ from wgfleet.panel.api import (
 )
 from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.api.process_counts import ProcessCounts, RefusedCallers, RequestMetrics
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
 from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.turns import Turns
 from wgfleet.panel.api.unread_input import refuse_unread_input
 
-__all__ = ["Panel", "create_app"]
+__all__ = ["Panel", "create_app", "routes"]
 
 SUBJECTS = (
     configs,
@@ -138,22 +139,27 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     app.state.panel = panel
     registry: Any = CollectorRegistry()
     registry.register(monitoring.FleetCollector(panel))
-    registry.register(monitoring.dns_of_all(panel))
-    app.state.metrics = registry
+    counts = ProcessCounts(
+        panel.siblings,
+        (RefusedCallers(panel.refusals), panel.publisher.metrics),
+        lambda: [counted for report in panel.reports() for counted in report.dns],
+    )
+    registry.register(counts)
+    app.state.metrics, app.state.counts = registry, counts
     app.add_middleware(JsonByDefault)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Turns, settings=panel.settings.door)
+    app.add_middleware(Turns, settings=panel.settings.door, siblings=panel.siblings)
     app.add_middleware(Doorkeeper, panel=panel)
-    app.add_middleware(monitoring.RequestMetrics, registry=registry)
-    app.routes.extend(_routes())
+    app.add_middleware(RequestMetrics, counts=counts)
+    app.routes.extend(routes())
     problems.install(app)
     openapi.install(app)
     return app
 
 
 @functools.cache
-def _routes() -> list[BaseRoute]:
-    """Return the routes of all subjects: worked out at their first request, for all applications of a process."""
+def routes() -> list[BaseRoute]:
+    """Return the routes of all subjects: worked out once, for all applications of a process and of those it forks."""
     every = APIRouter(
         dependencies=[Depends(refuse_where_superseded), Depends(refuse_unread_input)],
         generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions

@@ -5,19 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client import Counter as Counts
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import Field
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.dns.metrics import DnsMetricsOfAll
+from wgfleet.panel.api.process_counts import silent
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
@@ -41,7 +38,6 @@ REFUSED = (
     "{} agents refuse this panel, as they have obeyed another one on a newer copy of its database; see `wgfleet node "
     "list`. `wgfleet panel restored`, where this panel runs, has them obey it"
 )
-BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
 class FailingTask(View):
@@ -108,7 +104,7 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
             web_certificates.held_up(tx),
         )
     status = status_of(panel.name, panel.reports(), superseded)
-    status.warnings = [warning for warning in found if warning] or None
+    status.warnings = [warning for warning in (*found, silent(panel.siblings)) if warning] or None
     response.status_code = 503 if status.status == "unavailable" else 200
     return status
 
@@ -157,15 +153,7 @@ def _stopped(task: Failing) -> str:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
 )
 def metrics(request: Request, _caller: Reader) -> Response:
-    registry: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def dns_of_all(panel: Panel) -> DnsMetricsOfAll:
-    """Return the metrics of DNS: of checks by this process, and of syncs by the cores."""
-    return DnsMetricsOfAll(
-        panel.publisher.metrics, lambda: [counted for report in panel.reports() for counted in report.dns]
-    )
+    return Response(generate_latest(request.app.state.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 class FleetCollector(Collector):
@@ -229,10 +217,6 @@ class FleetCollector(Collector):
         yield from _succession([report for report in reports if report.decides])
         yield from _lateness([report.late for report in reports if report.decides])
         yield from _floating(found, conflicts)
-        refused = CounterMetricFamily("wgfleet_refused", "Refused callers, by credential.", labels=["credential"])
-        for credential in ("key", "token", "sign_in"):
-            refused.add_metric([credential], self._panel.refusals.counts[credential])
-        yield refused
         names = {state.value: count for state, count in queue.states.items()}
         yield _by_label("wgfleet_dns_names", "Published names, by state.", "state", names)
         yield GaugeMetricFamily(
@@ -323,35 +307,3 @@ def _by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> 
     for value, count in values.items():
         family.add_metric([value], count)
     return family
-
-
-class RequestMetrics:
-    """Counts requests by route and status, and their seconds by route. Streams count when they end."""
-
-    def __init__(self, app: ASGIApp, registry: CollectorRegistry) -> None:
-        self._app = app
-        labels = ("method", "route")
-        self._requests = Counts("wgfleet_http_requests", "Answered.", (*labels, "status"), registry=registry)
-        self._seconds = Histogram("wgfleet_http_seconds", "Taken.", labels, registry=registry, buckets=BUCKETS_S)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        started = clock.monotonic()
-        try:
-            await self._app(scope, receive, sending)
-        finally:
-            # The pattern, not the path: a label for each id would never end.
-            route = getattr(scope.get("route"), "path", "unmatched")
-            method = scope["method"] if scope["method"] in {"GET", "POST", "PATCH", "PUT", "DELETE"} else "other"
-            self._requests.labels(method, route, status).inc()
-            self._seconds.labels(method, route).observe(clock.monotonic() - started)

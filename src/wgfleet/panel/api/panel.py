@@ -23,6 +23,7 @@ from wgfleet.panel.reconcile.outlook import THIS_PANEL, CoreReport, Outlook
 from wgfleet.panel.services import host_names, incarnations
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.notes import Notes
 from wgfleet.panel.vault import Vault
@@ -46,7 +47,7 @@ class Panel:
     heard: HeardReports | None = None
     name: str = THIS_PANEL
     """The name under which its own core reports."""
-    notes: Notes = field(default_factory=Notes)
+    siblings: Siblings = field(default_factory=Siblings)
     """What the processes that serve the API share beside the database."""
     oidc: OidcClient = field(default_factory=OidcClient)
     refusals: Refusals = field(default_factory=Refusals)
@@ -68,18 +69,24 @@ class Panel:
 
     def __post_init__(self) -> None:
         """Make what is made of the other parts."""
+        notes = self.siblings.notes
         made = {
-            "token_attempts": Attempts("refused join tokens", notes=self.notes),
-            "sign_in_attempts": Attempts("refused sign-ins", notes=self.notes),
-            "guesses": Attempts("refused sign-ins", GUESSES, GUESSES_S, self.notes),
-            "link_guesses": Attempts("refused links to files", notes=self.notes),
-            "link_passwords": LinkPasswordTries(self.notes),
-            "link_uses": Attempts("uses", LINK_USES, LINK_USES_S, self.notes),
-            "sent_forms": SentForms(self.notes),
+            "token_attempts": Attempts("refused join tokens", notes=notes),
+            "sign_in_attempts": Attempts("refused sign-ins", notes=notes),
+            "guesses": Attempts("refused sign-ins", GUESSES, GUESSES_S, notes),
+            "link_guesses": Attempts("refused links to files", notes=notes),
+            "link_passwords": LinkPasswordTries(notes),
+            "link_uses": Attempts("uses", LINK_USES, LINK_USES_S, notes),
+            "sent_forms": SentForms(notes),
             "agent_logs": AgentLogs(self.store, self.vault, self.authorities, self.settings.certificates.panel_days),
         }
         for name, part in made.items():
             object.__setattr__(self, name, part)
+
+    @property
+    def notes(self) -> Notes:
+        """What the processes that serve the API have noted for each other."""
+        return self.siblings.notes
 
     def hosts(self) -> dict[str, str]:
         """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""

@@ -6,7 +6,7 @@ does not fetch its answers holds up those of its own key.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,54 +14,73 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wgfleet.panel.api import problems
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.errors import TooMany
+from wgfleet.panel.places import Places
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings.door import DoorSettings
+from wgfleet.panel.siblings import Siblings
 
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
 WAITING = 8  # times as many calls may wait as are answered
 CHANGES = 4  # a quarter of the calls at a time may be changes: there is one writer, and others wait for it too
 STREAMS = {"/api/events", "/live"}  # an answer without end: these are counted by themselves, and do not wait
+LOOK_S = 0.005  # for a place that another process gives back
 _RETRY_S = 1.0
 
 
-@dataclass(slots=True)
 class _Key:
-    """The calls of one key. `present`: those that wait too."""
+    """The calls of one key that wait here: the first of them looks for a place, and the others stand behind it."""
 
-    free: asyncio.Semaphore
-    present: int = 0
+    def __init__(self) -> None:
+        self.first = asyncio.Lock()
+        self.freed = asyncio.Event()
+        self.present = 0
+        self.waiting = 0
 
 
 @dataclass(slots=True)
 class Shares:
-    """How many calls of each key are answered at a time, how many more may wait, and who is here now."""
+    """How many calls of each key are answered at a time, by all processes, and how many more may wait in this one."""
 
     at_a_time: int
     waiting: int
     what: str
+    places: Places
     _keys: dict[str, _Key] = field(default_factory=dict)
 
     @asynccontextmanager
     async def turn(self, caller: Caller) -> AsyncIterator[None]:
         """Wait for a call's turn; raise `TooMany` where there are too many before it, or it does not come in time."""
-        key = self._keys.setdefault(caller.id, _Key(asyncio.Semaphore(self.at_a_time)))
-        if key.present >= self.at_a_time + self.waiting:
-            raise self._too_many(caller)
+        name = f"{self.what} of {caller.id}"
+        key = self._keys.setdefault(caller.id, _Key())
         key.present += 1
         try:
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await key.free.acquire()
-            except TimeoutError:
-                raise self._too_many(caller) from None
+            place = None if key.waiting else self.places.take(name, self.at_a_time)
+            if place is None and (key.waiting >= self.waiting or (place := await self._wait(key, name)) is None):
+                raise self._too_many(caller)
             try:
                 yield
             finally:
-                key.free.release()
+                self.places.give_back(name, place)
+                key.freed.set()
         finally:
             key.present -= 1
             if not key.present:
                 del self._keys[caller.id]
+
+    async def _wait(self, key: _Key, name: str) -> int | None:
+        """Wait for a place. One that another process gives back is found by looking."""
+        key.waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE_S), key.first:
+                while (place := self.places.take(name, self.at_a_time)) is None:
+                    key.freed.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(key.freed.wait(), LOOK_S)
+                return place
+        except TimeoutError:
+            return None
+        finally:
+            key.waiting -= 1
 
     def _too_many(self, caller: Caller) -> TooMany:
         most = self.at_a_time + self.waiting
@@ -74,12 +93,13 @@ class Shares:
 class Turns:
     """Has the calls of a key take turns; those without a key are none of its business."""
 
-    def __init__(self, app: ASGIApp, settings: DoorSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: DoorSettings, siblings: Siblings | None = None) -> None:
         self._app = app
-        most, waiting = settings.calls_per_key, WAITING * settings.calls_per_key
-        self._reads = Shares(most, waiting, "calls under way")
-        self._changes = Shares(max(1, most // CHANGES), waiting, "changes under way")
-        self._streams = Shares(settings.streams_per_key, 0, "streams of events")
+        siblings = siblings or Siblings()
+        most, waiting = settings.calls_per_key, siblings.share_of(WAITING * settings.calls_per_key)
+        self._reads = Shares(most, waiting, "calls under way", siblings.places)
+        self._changes = Shares(max(1, most // CHANGES), waiting, "changes under way", siblings.places)
+        self._streams = Shares(settings.streams_per_key, 0, "streams of events", siblings.places)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get(CALLER)

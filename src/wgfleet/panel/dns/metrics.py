@@ -1,16 +1,14 @@
 """Metrics of DNS syncs since the panel started: calls of providers, errors, time to publication."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3600)
+from wgfleet.panel.counted import Counted, samples_of
 
-Counted = tuple[str, tuple[tuple[str, str], ...], float]
-"""A number for Prometheus: name, labels, value."""
+BUCKETS_S = (0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300, 3600)
 
 
 class DnsMetrics(Collector):
@@ -40,40 +38,9 @@ class DnsMetrics(Collector):
 
     def samples(self) -> list[Counted]:
         """Return all that was counted, as numbers that can be added up over processes."""
-        return [
-            (sample.name, tuple(sorted(sample.labels.items())), sample.value)
-            for family in self.collect()
-            for sample in family.samples
-            if sample.value and not sample.name.endswith("_created")
-        ]
+        return samples_of(self.collect())
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics to Prometheus."""
         for part in (self._calls, self._errors, self._seconds):
             yield from part.collect()
-
-
-class DnsMetricsOfAll(Collector):
-    """What this process has counted and, added to it, what others report."""
-
-    def __init__(self, own: DnsMetrics, others: Callable[[], Iterable[Counted]]) -> None:
-        self._own = own
-        self._others = others
-
-    def describe(self) -> list[Metric]:
-        """Name nothing, so that registering asks nobody."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the sums to Prometheus."""
-        more: dict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
-        for name, labels, value in self._others():
-            more[name, labels] += value
-        for family in self._own.collect():
-            family.samples = [
-                sample._replace(value=sample.value + more.pop((sample.name, tuple(sorted(sample.labels.items()))), 0.0))
-                for sample in family.samples
-            ]
-            for name, labels in [key for key in more if key[0].startswith(family.name)]:
-                family.add_sample(name, dict(labels), more.pop((name, labels)))
-            yield family

@@ -8,13 +8,14 @@ import msgspec
 import structlog
 
 from wgfleet.panel import clock
-from wgfleet.panel.dns.metrics import Counted
+from wgfleet.panel.counted import Counted
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.outlook import CoreReport, Outlook
 from wgfleet.panel.store import REPORT_BYTES, Store
 
 REPORT_S = 1.0
 LATE_S = 3 * REPORT_S + 1.0  # three reports in a row, and a little for a machine that is busy
+FIRST_S = 2 * REPORT_S
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class HeardReports:
     def __init__(self, store: Store) -> None:
         self._lock = threading.Lock()
         self._heard: dict[str, tuple[float, CoreReport]] = {}
+        self._any = threading.Event()
         store.hear_reports(self._hear)
 
     def now(self) -> Sequence[CoreReport]:
@@ -60,6 +62,10 @@ class HeardReports:
             latest = sorted(self._heard.values(), key=lambda heard: heard[0], reverse=True)
         return sorted((report for _, report in latest), key=lambda report: not report.decides)
 
+    async def first(self) -> None:
+        """Wait for a report, but not for long: the core may be gone."""
+        await asyncio.to_thread(self._any.wait, FIRST_S)
+
     def _hear(self, sender: str, text: bytes) -> None:
         try:
             report = msgspec.json.decode(text, type=CoreReport)
@@ -68,3 +74,4 @@ class HeardReports:
             return
         with self._lock:
             self._heard[sender] = (clock.monotonic(), report)
+        self._any.set()

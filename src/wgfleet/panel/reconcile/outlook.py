@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from wgfleet.panel import clock
-from wgfleet.panel.dns.metrics import Counted
+from wgfleet.panel.counted import Counted
 from wgfleet.panel.reconcile.engine.events import Events
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing
 from wgfleet.panel.reconcile.lateness import COUNTERS_S, DecisionClock, Lateness

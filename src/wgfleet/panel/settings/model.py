@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, Secre
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wgfleet.panel.settings.acme import AcmeSettings
+from wgfleet.panel.settings.api import ApiSettings
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     )
     tls: TlsSettings = TlsSettings()
     acme: AcmeSettings = AcmeSettings()
+    api: ApiSettings = ApiSettings()
     door: DoorSettings = DoorSettings()
     panel_node: PanelNodeSettings = PanelNodeSettings()
     drain: DrainSettings = DrainSettings()

@@ -3,6 +3,7 @@
 Repositories are functions that take an open `Tx` first. They decide nothing.
 """
 
+from wgfleet.panel.store.databases import CONNECTIONS
 from wgfleet.panel.store.engine import REPORT_BYTES, Store, Tx
 
-__all__ = ["REPORT_BYTES", "Store", "Tx"]
+__all__ = ["CONNECTIONS", "REPORT_BYTES", "Store", "Tx"]

@@ -20,8 +20,9 @@ CACHE_KB = 4096
 # In the journal before a transaction sees to it by itself (64 MB). The core of a panel does far sooner.
 JOURNAL_PAGES = 16_384
 
-POOL_SIZE = 20
-POOL_S = 10.0  # to wait for a connection, of which there are twice `POOL_SIZE` at most
+CONNECTIONS = 40  # of a core at most, and of all processes of an API together; a server of PostgreSQL has 100
+LEAST_CONNECTIONS = 4
+POOL_S = 10.0  # to wait for one
 
 CONNECT_S = 5
 KEEPALIVE_S = 5
@@ -30,9 +31,13 @@ STATEMENT_S = 30.0  # the longest of ours reads a config of 100,000 peers
 IDLE_S = 60.0  # in a transaction: a process that hangs must not keep its locks
 
 
-def open_database(url: str) -> Engine:
-    """Return an engine for an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`. Connects later."""
-    return _sqlite(url) if url.startswith("sqlite") else _postgresql(url)
+def open_database(url: str, connections: int = CONNECTIONS) -> Engine:
+    """Return an engine for an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`. Connects later.
+
+    `connections`: there are at most.
+    """
+    most = max(connections, LEAST_CONNECTIONS)
+    return _sqlite(url, most) if url.startswith("sqlite") else _postgresql(url, most)
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -41,8 +46,8 @@ def sqlite_file(url: str) -> Path | None:
     return Path(parts.database or "") if parts.get_backend_name() == "sqlite" else None
 
 
-def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S}, **_pool())
+def _sqlite(url: str, connections: int) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_S}, **_pool(connections))
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
@@ -86,7 +91,7 @@ def _is_write_ahead(cursor: sqlite3.Cursor) -> bool:
     return True
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: str, connections: int) -> Engine:
     engine = create_engine(
         url,
         pool_pre_ping=True,
@@ -98,7 +103,7 @@ def _postgresql(url: str) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": int(1000 * LOCK_S),
         },
-        **_pool(),
+        **_pool(connections),
     )
 
     @event.listens_for(engine, "connect")
@@ -138,12 +143,12 @@ def without_limits(connection: Connection) -> None:
             connection.execute(select(func.set_config(name, "0", True)))
 
 
-def _pool() -> dict[str, Any]:
+def _pool(connections: int) -> dict[str, Any]:
     # Without parameters in errors and logs: among them are digests, keys and names.
     # The last that was given back comes first: as few as work beside each other have memory and a session in use.
     return {
-        "pool_size": POOL_SIZE,
-        "max_overflow": POOL_SIZE,
+        "pool_size": connections // 2,
+        "max_overflow": connections - connections // 2,
         "pool_timeout": POOL_S,
         "pool_use_lifo": True,
         "hide_parameters": True,

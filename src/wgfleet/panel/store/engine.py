@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store import checkpoints, local_transport, notifications
-from wgfleet.panel.store.databases import open_database, sqlite_file
+from wgfleet.panel.store.databases import CONNECTIONS, open_database, sqlite_file
 from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
 from wgfleet.panel.store.lease import DatabaseLease, HeldByFiles, Lease
@@ -65,10 +65,13 @@ class Tx:
 
 
 class Store:
-    """Owns the engine. `url` is an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`."""
+    """Owns the engine. `url` is an SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`.
 
-    def __init__(self, url: str) -> None:
-        self.engine = open_database(url)
+    `connections`: there are at most.
+    """
+
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        self.engine = open_database(url, connections)
         self._closed = False
         event.listen(self.engine, "checkin", self._returned)
         self._file = sqlite_file(url)

@@ -1,6 +1,6 @@
 """Notes that the API processes of one panel share: what each must know of the others, and no start of the panel keeps.
 
-They are an SQLite file of their own, made anew at each start, which waits for no disk. A process that is killed leaves
+They are an SQLite file of their own, made again at each start, which waits for no disk. A process that is killed leaves
 it whole. What is secret is sealed before it is noted.
 """
 

@@ -58,7 +58,7 @@ def create_site(panel: Panel) -> FastAPI:
     site.add_middleware(BodyLimit)
     site.add_middleware(Turns, settings=panel.settings.door)
     site.add_middleware(Doors, panel=panel)
-    site.routes.extend(_routes())
+    site.routes.extend(routes())
     site.add_exception_handler(PanelError, _panel_error)
     site.add_exception_handler(FieldError, _field_error)
     site.add_exception_handler(RequestValidationError, _wrong_address)
@@ -88,8 +88,8 @@ class Beside:
 
 
 @functools.cache
-def _routes() -> list[BaseRoute]:
-    """Return the routes of all pages. They are worked out at their first request, for all sites of a process."""
+def routes() -> list[BaseRoute]:
+    """Return the routes of all pages: worked out once, for all sites of a process and of those it forks."""
     every = APIRouter(dependencies=[Depends(_decides), Depends(_checked)])
     for router in ROUTERS:
         every.include_router(router)
