@@ -8,14 +8,13 @@ import contextlib
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
-import httpcore
 import pytest
 
 from wgfleet.panel.agents import connecting
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.agents.connecting import PromptBackend
+from wgfleet.panel.agents.connecting import ConnectionTries, end_line
 
 TCP_S = 1.0  # TCP's own second try
 LONG_S = 0.4  # the round trip of a long path
@@ -40,36 +39,35 @@ def hear(listener: socket.socket) -> list[socket.socket]:
     return found
 
 
-class Path(httpcore.AsyncNetworkBackend):
-    """A long way to a listener; counts how many connections were begun."""
+async def connect(
+    port: int,
+    tries: ConnectionTries | None = None,
+    *,
+    within_s: float = 10.0,
+    path: Callable[[], Awaitable[object]] | None = None,
+) -> asyncio.Transport:
+    """Connect as to an agent, but without TLS; `path` is awaited before each try."""
 
-    def __init__(self) -> None:
-        self.begun = 0
-        self._opener = httpcore.AnyIOBackend()
+    async def once() -> asyncio.Transport:
+        if path is not None:
+            await path()
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
+        return transport
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        self.begun += 1
-        await asyncio.sleep(LONG_S)
-        return await self._opener.connect_tcp(host, port, timeout, local_address, socket_options)
+    async with asyncio.timeout(within_s):
+        return await (tries or ConnectionTries()).first(once, end_line)
 
 
 def test_a_first_packet_that_is_lost_costs_less_than_tcps_own_patience() -> None:
     async def run() -> float:
         with deaf_listener() as (listener, port):
             begun = time.monotonic()
-            opening = asyncio.create_task(PromptBackend().connect_tcp("127.0.0.1", port, 10.0))
+            opening = asyncio.create_task(connect(port))
             await asyncio.sleep(0.05)
             accepted = hear(listener)
             stream = await opening
             took_s = time.monotonic() - begun
-            await stream.aclose()
+            await end_line(stream)
             for each in accepted:
                 each.close()
             return took_s
@@ -82,21 +80,21 @@ def test_where_nothing_is_lost_there_is_one_connection_and_others_are_ended_wher
 ) -> None:
     async def run() -> list[bytes]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            stream = await PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
+            stream = await connect(listener.getsockname()[1])
             (only,) = hear(listener)
             only.close()
-            await stream.aclose()
+            await end_line(stream)
             # All tries at once, and each of them gets through.
             monkeypatch.setattr(connecting, "FIRST_S", 0.0)
             monkeypatch.setattr(connecting, "LATER_S", 0.0)
-            stream = await PromptBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
+            stream = await connect(listener.getsockname()[1])
             await asyncio.sleep(0.2)
             accepted = hear(listener)
-            await stream.write(b"hello")
+            stream.write(b"hello")
             for each in accepted:
                 each.settimeout(5.0)
             said = [each.recv(5) for each in accepted]
-            await stream.aclose()
+            await end_line(stream)
             for each in accepted:
                 each.close()
             return said
@@ -109,13 +107,17 @@ def test_where_nothing_is_lost_there_is_one_connection_and_others_are_ended_wher
 def test_on_a_long_path_a_try_that_is_under_way_is_not_repeated() -> None:
     async def run() -> list[int]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            path, begun = Path(), []
-            backend = PromptBackend(path)
+            tries = ConnectionTries()
+            begun: list[int] = []
+
+            async def long_path() -> None:
+                begun[-1] += 1
+                await asyncio.sleep(LONG_S)
+
             for _ in range(3):
-                before = path.begun
-                stream = await backend.connect_tcp("127.0.0.1", listener.getsockname()[1], 10.0)
-                await stream.aclose()
-                begun.append(path.begun - before)
+                begun.append(0)
+                await end_line(await connect(listener.getsockname()[1], tries, path=long_path))
+            await tries.end()
             return begun
 
     first, *later = asyncio.run(run())
@@ -125,14 +127,14 @@ def test_on_a_long_path_a_try_that_is_under_way_is_not_repeated() -> None:
 
 def test_a_closed_port_is_said_at_once_and_a_deaf_one_in_time() -> None:
     async def refused(port: int) -> None:
-        with pytest.raises(httpcore.ConnectError):
-            await PromptBackend().connect_tcp("127.0.0.1", port, 10.0)
+        with pytest.raises(ConnectionRefusedError):
+            await connect(port)
 
     async def deaf() -> float:
         with deaf_listener() as (_, port):
             begun = time.monotonic()
-            with pytest.raises(httpcore.ConnectTimeout):
-                await PromptBackend().connect_tcp("127.0.0.1", port, 0.6)
+            with pytest.raises(TimeoutError):
+                await connect(port, within_s=0.6)
             return time.monotonic() - begun
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -146,7 +148,7 @@ def test_a_closed_port_is_said_at_once_and_a_deaf_one_in_time() -> None:
 def test_who_does_not_wait_any_more_leaves_no_connection_behind() -> None:
     async def run() -> int:
         with deaf_listener() as (listener, port):
-            opening = asyncio.create_task(PromptBackend().connect_tcp("127.0.0.1", port, 10.0))
+            opening = asyncio.create_task(connect(port))
             await asyncio.sleep(connecting.FIRST_S + 0.05)
             opening.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -1,16 +1,14 @@
 """Whole pushes of which most is the same for many nodes: kept once, sent in parts, read as if it were one piece."""
 
-import asyncio
 import ssl
 import tracemalloc
 
-import httpcore
 import pytest
 
 from tests.panel.agents.conftest import ScriptedAgent
 from tests.panel.agents.test_client import APPLIED, WG0, call
-from wgfleet.panel import clock
-from wgfleet.panel.agents.push_body import PART, PushBody
+from wgfleet.panel.agents.calls import PART
+from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.services.fleet.common_peers import FEW_KEYS, PackedPeers
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings, parse_push
 from wgfleet.protocol.ids import ConfigId, Generation
@@ -51,18 +49,6 @@ def test_bodies_for_many_nodes_take_the_memory_of_one() -> None:
         tracemalloc.stop()
     assert {len(body) for body in bodies} == {len(bytes(bodies[0]))}
     assert taken < len(shared)
-
-
-def test_who_does_not_read_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-
-    async def send() -> None:
-        async for _ in PushBody(whole({}), PackedPeers(PEERS).members).sent_within(10):
-            now[0] += 9
-
-    with pytest.raises(httpcore.WriteTimeout):
-        asyncio.run(send())
 
 
 def test_packed_peers_are_the_same_peers() -> None:

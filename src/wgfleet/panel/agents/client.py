@@ -4,27 +4,24 @@ Owns the connections to one node and says in two words what went wrong: Transien
 AgentRefused (4xx). It never retries: that is the reconciler's decision.
 """
 
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 from urllib.parse import urlencode
 
-import httpcore
 import msgspec
 
 import wgfleet
 from wgfleet.panel.agents import answers, claims, watch_stream
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import agent_server_name
-from wgfleet.panel.agents.connecting import AgentPool, ConnectionTries
+from wgfleet.panel.agents.calls import AgentCall, AgentCalls
+from wgfleet.panel.agents.connecting import AgentWay, ConnectionTries
 from wgfleet.panel.agents.push_body import PushBody
-from wgfleet.panel.agents.tls import HEAD_LIMIT, AgentLine, AgentTls
+from wgfleet.panel.agents.tls import AgentTls
 from wgfleet.panel.agents.watch_messages import WatchMessages
-from wgfleet.panel.agents.watch_stream import AgentWay, WatchStream
-from wgfleet.panel.errors import TransientError
+from wgfleet.panel.agents.watch_stream import WatchStream
 from wgfleet.protocol import features
 from wgfleet.protocol.addresses import join_endpoint
 from wgfleet.protocol.desired import DesiredInterface, Push
@@ -61,8 +58,6 @@ _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
 
-_FAULTS = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
-
 T = TypeVar("T")
 
 
@@ -91,7 +86,7 @@ class AgentClient:
             features.VERSION_HEADER: wgfleet.__version__,
             features.FEATURES_HEADER: features.header(),
         }
-        self._calls = AgentPool(ssl_context, _SOCKET_OPTIONS, self._way.tries)
+        self._calls = AgentCalls(self._way, self._attention)
         if panel is not None:
             self.rename(panel)
 
@@ -130,16 +125,14 @@ class AgentClient:
         if not shared or not isinstance(push, DesiredInterface):
             return claims.applied(await self._call("PUT", path, Applied, push))
         body = PushBody(features.for_agent(push, self.features), shared)
-        async with self._request("PUT", path, content=body.sent_within(ANSWER_S), size=len(body)) as response:
-            answer = answers.decode(self._label, msgspec.json.Decoder(Applied), await self._body(response))
-        return claims.applied(answer)
+        answer = await self._request("PUT", path, content=body)
+        return claims.applied(answers.decode(self._label, msgspec.json.Decoder(Applied), answer))
 
     async def delete(self, interface: str, config_id: str | None = None, generation: int | None = None) -> None:
         """Remove an interface that the agent made; absent is fine. A generation guards against a late call."""
         wanted = {"config_id": config_id, "generation": generation}
         params = {name: str(value) for name, value in wanted.items() if value is not None}
-        async with self._request("DELETE", f"/v1/wg/{interface}", params=params) as response:
-            await self._body(response)
+        await self._request("DELETE", f"/v1/wg/{interface}", params=params)
 
     async def takeover(self, interface: str, takeover: Takeover) -> TakeoverResult:
         """Have the node start handshakes to peers at their last endpoints; say which answered in time."""
@@ -179,8 +172,7 @@ class AgentClient:
 
     async def unmute(self, interface: str) -> None:
         """Say that nothing is missing on an interface that is muted: it may send again."""
-        async with self._request("POST", f"/v1/wg/{interface}/unmute") as response:
-            await self._body(response)
+        await self._request("POST", f"/v1/wg/{interface}/unmute")
 
     async def is_listening(self, within_s: float) -> bool:
         """Tell whether the agent's machine takes connections for it; the agent itself may stand still."""
@@ -198,8 +190,8 @@ class AgentClient:
 
     async def log(self, lines: int) -> tuple[str, ...]:
         """Read the newest lines of the agent's log, oldest first."""
-        async with self._request("GET", "/v1/log", params={"lines": str(lines)}, timeout_s=ANSWER_S / 6) as response:
-            return answers.decode(self._label, msgspec.json.Decoder(AgentLog), await self._body(response)).lines
+        said = await self._request("GET", "/v1/log", params={"lines": str(lines)}, timeout_s=ANSWER_S / 6)
+        return answers.decode(self._label, msgspec.json.Decoder(AgentLog), said).lines
 
     async def request_certificate(self) -> str:
         """Have the agent make a new key; return its certificate request (PEM)."""
@@ -208,14 +200,12 @@ class AgentClient:
     async def install_certificate(self, certificate: str, ca: str) -> None:
         """Give the agent the certificate for its last request; its new connections show it."""
         body = msgspec.json.encode(features.for_agent(Certificate(certificate=certificate, ca=ca), self.features))
-        async with self._request("PUT", "/v1/certificate", content=body) as response:
-            await self._body(response)
+        await self._request("PUT", "/v1/certificate", content=body)
 
     async def revoke(self, crl: str) -> None:
         """Have the agent refuse certificates of panels, by a list that our CA has signed."""
         body = msgspec.json.encode(Revoked(crl))
-        async with self._request("PUT", "/v1/revoked", content=body) as response:
-            await self._body(response)
+        await self._request("PUT", "/v1/revoked", content=body)
 
     async def watch(self, hear: Callable[[WatchMessage], None]) -> NoReturn:
         """Call `hear` with the agent's messages as they come, without end: an end, or silence, is a TransientError.
@@ -242,8 +232,8 @@ class AgentClient:
         self, method: str, path: str, answer: type[T], body: object = None, *, timeout_s: float = ANSWER_S
     ) -> T:
         content = None if body is None else msgspec.json.encode(features.for_agent(body, self.features))
-        async with self._request(method, path, content=content, timeout_s=timeout_s) as response:
-            return answers.decode(self._label, msgspec.json.Decoder(answer), await self._body(response))
+        said = await self._request(method, path, content=content, timeout_s=timeout_s)
+        return answers.decode(self._label, msgspec.json.Decoder(answer), said)
 
     def _said(self) -> dict[str, str]:
         """Return what each request says of the panel, and of what it heard of the agent."""
@@ -251,74 +241,23 @@ class AgentClient:
             return self._headers
         return {**self._headers, features.HEARD_HEADER: repr(self._heard)}
 
-    @asynccontextmanager
     async def _request(
         self,
         method: str,
         path: str,
         *,
-        content: bytes | AsyncIterator[bytes] | None = None,
-        size: int | None = None,
+        content: bytes | PushBody | None = None,
         params: dict[str, str] | None = None,
         timeout_s: float = ANSWER_S,
-    ) -> AsyncIterator[httpcore.Response]:
-        """Open a request; inside, every fault of the transport becomes a TransientError.
-
-        `size` is that of a content that comes in parts. `timeout_s` is for each reading and writing apart.
-        """
+    ) -> bytes:
+        """Return what the agent answers; raise AgentRefused or TransientError where that is no success."""
         headers = self._said()
         if content is not None:
             headers = {**headers, "content-type": "application/json"}
-        if size is None and (isinstance(content, bytes) or method == "POST"):
-            size = len(content) if isinstance(content, bytes) else 0
-        if size is not None:
-            headers = {**headers, "content-length": str(size)}
+        body = (content,) if isinstance(content, bytes) else content or ()
+        size = len(content) if content is not None else 0 if method == "POST" else None
         target = path if params is None else f"{path}?{urlencode(params)}"
-        waits = {"connect": CONNECT_S, "read": timeout_s, "write": timeout_s, "pool": timeout_s}
-        request = httpcore.Request(
-            method,
-            httpcore.URL(scheme="https", host=self._way.host, port=self._way.port, target=target),
-            headers=tuple(headers.items()),
-            content=content,
-            extensions={"sni_hostname": self._way.server_name, "timeout": waits},
-        )
-        try:
-            response = await self._calls.handle_async_request(request)
-            try:
-                with _begun(response):
-                    if response.status // 100 != 2:  # noqa: PLR2004 - of success
-                        raise answers.failure(self._label, response.status, await self._body(response))
-                    yield response
-            finally:
-                await response.aclose()
-        except httpcore.TimeoutException as error:
-            raise TransientError(f"{self._label}: {_timeout_text(error)} ({method} {path})") from error
-        except (*_FAULTS, ssl.SSLError) as error:  # the last: of a connection that was up
-            words = claims.words(str(error)) or type(error).__name__
-            raise TransientError(f"{self._label}: {words} ({method} {path})") from error
-
-    async def _body(self, response: httpcore.Response) -> bytes:
-        body = bytearray()
-        async for chunk in response.aiter_stream():
-            self._attention.count(len(chunk))
-            body += chunk
-            self._attention.check("an answer", len(body))
-        return bytes(body)
-
-
-def _timeout_text(error: httpcore.TimeoutException) -> str:
-    return "cannot be reached in time" if isinstance(error, httpcore.ConnectTimeout) else "has gone silent"
-
-
-@contextlib.contextmanager
-def _begun(response: httpcore.Response) -> Iterator[None]:
-    """Say of the connection of an answer that the answer has begun; and at its end, that the next has not."""
-    line = response.extensions["network_stream"].get_extra_info("ssl_object")
-    if not isinstance(line, AgentLine):
-        yield
-        return
-    line.left = None
-    try:
-        yield
-    finally:
-        line.left = HEAD_LIMIT
+        answer = await self._calls.call(AgentCall(method, target, headers, body, size), timeout_s, CONNECT_S)
+        if answer.status // 100 != 2:  # noqa: PLR2004 - of success
+            raise answers.failure(self._label, answer.status, answer.body)
+        return answer.body

@@ -6,47 +6,23 @@ the call that gives them another.
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
-
-import httpcore
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents.tls import begin_tls
+from wgfleet.panel.domain.fields import is_address
+
+if TYPE_CHECKING:
+    import socket
 
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
-KEPT, KEPT_S = 4, 55  # connections that nobody uses
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
 
+_NEXT_ADDRESS_S = 0.25  # RFC 8305, section 5
+
 T = TypeVar("T")
-
-
-class AgentPool(httpcore.AsyncConnectionPool):
-    """Connections to one agent for calls, which come up like that.
-
-    Called without the HTTP client above it (httpx), which of a short call takes a third of the time.
-    """
-
-    def __init__(
-        self,
-        tls: ssl.SSLContext,
-        socket_options: Sequence[httpcore.SOCKET_OPTION],
-        tries: "ConnectionTries | None" = None,
-    ) -> None:
-        self._backend = PromptBackend(tries=tries)
-        super().__init__(
-            ssl_context=tls,
-            max_connections=None,
-            # One carries calls; more only while calls overlap.
-            max_keepalive_connections=KEPT,
-            keepalive_expiry=KEPT_S,
-            socket_options=socket_options,
-            network_backend=self._backend,
-        )
-
-    async def aclose(self) -> None:
-        """Close all connections, those too that are about to come up."""
-        await super().aclose()
-        await self._backend.end()
 
 
 class ConnectionTries:
@@ -100,57 +76,48 @@ class ConnectionTries:
             task.add_done_callback(self._ending.discard)
 
 
-class PromptBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP connections for httpcore to one machine so."""
+@dataclass(frozen=True, slots=True)
+class AgentWay:
+    """How an agent is reached: where it listens, as which TLS server, with which options of the socket."""
 
-    def __init__(
-        self, opener: httpcore.AsyncNetworkBackend | None = None, tries: ConnectionTries | None = None
-    ) -> None:
-        self._opener = opener or httpcore.AnyIOBackend()
-        self._tries = tries or ConnectionTries()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Do as httpcore's own."""
-        options = list(socket_options or ())
-        return _Stream(
-            await self._tries.first(
-                lambda: self._opener.connect_tcp(host, port, timeout, local_address, options),
-                lambda stream: stream.aclose(),
-            )
-        )
-
-    async def end(self) -> None:
-        """Wait until all tries that were not needed are closed."""
-        await self._tries.end()
+    host: str
+    port: int
+    server_name: str
+    tls: ssl.SSLContext
+    options: Sequence[tuple[int, int, int]]
+    tries: ConnectionTries
 
 
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection that is closed where its TLS handshake is cancelled; httpcore's own would stay open."""
+async def open_line(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int], None], connect_s: float) -> None:
+    """Connect, and shake hands; `protocol` gets the connection then, `came` the sizes of what comes from the first on.
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-        self.read, self.write, self.aclose = stream.read, stream.write, stream.aclose  # type: ignore[method-assign]
-        self.get_extra_info = stream.get_extra_info  # type: ignore[method-assign]
+    Raise TimeoutError where one of both takes longer than `connect_s`, another OSError where it fails.
+    """
+    loop = asyncio.get_running_loop()
+    # Only where there may be several addresses: when it is cancelled, asyncio loses a socket that has just come up.
+    delay_s = None if is_address(way.host) else _NEXT_ADDRESS_S
 
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's name
-    ) -> httpcore.AsyncNetworkStream:
-        """Shake hands."""
-        try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        except BaseException:
-            await self._stream.aclose()
-            raise
+    async def connect() -> asyncio.Transport:
+        transport, _ = await loop.create_connection(asyncio.Protocol, way.host, way.port, happy_eyeballs_delay=delay_s)
+        return transport
+
+    async with asyncio.timeout(connect_s):
+        line = await way.tries.first(connect, end_line)
+    try:
+        opened: socket.socket = line.get_extra_info("socket")
+        for option in way.options:
+            opened.setsockopt(*option)
+        async with asyncio.timeout(connect_s):
+            await begin_tls(line, protocol, way.tls, way.server_name, came)
+    except BaseException:
+        await end_line(line)
+        raise
+
+
+async def end_line(line: asyncio.Transport) -> None:
+    """Close a connection at once, whatever is under way on it."""
+    line.abort()
+    await asyncio.sleep(0)  # until it is closed
 
 
 async def _close(tries: list[asyncio.Task[T]], close: Callable[[T], Awaitable[object]]) -> None:

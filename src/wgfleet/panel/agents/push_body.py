@@ -1,14 +1,11 @@
 """The body of a push, in parts as they are sent: what many nodes get is in memory once, however many get it at once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
-import httpcore
 import msgspec
 
-from wgfleet.panel import clock
+from wgfleet.panel.agents.calls import PART
 from wgfleet.protocol.desired import DesiredInterface
-
-PART = 64 * 2**10  # bytes that are encrypted, and wait for the other side, at once
 
 # In a text, quotes stand behind a backslash: only the field itself looks so.
 _PEERS = b'"peers":{'
@@ -28,11 +25,8 @@ class PushBody:
     def __bytes__(self) -> bytes:
         return b"".join(self._parts)
 
-    async def sent_within(self, seconds: float) -> AsyncIterator[bytes]:
-        """Give one part after another, each when the last was sent; raise `WriteTimeout` when that takes long."""
-        until = clock.monotonic() + seconds
+    def __iter__(self) -> Iterator[bytes]:
+        """Give what is sent, a part after another."""
         for part in self._parts:
             for start in range(0, len(part), PART):
-                if clock.monotonic() > until:
-                    raise httpcore.WriteTimeout("the agent does not read")
                 yield part[start : start + PART]

@@ -5,30 +5,12 @@ import os
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable
-from typing import Any
 
 from wgfleet.panel.agents.authority import Identity, key_digest
 
-HEAD_LIMIT = 64 * 2**10  # bytes; an answer's headers have some 200, and what comes with them at most a TLS record
-
 
 class AgentLine(ssl.SSLObject):
-    """One TLS connection to an agent; it comes about only with a key that the agent has now.
-
-    `left`: bytes that may still be read before an answer begins; None: it has begun. Of itself, the HTTP client reads
-    answers that are none yet (`100 Continue`) for as long as they come.
-    """
-
-    left: int | None = HEAD_LIMIT
-
-    def read(self, most: int = 1024, buffer: Any = None) -> bytes:
-        """Read, or raise an error of TLS where what comes before an answer has no end."""
-        data = super().read(most, buffer)
-        if self.left is not None and buffer is None:
-            self.left -= len(data)
-            if self.left < 0:
-                raise ssl.SSLError(1, f"sends more than {HEAD_LIMIT} bytes before its answer begins")
-        return data
+    """One TLS connection to an agent; it comes about only with a key that the agent has now."""
 
     def do_handshake(self) -> None:
         """Shake hands, and look at the key that was shown."""

@@ -5,51 +5,31 @@ for all purposes costs more than what is done with the words.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import NoReturn, cast
 
 import h11
 
 from wgfleet.panel.agents import answers, claims
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.chunks import ChunkError, Chunks
-from wgfleet.panel.agents.connecting import ConnectionTries
-from wgfleet.panel.agents.tls import AgentLine, begin_tls
-from wgfleet.panel.domain.fields import is_address
+from wgfleet.panel.agents.connecting import AgentWay, end_line, open_line
 from wgfleet.panel.errors import TransientError
-
-if TYPE_CHECKING:
-    import socket
 
 HEAD_LIMIT = 16 * 2**10  # bytes before an answer, and of a refusal; an agent of ours sends some 200
 AT_ONCE = 16 * 2**10  # bytes, as many as a TLS record has, before it is seen whether so much is read of one agent
 CLOSING_S = 1.0
-_NEXT_ADDRESS_S = 0.25  # RFC 8305, section 5
 _PATH = "/v1/watch"
 _CALL = f"(GET {_PATH})"
 
 Headers = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class AgentWay:
-    """How an agent is reached: where it listens, as which TLS server, with which options of the socket."""
-
-    host: str
-    port: int
-    server_name: str
-    tls: ssl.SSLContext
-    options: Sequence[tuple[int, int, int]]
-    tries: ConnectionTries
-
-
 async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s: float) -> NoReturn:
     """Call the agent, and give `stream` what it says until it ends, which raises TransientError or AgentRefused."""
     try:
         try:
-            await _open(way, stream, connect_s)
+            await open_line(way, stream, stream.came, connect_s)
         except TimeoutError as error:
             raise TransientError(f"{stream.label}: cannot be reached in time {_CALL}") from error
         except OSError as error:  # also of TLS
@@ -68,36 +48,8 @@ async def is_taken(way: AgentWay, within_s: float) -> bool:
             line, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, way.host, way.port)
     except OSError:  # also a time-out
         return False
-    await _end(line)
+    await end_line(line)
     return True
-
-
-async def _open(way: AgentWay, stream: "WatchStream", connect_s: float) -> None:
-    loop = asyncio.get_running_loop()
-    # Only where there may be several addresses: when it is cancelled, asyncio loses a socket that has just come up.
-    delay_s = None if is_address(way.host) else _NEXT_ADDRESS_S
-
-    async def connect() -> asyncio.Transport:
-        transport, _ = await loop.create_connection(asyncio.Protocol, way.host, way.port, happy_eyeballs_delay=delay_s)
-        return transport
-
-    async with asyncio.timeout(connect_s):
-        line = await way.tries.first(connect, _end)
-    try:
-        opened: socket.socket = line.get_extra_info("socket")
-        for option in way.options:
-            opened.setsockopt(*option)
-        async with asyncio.timeout(connect_s):
-            await begin_tls(line, stream, way.tls, way.server_name, stream.came)
-    except BaseException:
-        line.abort()
-        await asyncio.sleep(0)  # until it is closed
-        raise
-
-
-async def _end(line: asyncio.Transport) -> None:
-    line.abort()
-    await asyncio.sleep(0)
 
 
 class WatchStream(asyncio.Protocol):
@@ -127,9 +79,6 @@ class WatchStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the connection, whose TLS is up."""
         self._transport = cast("asyncio.Transport", transport)
-        line = transport.get_extra_info("ssl_object")
-        if isinstance(line, AgentLine):
-            line.left = None  # the limit of what comes before the answer is here
 
     def begin(self, headers: Headers) -> None:
         """Ask for the stream on a connection that is up."""
