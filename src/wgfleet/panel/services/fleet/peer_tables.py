@@ -117,7 +117,7 @@ def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[Wr
         bad = (
             known[details.tags]
             or _refused(index, partial(client_settings.checked, details.settings, networks))
-            or _refused(index, partial(held_settings.checked, details.held))
+            or _refused(index, partial(held_settings.checked, tx, details.held))
         )
         if bad is not None:
             wrong.append(bad._replace(number=index))
@@ -163,7 +163,7 @@ def wrong_change(tx: Tx, config: Config, changes: Mapping[str, Any]) -> WrongSpe
 
     def check() -> None:
         client_settings.checked({name: changes[name] for name in SETTINGS if name in changes}, networks)  # type: ignore[arg-type]
-        held_settings.checked(changes)
+        held_settings.checked(tx, changes)
         tags.named(tx, changes.get("tags", ()), "tags")
 
     return _refused(0, check)
