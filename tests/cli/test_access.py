@@ -93,3 +93,15 @@ def test_api_keys_are_made_listed_and_revoked(wgfleet: Run) -> None:
     assert wgfleet("node", "list", WGFLEET_API_KEY=key).returncode == 1
     absent = wgfleet("key", "delete", "ci", "--yes")
     assert (absent.returncode, "`wgfleet key list`" in absent.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("address", ["203.0.113.1:8443", "panel", "ftp://panel.example.com", "https://", ""])
+def test_what_is_no_address_of_a_panel_is_refused_before_a_key_is_asked_for(wgfleet: Run, address: str) -> None:
+    refused = wgfleet("login", address, given="")
+    assert refused.returncode == 2
+    assert "is not an address such as https://panel.example.com:8443" in " ".join(refused.stderr.split())
+
+
+def test_what_is_no_fingerprint_is_said_to_be_none(wgfleet: Run) -> None:
+    refused = wgfleet("login", "https://127.0.0.1:9", "--ca-fingerprint", "sha256:abc", given="")
+    assert "'sha256:abc' is no fingerprint" in refused.stderr

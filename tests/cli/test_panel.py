@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -128,6 +129,12 @@ def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Pat
     assert "wgf_" not in first.stdout + first.stderr, "it would stay in a log"
     assert re.fullmatch(r"wgf_\S{43}\n", (tmp_path / "data" / "first-admin-key").read_text())
     assert "wgf_" not in second.stdout + second.stderr
+    with (tmp_path / "data" / "panel.lock").open("w+") as lock:
+        lock.write("process 7\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        beside = wgfleet("init", "--data-dir", str(tmp_path / "data"))
+    assert (beside.exit_code, "a panel (process 7) runs on" in beside.stderr) == (1, True)
     replaced = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))
     assert re.fullmatch(r"admin API key: wgf_\S{43}\n", replaced.stdout)
     refused = wgfleet("admin-key", "rescue", "--data-dir", str(tmp_path / "data"))

@@ -189,9 +189,39 @@ def test_a_domain_is_lower_case_punycode_without_the_last_dot(name: str, expecte
         "ü" * 80,
         "203.0.113.7",
         "*.example.com",
-        "vpn.example.com\n",
+        "vpn.example.com\n.de",
     ],
 )
 def test_what_is_no_domain_is_refused(bad: str) -> None:
     with pytest.raises(FieldError, match=r"^domain: "):
         parse_domain(bad, "domain")
+
+
+@pytest.mark.parametrize("around", [" {}", "{}\r\n", "\ufeff{}", "\t{} "])
+def test_what_was_copied_along_with_a_value_is_dropped(around: str) -> None:
+    assert parse_address(around.format("203.0.113.7"), "f") == "203.0.113.7"
+    assert parse_network(around.format("10.8.0.0/24"), "f") == "10.8.0.0/24"
+    assert parse_domain(around.format("vpn.example.com"), "f") == "vpn.example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        ("203.0.113.7:51820", "without port: 203.0.113.7"),
+        ("[2001:db8::7]:51820", "without port: 2001:db8::7"),
+        ("[2001:db8::7]", "without brackets: 2001:db8::7"),
+        ("203.0.113.7/32", "without prefix length: 203.0.113.7"),
+        ("2001:db8::7/64", "without prefix length: 2001:db8::7"),
+        ("banana:1", "is not an IPv4 or IPv6 address"),
+    ],
+)
+def test_an_address_with_more_than_that_is_refused_with_what_it_has_too_much(text: str, way_out: str) -> None:
+    with pytest.raises(FieldError) as refused:
+        parse_address(text, "f")
+    assert refused.value.detail.endswith(way_out)
+
+
+@pytest.mark.parametrize("text", ["vpn.example.com:51820", "https://vpn.example.com", "vpn.example.com/"])
+def test_a_name_with_more_than_that_is_refused_with_what_to_leave_out(text: str) -> None:
+    with pytest.raises(FieldError, match="without scheme, port or path"):
+        parse_domain(text, "f")

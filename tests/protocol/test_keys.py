@@ -2,12 +2,13 @@ import base64
 import subprocess
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.protocol.strategies import clamp, raw_keys, text
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.keys import parse_preshared_key, parse_private_key, parse_public_key, raw_to_text
+from wgfleet.protocol.keys import parse_peer_key, parse_preshared_key, parse_private_key, parse_public_key, raw_to_text
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
@@ -72,3 +73,29 @@ def test_the_error_of_a_secret_key_does_not_carry_it(raw: bytes, parse: object) 
         parse(secret)
     assert secret not in str(caught.value)
     assert secret[:12] not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "00" * 32,
+        "01" + "00" * 31,
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ec" + "ff" * 30 + "7f",
+    ],
+)
+def test_a_key_with_which_no_handshake_succeeds_is_no_devices(raw: str) -> None:
+    low = bytes.fromhex(raw)
+    with pytest.raises(ValueError, match="shared key"):
+        X25519PrivateKey.generate().exchange(X25519PublicKey.from_public_bytes(low))
+    for key in (low, low[:-1] + bytes([low[-1] | 0x80])):
+        with pytest.raises(FieldError, match="no device can have"):
+            parse_peer_key(raw_to_text(key), "f")
+
+
+def test_a_devices_key_may_have_been_copied_with_what_stands_around_it() -> None:
+    key = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
+    assert parse_peer_key(f"\ufeff {key}\r\n", "f") == key
+    with pytest.raises(FieldError, match="as `wg genkey` prints it"):
+        parse_peer_key(f"PublicKey = {key}", "f")

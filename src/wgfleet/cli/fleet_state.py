@@ -133,10 +133,11 @@ def _warn(state: FleetState) -> None:
     for node in state.nodes:
         if not node["joined"]:
             state.warnings.append(f"node {node['name']} has not joined yet: wgfleet node join {node['name']}")
-        if node.get("agent_warning"):
-            state.warnings.append(f"node {node['name']}: {node['agent_warning']}")
+        for warning in ("agent_warning", "private_endpoint_warning"):
+            if node.get(warning):
+                state.warnings.append(f"node {node['name']}: {node[warning]}")
     for config in state.configs:
-        warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning")))
+        warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning", "pools_warning")))
         state.warnings.extend(f"{config['name']}: {each}" for each in warnings)
         if config["client_to_client_on"]:
             state.warnings.append(

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -38,6 +39,10 @@ def login(
     The key or password is asked for, or read from standard input; so is the code of a second factor. With a provider
     an address is printed instead, for a browser on this machine.
     """
+    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        raise typer.BadParameter(f"{url!r} is not an address such as https://panel.example.com:8443", param_hint="URL")
+    with panel(PanelAccess(url, None, ca_file, allow_plain_http), sends_secret=True):
+        pass  # a way that may not be used is refused before the secret is asked for
     try:
         ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
     except TrustError as error:

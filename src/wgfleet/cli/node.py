@@ -176,7 +176,7 @@ def create(
         if as_json:
             show_json({**node, "join": joining})
             return
-        _warn(node, "endpoint_warning")
+        _warn(node, "endpoint_warning", "private_endpoint_warning")
         if witness:
             say(f"witness {name} is created. On that machine, {_within(joining)}:\n")
             say(f"  runuser -u wgfleet-witness -- {joining['command']}")

@@ -18,7 +18,7 @@ from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.authority import agent_server_name, described
 from wgfleet.panel.data_dir import prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
-from wgfleet.panel.files_lock import lock_files
+from wgfleet.panel.files_lock import check_unlocked, lock_files
 from wgfleet.panel.listening import open_plain_sockets, open_sockets
 from wgfleet.panel.parts import Parts, prepare
 from wgfleet.panel.server_certificate import ListenError, ServerCertificate
@@ -48,6 +48,10 @@ app.command()(sample_settings)
 def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Create data directory, master key, database, CA and first admin key (printed once)."""
     settings = load_or_exit(settings_file, _overrides(data_dir))
+    try:
+        check_unlocked(settings)  # it would change the tables under one of an earlier release
+    except PermanentError as error:
+        _end(error)
     parts, first_key = _prepared(settings)
     with parts.store.read() as tx:
         fingerprint = parts.authorities.read(tx).newest.fingerprint

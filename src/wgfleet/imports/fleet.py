@@ -12,8 +12,8 @@ from wgfleet.protocol.keys import (
     PresharedKey,
     PrivateKey,
     PublicKey,
+    parse_peer_key,
     parse_preshared_key,
-    parse_public_key,
     public_key_of,
     raw_to_text,
 )
@@ -155,7 +155,7 @@ def clamped(text: str, field: str) -> PrivateKey:
 
 def public_key(text: str, field: str) -> PublicKey:
     """Read a public key."""
-    return parse_public_key(text.strip(), field)
+    return parse_peer_key(text, field)
 
 
 def public_of(private_key: str) -> PublicKey:

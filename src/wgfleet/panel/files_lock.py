@@ -29,12 +29,25 @@ def lock_files(settings: Settings, *, wait: bool, waiting: Callable[[str], None]
 
     `wait`: wait for the other panel's end instead; `waiting` is then called once with who it is.
     """
-    directories = [settings.data_dir]
-    if (file := sqlite_file(settings.store_url)) is not None:
-        directories.append(file.parent)
-    for directory in dict.fromkeys(path.resolve() for path in directories):
+    for directory in _directories(settings):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _lock(directory, wait=wait, waiting=waiting)
+
+
+def check_unlocked(settings: Settings) -> None:
+    """Raise `FilesInUse` where a panel runs on the files; nothing is locked."""
+    for directory in _directories(settings):
+        with contextlib.suppress(FileNotFoundError), (directory / LOCK_FILE).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FilesInUse(f"a panel ({file.read(100).strip()}) runs on {directory}; end it first") from None
+
+
+def _directories(settings: Settings) -> list[Path]:
+    file = sqlite_file(settings.store_url)
+    found = [settings.data_dir] if file is None else [settings.data_dir, file.parent]
+    return list(dict.fromkeys(path.resolve() for path in found))
 
 
 def _lock(directory: Path, *, wait: bool, waiting: Callable[[str], None]) -> None:

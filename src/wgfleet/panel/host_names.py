@@ -12,12 +12,10 @@ from queue import Empty, SimpleQueue
 from socket import SOCK_STREAM, getaddrinfo
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.domain.host_names import LATE, TOO_MANY, Lookup
 
 LIMIT_S = 1.0  # for all names of a call
-LATE = "the resolver did not answer in time"
 _MOST_ADDRESSES = 32  # of a name
-TOO_MANY = "too many lookups of this API key are under way"
 PANEL = ""
 """Who looks names up where no API key does: the panel itself."""
 

@@ -4,11 +4,18 @@ The canonical text of an address is what inet_ntop(3) prints, since that is what
 """
 
 import ipaddress
+import re
 import socket
 
 from wgfleet.protocol.errors import FieldError
 
 _MAX_PORT = 65535
+_TOO_MUCH = (
+    (re.compile(r"\[([^\]]*)\]"), "brackets"),
+    (re.compile(r"\[([^\]]*)\]:\d+"), "port"),
+    (re.compile(r"([^:]*):\d+"), "port"),
+    (re.compile(r"([^/]*)/\d+"), "prefix length"),
+)
 _HOST_PREFIXES = {"32": socket.AF_INET, "128": socket.AF_INET6}
 
 
@@ -19,14 +26,29 @@ def _text(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
 
 def parse_address(text: str, field: str) -> str:
     """Parse an IPv4 or IPv6 address without prefix or zone; return its canonical text."""
+    text = pasted(text)
     if _is_canonical(socket.AF_INET6 if ":" in text else socket.AF_INET, text):
         return text
     _refuse_zone(text, field)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise FieldError(field, f"{text!r} is not an IPv4 or IPv6 address") from None
+        raise FieldError(field, f"{text!r} is not an IPv4 or IPv6 address{_way_out(text)}") from None
     return _text(address)
+
+
+def pasted(text: str) -> str:
+    """Return what was copied without what comes along: space at its ends, and the mark that some files begin with."""
+    return text.strip().removeprefix("\ufeff").strip()
+
+
+def _way_out(text: str) -> str:
+    """Say what an address has too much, where the rest is one; "" where it is none at all."""
+    for pattern, what in _TOO_MUCH:
+        found = pattern.fullmatch(text)
+        if found is not None and _is_canonical(socket.AF_INET6 if ":" in found[1] else socket.AF_INET, found[1]):
+            return f"; give it without {what}: {found[1]}"
+    return ""
 
 
 def _refuse_zone(text: str, field: str) -> None:
@@ -37,6 +59,7 @@ def _refuse_zone(text: str, field: str) -> None:
 
 def parse_network(text: str, field: str) -> str:
     """Parse a network such as `10.8.0.0/24`; host bits are refused, since they are usually a mistake."""
+    text = pasted(text)
     if _is_canonical_host(text):
         return text
     _refuse_zone(text, field)
@@ -88,7 +111,13 @@ def parse_port(value: int, field: str) -> int:
 def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:
     """Parse `192.0.2.1:51820` or `[2001:db8::1]:51820` into address and port; names are refused."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or len(port) > len(str(_MAX_PORT)):
+    if (
+        text != "".join(text.split())
+        or not colon
+        or not port.isascii()
+        or not port.isdigit()
+        or len(port) > len(str(_MAX_PORT))
+    ):
         raise FieldError(field, f"{text!r} is not ADDRESS:PORT or [IPV6]:PORT")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]

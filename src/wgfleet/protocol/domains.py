@@ -5,6 +5,7 @@ import re
 from idna import IDNAError
 from idna.core import check_bidi, check_hyphen_ok, check_initial_combiner, check_nfc, uts46_remap, valid_contextj
 
+from wgfleet.protocol.addresses import pasted
 from wgfleet.protocol.errors import FieldError
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -19,6 +20,7 @@ def parse_domain(text: str, field: str) -> str:
     Names are read as browsers read them (UTS 46, non-transitional): "ß" is a letter of its own. Underscores may be in
     any label, as in those of Active Directory. Raises `FieldError`.
     """
+    text = pasted(text)
     try:
         name = ".".join(_ascii(label) for label in _mapped(text).removesuffix(".").split("."))
     except (UnicodeError, IDNAError):
@@ -27,7 +29,8 @@ def parse_domain(text: str, field: str) -> str:
         raise FieldError(field, f"{text!r} stands for many names; give one of them, such as vpn{name[1:]}")
     # RFC 1123, section 2.1: the last label is never all digits, which is what tells a name from an address.
     if not _NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
-        raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com")
+        more = "; give the name alone, without scheme, port or path" if any(sign in name for sign in ":/") else ""
+        raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com{more}")
     return name
 
 

@@ -5,6 +5,7 @@ from typing import NewType
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from wgfleet.protocol.addresses import pasted
 from wgfleet.protocol.errors import FieldError
 
 PublicKey = NewType("PublicKey", str)
@@ -13,6 +14,16 @@ PresharedKey = NewType("PresharedKey", str)
 
 KEY_BYTES = 32
 _KEY_CHARACTERS = 44
+_COORDINATE = 2**255 - 1  # the highest bit of a public key counts for nothing
+_PRIME = 2**255 - 19
+_LOW_ORDER = frozenset(
+    {
+        *(0, 1, _PRIME - 1, _PRIME, _PRIME + 1),
+        0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+        0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+    }
+)
+"""All points of Curve25519 whose order divides 8: what anybody agrees on with one of them is zero."""
 
 
 def raw_to_text(raw: bytes) -> str:
@@ -49,6 +60,17 @@ def parse_public_key(text: str, field: str = "public_key") -> PublicKey:
     """Parse a public key; raise `FieldError` naming `field`."""
     key, _ = _parse_key(text, field)
     return PublicKey(key)
+
+
+def parse_peer_key(text: str, field: str = "public_key") -> PublicKey:
+    """Parse the public key of a device, as it was copied; raise `FieldError` naming `field`.
+
+    Keys with which no handshake ever succeeds, as that of 32 zeros, are no device's (RFC 7748, section 6.1).
+    """
+    key = parse_public_key(pasted(text), field)
+    if int.from_bytes(text_to_raw(key), "little") & _COORDINATE in _LOW_ORDER:
+        raise FieldError(field, "is a key that no device can have; give the one that `wg pubkey` prints")
+    return key
 
 
 def parse_private_key(text: str, field: str = "private_key") -> PrivateKey:

@@ -13,7 +13,7 @@ import pytest
 from tests.panel.conftest import made
 from wgfleet.panel import clock, host_names
 from wgfleet.panel.api import Panel
-from wgfleet.panel.domain.host_names import Lookup
+from wgfleet.panel.domain.host_names import LATE, TOO_MANY, Lookup
 from wgfleet.panel.reconcile import host_names as watch
 from wgfleet.panel.reconcile.engine.loop import CoreLoop
 from wgfleet.panel.reconcile.host_names import HostNameWatch
@@ -235,13 +235,13 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 def test_a_resolver_that_hangs_holds_nobody_for_longer_than_the_limit(hanging: threading.Event) -> None:
     begun = clock.monotonic()
     assert host_names.look_up(["slow1", "fast"], 0.3) == {
-        "slow1": Lookup(error=host_names.LATE),
+        "slow1": Lookup(error=LATE),
         "fast": Lookup(("192.0.2.1",)),
     }
     assert 0.25 < clock.monotonic() - begun < 5
     host_names.look_up(["slow2"], 0.0)
     begun = clock.monotonic()
-    assert host_names.look_up(["fast"], 30) == {"fast": Lookup(error=host_names.LATE)}, "no thread is left"
+    assert host_names.look_up(["fast"], 30) == {"fast": Lookup(error=LATE)}, "no thread is left"
     assert clock.monotonic() - begun < 5
     hanging.set()
 
@@ -288,8 +288,8 @@ def test_one_key_leaves_others_and_the_panel_their_lookups(
         return warning
 
     for number in range(2):
-        assert host_names.LATE in (warned(number, f"slow{number}.example.com", other) or "")
-    assert host_names.TOO_MANY in (warned(2, "fast.example.com", other) or "")
+        assert LATE in (warned(number, f"slow{number}.example.com", other) or "")
+    assert TOO_MANY in (warned(2, "fast.example.com", other) or "")
     assert warned(2, "fast.example.com") is None
     look(panel)
     found = row(panel, "fast.example.com")

@@ -141,7 +141,7 @@ def test_an_address_that_another_has_is_a_conflict_with_the_field(store: Store) 
     new_peers(store, "a", "b")
     with store.write() as tx:
         addresses.allocate(tx, [pool], ["a"])
-    with pytest.raises(Conflict, match=r"10\.8\.0\.2 is the address of peer a") as refusal, store.write() as tx:
+    with pytest.raises(Conflict, match=r"10\.8\.0\.2 is the address of peer 'a'") as refusal, store.write() as tx:
         addresses.claim(tx, pool, "10.8.0.2", "b", "addresses[0]")
     assert refusal.value.field == "addresses[0]"
 

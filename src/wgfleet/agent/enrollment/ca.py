@@ -1,6 +1,7 @@
 """The panel's own CA, fetched over an untrusted network, by the fingerprint that its administrator was shown."""
 
 import hashlib
+import re
 import ssl
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ import httpx
 
 from wgfleet.doors.tries import CONNECT_S, Tell, Tries
 
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 TIMEOUT = httpx.Timeout(30.0, connect=CONNECT_S)
 
 
@@ -29,7 +31,10 @@ def ways_out(panel: str, reason: str, *, pinned: bool) -> str | None:
     if "CERTIFICATE_VERIFY_FAILED" not in reason:
         return None
     if pinned:
-        return "its certificate is not of the CA that is believed here; if the panel's CA was replaced, log in again"
+        return (
+            "its certificate is not of the CA that is believed here: a proxy in front of it may have another, which is "
+            "checked against this machine's CAs without --ca-fingerprint; if the panel's CA was replaced, log in again"
+        )
     return (
         "its certificate is of a CA that this machine does not know; a panel's own CA is believed with "
         "--ca-fingerprint, which `wgfleet panel run` prints"
@@ -38,6 +43,9 @@ def ways_out(panel: str, reason: str, *, pinned: bool) -> str | None:
 
 def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:
     """Return the CA certificate (PEM) of the panel at `panel`, if its SHA-256 is `fingerprint` (`sha256:HEX`)."""
+    wanted = fingerprint.strip().lower().removeprefix("sha256:").replace(":", "")
+    if not _FINGERPRINT.fullmatch(wanted):
+        raise TrustError(f"{fingerprint!r} is no fingerprint, which is sha256: and 64 hexadecimal digits")
     try:
         # Not verified: what comes back is compared with the fingerprint.
         with httpx.Client(verify=False, timeout=TIMEOUT, trust_env=False) as client:  # noqa: S501 - see above
@@ -49,7 +57,7 @@ def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:
     except ValueError:
         raise TrustError(f"{panel}/api/ca.pem is not a certificate; is it a wgfleet panel?") from None
     found = hashlib.sha256(der).hexdigest()
-    if found != fingerprint.removeprefix("sha256:").replace(":", "").lower():
+    if found != wanted:
         raise TrustError(
             f"the CA of {panel} has the fingerprint sha256:{found}, not the one given; "
             "copy it again; if it still differs, somebody intercepts the connection"

@@ -12,7 +12,7 @@ from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsVie
 from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain import backbone as ports
-from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning, pools_warning
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.services import configs, reach, rule_sets
 from wgfleet.panel.services.access import limits
@@ -134,6 +134,7 @@ class ConfigView(HeldSettingsView):
     name: str
     mode: Mode
     pools: list[str]
+    pools_warning: str | None = Field(description="null: none is a network of the internet.")
     listen_port: int
     mtu: int | None
     dns: list[str]
@@ -173,6 +174,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             name=config.name,
             mode=cast("Mode", config.mode),
             pools=networks[config.id],
+            pools_warning=pools_warning(networks[config.id]),
             listen_port=config.listen_port,
             mtu=config.mtu,
             dns=config.dns,

@@ -3,12 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Response, status
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from wgfleet.panel.api import files, shown_peers
 from wgfleet.panel.api.auth import Owner
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, cut
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peers import MAX_KEY
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
@@ -16,12 +17,14 @@ from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.files import files as files_of
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
+from wgfleet.protocol.addresses import pasted
 
 router = APIRouter(tags=["own devices"])
 
 PublicKey = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=44),
+    StringConstraints(max_length=MAX_KEY),
+    AfterValidator(pasted),
     Field(description="Base64 of 32 bytes, as printed by `wg pubkey`; null: the panel makes the keys."),
 ]
 

@@ -23,7 +23,7 @@ from wgfleet.panel.api.models import (
     utc,
 )
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
+from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME, private_warning
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
@@ -139,6 +139,9 @@ class NodeView(View):
     endpoint_warning: str | None = Field(
         description="null: no other node has one of its addresses, and those of its name, if it has one, are its own."
     )
+    private_endpoint_warning: str | None = Field(
+        description="null: clients reach its addresses from the internet, as far as addresses tell."
+    )
     agent_host: str
     agent_host_warning: str | None = Field(
         description="null: it is an address, or a name whose addresses are outside of the tunnel."
@@ -171,6 +174,11 @@ class NodeView(View):
     created_at: datetime
 
 
+def _private(node: Node) -> str | None:
+    """Warn of private addresses, but not of a witness, which no client calls."""
+    return None if node.witness else private_warning(node.endpoint_addresses)
+
+
 def _load(row: NodeLoad | None) -> LoadView | None:
     if row is None:
         return None
@@ -192,6 +200,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
             next_endpoint_addresses=node.next_endpoint_addresses,
             endpoint_name=node.endpoint_name,
             endpoint_warning=shared.get(node.id) or names.get(node.id),
+            private_endpoint_warning=_private(node),
             agent_host=node.agent_host,
             agent_host_warning=warnings.get(node.agent_host),
             agent_port=node.agent_port,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from fastapi import APIRouter, Query, Response, status
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, Writer
@@ -43,6 +43,7 @@ from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.fleet.tags import MAX_TAGS
+from wgfleet.protocol.addresses import pasted
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
@@ -51,9 +52,11 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["peers"], route_class=LargeBodies)
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+MAX_KEY = 200  # with what is copied along; what is wrong with it is said by the parser
 PublicKey = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=44),  # a pasted one has the line's end with it
+    StringConstraints(max_length=MAX_KEY),
+    AfterValidator(pasted),
     Field(description="Base64 of 32 bytes, as printed by `wg pubkey`."),
 ]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]

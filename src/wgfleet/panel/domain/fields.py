@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 
-from wgfleet.panel.domain.tunnel_networks import special_range
+from wgfleet.panel.domain.tunnel_networks import is_of_the_internet, private_range, special_range
 from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.addresses import parse_address, parse_network
 from wgfleet.protocol.domains import parse_domain
@@ -90,6 +90,29 @@ def dns_warning(entries: Sequence[str]) -> str | None:
     if not entries or any(map(is_address, entries)):
         return None
     return f"{', '.join(entries)} is taken for a search domain, and no name server is given: add its address"
+
+
+def pools_warning(pools: Sequence[str]) -> str | None:
+    """Say which pools are networks of the internet, where others may have machines."""
+    public = [pool for pool in pools if is_of_the_internet(ip_network(pool))]
+    if not public:
+        return None
+    return (
+        f"{', '.join(public)}: addresses of the internet; unless they are yours, devices no longer reach who has them. "
+        "Networks of one's own are in 10.0.0.0/8 and fd00::/8"
+    )
+
+
+def private_warning(addresses: Sequence[str]) -> str | None:
+    """Say which addresses of a node clients reach from within its own network only."""
+    found = {each: private for each in addresses if (private := private_range(ip_network(each))) is not None}
+    if not found:
+        return None
+    said = ", ".join(f"{address} is in {words}" for address, words in found.items())
+    return (
+        f"{said}: clients elsewhere do not reach the node there. All right in an intranet; else give the address that "
+        "the router has on the internet, and have it forward the port (docs/production.md)"
+    )
 
 
 def is_address(host: str) -> bool:

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+LATE = "the resolver did not answer in time"
+TOO_MANY = "too many lookups of this API key are under way"
+UNANSWERED = frozenset({LATE, TOO_MANY})
+"""Errors that say nothing of the name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lookup:

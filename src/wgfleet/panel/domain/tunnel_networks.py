@@ -35,6 +35,44 @@ def special_range(network: IPv4Network | IPv6Network) -> str | None:
     return None
 
 
+PRIVATE = tuple(
+    (ip_network(network), words)
+    for network, words in (
+        ("10.0.0.0/8", "private addresses"),
+        ("172.16.0.0/12", "private addresses"),
+        ("192.168.0.0/16", "private addresses"),
+        ("100.64.0.0/10", "addresses within a provider's network"),
+        ("240.0.0.0/4", "addresses that nobody has"),
+        ("64:ff9b::/96", "translated addresses, of one network alone"),
+        ("64:ff9b:1::/48", "translated addresses, of one network alone"),
+        ("fc00::/7", "private addresses"),
+    )
+)
+"""Ranges that are reached from within one network only: of an intranet or a lab, with words for people."""
+UNROUTED = tuple(
+    ip_network(network)
+    for network in ("192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24")
+) + tuple(ip_network(network) for network in ("100::/64", "2001:db8::/32", "3fff::/20", "5f00::/16"))
+"""Ranges for documentation and measurements, whose addresses nobody on the internet has."""
+INTERNET6 = ip_network("2000::/3")
+
+
+def private_range(network: IPv4Network | IPv6Network) -> str | None:
+    """Describe the range of one network, not of the internet, that a network is in; None: it is in none."""
+    for private, words in PRIVATE:
+        if private.version == network.version and network.subnet_of(private):  # type: ignore[arg-type]  # of one version
+            return f"{private}, {words}"
+    return None
+
+
+def is_of_the_internet(network: IPv4Network | IPv6Network) -> bool:
+    """Tell whether a network has addresses of machines on the internet."""
+    if network.version == INTERNET6.version and not network.overlaps(INTERNET6):
+        return False
+    others = (*(private for private, _ in PRIVATE), *UNROUTED)
+    return not any(other.version == network.version and network.subnet_of(other) for other in others)  # type: ignore[arg-type]  # of one version
+
+
 class NeededAddresses:
     """Addresses that have to stay outside of the tunnel, each with its owner in words. A search costs O(log n)."""
 

@@ -16,7 +16,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
-from wgfleet.panel.store.tables import Address, FreeOffset, Pool
+from wgfleet.panel.store.tables import Address, FreeOffset, Peer, Pool
 
 # Statements on tables, made once: to build one, or to go through the mapper, costs more than to run it.
 _pools = cast("Table", Pool.__table__)
@@ -127,7 +127,10 @@ def claim(tx: Tx, pool: AnyPool, address: str, peer_id: str, field: str) -> str:
     holder = tx.session.scalar(_HOLDER, {"pool": pool.id, "at": offset})
     text = addressing.address_at(pool.network, offset)
     if holder is not None:
-        raise Conflict(f"{text} is the address of peer {holder}; use another, or none to get a free one", field=field)
+        name = tx.session.scalar(select(Peer.name).where(Peer.id == holder))
+        raise Conflict(
+            f"{text} is the address of peer {name or holder!r}; use another, or none to get a free one", field=field
+        )
     tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offset, "last": offset})
     tx.session.execute(_HOLD, [{"pool_id": pool.id, "offset": offset, "peer_id": peer_id}])
     return text

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wgfleet.panel.domain.fields import parse_public_address
+from wgfleet.panel.domain.host_names import UNANSWERED
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
@@ -56,6 +57,8 @@ def _usable(row: HostName | None) -> list[str]:
 
 
 def _useless(name: str, row: HostName | None) -> str:
+    if row is not None and row.error in UNANSWERED:
+        return f"{name} could not be looked up ({row.error}); try again in a minute, or see to this machine's resolver"
     if row is None or not row.addresses:
         why = "" if row is None or not row.error else f" ({row.error})"
         return f"{name} is not found{why}; make it first, with the address that the node has now"

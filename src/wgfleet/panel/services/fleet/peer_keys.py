@@ -8,7 +8,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
-from wgfleet.protocol.keys import parse_public_key
+from wgfleet.protocol.keys import parse_peer_key
 
 
 def check_free(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
@@ -22,7 +22,7 @@ def check_free(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
     of_servers = {config.public_key} | {a.public_key for a, _ in assignment_rows.of_config(tx, config.id)}
     of_probes = probe_keys.in_use(tx, config)
     for key, field in keys:
-        if parse_public_key(key, field) in of_servers:
+        if parse_peer_key(key, field) in of_servers:
             raise Conflict(
                 "this is the public key of the server itself; give the user's (`wg pubkey` of the user's own key)",
                 field=field,

@@ -44,8 +44,6 @@ def check(
         for i, text in enumerate(networks):
             at = f"{field}[{i}]"
             network = ipaddress.ip_network(parse_network(text, at))
-            if parse_network(text, at) != text:
-                raise Invalid(f"write {network} in its canonical form", field=at)
             if network.prefixlen == 0:
                 raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
             tunnel_networks.check(network, at, outside)

@@ -24,7 +24,8 @@ from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.keys import parse_public_key
+from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.keys import parse_peer_key
 
 MAX_NAME = 64
 MAX_DIGITS = 8  # of a number that is counted on; a longer one is a telephone number, or of a SIM card
@@ -315,10 +316,9 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
         if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
             raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
-        config = configs.get(tx, peer.config_id)
         wanted = [(changes["networks"], "networks")]
-        peer_networks.check(tx, config, wanted, without=peer.id, panel_hosts=panel_hosts)
-        values["networks"] = list(changes["networks"])
+        peer_networks.check(tx, configs.get(tx, peer.config_id), wanted, without=peer.id, panel_hosts=panel_hosts)
+        values["networks"] = [parse_network(each, "networks") for each in changes["networks"]]
     if "group_id" in changes:
         values["group_id"] = changes["group_id"]
     if "enabled" in changes:
@@ -377,7 +377,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "public_key": draft.public_key,
         "private_key_sealed": draft.private_key_sealed,
         "preshared_key_sealed": draft.preshared_key_sealed,
-        "networks": list(spec.networks),
+        "networks": [parse_network(each, f"{at}networks") for each in spec.networks],
         "keepalive": None if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
         "enabled": spec.enabled,
         "group_id": groups[spec.group],
@@ -387,7 +387,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
 
 
 def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:
-    private, public = (None, parse_public_key(public_key)) if public_key is not None else new_key_pair()
+    private, public = (None, parse_peer_key(public_key)) if public_key is not None else new_key_pair()
     if public == peer.public_key:
         return
     peer_keys.check_free(tx, configs.get(tx, peer.config_id), [(public, "public_key")])
