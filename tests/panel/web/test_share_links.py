@@ -57,9 +57,11 @@ def test_a_stranger_gets_the_file_once(admin: httpx.Client, browser: Browser, pa
     file = user.post("/shared/file", data={"form_token": token_of(page.text), "secret": secret})
     assert "attachment" in file.headers["content-disposition"]
     assert "PrivateKey" in file.text
+    fields = {"form_token": token_of(page.text), "secret": secret, "format": "mikrotik"}
+    assert "/interface/wireguard/add" in user.post("/shared/file", data=fields).text
     other = submit(browser(), "/shared", secret=secret)
     assert (other.status_code, "PrivateKey" in other.text) == (401, False)
-    assert ">2<" in admin.get(path).text.replace("\n", ""), "how often it was fetched"
+    assert ">3<" in admin.get(path).text.replace("\n", ""), "how often it was fetched"
 
 
 @pytest.mark.parametrize("why", ["peer", "config", "limit"])

@@ -15,6 +15,7 @@ from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.files import files as files_of
+from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.addresses import pasted
@@ -123,6 +124,24 @@ def download_device_file(
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
     return files.download(files.choose(_files(panel, caller, device_id), node))
+
+
+@router.get(
+    "/api/me/devices/{device_id}/file",
+    summary="Download the file of a device of yours for a platform",
+    response_class=Response,
+    responses=files.OF_PLATFORM,
+)
+def download_device_platform_file(
+    panel: ThePanel,
+    caller: Owner,
+    device_id: Identifier,
+    *,
+    platform: files.ForPlatform = Platform.CONF,
+    node: ReferenceFilter = None,
+) -> Response:
+    """`node` selects the node of an independent config; default: the home node."""
+    return files.for_platform(files.choose(_files(panel, caller, device_id), node), platform)
 
 
 @router.get(

@@ -15,8 +15,9 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.clients import bundle, files
+from wgfleet.panel.services.clients import bundle, files, platforms
 from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
 from wgfleet.qr_code import NoQrCodeError, qr_code
 
@@ -38,6 +39,26 @@ IMAGE: dict[int | str, dict[str, Any]] = {
         "description": "An image for the WireGuard apps to scan.",
     }
 }
+OF_PLATFORM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/plain": {"schema": {"type": "string"}},
+            "application/gzip": {"schema": {"type": "string", "format": "binary"}},
+            "application/zip": {"schema": {"type": "string", "format": "binary"}},
+            "application/x-apple-aspen-config": {"schema": {"type": "string", "format": "binary"}},
+        },
+        "description": "The wg-quick file, or what the platform imports.",
+    }
+}
+ForPlatform = Annotated[
+    Platform,
+    Query(
+        alias="format",
+        description="`conf`: the wg-quick file; `linux`: and the helper, tar.gz; `windows`, `macos`, `ios`, `android`: "
+        "with a how-to, ZIP; `networkmanager`: a keyfile; `mikrotik`: a script of RouterOS 7; `openwrt`: uci commands; "
+        "`mobileconfig-ios`, `mobileconfig-macos`: a profile.",
+    ),
+]
 ImageKind = Annotated[Literal["png", "svg"], Query(alias="format", description="Kind of image.")]
 
 
@@ -67,6 +88,28 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
 def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
     return download(_file(panel, caller, peer_id, node))
+
+
+@router.get(
+    "/api/peers/{peer_id}/file",
+    summary="Download the file of a peer for a platform",
+    response_class=Response,
+    responses=OF_PLATFORM,
+)
+def download_platform_file(
+    panel: ThePanel,
+    caller: SecretReader,
+    peer_id: Identifier,
+    *,
+    platform: ForPlatform = Platform.CONF,
+    node: ReferenceFilter = None,
+) -> Response:
+    """`node` selects the node of an independent config; default: the home node. Reproducible for the same input.
+
+    `networkmanager`, `mikrotik`, `openwrt` and the profiles have the private key within: where the user alone has it,
+    they are refused (409).
+    """
+    return for_platform(_file(panel, caller, peer_id, node), platform)
 
 
 @router.get(
@@ -108,6 +151,12 @@ def show_qr(
 def download(file: ClientFile) -> Response:
     """Answer with a file."""
     return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
+
+
+def for_platform(file: ClientFile, platform: Platform) -> Response:
+    """Answer with a file as a platform takes it."""
+    found = platforms.made(file, platform)
+    return Response(found.content, media_type=found.media_type, headers=_attachment(found.name))
 
 
 def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wgfleet.panel.domain import public_ports, rendering
@@ -30,7 +30,9 @@ class ClientFile:
     node_id: str | None
     node_name: str | None
     file_name: str
-    text: str
+    text: str = field(repr=False)
+    values: rendering.ClientValues | None = field(default=None, repr=False)
+    """What it is made of, for forms other than the stock one."""
 
 
 def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
@@ -77,8 +79,8 @@ def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[tu
         )
     addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
     pools = [pool.network for pool in assignment_rows.pools(tx, config.id)]
-    text = _render(vault, config, peer, addresses, config.public_key or "", endpoint, pools, said)
-    return ClientFile(None, None, f"{_stem(config.name)}.conf", text)
+    values = _values(vault, config, peer, addresses, config.public_key or "", endpoint, pools, said)
+    return ClientFile(None, None, f"{_stem(config.name)}.conf", rendering.client_file(values), values)
 
 
 def _host(node: Node) -> str:
@@ -97,17 +99,17 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assig
     said = client_settings.values(settings(tx, peer, assignment))
     endpoint = rendering.endpoint(_host(node), said["endpoint_port"])
     networks = [pool.network for pool in pools]
-    text = _render(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)
+    values = _values(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)
     stem = _stem(f"{config.name}-{node.name}")
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
     if len(stem) > MAX_STEM:
         # Two names that begin alike must not give one file, where the second replaces the first.
         digest = hashlib.sha256(f"{config.name}-{node.name}".encode()).hexdigest()
         stem = f"{stem[: MAX_STEM - 5]}-{digest[:4]}"
-    return ClientFile(node.id, node.name, f"{stem}.conf", text)
+    return ClientFile(node.id, node.name, f"{stem}.conf", rendering.client_file(values), values)
 
 
-def _render(
+def _values(
     vault: Vault,
     config: Config,
     peer: Peer,
@@ -116,7 +118,7 @@ def _render(
     endpoint: str,
     pools: list[str],
     said: Mapping[str, Any],
-) -> str:
+) -> rendering.ClientValues:
     excluded = said["excluded_networks"]
     # A file without any address would be of no use: the only version that there is stays.
     if usable := of_versions(addresses, excluded):
@@ -124,19 +126,17 @@ def _render(
     private_key = None
     if peer.private_key_sealed is not None:
         private_key = sealed.unseal(vault, Peer.private_key_sealed, peer)
-    return rendering.client_file(
-        rendering.ClientValues(
-            title=f"{peer.name} on {config.name}",
-            private_key=private_key,
-            addresses=tuple(addresses),
-            dns=tuple(of_versions(said["dns"], excluded if usable else ())),
-            mtu=said["mtu"],
-            server_public_key=public_key,
-            preshared_key=common_peers.preshared_key(vault, peer),
-            allowed_ips=rendering.allowed_in_file(
-                without(said["client_allowed_ips"], excluded, pools), peer.networks, pools
-            ),
-            endpoint=endpoint,
-            keepalive=said["keepalive"],
-        )
+    return rendering.ClientValues(
+        title=f"{peer.name} on {config.name}",
+        private_key=private_key,
+        addresses=tuple(addresses),
+        dns=tuple(of_versions(said["dns"], excluded if usable else ())),
+        mtu=said["mtu"],
+        server_public_key=public_key,
+        preshared_key=common_peers.preshared_key(vault, peer),
+        allowed_ips=rendering.allowed_in_file(
+            without(said["client_allowed_ips"], excluded, pools), peer.networks, pools
+        ),
+        endpoint=endpoint,
+        keepalive=said["keepalive"],
     )

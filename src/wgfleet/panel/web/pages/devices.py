@@ -30,6 +30,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.panel.services.clients.platforms import Platform
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("My devices"), "/devices", 75, DEVICES),)
@@ -88,8 +89,15 @@ def show_access(request: Request, panel: ThePanel, caller: Owner, device_id: Ide
 
 
 @router.get("/devices/{device_id}/file")
-def download_file(panel: ThePanel, caller: Owner, device_id: Identifier, node: ReferenceFilter = None) -> Response:
-    return file_answers.download(file_answers.choose(_files(panel, caller, device_id), node))
+def download_file(
+    panel: ThePanel,
+    caller: Owner,
+    device_id: Identifier,
+    *,
+    platform: file_answers.ForPlatform = Platform.CONF,
+    node: ReferenceFilter = None,
+) -> Response:
+    return file_answers.for_platform(file_answers.choose(_files(panel, caller, device_id), node), platform)
 
 
 @router.get("/devices/{device_id}/qr")

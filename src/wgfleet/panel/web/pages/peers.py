@@ -31,6 +31,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.panel.services.clients.platforms import Platform
 
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Peers"), "/peers", 20, READ),)
@@ -131,10 +132,17 @@ def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id
 
 
 @router.get("/peers/{peer_id}/file")
-def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
+def download_file(
+    panel: ThePanel,
+    caller: SecretReader,
+    peer_id: Identifier,
+    *,
+    platform: file_answers.ForPlatform = Platform.CONF,
+    node: ReferenceFilter = None,
+) -> Response:
     with panel.store.write() as tx:
         found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-    return file_answers.download(file_answers.choose(found, node))
+    return file_answers.for_platform(file_answers.choose(found, node), platform)
 
 
 @router.get("/peers/{peer_id}/qr")

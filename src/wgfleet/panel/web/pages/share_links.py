@@ -16,6 +16,7 @@ from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.qr_images import data_uri
 from wgfleet.panel.services.access.callers import SECRETS
 from wgfleet.panel.services.clients import share_links
+from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.clients.share_links import (
     PREFIX,
     FetchedFiles,
@@ -118,7 +119,9 @@ def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: Th
 @router.post("/shared/file")
 def download_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     _, found = _fetch(request, panel, visitor, form)
-    return _quiet(file_answers.download(file_answers.choose(found.files, form.get("node") or None)))
+    chosen = file_answers.choose(found.files, form.get("node") or None)
+    platform = next((each for each in Platform if each == form.get("format")), Platform.CONF)
+    return _quiet(file_answers.for_platform(chosen, platform))
 
 
 def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> tuple[KnownLink, FetchedFiles]:
