@@ -34,10 +34,14 @@ words = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12).map
     notes=st.text(st.sampled_from("=+-@'\"\uff1d,;/\n x"), max_size=9).map(str.strip),
     tags=st.lists(words.filter(lambda word: bool(word) and "/" not in word), max_size=3, unique=True),
     dns=st.none() | st.lists(st.sampled_from(["10.0.0.1", "fd00::1", "lan"]), max_size=2),
+    rule_set=st.sampled_from([None, "", "guests"]),
     separator=st.sampled_from(",;"),
 )
-def test_what_is_written_is_read(name: str, notes: str, tags: list[str], dns: list[str] | None, separator: str) -> None:
+def test_what_is_written_is_read(
+    name: str, notes: str, tags: list[str], dns: list[str] | None, rule_set: str | None, separator: str
+) -> None:
     row = {"name": name, "notes": notes, "tags": tags, "dns": dns, "enabled": False, "download_speed": 20_000_000}
+    row["rule_set"] = rule_set
     text = "".join(peer_table.write(iter([row]), separator))
     for encoding in ("utf-8", "utf-16"):
         (read,) = peer_table.read(text.removeprefix("\ufeff").encode(encoding))

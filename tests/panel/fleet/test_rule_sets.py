@@ -269,3 +269,26 @@ def test_many_that_are_made_by_one_call_may_have_rules(client: httpx.Client, nod
     rows = made(client, "/api/configs/wg0/peers/batch", **body)["items"]
     assert [row["rule_set"] for row in rows] == [None, "guests", None]
     assert node.rules() == {"bert": "guests"}
+
+
+def test_tables_of_peers_name_their_sets(client: httpx.Client, node: RuledNode) -> None:
+    rule_set(client, "guests", NO_USERS)
+    assert client.post("/api/rule-sets", json={"name": "none"}).status_code == 422
+    peer(client, "anna")
+    path = "/api/configs/wg0/peers/csv"
+    text = {"Content-Type": "text/csv"}
+
+    def sent(table: str, to: str = path) -> dict[str, Any]:
+        answer = client.post(f"{to}?existing=update", content=table, headers=text)
+        assert answer.status_code in {200, 201, 422}, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    sent("name,rule_set\nanna,guests\nbert,none\ncarl,guests\ndora,\n")
+    assert node.rules() == {"anna": "guests", "carl": "guests"}
+    own = {each["name"]: each for each in client.get("/api/configs/wg0/peers").json()["items"]}
+    held = client.get(f"/api/peers/{own['bert']['id']}/details").json()["held"][-1]
+    assert (held["value"], held["origin"]) == ("", "peer")
+    assert "there is no rule set" in str(sent("name,rule_set\nanna,nobody\n", f"{path}/preview"))
+    sent(client.get(path).text.replace("guests", "none"))
+    assert node.rules() == {}

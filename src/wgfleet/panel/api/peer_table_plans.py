@@ -19,7 +19,7 @@ from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_table import TableRow, Values, WrongCell
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers
@@ -113,7 +113,11 @@ def _with_known(
         limits.check_group(tx, caller.limit, {"group": name})
         node_groups.named(tx, name, "group")
 
-    checks: dict[str, Callable[[str], object]] = {"group": group, "owner": lambda name: ownership.owner_id(tx, name)}
+    checks: dict[str, Callable[[str], object]] = {
+        "group": group,
+        "owner": lambda name: ownership.owner_id(tx, name),
+        "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
+    }
     known: dict[tuple[str, str], str | None] = {}
     kept = []
     for row, values in rows:
@@ -169,7 +173,8 @@ def _sort(
 
 
 def _new(found: TablePlan, line: int, values: Values) -> None:
-    given = {name: value for name, value in values.items() if value not in (None, "") and name != "id"}
+    empty = {name for name, value in values.items() if value is None or (value == "" and name != "rule_set")}
+    given = {name: value for name, value in values.items() if name not in empty and name != "id"}
     try:
         body = NewPeer.model_validate(given)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """Tables of peers, as spreadsheets write and read them: CSV in, values out, and the other way. Pure.
 
 An empty cell says nothing: a new peer gets what it would get anyway, a setting is left to tags and config. `none` is an
-empty list where that is a setting.
+empty list where that is a setting, and no destination rules.
 """
 
 import csv
@@ -91,6 +91,10 @@ def _speed(cell: str) -> int | None:
     return speed_of(cell) if cell.strip() else None
 
 
+def _rule_set(cell: str) -> str | None:
+    return "" if cell.strip() == NONE else _text(cell)
+
+
 def _boolean(cell: str) -> bool | None:
     text = cell.strip().lower()
     if text and text not in _BOOLEANS:
@@ -115,6 +119,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "endpoint_port": _number,
     "download_speed": _speed,
     "upload_speed": _speed,
+    "rule_set": _rule_set,
     "public_key": _text,
     "preshared_key": _boolean,
     "id": _text,
@@ -219,6 +224,8 @@ def _cell(name: str, value: Any) -> object:
         return "yes" if value else "no"
     if name == "tags":
         return _tags_cell(value or [])
+    if name == "rule_set" and value == "":
+        return NONE
     if isinstance(value, list):
         of_setting = name in {"client_allowed_ips", "excluded_networks", "dns"}
         return ", ".join(value) or (NONE if of_setting else "")

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import destination_rules
+from wgfleet.panel.domain import destination_rules, peer_table
 from wgfleet.panel.domain.fields import may_be_id, one_spelling, parse_title
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
@@ -19,6 +19,7 @@ from wgfleet.panel.store.tables import RuleSetRow
 from wgfleet.protocol.destinations import MAX_NAME, MAX_SETS, DestinationRule, RuleSet
 
 _NAMED = 5
+TABLES_NONE = peer_table.NONE
 
 
 class RuleSetChanges(TypedDict, total=False):
@@ -154,6 +155,8 @@ def _checked(changes: RuleSetChanges) -> dict[str, Any]:
         values["name"] = parse_title(changes["name"], MAX_NAME)
         if may_be_id(values["name"]):
             raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field="name")
+        if values["name"] == TABLES_NONE:
+            raise Invalid(f"{TABLES_NONE!r} is what tables of peers call no rules; choose another name", field="name")
         if "/" in values["name"]:
             raise Invalid("must have no /", field="name")
     if "rules" in changes:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.client_settings import SETTINGS
-from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_table import Values
 from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
-from wgfleet.panel.services import configs, held_settings
+from wgfleet.panel.services import configs, held_settings, rule_sets
 from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx
@@ -56,6 +56,7 @@ def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
     addresses = peers.addresses(tx, found)
     tag_names = tag_rows.names_of(tx, ids)
     groups = group_rows.by_ids(tx, {peer.group_id for peer in found if peer.group_id})
+    sets = rule_sets.names(tx, {peer.rule_set for peer in found})
     owners = user_rows.names(tx, {peer.owner_id for peer in found if peer.owner_id})
     return [
         {
@@ -67,7 +68,8 @@ def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
             "tags": tag_names.get(peer.id, []),
             "enabled": peer.enabled,
             "notes": peer.notes,
-            **{name: getattr(peer, name) for name in (*SETTINGS, *HELD)},
+            **{name: getattr(peer, name) for name in (*SETTINGS, *SPEEDS)},
+            "rule_set": None if peer.rule_set is None else sets.get(peer.rule_set),
             "public_key": peer.public_key,
             "preshared_key": peer.preshared_key_sealed is not None,
             "id": peer.id,
@@ -108,6 +110,7 @@ def place(field: str) -> tuple[int, str] | None:
 def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
     networks = configs.networks(tx, [config.id])[config.id]
     known: dict[tuple[str, ...], WrongSpec | None] = {}
+    sets: dict[str, str] = {}
     wrong = []
     for index, spec in enumerate(specs):
         if (details := spec.details) is None:
@@ -117,7 +120,7 @@ def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[Wr
         bad = (
             known[details.tags]
             or _refused(index, partial(client_settings.checked, details.settings, networks))
-            or _refused(index, partial(held_settings.checked, tx, details.held))
+            or _refused(index, partial(held_settings.checked, tx, details.held, known=sets))
         )
         if bad is not None:
             wrong.append(bad._replace(number=index))
