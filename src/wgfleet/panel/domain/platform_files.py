@@ -64,7 +64,7 @@ def _of_version(values: ClientValues, version: int, servers: Sequence[str], doma
     if not own:
         return ["method=disabled"]
     lines = [f"address{number}={host_network(each)}" for number, each in enumerate(own, 1)]
-    asked = [each for each in servers if (":" in each) == (version == 6)]  # noqa: PLR2004
+    asked = [each for each in servers if (":" in each) == (version == 6)]  # noqa: PLR2004 - as above
     if asked:
         search = domains or ["~"]
         lines += [
