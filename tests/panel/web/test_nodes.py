@@ -45,3 +45,29 @@ def test_who_only_reads_adds_nothing(person: Person) -> None:
     viewer = person(Role.VIEWER)
     assert viewer.get("/new/node").status_code == 403
     assert 'href="/new/node"' not in viewer.get("/nodes").text
+
+
+def test_a_node_is_changed_and_what_is_wrong_is_said_at_its_field(admin: httpx.Client) -> None:
+    path = "/nodes/par1/edit"
+    fields = {"name": "par1", "agent_host": "192.0.2.2", "agent_port": "51900", "weight": "2", "capacity": "70"}
+    refused = submit(admin, path, **fields, bandwidth_mbps="fast")
+    assert refused.status_code == 422
+    assert 'id="bandwidth_mbps-wrong"' in refused.text
+    page = submit(admin, path, **fields).text
+    assert "of 70" in page
+    assert 'name="weight" type="number" value="2.0"' in admin.get(path).text
+    assert "of 70" not in submit(admin, path, **(fields | {"capacity": "", "weight": "1"})).text
+
+
+def test_a_node_that_is_away_says_where_to_look_and_one_without_configs_which_it_may_have(admin: httpx.Client) -> None:
+    page = admin.get("/nodes/ams1").text
+    assert "systemctl status wgfleet-agent" in page
+    assert "nc -vz" in page
+    assert 'href="/configs/office/nodes/new?node=ams1"' in page
+    assert "systemctl status" not in admin.get("/nodes/par1").text
+
+
+def test_a_viewer_changes_no_node(person: Person) -> None:
+    viewer = person(Role.VIEWER)
+    assert "/nodes/par1/edit" not in viewer.get("/nodes/par1").text
+    assert viewer.get("/nodes/par1/edit").status_code == 403

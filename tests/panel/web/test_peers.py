@@ -12,6 +12,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.fleet import peers
 
 PARTIAL = {"HX-Request": "true", "HX-Target": "div#results", "HX-Request-Type": "partial"}
 
@@ -160,3 +161,25 @@ def test_who_is_limited_to_a_config_sees_its_peers_only(panel: Panel, person: Pe
     answer = submit(limited, "/peers/new", config="wg0", name="smuggled")
     assert answer.status_code == 404
     assert "user-001" not in limited.get("/").text
+
+
+def test_one_is_switched_off_and_on_and_who_notices_is_said_before(admin: httpx.Client) -> None:
+    found = re.search(r"/peers/\w{32}", admin.get("/peers?search=user-004").text)
+    assert found
+    assert "will be cut off" in admin.get(f"{found[0]}/switch").text, "it is connected"
+    off = submit(admin, f"{found[0]}/switch", enabled="false").text
+    assert "switched off" in off
+    assert "let it in again" in admin.get(f"{found[0]}/switch").text
+    assert "switched off" not in submit(admin, f"{found[0]}/switch", enabled="true").text
+
+
+def test_a_list_says_whom_a_limit_keeps_out(panel: Panel, admin: httpx.Client) -> None:
+    found = re.search(r"/peers/(\w{32})", admin.get("/peers?search=user-005").text)
+    assert found
+    with panel.store.write() as tx:
+        peer = peers.get(tx, found[1])
+        peer.restricted_at, peer.restricted_because = 1.0, "50 GB are used up"
+    assert "kept out by a limit" in admin.get("/peers?search=user-005").text
+    page = admin.get(found[0]).text
+    assert "kept out by a limit" in page
+    assert "50 GB are used up" in page

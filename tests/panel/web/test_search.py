@@ -25,7 +25,7 @@ def fleet(panel: Panel) -> None:
         ("192.0.2.1", "/nodes/fra1"),
         ("offi", "/configs/office"),
         ("ANNA", "/peers/"),
-        ("thresh", "/settings/thresholds"),
+        ("all sett", "/settings/thresholds"),
         ("dns", "/dns"),
     ],
 )

@@ -69,7 +69,7 @@ def _of_the_panel(tx: Tx, panel: Panel) -> Iterator[Trouble]:
         yield Trouble(POOR, marked("no certificate for browsers"), "", certificate.error, "/settings")
     frozen = freezes.current(tx)
     if frozen is not None:
-        yield Trouble(BAD, marked("failover waits for a person"), "", frozen.reason, "/events", frozen.since)
+        yield Trouble(BAD, marked("failover waits for a person"), "", frozen.reason, "/failover", frozen.since)
 
 
 def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:

@@ -1,6 +1,6 @@
 """Configs: the list, one config with who serves it and under which name, and making, changing and deleting one."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, cast
 
 from fastapi import APIRouter, Request
@@ -13,6 +13,8 @@ from wgfleet.panel.api.configs import ChangedConfig, NewConfig, check_named, vie
 from wgfleet.panel.api.models import After, Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import configs, freezes, health, operations
@@ -20,6 +22,7 @@ from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import assignments, effects, endpoint_groups, owed
+from wgfleet.panel.services.fleet.assignments import NodeAssignment
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating import views as floating
 from wgfleet.panel.store import Tx
@@ -27,6 +30,7 @@ from wgfleet.panel.store.tables import Config
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.long_lists import Every, worst_first
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
@@ -100,16 +104,18 @@ def create_config(request: Request, panel: ThePanel, caller: Writer, form: TheFo
 
 
 @router.get("/configs/{config}")
-def show_config(request: Request, panel: ThePanel, _caller: Reader, config: Reference) -> Response:
+def show_config(request: Request, panel: ThePanel, _caller: Reader, config: Reference, every: Every = "") -> Response:
     """Show a config as it stands: who serves it, its name, what is under way, and what was."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
         listed, missing = assignments.listing(tx, row.id), owed.of_config(tx, row.id)
-        frozen = freezes.current(tx)
+        late, frozen = {each.assignment_id for each in missing if each.late}, freezes.current(tx)
         context = {
             **_of_config(tx, row),
             "frozen": None if frozen is None else frozen.reason,
-            "served": listed,
+            "served": worst_first(listed, lambda each: _needs_a_look(each, late), every),
+            "served_count": len(listed),
+            "here": with_query(f"/configs/{row.name}", {"every": every}),
             "serving": sum(each.assignment.health.in_use and each.assignment.phase == "serving" for each in listed),
             "owed": {each.assignment_id: each for each in missing if each.assignment_id},
             "no_failover": forecasts.of_config(tx, panel, row),
@@ -166,18 +172,6 @@ def update_config(request: Request, panel: ThePanel, caller: Writer, config: Ref
     return gone_on(request, f"/configs/{config}")
 
 
-@router.post("/configs/{config}/automation")
-def set_automation(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
-    """Pause what is done without a person, or resume it."""
-    with panel.store.write() as tx:
-        row = configs.get(tx, config)
-        if form.get("paused") == "true":
-            freezes.pause(tx, caller.actor, row)
-        else:
-            freezes.resume(tx, caller.actor, row)
-    return gone_on(request, f"/configs/{config}")
-
-
 @router.get("/configs/{config}/delete")
 def delete_page(request: Request, panel: ThePanel, _caller: Writer, config: Reference) -> Response:
     return _delete(request, panel, config, SubmittedForm())
@@ -193,6 +187,11 @@ def delete_config(request: Request, panel: ThePanel, caller: Writer, config: Ref
     except REFUSALS as error:
         return _delete(request, panel, config, form.refused(error))
     return gone_on(request, "/configs")
+
+
+def _needs_a_look(each: NodeAssignment, late: Container[str | None]) -> bool:
+    row = each.assignment
+    return row.phase != Phase.SERVING or row.health != Health.SERVING or bool(row.drift) or row.id in late
 
 
 def _of_config(tx: Tx, row: Config) -> dict[str, Any]:

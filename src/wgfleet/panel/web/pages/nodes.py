@@ -1,6 +1,6 @@
 """Nodes: the list, one node with its health and configs, and adding one by a line to copy."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
+from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -25,6 +26,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 router = APIRouter(include_in_schema=False)
 SECTIONS = (Section(marked("Nodes"), "/nodes", 30, READ, forms=("/new/node",)),)
 MOST = 1000  # all that a panel is made for
+MOST_FREE = 12  # configs that are offered for a node; the others are on their own pages
 
 
 @router.get("/nodes")
@@ -65,7 +67,15 @@ def create_node(request: Request, panel: ThePanel, caller: NodeAdmin, form: TheF
 def show_node(request: Request, panel: ThePanel, caller: Reader, node: Reference) -> Response:
     with panel.store.read() as tx:
         row = nodes.get(tx, node)
-        context = {"node": views(tx, [row])[0], "served": _served(tx, row, caller), "group": _group(tx, row)}
+        served = assignments.of_node(tx, row.id, caller.limit)
+        taken = {config.id for _, config in served}
+        context = {
+            "node": views(tx, [row])[0],
+            "served": [{"config": config.name, "assignment": assignment} for assignment, config in served],
+            "free": [each.name for each in configs.page(tx, None, MOST_FREE, caller.limit) if each.id not in taken],
+            "group": _group(tx, row),
+            "with_query": with_query,
+        }
         return page(request, "nodes/node.html", context, blocks={"now"})
 
 
@@ -107,19 +117,13 @@ def _join(request: Request, panel: Panel, caller: Caller, node: str) -> Response
 def _delete(request: Request, panel: Panel, caller: Caller, node: str, form: SubmittedForm) -> Response:
     with panel.store.read() as tx:
         row = nodes.get(tx, node)
-        context = {"node": views(tx, [row])[0], "served": _served(tx, row, caller), "form": form}
+        context = {
+            "node": views(tx, [row])[0],
+            "served": [config.name for _, config in assignments.of_node(tx, row.id, caller.limit)],
+            "form": form,
+        }
         return page(request, "nodes/delete.html", context, status=form.status)
 
 
 def _group(tx: Tx, row: Node) -> str | None:
     return None if row.group_id is None else node_groups.get(tx, row.group_id).name
-
-
-def _served(tx: Tx, row: Node, caller: Caller) -> list[dict[str, Any]]:
-    """Return the configs of a node with how it serves them, of those that the caller sees."""
-    return [
-        {"config": config.name, "assignment": each.assignment}
-        for config in configs.page(tx, None, MOST, caller.limit)
-        for each in assignments.listing(tx, config.id)
-        if each.node.id == row.id
-    ]

@@ -34,7 +34,7 @@ PAGES = (
     (marked("Signed in"), "/settings/sign-ins", ADMIN),
     (marked("API keys"), "/settings/keys", ADMIN),
     (marked("Sign-in providers"), "/settings/providers", ADMIN),
-    (marked("Thresholds"), "/settings/thresholds", ADMIN),
+    (marked("All settings"), "/settings/thresholds", ADMIN),
     (marked("Your account"), "/profile", OWN),
 )
 """Pages without a place in the navigation."""

@@ -47,6 +47,21 @@ def show_peer(request: Request, panel: ThePanel, caller: Reader, peer_id: Identi
         return page(request, "peers/peer.html", context, blocks={"now"})
 
 
+@router.get("/peers/{peer_id}/switch")
+def switch_page(request: Request, panel: ThePanel, _caller: Writer, peer_id: Identifier) -> Response:
+    return _switch(request, panel, peer_id, SubmittedForm())
+
+
+@router.post("/peers/{peer_id}/switch")
+def switch_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
+    """Switch a peer off, or on again."""
+    try:
+        api.update_peer(panel, caller, peer_id, ChangedPeer(enabled=form.get("enabled") == "true"))
+    except REFUSALS as error:
+        return _switch(request, panel, peer_id, form.refused(error))
+    return gone_on(request, f"/peers/{peer_id}")
+
+
 @router.get("/peers/{peer_id}/edit")
 def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier) -> Response:
     return _edit(request, panel, caller, peer_id, SubmittedForm())
@@ -71,6 +86,12 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
     except REFUSALS as error:
         return _edit(request, panel, caller, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}")
+
+
+def _switch(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        context = {**of_peer(tx, peers.shown(tx, peer_id)), "form": form}
+        return page(request, "peers/switch.html", context, status=form.status)
 
 
 def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm) -> Response:

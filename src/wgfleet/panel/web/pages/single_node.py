@@ -1,0 +1,51 @@
+"""A single node changed: its name, addresses, group and share of the peers."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wgfleet.panel.api import nodes as api
+from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.models import Reference
+from wgfleet.panel.api.nodes import ChangedNode, views
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.services.access.callers import NODES, Caller
+from wgfleet.panel.services.fleet import node_groups, nodes
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.rendering import gone_on, page
+
+router = APIRouter(include_in_schema=False)
+MOST_GROUPS = 1000
+EMPTIED = {"endpoint_name", "capacity", "bandwidth_mbps", "group"}
+WHERE_ITS_AGENT_IS = {"agent_host", "agent_port"}
+"""Which machine gets keys: to change it, another scope is needed."""
+
+
+@router.get("/nodes/{node}/edit")
+def edit_page(request: Request, panel: ThePanel, caller: Writer, node: Reference) -> Response:
+    return _edit(request, panel, caller, node, SubmittedForm())
+
+
+@router.post("/nodes/{node}/edit")
+def update_node(request: Request, panel: ThePanel, caller: Writer, node: Reference, form: TheForm) -> Response:
+    """Change a node. Where one that serves has new addresses, they are tried first."""
+    closed = set() if caller.may(NODES) else WHERE_ITS_AGENT_IS
+    body = form.read(ChangedNode, many={"endpoint_addresses"}, keep_empty=EMPTIED, without=closed)
+    if body is None:
+        return _edit(request, panel, caller, node, form)
+    try:
+        changed = api.update_node(panel, caller, node, body)
+    except REFUSALS as error:
+        return _edit(request, panel, caller, node, form.refused(error))
+    return gone_on(request, f"/nodes/{changed.name}")
+
+
+def _edit(request: Request, panel: Panel, caller: Caller, node: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        row = nodes.get(tx, node)
+        context = {
+            "node": views(tx, [row])[0],
+            "form": form,
+            "group": None if row.group_id is None else node_groups.get(tx, row.group_id).name,
+            "groups": node_groups.page(tx, None, MOST_GROUPS, caller.limit),
+        }
+        return page(request, "nodes/edit.html", context, status=form.status)
