@@ -1,4 +1,4 @@
-"""What is done without a person: paused and resumed for a config, and the failover that waits for an approval."""
+"""Automation that is paused and resumed for a config, and the failover that waits for a person."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
