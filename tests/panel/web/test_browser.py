@@ -242,6 +242,18 @@ def test_what_changes_is_on_the_screen_by_itself(visit: Visit, panel: Panel) -> 
     page.get_by_text("something new").wait_for()
 
 
+def test_times_stay_in_words_when_they_are_refreshed(visit: Visit) -> None:
+    page = visit("/nodes/fra1")
+    times = page.locator("#now relative-time")
+    said = times.all_inner_texts()
+    assert said
+    with page.expect_response(lambda answer: answer.url.endswith("/nodes/fra1")) as refreshed:
+        page.evaluate("document.querySelector('#now').dispatchEvent(new Event('live'))")
+    refreshed.value.finished()
+    page.wait_for_timeout(500)
+    assert not [each for each in times.all_inner_texts() if "UTC" in each]
+
+
 def test_many_tabs_share_one_stream(visit: Visit) -> None:
     first = visit("/nodes")
     first.locator("html[data-live=connected]").wait_for(state="attached")

@@ -32,7 +32,7 @@ def test_a_new_panel_is_set_up_once(browser: Browser, own_node: World) -> None:
     assert submit(client, "/set-up", **{**NETWORK, "pools": "10.8.0.0/33"}).status_code == 422
     made = submit(client, "/set-up", **NETWORK)
     assert made.url.path.endswith("/access")
-    assert "No node serves the config yet" in made.text
+    assert "A node is being set up" in made.text
     with own_node.store.read() as tx:
         (node,) = nodes.page(tx, None, 10)
         assert node.endpoint_addresses == ["203.0.113.7"]

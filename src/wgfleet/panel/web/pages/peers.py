@@ -13,12 +13,13 @@ from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.models import After, Identifier, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH, NewPeer, specs_of
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.fleet import node_groups, nodes, peer_lists, peers, tags
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, node_groups, nodes, peer_lists, peers, tags
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -125,10 +126,13 @@ def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id
     """Show the file of a peer as text and as a code. That is audited."""
     with panel.store.read() as tx:
         context = of_peer(tx, peers.shown(tx, peer_id))
+        listed = assignments.listing(tx, context["config"].id)
+        nameless = context["config"].mode == configs.CLUSTER and endpoint_groups.find(tx, context["config"]) is None
+        joining = [each.node.name for each in listed if each.assignment.phase == Phase.JOINING]
     found: Sequence[ClientFile] = ()
     with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves it yet: the page waits for one
         found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-    return page(request, "peers/access.html", {**context, "files": found})
+    return page(request, "peers/access.html", {**context, "files": found, "joining": joining, "nameless": nameless})
 
 
 @router.get("/peers/{peer_id}/file")

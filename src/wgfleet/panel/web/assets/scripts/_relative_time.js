@@ -12,8 +12,16 @@ const EVERY_MS = 15000;
 class RelativeTime extends HTMLElement {
   static observedAttributes = ["datetime"];
 
+  // What is refreshed comes as the exact time again; it is put into words before anybody sees it.
+  #refreshed = new MutationObserver(() => this.show());
+
   connectedCallback() {
+    this.#refreshed.observe(this, { childList: true, characterData: true, subtree: true });
     this.show();
+  }
+
+  disconnectedCallback() {
+    this.#refreshed.disconnect();
   }
 
   attributeChangedCallback() {
