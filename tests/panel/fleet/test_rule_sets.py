@@ -292,3 +292,11 @@ def test_tables_of_peers_name_their_sets(client: httpx.Client, node: RuledNode) 
     assert "there is no rule set" in str(sent("name,rule_set\nanna,nobody\n", f"{path}/preview"))
     sent(client.get(path).text.replace("guests", "none"))
     assert node.rules() == {}
+
+
+def test_the_audit_log_has_rules_as_people_write_them(client: httpx.Client) -> None:
+    row = rule_set(client, "web", WEB, NO_USERS)
+    assert client.patch(f"/api/rule-sets/{row['id']}", json={"rules": [NO_USERS]}).status_code == 200
+    updated, created = client.get("/api/audit-logs", params={"entity_type": "rule_set"}).json()["items"]
+    assert created["details"]["rules"] == ["allow tcp/443,8000-8100", "deny users"]
+    assert updated["details"]["rules"] == ["deny users"]

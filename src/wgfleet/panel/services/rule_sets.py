@@ -16,6 +16,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import rule_sets as rule_set_rows
 from wgfleet.panel.store.rule_sets import RuleSetUse
 from wgfleet.panel.store.tables import RuleSetRow
+from wgfleet.protocol.destination_words import rule_text
 from wgfleet.protocol.destinations import MAX_NAME, MAX_SETS, DestinationRule, RuleSet
 
 _NAMED = 5
@@ -38,7 +39,7 @@ def create(tx: Tx, actor: str, values: RuleSetChanges) -> RuleSetRow:
         raise Conflict(f"there are {MAX_SETS} rule sets, and may be no more; delete one that nobody has")
     row = RuleSetRow(id=clock.new_id(), created_at=clock.now(), **wanted)
     rule_set_rows.add(tx, row)
-    audit.record(tx, actor, "created", "rule_set", row.id, **wanted)
+    audit.record(tx, actor, "created", "rule_set", row.id, **_told(wanted))
     return row
 
 
@@ -111,8 +112,13 @@ def update(tx: Tx, actor: str, row: RuleSetRow, changes: RuleSetChanges) -> Rule
             generations.bump(tx, config_id, settings=True)
     for name, value in changed.items():
         setattr(row, name, value)
-    audit.record(tx, actor, "updated", "rule_set", row.id, **{"name": row.name, **changed})
+    audit.record(tx, actor, "updated", "rule_set", row.id, **_told({"name": row.name, **changed}))
     return row
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as people read them in the audit log: rules as lines."""
+    return {**values, **({"rules": [rule_text(each) for each in values["rules"]]} if "rules" in values else {})}
 
 
 def check_deletion(tx: Tx, row: RuleSetRow) -> None:
