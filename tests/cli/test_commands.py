@@ -151,10 +151,10 @@ def test_clumsy_words_get_one_line_and_no_traceback(wgfleet: Run, tmp_path: Path
 def test_peers_are_listed_in_80_columns_and_changed_by_name(wgfleet: Run) -> None:
     for name in ("anna", "a/b", "A_b"):
         assert wgfleet("peer", "create", "wg0", name).returncode == 0
-    assert wgfleet("peer", "disable", "wg0/anna").returncode == 0
+    assert wgfleet("peer", "disable", "wg0/anna").stdout == "anna is no longer let in\n"
     assert document(wgfleet("peer", "show", "wg0/anna", "--json"))["enabled"] is False
-    assert wgfleet("peer", "enable", "wg0/anna").returncode == 0
-    assert wgfleet("peer", "rename", "wg0/anna", "anna-phone").returncode == 0
+    assert wgfleet("peer", "enable", "wg0/anna").stdout == "anna is let in again\n"
+    assert wgfleet("peer", "rename", "wg0/anna", "anna-phone").stdout == "anna-phone is the new name of wg0/anna\n"
     listed = wgfleet("peer", "list", "wg0", "--offline", COLUMNS="80").stdout.splitlines()
     assert listed[0].split() == ["NAME", "ADDRESSES", "NODE", "ONLINE", "HANDSHAKE", "FROM", "TO"]
     assert [line.split()[0] for line in listed[1:]] == ["a/b", "A_b", "anna-phone"]

@@ -16,7 +16,8 @@ from wgfleet.protocol.quantities import speed_text
 FIRST = ("name", "user_name", "kind", "config", "node", "state")
 LAST = ("created_at", "id")
 # What else comes and goes by itself: nobody sets it, so that nothing is said where there is none.
-STATES = ("_at", "_because", "_by", "_error", "_id", "_lacks", "error", "next_endpoint_addresses", "step", "warnings")
+STATES = ("_ahead_s", "_at", "_because", "_by", "_error", "_id", "_lacks", "error", "warnings")
+COME_AND_GO = {"agent_version", "configs", "load", "next_endpoint_addresses", "session", "step", "usage"}
 KINDS = {
     "config_id": ("config", "configs"),
     "node_id": ("node", "nodes"),
@@ -39,13 +40,17 @@ def show_fields(document: Mapping[str, Any], *, as_json: bool) -> None:
     document = _by_name(document)
     there = {name: document[name] for name in _ordered(document) if text(document[name]) != "-"}
     _print([(_title(name), _words(name, value)) for name, value in there.items() if not name.endswith(WARNING)])
-    unset = [_title(name) for name in _ordered(document) if name not in there and not name.endswith((WARNING, *STATES))]
+    unset = [_title(name) for name in _ordered(document) if name not in there and not _is_state(name)]
     if unset:
         console().print(Text(f"not set: {', '.join(unset)}", style="dim"))
     of = f"{there['name']}: " if "name" in there else ""
     for name, value in there.items():
         if name.endswith(WARNING):
             say(f"warning: {of}{text(value)}", err=True)
+
+
+def _is_state(name: str) -> bool:
+    return name in COME_AND_GO or name.endswith((WARNING, *STATES))
 
 
 def show_thing(client: Client, document: Document, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import Client, given, panel, part
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, show_json, show_table
+from wgfleet.cli.output import AsJson, say, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_group_departure, show_operation
 
@@ -67,6 +67,7 @@ def delete(group: Group) -> None:
     """Delete an empty node group."""
     with panel() as client:
         client.call("DELETE", f"/api/node-groups/{part(group)}")
+    say(f"node group {group} was deleted")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, duration, size, text
+from wgfleet.cli.output import AsJson, duration, say, size, text
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
 
@@ -82,6 +82,7 @@ def delete(
         path = _path(client, peer, tag, config)
         found = references.identifier(client, path, job, ("field", "action"))
         client.call("DELETE", f"{path}/{part(found)}")
+    say("the job was deleted")
 
 
 def _worded(job: Document) -> Document:

@@ -263,22 +263,22 @@ def _owed(client: Client, peers: list[Document]) -> list[tuple[str, str]]:
 @app.command()
 def enable(peer: Peers) -> None:
     """Accept peers again."""
-    _change(peer, enabled=True)
+    _change(peer, "is let in again", enabled=True)
 
 
 @app.command()
 def disable(peer: Peers) -> None:
     """Refuse peers, and keep them with their keys and addresses."""
-    _change(peer, enabled=False)
+    _change(peer, "is no longer let in", enabled=False)
 
 
 @app.command()
 def rename(peer: Peer, name: Annotated[str, typer.Argument(help="The new name.")]) -> None:
     """Give a peer another name; its file goes on working."""
-    _change([peer], name=name)
+    _change([peer], f"is the new name of {peer}", name=name)
 
 
-def _change(peers: list[str], **fields: Any) -> None:
+def _change(peers: list[str], done: str, **fields: Any) -> None:
     with panel() as client:
         for each in references.peers(client, peers):
-            client.call("PATCH", f"/api/peers/{each}", fields)
+            say(f"{client.call('PATCH', f'/api/peers/{each}', fields)['name']} {done}")

@@ -83,6 +83,7 @@ def delete(rule_set: RuleSet) -> None:
     """Delete a set; refused while a peer, a tag or a config has it."""
     with panel() as client:
         client.call("DELETE", f"/api/rule-sets/{part(rule_set)}")
+    say(f"rule set {rule_set} was deleted")
 
 
 def _body(rules: list[str] | None, otherwise: str | None) -> Document:

@@ -105,6 +105,7 @@ def delete(tag: Tag, *, yes: Yes = False) -> None:
     with panel() as client:
         ask(client, f"/api/tags/{part(tag)}", None, yes=yes, dry_run=False)
         client.call("DELETE", f"/api/tags/{part(tag)}")
+    say(f"tag {tag} was deleted")
 
 
 @app.command()
