@@ -34,3 +34,10 @@ def test_all_that_match_are_shown_then_changed(wgfleet: Run, client: httpx.Clien
     job = wgfleet("peer", "change", "wg0", "set_job", "total_data", "50GB", "--all-that-match", "--dry-run")
     assert "3 peers" in job.stderr
     assert wgfleet("peer", "change", "wg0", "add_tag", "--all-that-match").returncode == 2
+    made(client, "/api/node-groups", name="eu")
+    moved = wgfleet("peer", "change", "wg0", "set_group", "eu", "--all-that-match", "--dry-run")
+    assert "node group 'eu' from the next rebalance" in moved.stderr
+    slowed = wgfleet(
+        "peer", "change", "wg0", "set_speeds", "--upload", "5mbit", "--all-that-match", "--yes", "--no-wait"
+    )
+    assert slowed.returncode == 0, slowed.stderr

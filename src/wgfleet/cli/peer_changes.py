@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli import job
+from wgfleet.cli import job, speeds
 from wgfleet.cli.arguments import Config, OnlyNode
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import USAGE, CallFailed, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say
+from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.waiting import show_operation
 
-ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job")
+ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job", "set_group", "set_speeds")
 SHOWN = 10  # names, before it asks
 
 
@@ -20,7 +21,7 @@ def change(
     config: Config,
     action: Annotated[str, typer.Argument(help=f"One of {', '.join(ACTIONS)}.")],
     what: Annotated[
-        list[str] | None, typer.Argument(help="The tag; or field and value of the job: total_data 50GB.")
+        list[str] | None, typer.Argument(help="The tag or group; or field and value of the job: total_data 50GB.")
     ] = None,
     *,
     all_that_match: Annotated[
@@ -38,6 +39,8 @@ def change(
         str, typer.Option("--job-action", help="set_job: restrict, delete, reset_total_data_usage or none.")
     ] = "restrict",
     job_period: Annotated[str | None, typer.Option("--job-period", help="set_job: day, week or month.")] = None,
+    download: Download = None,
+    upload: Upload = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")] = False,
@@ -45,7 +48,9 @@ def change(
 ) -> None:
     """Change all peers that fit; say first who they are, and who notices.
 
-    Each is changed once, also where the panel is restarted meanwhile; `operation show` has how far it is.
+    set_group takes a node group, or nothing for none, and counts from the next rebalance on; set_speeds takes
+    --download and --upload. Each is changed once, also where the panel is restarted meanwhile; `operation show` has how
+    far it is.
     """
     wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
     path = f"/api/configs/{part(config)}/peers/changes"
@@ -53,6 +58,7 @@ def change(
         if not all_that_match:
             raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
         body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
+        body |= speeds.body(download, upload)
         found = client.call("POST", f"{path}/preview", body)
         _show(found, action)
         if dry_run or not found["peers"]:
@@ -60,7 +66,7 @@ def change(
             return
         if not yes:
             go_on()
-        operation = client.call("POST", path, body | {"expect": found["peers"]})
+        operation = client.call("POST", path, body | {"expect": found["who"]})
         show_operation(client, operation, wait=not no_wait, as_json=as_json)
 
 
@@ -70,6 +76,8 @@ def _with(action: str, what: list[str], job_action: str, job_period: str | None)
     if action == "set_job" and what:
         value = job.value_of(what[0], what[1]) if len(what) > 1 else None
         return {"job": {"field": what[0], "action": job_action, **given(value=value, period=job_period)}}
+    if action == "set_group" and len(what) <= 1:
+        return {"group": what[0] or None} if what else {}
     if what or action in {"add_tag", "remove_tag", "set_job"}:
         raise CallFailed("give a tag with add_tag and remove_tag, a field and its value with set_job", USAGE)
     return {}

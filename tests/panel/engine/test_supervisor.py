@@ -104,7 +104,8 @@ def test_a_change_of_many_peers_goes_on_where_the_panel_before_left_it(
     monkeypatch.setattr(peer_changes, "SLICE", 3)
     assert client.post("/api/configs/wg0/peers/batch", json={"count": 10}).status_code == 201
     path = "/api/configs/wg0/peers/changes"
-    begun = client.post(path, json={"action": "disable", "expect": 10}).json()
+    who = client.post(f"{path}/preview", json={"action": "disable"}).json()["who"]
+    begun = client.post(path, json={"action": "disable", "expect": who}).json()
     with panel.store.write() as tx:
         assert peer_changes.step(tx, begun["id"])
 

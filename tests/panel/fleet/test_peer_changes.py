@@ -9,12 +9,13 @@ from tests.panel.conftest import made
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.operations import OperationState
-from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.domain.peer_changes import PeerAction, who
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import audit, configs, operations, peer_changes
-from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.fleet import node_groups, peers, tags
 from wgfleet.panel.services.moves import cancelling
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
+from wgfleet.panel.store import listed_peers
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Operation, Peer, PeerChange
 
@@ -24,8 +25,11 @@ def _few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_changes, "SLICE", 3)
 
 
-def begin(world: World, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: int) -> Operation:
+def begin(world: World, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: int | str) -> Operation:
     with world.store.write() as tx:
+        if isinstance(expect, int):
+            found = listed_peers.ids(tx, wanted)
+            expect = who(found) if len(found) == expect else f"{expect}-{0:032}"
         return peer_changes.start(tx, ACTOR, configs.get(tx, config.id), wanted, spec, expect)
 
 
@@ -81,6 +85,49 @@ def test_one_at_a_time_of_as_many_as_was_said(world: World) -> None:
         peers.delete(tx, ACTOR, configs.get(tx, config.id), [left.id])  # somebody else did
     assert to_the_end(world, operation).state is OperationState.SUCCEEDED
     assert enabled(world) == {}
+
+
+def test_as_many_others_are_not_those_that_were_shown(world: World) -> None:
+    config = world.config()
+    first, *_ = world.peers(config, *"abc")
+    wanted, spec = PeerFilter(config_ids=[config.id]), PeerChangeSpec(PeerAction.DELETE, {})
+    with world.store.read() as tx:
+        shown = peer_changes.look(tx, wanted, spec).who
+    with world.store.write() as tx:
+        peers.delete(tx, ACTOR, configs.get(tx, config.id), [first.id])
+    world.peers(config, "d")
+    with pytest.raises(Conflict, match="3 others fit now"):
+        begin(world, config, wanted, spec, shown)
+    assert set(enabled(world)) == set("bcd")
+    assert to_the_end(world, begin(world, config, wanted, spec, 3)).state is OperationState.SUCCEEDED
+
+
+def test_all_get_a_group_and_speeds(world: World) -> None:
+    config = world.config()
+    world.peers(config, *"abcde")
+    wanted = PeerFilter(config_ids=[config.id])
+    with world.store.write() as tx:
+        group = node_groups.create(tx, ACTOR, "eu")
+        generation = configs.get(tx, config.id).generation
+    for spec, said in (
+        (PeerChangeSpec(PeerAction.SET_GROUP, {}, group="eu"), "next rebalance"),
+        (PeerChangeSpec(PeerAction.SET_SPEEDS, {}, speeds={"download_speed": 20_000_000}), "5 peers to other speeds"),
+    ):
+        with world.store.read() as tx:
+            assert said in " ".join(peer_changes.look(tx, wanted, spec).effects)
+        assert to_the_end(world, begin(world, config, wanted, spec, 5)).result["peers_changed"] == 5
+    with world.store.read() as tx:
+        found = tx.session.query(Peer).all()
+        assert {(each.group_id, each.download_speed, each.upload_speed) for each in found} == {
+            (group.id, 20_000_000, None)
+        }
+        assert all(each.generation > generation for each in found)
+        entries = audit.page(tx, entity_type="peer", action="updated", limit=100)[0]
+    assert sorted(entry.details["changed"][0] for entry in entries) == ["download_speed"] * 5 + ["group_id"] * 5
+    ended = to_the_end(world, begin(world, config, wanted, PeerChangeSpec(PeerAction.SET_GROUP, {}), 5))
+    assert ended.state is OperationState.SUCCEEDED
+    with world.store.read() as tx:
+        assert {each.group_id for each in tx.session.query(Peer)} == {None}
 
 
 def test_a_cancelled_one_leaves_the_rest_as_they_are(world: World) -> None:
@@ -144,7 +191,8 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
         (True, ["trial"]), (True, ["trial"]), (True, []), (False, [])
     ]  # fmt: skip
     assert client.get(f"/api/peers/{listed[2]['id']}/jobs").json()["items"] == []
-    begun = changes(client, {"action": "set_job", "job": job, "filter": {"search": "p2"}, "expect": 1})
+    body = {"action": "set_job", "job": job, "filter": {"search": "p2"}}
+    begun = changes(client, body | {"expect": changes(client, body, "/preview").json()["who"]})
     assert begun.status_code == 202, begun.text
     with panel.store.write() as tx:
         while peer_changes.step(tx, begun.json()["id"]):
@@ -163,11 +211,16 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
         ({"action": "add_tag", "tag": "nowhere"}, "tag[0]"),
         ({"action": "set_job", "job": {"field": "date"}}, "value"),
         ({"action": "explode"}, "action"),
+        ({"action": "set_group", "group": "nowhere"}, "group"),
+        ({"action": "delete", "group": "nowhere"}, "group"),
+        ({"action": "set_speeds"}, "download_speed"),
+        ({"action": "set_speeds", "upload_speed": 1}, "upload_speed"),
+        ({"action": "disable", "upload_speed": None}, "download_speed"),
         ({"action": "delete", "filter": {"colour": "red"}}, "filter.colour"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_field(client: httpx.Client, body: dict[str, Any], field: str) -> None:
     made(client, "/api/configs/wg0/peers", name="a")
-    for path, more in (("/preview", {}), ("", {"expect": 1})):
+    for path, more in (("/preview", {}), ("", {"expect": f"1-{0:032}"})):
         refused = changes(client, body | more, path)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field), refused.text

@@ -132,8 +132,9 @@ def test_a_tag_given_to_all_that_match_reaches_nodes(panel: Panel, client: httpx
     for name in ("anna", "bert"):
         peer(client, name)
     assert node.speeds() == {}
-    body = {"filter": {}, "action": "add_tag", "tag": "slow", "expect": 2}
-    operation = client.post("/api/configs/wg0/peers/changes", json=body).json()
+    path, body = "/api/configs/wg0/peers/changes", {"filter": {}, "action": "add_tag", "tag": "slow"}
+    who = client.post(f"{path}/preview", json=body).json()["who"]
+    operation = client.post(path, json={**body, "expect": who}).json()
     from wgfleet.panel.services import peer_changes  # noqa: PLC0415 - what the reconciler does
 
     while True:

@@ -64,8 +64,9 @@ def test_operations_are_shown_below_the_path(below: str, panel: Panel) -> None:
     with httpx.Client(base_url=below, trust_env=False, verify=NO_AUTHORITY, headers=headers) as client:
         assert client.post(f"{BASE}/api/configs", json={"name": "wg0", "pools": ["10.8.0.0/24"]}).status_code == 201
         assert client.post(f"{BASE}/api/configs/wg0/peers", json={"name": "anna"}).status_code == 201
-        wanted = {"action": "disable", "filter": {}, "expect": 1}
-        begun = client.post(f"{BASE}/api/configs/wg0/peers/changes", json=wanted)
+        path, wanted = f"{BASE}/api/configs/wg0/peers/changes", {"action": "disable", "filter": {}}
+        who = client.post(f"{path}/preview", json=wanted).json()["who"]
+        begun = client.post(path, json={**wanted, "expect": who})
     assert begun.status_code == 202, begun.text
     assert begun.headers["Location"] == f"{BASE}/api/operations/{begun.json()['id']}"
 

@@ -1,6 +1,6 @@
 """`/api/configs/{config}/peers/changes`: all peers that a filter lets through are changed by one call."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Response, status
 from pydantic import Field
@@ -8,11 +8,13 @@ from pydantic import Field
 from wgfleet.panel import clock
 from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.held_settings import DOWNLOAD, UPLOAD, Speed
 from wgfleet.panel.api.jobs import NewJob
 from wgfleet.panel.api.models import Body, Reference, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
@@ -22,6 +24,9 @@ from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.listed_peers import PeerFilter
+
+if TYPE_CHECKING:
+    from wgfleet.panel.services.held_settings import HeldChanges
 
 router = APIRouter(tags=["peers"])
 Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
@@ -44,17 +49,21 @@ class PeersToChange(Body):
 
     filter: WantedPeers = Field(default_factory=WantedPeers)
     action: Annotated[PeerAction, Field(strict=False)] = Field(
-        description="`add_tag` and `remove_tag` take `tag`, `set_job` takes `job`."
+        description="`add_tag` and `remove_tag` take `tag`, `set_job` takes `job`; `set_group` takes `group`, which "
+        "counts from the next rebalance on; `set_speeds` takes one speed or both, and one that is left out stays."
     )
     tag: TagName | None = Field(default=None, description="Id or name of the tag that they get, or lose.")
     job: NewJob | None = Field(default=None, description="In the place of their own jobs of the same field.")
+    group: Text | None = Field(default=None, description="Id or name of the node group that they prefer; null: none.")
+    download_speed: Speed = Field(default=None, description=DOWNLOAD)
+    upload_speed: Speed = Field(default=None, description=UPLOAD)
 
 
 class PeersToChangeNow(PeersToChange):
-    """The same, and how many peers that is."""
+    """The same, and who that is."""
 
-    expect: Annotated[int, Field(ge=1, lt=2**31)] = Field(
-        description="`peers` of the preview. Refused (409) where it is another number by now."
+    expect: Annotated[str, Field(pattern=r"^[0-9]{1,9}-[0-9a-f]{32}$")] = Field(
+        description="`who` of the preview. Refused (409) where others fit by now."
     )
 
 
@@ -62,6 +71,7 @@ class PeersFoundView(View):
     """Whom a change would be about."""
 
     peers: int = Field(description="How many.")
+    who: str = Field(description="What stands for who they are: to be sent as `expect`.")
     live: int = Field(description="How many of them are connected now.")
     names: list[str] = Field(description="The first 100 names.")
     effects: list[str] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
@@ -90,14 +100,16 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     """Say whom a change would be about."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
+        limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
         it = peer_changes.look(tx, _filter(tx, panel, caller, row.id, body.filter), _spec(body))
-        return PeersFoundView(peers=it.peers, live=it.live, names=it.names, effects=it.effects)
+        return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
 
 def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> OperationView:
     """Begin a change."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
+        limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
         wanted = _filter(tx, panel, caller, row.id, body.filter)
         operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(body), body.expect)
         tx.refresh(operation)
@@ -122,4 +134,7 @@ def _filter(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: Wanted
 def _spec(body: PeersToChange) -> PeerChangeSpec:
     words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True).items()}
     job = None if body.job is None else jobs.spec_of(body.job)
-    return PeerChangeSpec(body.action, words, body.tag, job)
+    speeds = {name: getattr(body, name) for name in SPEEDS if name in body.model_fields_set}
+    return PeerChangeSpec(
+        body.action, words, body.tag, job, body.group, cast("HeldChanges", speeds) if speeds else None
+    )

@@ -94,6 +94,9 @@ class PeerChangeOptions:
     tag_id: str | None = None
     tag: str | None = None
     job: dict[str, Any] | None = None
+    group_id: str | None = None
+    group: str | None = None
+    speeds: dict[str, int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

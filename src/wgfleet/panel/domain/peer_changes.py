@@ -1,5 +1,7 @@
 """Changes of many peers at once, as values: what is done to each, and what that means for those who notice."""
 
+import hashlib
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -13,9 +15,19 @@ class PeerAction(StrEnum):
     REMOVE_TAG = "remove_tag"
     SET_JOB = "set_job"
     """It gets a job, in the place of its own ones of the same field."""
+    SET_GROUP = "set_group"
+    """It prefers another node group, or none; a rebalance brings it there."""
+    SET_SPEEDS = "set_speeds"
+    """Nodes hold it to other speeds."""
 
 
 OF_TAGS = frozenset({PeerAction.ADD_TAG, PeerAction.REMOVE_TAG})
+
+
+def who(peer_ids: Iterable[str]) -> str:
+    """Return what stands for some peers: how many there are, and a digest of who they are."""
+    ids = sorted(peer_ids)
+    return f"{len(ids)}-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:32]}"
 
 
 def noticed(action: PeerAction, peers: int, on: int, live: int) -> list[str]:

@@ -5,6 +5,7 @@ Who is changed is written down when it is asked for. A panel that is killed goes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import (
@@ -14,10 +15,11 @@ from wgfleet.panel.domain.operations import (
     PeerChangeProgress,
     PeerChangeResult,
 )
-from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed
+from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, generations, held_settings, operations
-from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.fleet import node_groups, peers, tags
+from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.services.jobs.decisions import Supposed
@@ -28,7 +30,7 @@ from wgfleet.panel.store import peer_changes as change_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
-from wgfleet.panel.store.tables import Config, Operation, Tag
+from wgfleet.panel.store.tables import Config, NodeGroup, Operation, Tag
 from wgfleet.panel.store.wakes import Topic
 
 SLICE = 250  # peers in a transaction
@@ -38,19 +40,35 @@ MOST_DECIDED = 20_000  # of which a look says whom limits cut off: 10,000 take a
 
 @dataclass(frozen=True, slots=True)
 class PeerChangeSpec:
-    """What is to be done. `tag` is an id or a name. `words`: the filter as it was given, to be shown again."""
+    """What is to be done. `tag` and `group` are ids or names; no group: none is preferred any more.
+
+    `words`: the filter as it was given, to be shown again.
+    """
 
     action: PeerAction
     words: dict[str, str]
     tag: str | None = None
     job: JobSpec | None = None
+    group: str | None = None
+    speeds: HeldChanges | None = None
+
+
+class ChangeTargets(NamedTuple):
+    """The rows that a change names."""
+
+    tag: Tag | None
+    group: NodeGroup | None
 
 
 @dataclass(frozen=True, slots=True)
 class PeersFound:
-    """Whom a change would be about: how many, how many of them are connected, the first names, and what they notice."""
+    """Whom a change would be about: how many, how many of them are connected, the first names, and what they notice.
+
+    `who`: see `domain.peer_changes.who`.
+    """
 
     peers: int
+    who: str
     live: int
     names: list[str]
     effects: list[str]
@@ -62,12 +80,17 @@ Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
 
 def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     """Say whom a change would be about."""
-    tag = _check(tx, spec)
-    counted = listed_peers.count(tx, wanted)
+    tag, group = _check(tx, spec)
+    counted, peer_ids = listed_peers.count(tx, wanted), listed_peers.ids(tx, wanted)
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
-        effects += _of_limits(tx, listed_peers.ids(tx, wanted), spec, tag)
-    return PeersFound(counted.peers, counted.live, listed_peers.names(tx, wanted, NAMED), effects)
+        effects += _of_limits(tx, peer_ids, spec, tag)
+    if spec.action is PeerAction.SET_GROUP and peer_ids:
+        name = "no node group in particular" if group is None else f"node group {group.name!r}"
+        effects.append(f"nobody moves now: they prefer {name} from the next rebalance of the config on")
+    if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
+        effects.append(f"nodes hold {counted.enabled} peers to other speeds at once; {counted.live} connected now")
+    return PeersFound(counted.peers, who(peer_ids), counted.live, listed_peers.names(tx, wanted, NAMED), effects)
 
 
 def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag | None) -> list[str]:
@@ -85,10 +108,10 @@ def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag |
     return decisions.effects([each for each in after if each.peer.id not in before])
 
 
-def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: int) -> Operation:
-    """Write down who is to be changed, and begin. `expect`: how many those who ask have been told that it is about."""
+def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: str) -> Operation:
+    """Write down who is to be changed, and begin. `expect`: `who` of the look at it that was shown."""
     generations.hold(tx, config.id)
-    tag = _check(tx, spec)
+    tag, group = _check(tx, spec)
     earlier = operation_rows.newest(tx, OperationKind.CHANGE_PEERS, config.id)
     if earlier is not None and earlier.finished_at is None:
         raise Conflict(f"operation {earlier.id} changes peers of {config.name!r} now; wait for its end, or cancel it")
@@ -98,15 +121,21 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
         tag_id=None if tag is None else tag.id,
         tag=None if tag is None else tag.name,
         job=None if spec.job is None else commands.plain(spec.job),
+        group_id=None if group is None else group.id,
+        group=None if group is None else group.name,
+        speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
     )
     operation = operations.start(
         tx, actor, OperationKind.CHANGE_PEERS, config.id, config_id=config.id, node_id=None, options=options
     )
-    count = change_rows.begin(tx, operation.id, wanted)
+    peer_ids = change_rows.begin(tx, operation.id, wanted)
+    count = len(peer_ids)
     if not count:
         raise Invalid("no peer fits; nothing is to be done", field="filter")
-    if count != expect:
-        raise Conflict(f"{count} peers fit now, not {expect}; look again who they are", field="expect")
+    if who(peer_ids) != expect:
+        before = expect.partition("-")[0]
+        others = f"{count} peers fit now, not {before}" if str(count) != before else f"{count} others fit now"
+        raise Conflict(f"{others}; look again who they are", field="expect")
     audit.record(
         tx, actor, "peers_change_started", "config", config.id,
         name=config.name, does=spec.action, peers=count, operation=operation.id, filter=spec.words,
@@ -115,15 +144,24 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
     return operation
 
 
-def _check(tx: Tx, spec: PeerChangeSpec) -> Tag | None:
-    """Refuse what cannot be done; return the tag that it is about."""
+def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
+    """Refuse what cannot be done; return what it names."""
     if (spec.tag is not None) != (spec.action in OF_TAGS):
         raise Invalid(f"{spec.action!r} takes {'a' if spec.action in OF_TAGS else 'no'} tag", field="tag")
     if (spec.job is not None) != (spec.action is PeerAction.SET_JOB):
         raise Invalid(f"{spec.action!r} takes {'a' if spec.action is PeerAction.SET_JOB else 'no'} job", field="job")
     if spec.job is not None:
         commands.check(spec.job)
-    return None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0]
+    if spec.group is not None and spec.action is not PeerAction.SET_GROUP:
+        raise Invalid(f"{spec.action!r} takes no group", field="group")
+    if (spec.speeds is not None) != (spec.action is PeerAction.SET_SPEEDS):
+        takes = "one speed or both" if spec.action is PeerAction.SET_SPEEDS else "no speeds"
+        raise Invalid(f"{spec.action!r} takes {takes}", field="download_speed")
+    held_settings.checked(tx, spec.speeds or {})
+    return ChangeTargets(
+        None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0],
+        None if spec.group is None else node_groups.named(tx, spec.group, "group"),
+    )
 
 
 def step(tx: Tx, operation_id: str) -> bool:
@@ -216,6 +254,32 @@ def _give_job(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[
     return commands.replace(tx, operation.requested_by, peer_rows.by_ids(tx, peer_ids), spec)
 
 
+def _set_group(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    options = operations.options_of(operation, PeerChangeOptions)
+    if options.group_id is not None:
+        node_groups.get(tx, options.group_id)
+    for peer in peer_rows.by_ids(tx, peer_ids):
+        if peer.group_id != options.group_id:
+            peer.group_id = options.group_id
+            _record(tx, operation, peer.id, peer.name, "group_id")
+    return {}
+
+
+def _set_speeds(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    speeds = operations.options_of(operation, PeerChangeOptions).speeds or {}
+    changed = []
+    for peer in peer_rows.by_ids(tx, peer_ids):
+        different = [name for name, value in speeds.items() if getattr(peer, name) != value]
+        for name in different:
+            setattr(peer, name, speeds[name])
+            _record(tx, operation, peer.id, peer.name, name)
+        if different:
+            changed.append(peer.id)
+    tx.flush()
+    held_settings.peers_changed(tx, changed)
+    return {}
+
+
 def _record(tx: Tx, operation: Operation, peer_id: str, name: str, changed: str) -> None:
     audit.record(
         tx, operation.requested_by, "updated", "peer", peer_id,
@@ -230,4 +294,6 @@ _SLICES: dict[PeerAction, Slice] = {
     PeerAction.ADD_TAG: _tag,
     PeerAction.REMOVE_TAG: _tag,
     PeerAction.SET_JOB: _give_job,
+    PeerAction.SET_GROUP: _set_group,
+    PeerAction.SET_SPEEDS: _set_speeds,
 }

@@ -11,11 +11,11 @@ from wgfleet.panel.store.tables import Peer, PeerChange
 _OPTIONS = {"synchronize_session": False}
 
 
-def begin(tx: Tx, operation_id: str, wanted: PeerFilter) -> int:
-    """Write down all peers that a filter lets through; return how many."""
+def begin(tx: Tx, operation_id: str, wanted: PeerFilter) -> list[str]:
+    """Write down all peers that a filter lets through; return their ids."""
     found = select(literal(operation_id), Peer.id).where(*conditions(tx, wanted))
     tx.session.execute(insert(PeerChange).from_select(["operation_id", "peer_id"], found))
-    return tx.session.scalar(select(func.count()).where(PeerChange.operation_id == operation_id)) or 0
+    return list(tx.session.scalars(select(PeerChange.peer_id).where(PeerChange.operation_id == operation_id)))
 
 
 def waiting(tx: Tx, operation_id: str, limit: int) -> list[str]:

@@ -17,23 +17,35 @@ from wgfleet.panel.api.peer_changes import PeersFoundView, PeersToChangeNow, Wan
 from wgfleet.panel.api.peers import NewPeers
 from wgfleet.panel.api.problems import field_problem
 from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.fleet import node_groups, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.rendering import gone_on, page
-from wgfleet.protocol.quantities import bytes_of
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.quantities import bytes_of, speed_of
 
 router = APIRouter(include_in_schema=False)
 MOST = 1000
 MOST_LETTERS = 64  # of what tells a form from all others
 FILTER = "filter_"
-ASKED = ("config", "action", "given_tag", "limit_gib", "limit_period", "limit_date")
+ASKED = (
+    "config",
+    "action",
+    "given_tag",
+    "limit_gib",
+    "limit_period",
+    "limit_date",
+    "group",
+    *SPEEDS,
+)
+_NOBODY = "0-" + "0" * 32  # what a look sends, which is compared with nothing
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
 ONE_LIMIT = marked("is a second limit; give them one after the other")
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
@@ -99,11 +111,13 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
         form.refused(Invalid(f"{name.removeprefix(FILTER)}: {detail}"))  # the page has no field for it
         return None
     action = form.get("action")
-    data: dict[str, Any] = {"filter": wanted, "action": action, "expect": 1}
-    if form.get("expect").isdecimal():
+    data: dict[str, Any] = {"filter": wanted, "action": action, "expect": _NOBODY}
+    if form.get("expect"):
         data["expect"] = form.get("expect")
     if action in {"add_tag", "remove_tag"}:
         data["tag"] = form.get("given_tag") or None
+    if action == "set_group":
+        data["group"] = form.get("group") or None
     if action == "set_job" and form.get("limit_gib") and form.get("limit_date"):
         form.wrong["limit_date"] = ONE_LIMIT
         return None
@@ -111,6 +125,11 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
         data |= _job(form) if action == "set_job" else {}
     except ValueError:
         form.wrong["limit_gib"] = NO_NUMBER
+        return None
+    try:
+        data |= _speeds(form) if action == "set_speeds" else {}
+    except FieldError as error:
+        form.wrong[error.field] = error.detail
         return None
     try:
         return PeersToChangeNow.model_validate(data, strict=False)
@@ -124,10 +143,27 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
 def _place(form: SubmittedForm, field: str) -> str:
     """Return the field of the page that stands for one of the API's body."""
     if not field.startswith("job"):
-        return {"tag": "given_tag"}.get(field, field)
+        return {
+            "tag": "given_tag",
+            "group": "given_group",
+            "download_speed": "download",
+            "upload_speed": "upload",
+        }.get(field, field)
     if field == "job.period":
         return "limit_period"
     return "limit_date" if form.get("limit_date") else "limit_gib"
+
+
+def _speeds(form: SubmittedForm) -> dict[str, Any]:
+    """Return the speeds that the form asks for: one that is empty stays. Raise `FieldError`."""
+    found = {}
+    for name in SPEEDS:
+        if text := form.get(name).strip():
+            try:
+                found[name] = speed_of(text)
+            except ValueError as error:
+                raise FieldError(name, str(error)) from None
+    return found
 
 
 def _job(form: SubmittedForm) -> dict[str, Any]:
@@ -152,6 +188,7 @@ def _change(
             "filter": {name.removeprefix(FILTER): value for name, value in kept.items()},
             "configs": configs.page(tx, None, MOST, caller.limit),
             "tags": tags.page(tx, None, MOST),
+            "groups": node_groups.page(tx, None, MOST, caller.limit),
         }
         return page(request, "peers/change.html", context, status=form.status)
 
