@@ -7,6 +7,7 @@ clock makes no node fresh, silent or stable.
 
 import asyncio
 import contextlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -51,6 +52,8 @@ STOOD_STILL_S = 1.0  # without a decision: this panel was stopped, and heard nob
 
 Clocked = tuple[Standing, Standing]
 """A standing by the wall clock, as the row has it, and by the monotonic one, by which it is judged."""
+Change = tuple[Probed, Standing]
+"""A node as it was read, and its new standing."""
 
 log = structlog.get_logger()
 
@@ -136,10 +139,9 @@ class HealthMonitor:
                 now = clock.monotonic()
                 self._outlook.decisions.decided(due_at, now)
                 self._outlook.decisions.probes_left_out = self._probes.left_out
-                pause_s = min(self._probes.interval_s, ROUND_S)
-                due_at = now + pause_s
+                due_at = self._next_due(now)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
+                    async with asyncio.timeout(due_at - now):
                         await self._probes.seen.news.wait()
                     due_at = self._probes.seen.news_at
             next(task for task in beside if task.done()).result()
@@ -149,6 +151,14 @@ class HealthMonitor:
             await self._probes.close()
             await self._knocks.close()
             prober.close()
+
+    def _next_due(self, now: float) -> float:
+        """Return when to decide next where nothing new is seen: never just after probes, which are sent in one moment.
+
+        To make them, and to read their answers, takes this thread for a while.
+        """
+        every_s = self._probes.interval_s / math.ceil(self._probes.interval_s / ROUND_S)
+        return now + 1.5 * every_s - (now - self._probes.begun_at) % every_s
 
     def _may_probe(self) -> bool:
         return self._outlook.superseded is None
@@ -214,29 +224,21 @@ class HealthMonitor:
         by_config: dict[str, list[Probed]] = defaultdict(list)
         for probed in self._probed.values():
             by_config[probed.config_id].append(probed)
-        # Beside each other: what is wrong with the rows of one config, or holds them, keeps no other from its decision.
-        found = await asyncio.gather(
-            *(
-                self._decide_config(config_id, members, observed, now, frozen=frozen is not None)
-                for config_id, members in by_config.items()
-            ),
-            return_exceptions=True,
+        decided = {
+            config_id: decision
+            for config_id, members in by_config.items()
+            if (decision := self._judge(config_id, members, observed, now, frozen=frozen is not None)) is not None
+        }
+        one_sided = {node_id for decision in decided.values() for node_id in decision.one_sided}
+        gone = await self._write_all(
+            {config_id: (by_config[config_id], each) for config_id, each in decided.items()}, now
         )
-        one_sided: set[NodeId] = set()
-        gone: set[NodeId] = set()
-        for (config_id, members), result in zip(by_config.items(), found, strict=True):
-            if isinstance(result, BaseException):
-                self._undecided(members[0], result)
-            else:
-                self._said.pop(config_id, None)
-                one_sided |= set(result[0].one_sided)
-                gone |= result[1]
         if spent := gone & self._approved:
             self._approved = frozenset()
             await in_decision_thread(self._spend, sorted(spent))
         await self._notes.tell(frozen, one_sided)
 
-    async def _decide_config(
+    def _judge(
         self,
         config_id: str,
         members: Sequence[Probed],
@@ -244,36 +246,62 @@ class HealthMonitor:
         now: float,
         *,
         frozen: bool,
-    ) -> tuple[Decision, set[NodeId]]:
-        """Judge the nodes of one config and act on it; return the decision, and who was taken out of use by it."""
-        decision = decide(
-            {probed.node_id: observed[config_id, probed.node_id] for probed in members},
-            {probed.node_id: probed.standing for probed in members},
-            self._rules,
-            min_nodes=members[0].min_nodes,
-            frozen=frozen,
-            now=now,
-            approved={NodeId(node_id) for node_id in self._approved},
-            paused=members[0].paused,
-            witnesses=[
-                Witness(each.node_id, self._observations.looks(each.node_id), each.domain)
-                for each in self._lookers
-                if each.config_id == config_id
-            ],
-            unsure=self._quorum.unsure,
-        )
-        self._probes.cross_check(config_id, decision.cross_checks)
-        return decision, await self._write(config_id, members, decision, now)
+    ) -> Decision | None:
+        """Judge the nodes of one config, and have those cross-checked that need it; None: its rows make no sense.
 
-    async def _write(self, config_id: str, members: Sequence[Probed], decision: Decision, now: float) -> set[NodeId]:
-        """Write down what changed in a config; return the nodes that were taken out of use."""
-        changed = [
-            (probed, standing)
-            for probed in members
-            if (standing := decision.standings[probed.node_id]) is not probed.standing
-        ]
+        Nothing is waited for: the loop would deal with all answers to probes that have come before it went on.
+        """
+        try:
+            decision = decide(
+                {probed.node_id: observed[config_id, probed.node_id] for probed in members},
+                {probed.node_id: probed.standing for probed in members},
+                self._rules,
+                min_nodes=members[0].min_nodes,
+                frozen=frozen,
+                now=now,
+                approved={NodeId(node_id) for node_id in self._approved},
+                paused=members[0].paused,
+                witnesses=[
+                    Witness(each.node_id, self._observations.looks(each.node_id), each.domain)
+                    for each in self._lookers
+                    if each.config_id == config_id
+                ],
+                unsure=self._quorum.unsure,
+            )
+            self._probes.cross_check(config_id, decision.cross_checks)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it keeps no other config from its decision
+            self._undecided(members[0], error)
+            return None
+        return decision
+
+    async def _write_all(self, decided: Mapping[str, tuple[Sequence[Probed], Decision]], now: float) -> set[NodeId]:
+        """Write down what changed, config by config beside each other: one whose rows are held keeps no other waiting.
+
+        Return the nodes that were taken out of use.
+        """
+        changed = {
+            config_id: found
+            for config_id, (members, decision) in decided.items()
+            if (found := _changed(members, decision))
+        }
+        for config_id in decided.keys() - changed.keys():
+            self._said.pop(config_id, None)
         if not changed:
             return set()
+        written = await asyncio.gather(
+            *(self._write(config_id, each, now) for config_id, each in changed.items()), return_exceptions=True
+        )
+        gone: set[NodeId] = set()
+        for config_id, result in zip(changed, written, strict=True):
+            if isinstance(result, BaseException):
+                self._undecided(decided[config_id][0][0], result)
+            else:
+                self._said.pop(config_id, None)
+                gone |= result
+        return gone
+
+    async def _write(self, config_id: str, changed: Sequence[Change], now: float) -> set[NodeId]:
+        """Write down what changed in a config; return the nodes that were taken out of use."""
         by_wall = clock.now() - clock.monotonic()
         await in_decision_thread(self._record, [(probed, standing.shifted(by_wall)) for probed, standing in changed])
         # What was written (the fence) has to be read before a node can be judged again.
@@ -306,7 +334,7 @@ class HealthMonitor:
         self._said[about] = trouble
         return news
 
-    def _record(self, changed: Sequence[tuple[Probed, Standing]]) -> None:
+    def _record(self, changed: Sequence[Change]) -> None:
         """Write down what was decided of nodes of one config."""
         silent = self._observations.silent({probed.node_id for probed, _ in changed})
         with self._store.write() as tx:
@@ -326,3 +354,11 @@ class HealthMonitor:
     def _spend(self, nodes: Sequence[NodeId]) -> None:
         with self._store.write() as tx:
             freezes.spend(tx, nodes)
+
+
+def _changed(members: Sequence[Probed], decision: Decision) -> list[Change]:
+    return [
+        (probed, standing)
+        for probed in members
+        if (standing := decision.standings[probed.node_id]) is not probed.standing
+    ]

@@ -68,6 +68,8 @@ class Probes:
         self._under_way: set[_Look] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loss_due_at = 0.0
+        self.begun_at = 0.0
+        """When those from here were last sent."""
         self.left_out = 0
         """How many probes from here were not sent, because this process was late."""
 
@@ -95,6 +97,7 @@ class Probes:
             left_out = int((clock.monotonic() - due_at) / self.interval_s)
             self.left_out += left_out * len(self._probed)
             due_at += (left_out + 1) * self.interval_s
+            self.begun_at = clock.monotonic()
             for number, member in enumerate(tuple(self._probed) if may_probe() else (), start=1):
                 if (probed := self._probed.get(member)) is not None:
                     self._start(self._probe(prober, member, probed))
