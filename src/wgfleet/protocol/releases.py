@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from enum import StrEnum
+from functools import lru_cache
 
 from wgfleet.protocol.features import ALL, PROTOCOL, PROTOCOL_OF_0_1_0, Feature
 
@@ -45,6 +46,7 @@ class Release(StrEnum):
     UNKNOWN = "unknown"  # not heard yet, or no version of ours
 
 
+@lru_cache(256)  # a list of nodes asks for each, and they have few
 def compared(agents: str | None, panels: str) -> Release:
     """Say how the version of an agent stands to the panel's. Builds on the way to one release count as that release."""
     theirs, ours = _release(agents), _release(panels)
@@ -57,7 +59,7 @@ def compared(agents: str | None, panels: str) -> Release:
 
 def missing(known: Collection[str]) -> tuple[Feature, ...]:
     """Return the features of this panel that an agent does not have, of which it says that it has those in `known`."""
-    return tuple(sorted(ALL.difference(known)))
+    return _missing(frozenset(known))
 
 
 def protocol(known: Collection[str]) -> int:
@@ -75,6 +77,11 @@ def warning(agents: str | None, panels: str, known: Collection[str]) -> str | No
         return None
     said = f"its agent ({agents}) is older than the panel ({panels}): upgrade it"
     return f"{said}; until then {', '.join(WITHOUT[feature] for feature in lacks)}" if lacks else said
+
+
+@lru_cache(256)
+def _missing(known: frozenset[str]) -> tuple[Feature, ...]:
+    return tuple(sorted(ALL.difference(known)))
 
 
 def _release(version: str | None) -> tuple[int, int, int] | None:

@@ -9,7 +9,7 @@ import pytest
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.api import shown_peers
-from wgfleet.panel.api.models import Page
+from wgfleet.panel.api.models import Page, Shown
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import sessions
@@ -35,7 +35,7 @@ def wg0(world: World) -> Config:
     return config
 
 
-def as_the_model_says(shown: list[shown_peers.Shown]) -> Any:
+def as_the_model_says(shown: list[Shown]) -> Any:
     model = Page[PeerView](items=[PeerView.model_validate(each) for each in shown], next="x")
     return json.loads(model.model_dump_json())
 

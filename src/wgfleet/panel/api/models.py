@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar, overload
 
-from fastapi import Path, Query
+import msgspec
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PAGE = 1000
@@ -84,6 +86,24 @@ def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[
     """Make a page of rows that were read with `limit + 1`: the one too many says that there are more."""
     shown, following = cut(rows, limit)
     return Page(items=views(shown), next=following)
+
+
+Shown = dict[str, object]
+"""A thing as it is shown, with the fields of its view."""
+_encoder = msgspec.json.Encoder()
+
+
+def encoded(value: object, status: int = HTTPStatus.OK) -> Response:
+    """Answer with what is shown, encoded at once: by the framework's models a page of 100 takes three times as long.
+
+    The view of it is what the answer is, for its readers and for OpenAPI; tests compare it with what is shown.
+    """
+    return Response(_encoder.encode(value), status, media_type="application/json")
+
+
+def encoded_page(items: Sequence[Shown], following: str | None = None, status: int = HTTPStatus.OK) -> Response:
+    """Answer with a page, likewise; `following`: the cursor of the next one."""
+    return encoded({"items": items, "next": following}, status)
 
 
 After = Annotated[

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 from pydantic import Field
 
 import wgfleet
@@ -18,8 +18,10 @@ from wgfleet.panel.api.models import (
     PatchBody,
     Port,
     Reference,
+    Shown,
     View,
-    page,
+    cut,
+    encoded_page,
     utc,
 )
 from wgfleet.panel.api.panel import ThePanel
@@ -179,65 +181,72 @@ def _private(node: Node) -> str | None:
     return None if node.witness else private_warning(node.endpoint_addresses)
 
 
-def _load(row: NodeLoad | None) -> LoadView | None:
+def _load(row: NodeLoad | None) -> Shown | None:
     if row is None:
         return None
-    return LoadView(cpu=row.cpu, memory=row.memory, bandwidth=row.bandwidth, at=utc(row.at))
+    return {"cpu": row.cpu, "memory": row.memory, "bandwidth": row.bandwidth, "at": utc(row.at)}
 
 
-def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
-    """Show nodes, with what they have."""
+def shown(tx: Tx, rows: Sequence[Node]) -> list[Shown]:
+    """Return nodes as they are shown, with what they have."""
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
     busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
     doubts, names = witnesses.warnings(tx), node_names.warnings(tx, rows)
     return [
-        NodeView(
-            id=node.id,
-            name=node.name,
-            endpoint_addresses=node.endpoint_addresses,
-            next_endpoint_addresses=node.next_endpoint_addresses,
-            endpoint_name=node.endpoint_name,
-            endpoint_warning=shared.get(node.id) or names.get(node.id),
-            private_endpoint_warning=_private(node),
-            agent_host=node.agent_host,
-            agent_host_warning=warnings.get(node.agent_host),
-            agent_port=node.agent_port,
-            weight=node.weight,
-            capacity=node.capacity,
-            bandwidth_mbps=node.bandwidth_mbps,
-            group_id=node.group_id,
-            cordoned=node.cordoned,
-            is_panel_node=node.is_panel_node,
-            witness=node.witness,
-            witness_warning=doubts.get(node.id),
-            joined=node.certificate_expires_at is not None,
-            certificate_expires_at=utc(node.certificate_expires_at),
-            connected=node.connected,
-            last_seen_at=utc(node.last_seen_at),
-            clock_ahead_s=node.clock_ahead_s,
-            clock_warning=node_agents.clock_warning(node),
-            agent_version=node.agent_version,
-            agent_release=releases.compared(node.agent_version, wgfleet.__version__),
-            agent_protocol=releases.protocol(node.agent_features) if node.agent_version else None,
-            agent_features=node.agent_features,
-            agent_lacks=list(releases.missing(node.agent_features)) if node.agent_version else [],
-            agent_warning=releases.warning(node.agent_version, wgfleet.__version__, node.agent_features),
-            summary=node.summary,
-            configs=configs[node.id],
-            peers=homes.get(node.id, 0),
-            load=_load(busy.get(node.id)),
-            created_at=utc(node.created_at),
-        )
+        {
+            "id": node.id,
+            "name": node.name,
+            "endpoint_addresses": node.endpoint_addresses,
+            "endpoint_name": node.endpoint_name,
+            "next_endpoint_addresses": node.next_endpoint_addresses,
+            "endpoint_warning": shared.get(node.id) or names.get(node.id),
+            "private_endpoint_warning": _private(node),
+            "agent_host": node.agent_host,
+            "agent_host_warning": warnings.get(node.agent_host),
+            "agent_port": node.agent_port,
+            "weight": node.weight,
+            "capacity": node.capacity,
+            "bandwidth_mbps": node.bandwidth_mbps,
+            "group_id": node.group_id,
+            "cordoned": node.cordoned,
+            "is_panel_node": node.is_panel_node,
+            "witness": node.witness,
+            "witness_warning": doubts.get(node.id),
+            "joined": node.certificate_expires_at is not None,
+            "certificate_expires_at": utc(node.certificate_expires_at),
+            "connected": node.connected,
+            "last_seen_at": utc(node.last_seen_at),
+            "clock_ahead_s": node.clock_ahead_s,
+            "clock_warning": node_agents.clock_warning(node),
+            "agent_version": node.agent_version,
+            "agent_release": releases.compared(node.agent_version, wgfleet.__version__),
+            "agent_protocol": releases.protocol(node.agent_features) if node.agent_version else None,
+            "agent_features": node.agent_features,
+            "agent_lacks": list(releases.missing(node.agent_features)) if node.agent_version else [],
+            "agent_warning": releases.warning(node.agent_version, wgfleet.__version__, node.agent_features),
+            "summary": node.summary,
+            "configs": configs[node.id],
+            "peers": homes.get(node.id, 0),
+            "load": _load(busy.get(node.id)),
+            "created_at": utc(node.created_at),
+        }
         for node in rows
     ]
 
 
-@router.get("/api/nodes", summary="List nodes")
-def list_nodes(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Page[NodeView]:
+def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
+    """Show nodes."""
+    return [NodeView.model_validate(each) for each in shown(tx, rows)]
+
+
+@router.get("/api/nodes", summary="List nodes", response_model=Page[NodeView])
+def list_nodes(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Response:
     with panel.store.read() as tx:
-        return page(nodes.page(tx, after, limit + 1, caller.limit), limit, lambda rows: views(tx, rows))
+        rows, following = cut(nodes.page(tx, after, limit + 1, caller.limit), limit)
+        items = shown(tx, rows)
+    return encoded_page(items, following)
 
 
 @router.post("/api/nodes", status_code=status.HTTP_201_CREATED, summary="Create a node")

@@ -1,19 +1,15 @@
-"""Answers that show peers, encoded at once: by the framework's models a page of 100 takes three times as long.
-
-`PeerView` is what an answer is, for its readers and for OpenAPI; a test compares it with what is encoded here.
-"""
+"""Answers that show peers, encoded at once; `PeerView` is what they are, and a test compares the two."""
 
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
 
-import msgspec
 from fastapi import Response
 from pydantic import Field
 
 from wgfleet.panel import clock
-from wgfleet.panel.api.models import View, utc
+from wgfleet.panel.api.models import Shown, View, encoded, encoded_page, utc
 from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings
 from wgfleet.panel.services import held_settings, rule_sets, usage
 from wgfleet.panel.services.fleet import peers, tags
@@ -72,9 +68,6 @@ class PeerView(View):
         description="Name of the set of destination rules that it is held to, by the same order; null: none."
     )
     usage: UsedView | None = Field(description="null: it never used anything.")
-
-
-Shown = dict[str, object]
 
 
 def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
@@ -162,16 +155,8 @@ def _used(used: Total) -> Shown:
 
 def one(peer: Shown, status: int = HTTPStatus.OK) -> Response:
     """Answer with a peer."""
-    return _json(peer, status)
+    return encoded(peer, status)
 
 
-def page(items: Sequence[Shown], following: str | None = None, status: int = HTTPStatus.OK) -> Response:
-    """Answer with a page of peers; `following`: the cursor of the next one."""
-    return _json({"items": items, "next": following}, status)
-
-
-_encoder = msgspec.json.Encoder()
-
-
-def _json(value: object, status: int) -> Response:
-    return Response(_encoder.encode(value), status, media_type="application/json")
+page = encoded_page
+"""Answers with a page of peers."""
