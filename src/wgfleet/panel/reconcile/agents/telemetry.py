@@ -24,7 +24,7 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.sessions import NodeSessions
 
 FLUSH_S = 1.0
-ROWS = 1000  # of sessions in one transaction, which takes some 20 ms: whoever writes waits for it
+ROWS = 1000  # of sessions in one transaction, which takes some 20 ms: who writes waits for it
 
 log = structlog.get_logger()
 

@@ -28,7 +28,7 @@ EVERY_S = 60.0
 SOON_S = 2.0  # between two questions to a node on whose counters limits depend
 REFUSED_S = 3600.0  # until one that does not know the question is asked again
 AT_ONCE = 16  # questions under way: each answer is some 100 kB that the event loop decodes
-ROWS = 1000  # in a transaction, which takes some 30 ms: whoever writes waits for it, decisions too
+ROWS = 1000  # in a transaction, which takes some 30 ms: who writes waits for it, decisions too
 
 log = structlog.get_logger()
 
