@@ -35,7 +35,8 @@ class Pebble:
 
 
 @contextmanager
-def pebble() -> Iterator[Pebble]:
+def pebble(customers: dict[str, str] | None = None) -> Iterator[Pebble]:
+    """Run one. `customers`: keys (base64url) by their names, without one of which there is no account."""
     require("servers")
     place = Path(tempfile.mkdtemp(prefix="pebble-"))
     certificate, key = self_signed("localhost")
@@ -50,7 +51,8 @@ def pebble() -> Iterator[Pebble]:
         "httpPort": asks,
         "tlsPort": free_port(),
         "ocspResponderURL": "",
-        "externalAccountBindingRequired": False,
+        "externalAccountBindingRequired": customers is not None,
+        "externalAccountMACKeys": customers or {},
     }
     (place / "settings.json").write_text(json.dumps({"pebble": settings}))
     names = ("-dns01", f"127.0.0.1:{resolver}", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", "")

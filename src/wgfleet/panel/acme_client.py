@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +33,14 @@ class StaleNonceError(AcmeError):
 
 
 @dataclass(frozen=True, slots=True)
+class AccountBinding:
+    """What binds an account to the customer that the CA knows (RFC 8555, section 7.3.4). `key`: base64url, a secret."""
+
+    key_id: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AcmeAccount:
     """Who asks: at which CA (its directory's URL), by which key (PEM, a secret).
 
@@ -43,6 +51,7 @@ class AcmeAccount:
     key: str
     email: str | None = None
     ca_file: Path | None = None
+    binding: AccountBinding | None = None
 
 
 def new_key() -> str:
@@ -67,7 +76,7 @@ def _get(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity
     key = new_key()
     with _told():
         network, server = _conversation(account)
-        _sign_on(network, server, account.email)
+        _sign_on(network, server, account)
         order = server.new_order(crypto_util.make_csr(key.encode(), list(names)))
         for each in order.authorizations:
             _answer(network, server, each, answer)
@@ -89,14 +98,31 @@ def _conversation(account: AcmeAccount) -> tuple["ClientNetwork", "ClientV2"]:
     return network, client.ClientV2(client.ClientV2.get_directory(account.directory, network), network)
 
 
-def _sign_on(network: "ClientNetwork", server: "ClientV2", email: str | None) -> None:
+def _sign_on(network: "ClientNetwork", server: "ClientV2", account: AcmeAccount) -> None:
     """Make an account, or go on with the one that this key has."""
     from acme import errors, messages  # noqa: PLC0415 - as above
 
+    if account.binding is None and server.external_account_required():
+        raise AcmeError(
+            "the CA wants to know its customer: set acme.eab_key_id and acme.eab_hmac_key, which it shows you"
+        )
+    wanted = messages.NewRegistration.from_data(
+        email=account.email, terms_of_service_agreed=True, external_account_binding=_bound(network, server, account)
+    )
     try:
-        server.new_account(messages.NewRegistration.from_data(email=email, terms_of_service_agreed=True))
+        server.new_account(wanted)
     except errors.ConflictError as known:
         network.account = messages.RegistrationResource(uri=known.location, body=messages.Registration())
+
+
+def _bound(network: "ClientNetwork", server: "ClientV2", account: AcmeAccount) -> dict[str, Any] | None:
+    """Return the account's public key, signed with the key of the customer."""
+    from acme import messages  # noqa: PLC0415 - as above
+
+    if account.binding is None or network.key is None:
+        return None
+    key = network.key.public_key()
+    return messages.ExternalAccountBinding.from_data(key, account.binding.key_id, account.binding.key, server.directory)
 
 
 def _answer(

@@ -111,6 +111,25 @@ def serving(server: http.server.HTTPServer) -> Iterator[None]:
         server.server_close()
 
 
+def test_a_ca_that_knows_its_customers_is_shown_which_one_asks(world: World) -> None:
+    key_id, key = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+    with pebble({key_id: key}) as ca, answering(world, ca.asks_port):
+        for given, refusal in (
+            ({}, "set acme.eab_key_id and acme.eab_hmac_key"),
+            ({"eab_key_id": "kid-2", "eab_hmac_key": key}, "the CA refused"),
+            ({"eab_key_id": key_id, "eab_hmac_key": key[::-1]}, "the CA refused"),
+            ({"eab_key_id": key_id, "eab_hmac_key": key}, None),
+        ):
+            acme = {"directory": ca.directory, "ca_file": ca.ca_file, "terms_agreed": True, "names": NAMES}
+            look(world, Settings(acme=AcmeSettings.model_validate(acme | given)))
+            found = row(world)
+            assert (refusal or "") in (found.error or ""), found.error
+            assert (found.chain is None) is (refusal is not None)
+            assert key not in str(found.error)
+            with world.store.write() as tx:
+                web_certificates.try_now(tx, "test")
+
+
 def test_a_certificate_is_got_and_another_when_two_thirds_of_its_life_are_over(
     world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
 ) -> None:

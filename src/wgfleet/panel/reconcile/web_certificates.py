@@ -5,7 +5,7 @@ import ssl
 import structlog
 
 from wgfleet.panel import acme_client, clock, faultpoints
-from wgfleet.panel.acme_client import AcmeAccount, AcmeError
+from wgfleet.panel.acme_client import AccountBinding, AcmeAccount, AcmeError
 from wgfleet.panel.agents.authority import Identity
 from wgfleet.panel.agents.tls import use_identity
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
@@ -14,6 +14,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.web_certificates import CertificateNeed, ShownCertificate
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
@@ -56,7 +57,9 @@ class WebCertificateWatch:
             return web_certificates.next_need(tx, self._vault, directory, self._names, acme_client.new_key())
 
     def _get(self, directory: str, need: CertificateNeed) -> None:
-        account = AcmeAccount(directory, need.account_key, self._settings.email, self._settings.ca_file)
+        account = AcmeAccount(
+            directory, need.account_key, self._settings.email, self._settings.ca_file, _binding(self._settings)
+        )
         try:
             identity = acme_client.get_certificate(account, need.names, self._answer)
             _check(identity)
@@ -81,6 +84,12 @@ class WebCertificateWatch:
         with self._store.write() as tx:
             web_certificates.keep_answer(tx, token, answer)
         faultpoints.reached("web_certificate.answered")
+
+
+def _binding(settings: AcmeSettings) -> AccountBinding | None:
+    if settings.eab_key_id is None or settings.eab_hmac_key is None:
+        return None
+    return AccountBinding(settings.eab_key_id, settings.eab_hmac_key.get_secret_value())
 
 
 def _check(identity: Identity) -> None:

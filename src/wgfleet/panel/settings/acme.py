@@ -1,8 +1,9 @@
 """Settings of a certificate that browsers accept: from which CA, for which names, where its questions are answered."""
 
+import re
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, FilePath, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, FilePath, PlainSerializer, SecretStr, model_validator
 
 from wgfleet.panel.settings.fields import Domains, Group, ListOf
 from wgfleet.panel.settings.listeners import Listener, parse_plain_listener
@@ -10,6 +11,7 @@ from wgfleet.panel.settings.listeners import Listener, parse_plain_listener
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 _SHORT = {"letsencrypt": LETS_ENCRYPT, "letsencrypt-staging": LETS_ENCRYPT_STAGING}
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]{16,}={0,2}")
 
 PlainListeners = Annotated[
     tuple[Annotated[Listener, BeforeValidator(parse_plain_listener), PlainSerializer(str)], ...],
@@ -47,6 +49,16 @@ class AcmeSettings(Group):
         description="Where the CA's questions are answered: it asks at port 80 of each name, on all its addresses. "
         "Everything else that comes there is sent to public_url, or to the first of the names, by https.",
     )
+    eab_key_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        description="For CAs that know their customers (external account binding, as ZeroSSL and Google): the name of "
+        "the key that yours gave you.",
+    )
+    eab_hmac_key: SecretStr | None = Field(
+        default=None, description="That key, as the CA shows it (base64url). Only the first call of an account has it."
+    )
     ca_file: FilePath | None = Field(
         default=None,
         description="PEM file with the CA that the directory's own https is checked with, if it is private.",
@@ -58,4 +70,8 @@ class AcmeSettings(Group):
             raise ValueError(
                 "the CA wants to be told that you agree to its terms: read them, and set terms_agreed = true"
             )
+        if (self.eab_key_id is None) != (self.eab_hmac_key is None):
+            raise ValueError("eab_key_id and eab_hmac_key belong together: give both, as the CA shows them, or neither")
+        if self.eab_hmac_key is not None and not _BASE64URL.fullmatch(self.eab_hmac_key.get_secret_value()):
+            raise ValueError("eab_hmac_key is not base64url (A-Z a-z 0-9 - _): copy it again from the CA's page")
         return self
