@@ -10,7 +10,8 @@ from wgfleet.cli.client import Client, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, Output, age_cell, say, write_secret
+from wgfleet.cli.output import AsJson, Output, age_cell, say
+from wgfleet.cli.peer_files import Format, check_format, save
 from wgfleet.cli.tree import commands
 
 app = commands()
@@ -40,10 +41,11 @@ def create(
 
 
 @app.command()
-def file(device: Device, *, output: Output = None) -> None:
-    """Print the file of a device of yours, with its key."""
+def file(device: Device, *, platform: Format = "conf", output: Output = None) -> None:
+    """Print the file of a device of yours, with its key; or what a platform imports."""
+    check_format(platform, output)
     with panel() as client:
-        write_secret(client.text(f"/api/me/devices/{_id(client, device)}/config"), output)
+        save(client, f"/api/me/devices/{_id(client, device)}/file", platform, None, output)
 
 
 @app.command()

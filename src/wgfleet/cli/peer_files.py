@@ -9,13 +9,14 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Config, Peer
-from wgfleet.cli.client import USAGE, CallFailed, panel, part
+from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
 from wgfleet.cli.output import Output, say, write_secret, write_secret_file
 from wgfleet.panel.domain.file_names import file_stem
 from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
 ARCHIVES = ("linux", "windows", "macos", "ios", "android")
 FORMATS = ("conf", "networkmanager", "mikrotik", "openwrt", "mobileconfig-ios", "mobileconfig-macos", *ARCHIVES)
+Format = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
 Node = Annotated[str | None, typer.Option(help="Node of an independent config.")]
 
 
@@ -37,26 +38,29 @@ def files(
     say(f"{len(taken)} file{'s' * (len(taken) != 1)}", err=True)
 
 
-def file(
-    peer: Peer,
-    *,
-    platform: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = "conf",
-    node: Node = None,
-    output: Output = None,
-) -> None:
+def file(peer: Peer, *, platform: Format = "conf", node: Node = None, output: Output = None) -> None:
     """Print a peer's file for wg-quick and the WireGuard apps, or write it; or what a platform imports.
 
     windows, macos, ios and android are ZIPs with a how-to, linux is a tar.gz with the helper: give --output with them.
     """
+    check_format(platform, output)
+    with panel() as client:
+        save(client, f"/api/peers/{references.peer(client, peer)}/file", platform, node, output)
+
+
+def check_format(platform: str, output: Path | None) -> None:
+    """Refuse an archive that has no file to go to."""
     if output is None and platform in ARCHIVES:
         say(f"error: {platform} is an archive; write it to a file with --output", err=True)
         raise typer.Exit(USAGE)
-    with panel() as client:
-        path = f"/api/peers/{references.peer(client, peer)}/file"
-        if output is None:
-            write_secret(client.text(path, format=platform, node=node), None)
-        else:
-            write_secret_file(client.content(path, format=platform, node=node), output)
+
+
+def save(client: Client, path: str, platform: str, node: str | None, output: Path | None) -> None:
+    """Print or write a user's file."""
+    if output is None:
+        write_secret(client.text(path, format=platform, node=node), None)
+    else:
+        write_secret_file(client.content(path, format=platform, node=node), output)
 
 
 def bundle(

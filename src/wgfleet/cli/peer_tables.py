@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wgfleet.cli.arguments import Config
+from wgfleet.cli.arguments import Config, OnlyNode
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import FAILED, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
@@ -18,15 +18,22 @@ EXISTING = "refuse, skip or update: what becomes of lines of peers that there ar
 def to_csv(
     config: Config,
     *,
+    search: Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    node: OnlyNode = None,
     semicolons: Annotated[
         bool, typer.Option("--semicolons", help="Between cells, as spreadsheets of many countries expect.")
     ] = False,
     output: Output = None,
 ) -> None:
-    """Print all peers of a config as a table, or write it. It has no secret; `from-csv --existing update` reads it."""
+    """Print the peers of a config, or those that fit, as a table, or write it.
+
+    It has no secret; `from-csv --existing update` reads it.
+    """
     with panel() as client:
         separator = "semicolon" if semicolons else None
-        write_secret(client.text(f"/api/configs/{part(config)}/peers/csv", separator=separator), output)
+        path = f"/api/configs/{part(config)}/peers/csv"
+        write_secret(client.text(path, separator=separator, search=search, tag=tag, node=node), output)
 
 
 def from_csv(

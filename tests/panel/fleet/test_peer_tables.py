@@ -104,6 +104,9 @@ def test_a_table_that_comes_back_changes_what_was_edited_alone(client: httpx.Cli
         seen = send(client, answer.content, preview=True, existing="update").json()
         assert (seen["same"], seen["created"], seen["changed"], seen["wrong"]) == (2, 0, 0, 0), seen
     before = peers(client)
+    fits = {"search": "BER", "enabled": "true", "live": "false"}
+    assert [row.cells["name"] for row in peer_table.read(client.get(PATH, params=fits).content)] == ["bert"]
+    assert client.get(PATH, params={"tag": "gone"}).status_code == 404
     edited = answer.text.replace("bert;", f"{PERSIAN};").replace(";1280;", ";1300;")
     seen = send(client, edited, preview=True, existing="update").json()
     assert [(each["name"], each["columns"]) for each in seen["changes"]] == [

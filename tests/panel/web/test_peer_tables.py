@@ -46,6 +46,12 @@ def test_what_was_downloaded_can_be_sent_back(admin: httpx.Client) -> None:
     config = answer.headers["content-disposition"].partition('"')[2].removesuffix('-peers.csv"')
     fields = {"config": config, "existing": "update"}
     assert not seen_of(submit(admin, PAGE, **fields, table=answer.text))
+    listed = admin.get(f"/peers?config={config}&search=user-00").text
+    part = re.search(r'href="(/configs/[^"]+/peers/csv[^"]*)"', listed)
+    assert part
+    some = admin.get(part[1].replace("&amp;", "&"))
+    assert ("user-001" in some.text, "user-010" in some.text) == (True, False)
+    assert len(admin.get(f"{some.url}&enabled=yes&live=no").text) < len(some.text)
     table = answer.text.replace("user-001;", "user-001-new;")
     shown = submit(admin, PAGE, **fields, table=table)
     submit(admin, PAGE, **fields, table=table, **seen_of(shown))

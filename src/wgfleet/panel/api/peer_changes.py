@@ -101,7 +101,7 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     with panel.store.read() as tx:
         row = configs.get(tx, config)
         limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
-        it = peer_changes.look(tx, _filter(tx, panel, caller, row.id, body.filter), _spec(body))
+        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), _spec(body))
         return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
 
@@ -110,13 +110,14 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
-        wanted = _filter(tx, panel, caller, row.id, body.filter)
+        wanted = filter_of(tx, panel, caller, row.id, body.filter)
         operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(body), body.expect)
         tx.refresh(operation)
         return view(operation)
 
 
-def _filter(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers) -> PeerFilter:
+def filter_of(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers) -> PeerFilter:
+    """Return which peers of a config are meant; refuse a node that the caller does not see."""
     if wanted.node is not None:
         limits.check(tx, caller.limit, "node", wanted.node, "filter")
     return PeerFilter(

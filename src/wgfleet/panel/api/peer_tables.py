@@ -10,15 +10,19 @@ from pydantic import Field
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
 from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, carry_out, plan
 from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.peer_table import COLUMNS, SEPARATORS, Values, WrongCell
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peer_tables
+from wgfleet.panel.store.listed_peers import PeerFilter
 
 router = APIRouter(tags=["peers"])
 PAGE = 500
+Part = Annotated[str | None, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A table, in UTF-8."}
 }
@@ -99,35 +103,44 @@ def refuse_wrong(found: TablePlan) -> None:
 )
 def download_table(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     config: Reference,
+    *,
+    search: Annotated[Part, Query(description="Only those with this part in the name, or this key or address.")] = None,
+    tag: Annotated[Part, Query(description="Only those with this tag.")] = None,
+    node: Annotated[Part, Query(description="Only those whose home this node is.")] = None,
+    enabled: bool | None = None,
+    live: Annotated[bool | None, Query(description="Whether they are connected now.")] = None,
+    restricted: Annotated[bool | None, Query(description="Whether a limit keeps them out.")] = None,
     separator: Annotated[
         Literal["comma", "semicolon"],
         Query(description="What stands between cells; spreadsheets of many countries expect semicolons."),
     ] = "comma",
 ) -> Response:
-    """All of them, with what is their own, and no secret. It can be sent back, changed, with `existing=update`.
+    """All of them, or those that fit, with what is their own, and no secret.
 
-    Texts that a spreadsheet would take for formulas have an apostrophe before them, which is taken off again.
+    It can be sent back, changed, with `existing=update`. Texts that a spreadsheet would take for formulas have an
+    apostrophe before them, which is taken off again.
     """
-    return table_of(panel, config, separator)
+    wanted = WantedPeers(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    return table_of(panel, caller, config, wanted, separator)
 
 
-def table_of(panel: Panel, config: str, separator: str) -> Response:
-    """Answer with the table of a config's peers."""
+def table_of(panel: Panel, caller: Caller, config: str, wanted: WantedPeers, separator: str) -> Response:
+    """Answer with the table of those peers of a config that fit."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        config_id, name = row.id, row.name
+        name, found = row.name, filter_of(tx, panel, caller, row.id, wanted)
     headers = {"content-disposition": f'attachment; filename="{name}-peers.csv"', "cache-control": "no-store"}
-    text = peer_table.write(_rows(panel, config_id), SEPARATORS[separator])
+    text = peer_table.write(_rows(panel, found), SEPARATORS[separator])
     return StreamingResponse(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _rows(panel: Panel, config_id: str) -> Iterator[Values]:
+def _rows(panel: Panel, wanted: PeerFilter) -> Iterator[Values]:
     after: str | None = None
     while True:
         with panel.store.read() as tx:
-            rows, after = peer_tables.page(tx, config_id, after, PAGE)
+            rows, after = peer_tables.page(tx, wanted, after, PAGE)
         yield from rows
         if after is None:
             return

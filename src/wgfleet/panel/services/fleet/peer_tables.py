@@ -15,12 +15,13 @@ from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, held_settings, rule_sets
 from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import node_groups as group_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
+from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.errors import FieldError
@@ -37,9 +38,9 @@ class WrongSpec(NamedTuple):
     detail: str
 
 
-def page(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[list[Values], str | None]:
-    """Return peers as rows, in the order of creation, after the id `after`; and the id to go on from."""
-    ids = [peer.id for peer in peers.page(tx, config_id, after, limit)]
+def page(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Values], str | None]:
+    """Return peers that fit as rows, in the order of creation, after the id `after`; and the id to go on from."""
+    ids = [peer.id for peer in listed_peers.page(tx, wanted, PeerOrder.MADE, after, limit)]
     return values(tx, peer_rows.by_ids(tx, ids)), ids[-1] if len(ids) == limit else None
 
 

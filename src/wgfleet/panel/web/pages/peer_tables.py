@@ -10,8 +10,9 @@ from starlette.responses import Response
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.peer_changes import WantedPeers
 from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, carry_out, plan
-from wgfleet.panel.api.peer_tables import PeerTableView, refuse_wrong, table_of, view
+from wgfleet.panel.api.peer_tables import Part, PeerTableView, refuse_wrong, table_of, view
 from wgfleet.panel.domain.peer_table import COLUMNS
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
@@ -22,17 +23,28 @@ from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
 MOST = 1000
+YesOrNo = Annotated[Literal["yes", "no"] | None, Query()]
 ASKED = ("config", "existing", "leave_out_wrong", "table")
 
 
 @router.get("/configs/{config}/peers/csv")
 def download_table(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     config: Reference,
+    *,
+    search: Part = None,
+    tag: Part = None,
+    node: Part = None,
+    enabled: YesOrNo = None,
+    live: YesOrNo = None,
     separator: Annotated[Literal["comma", "semicolon"], Query()] = "comma",
 ) -> Response:
-    return table_of(panel, config, separator)
+    """Give those that a list shows: the filter is that of the list."""
+    wanted = WantedPeers(
+        search=search, tag=tag, node=node, enabled=enabled and enabled == "yes", live=live and live == "yes"
+    )
+    return table_of(panel, caller, config, wanted, separator)
 
 
 @router.get("/peers/many/table")
