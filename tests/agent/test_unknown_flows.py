@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import pytest
@@ -15,7 +15,8 @@ from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.protocol.backbone import Backbone, BackboneNode
-from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, MuteSettings
+from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings, MuteSettings
+from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, RuleSet
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
 
@@ -95,6 +96,7 @@ class Flows:
     world: Host
     key: PublicKey
     wanted: DesiredInterface
+    on: dict[Host, InterfaceSettings] = field(default_factory=dict)
 
     def become_of(
         self,
@@ -172,8 +174,14 @@ def build(make_host: Callable[[], Host], make_node: Callable[..., Node], *, masq
     return Flows(a, b, client, world, public_key(key), wanted)
 
 
-def link(flows: Flows) -> None:
-    """Have the nodes linked by a backbone."""
+def link(flows: Flows, *sets: RuleSet) -> None:
+    """Have the nodes linked by a backbone, and the client held to the first of some sets of rules."""
+    held_to = sets[0].name if sets else ""
+    flows.wanted = msgspec.structs.replace(
+        flows.wanted,
+        settings=msgspec.structs.replace(flows.wanted.settings, rule_sets=sets),
+        peers={key: msgspec.structs.replace(each, rule_set=held_to) for key, each in flows.wanted.peers.items()},
+    )
     links = [private_key(), private_key()]
     for number, node in enumerate((flows.a, flows.b), 1):
         other = 3 - number
@@ -181,6 +189,7 @@ def link(flows: Flows) -> None:
         backbone = Backbone(number, links[number - 1], 52820, 53820, (neighbor,))
         linked = msgspec.structs.replace(flows.wanted.settings, backbone=backbone)
         assert applied(node, whole(2, linked, flows.wanted.peers)).verified
+        flows.on[node.host] = linked
 
 
 def heard(node: Node) -> int:
@@ -239,6 +248,30 @@ def test_connections_live_on_in_a_planned_move_as_long_as_the_node_before_where_
         "xd" if dies else "xk", *ADDRESSES, before=told, planned=True, meanwhile=die if dies else bool
     )
     assert fates == (["reset"] if dies else ["kept"]) * 4
+
+
+def test_rules_take_a_connection_that_goes_on_through_the_node_before_for_one_to_the_outside(
+    make_host: Callable[[], Host], make_node: Callable[..., Node]
+) -> None:
+    flows = build(make_host, make_node, masquerade=True, loose=True)
+    link(
+        flows,
+        RuleSet("no-users", (DestinationRule(allow=False, place=DestinationPlace.USERS),)),
+        RuleSet("users-only", (DestinationRule(allow=False, place=DestinationPlace.OUTSIDE),)),
+    )
+    eventually(lambda: all(reaches(flows, address) for address in ADDRESSES))
+
+    def told() -> None:
+        eventually(lambda: heard(flows.b) == len(ADDRESSES))
+
+    assert flows.become_of("x", *ADDRESSES, before=told, planned=True) == ["kept", "kept"]
+
+    def shut() -> None:
+        peers = {key: msgspec.structs.replace(each, rule_set="users-only") for key, each in flows.wanted.peers.items()}
+        assert applied(flows.b, whole(3, flows.on[flows.b.host], peers)).verified
+
+    flows.a, flows.b = flows.b, flows.a  # and back again, with new connections
+    assert flows.become_of("x", *ADDRESSES, before=told, meanwhile=shut, planned=True) == ["reset", "reset"]
 
 
 def test_a_connection_that_no_nat_changes_outlives_a_takeover(

@@ -20,7 +20,7 @@ class DestinationRules(HeldTable[RuledPeer]):
 
     def __init__(self, name: InterfaceName) -> None:
         super().__init__(name)
-        self._frame = RuleFrame((name,), ())
+        self._frame = RuleFrame(name)
         self._chains: str | None = None  # as nft prints them, of the frame; None: that is not known
 
     @staticmethod
@@ -75,5 +75,5 @@ class DestinationRules(HeldTable[RuledPeer]):
 
 def frame_of(settings: InterfaceSettings) -> RuleFrame:
     """Return what rules say of an interface, but for its peers."""
-    backbone = () if settings.backbone is None else (tunnel_of(settings.backbone.port),)
-    return RuleFrame((settings.name, *backbone), settings.rule_sets)
+    tunnel = None if settings.backbone is None else tunnel_of(settings.backbone.port)
+    return RuleFrame(settings.name, settings.rule_sets, tunnel)

@@ -13,6 +13,7 @@ import msgspec
 
 from wgfleet.agent.kernel import nft_tables, peer_maps
 from wgfleet.agent.kernel.commands import KernelError, run
+from wgfleet.agent.kernel.nftables import IS_KEPT
 from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
 from wgfleet.protocol.ids import InterfaceName
 
@@ -21,15 +22,22 @@ _REFUSE = "refuse"
 _HANDLES = {"handle", "index"}
 # In numbers: nftables takes names from /etc/protocols, which a machine may not have.
 _NUMBERS = {DestinationTransport.TCP: "6", DestinationTransport.UDP: "17", DestinationTransport.ICMP: "{ 1, 58 }"}
+_LOCAL, _NOT_LOCAL = "fib daddr type local ", "fib daddr type != local "
+_NOT_KEPT = f"meta {IS_KEPT.replace('==', '!=')} "
 _WORDS = {4: "ip", 6: "ip6"}
 
 
 @dataclass(frozen=True, slots=True)
 class RuleFrame:
-    """All of a table but who is held to what: the links of users, and the sets in the order of their chains."""
+    """All of a table but who is held to what: the links of users, and the sets in the order of their chains.
 
-    to_users: tuple[InterfaceName, ...]
-    sets: tuple[RuleSet, ...]
+    `tunnel`: the link to the users of other nodes, and for connections that go on through the NAT of another node, to
+    what is outside.
+    """
+
+    own: InterfaceName
+    sets: tuple[RuleSet, ...] = ()
+    tunnel: InterfaceName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ def rules(name: InterfaceName, frame: RuleFrame, peers: Collection[RuledPeer]) -
         _REFUSE: [f"meta l4proto {_NUMBERS[DestinationTransport.TCP]} reject with tcp reset", "reject with icmpx 3"]
     }
     for number, each in enumerate(frame.sets):
-        lines = [line for rule in each.rules for line in _lines(rule, frame.to_users)]
+        lines = [line for rule in each.rules for line in _lines(rule, frame)]
         chains[chain_of(number)] = [*lines, "accept" if each.otherwise_allowed else f"goto {_REFUSE}"]
     texts = [_chain(chain, lines) for chain, lines in chains.items()]
     texts.append(peer_maps.maps("verdict", of_map))
@@ -95,19 +103,29 @@ def _chain(name: str, lines: Iterable[str]) -> str:
     return f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
 
 
-def _lines(rule: DestinationRule, to_users: Sequence[InterfaceName]) -> list[str]:
-    """Render a rule: a line for each family that it has networks of, and each link that it is about."""
+def _lines(rule: DestinationRule, frame: RuleFrame) -> list[str]:
+    """Render a rule: a line for each family that it has networks of, and each way to where it is about."""
     verdict = "accept" if rule.allow else f"goto {_REFUSE}"
-    links = {
-        DestinationPlace.ANYWHERE: [""],
-        DestinationPlace.USERS: [f'oifname "{link}" ' for link in to_users],
-        DestinationPlace.NODE: ["fib daddr type local "],
-        DestinationPlace.OUTSIDE: ["".join(f'oifname != "{link}" ' for link in to_users) + "fib daddr type != local "],
-    }[rule.place]
+    links = _ways(rule.place, frame)
     what = "" if rule.transport is DestinationTransport.ANY else f"meta l4proto {_NUMBERS[rule.transport]} "
     if rule.ports:
         what += f"th dport {{ {', '.join(rule.ports)} }} "
     return [f"{link}{network}{what}{verdict}" for link in links for network in _to(rule.networks)]
+
+
+def _ways(place: DestinationPlace, frame: RuleFrame) -> list[str]:
+    """Return the words for where packets go to."""
+    to_own, to_others = f'oifname "{frame.own}" ', f'oifname "{frame.tunnel}" '
+    if place is DestinationPlace.ANYWHERE:
+        return [""]
+    if place is DestinationPlace.NODE:
+        return [_LOCAL]
+    if place is DestinationPlace.USERS:
+        return [to_own] if frame.tunnel is None else [to_own, f"{to_others}{_NOT_KEPT}"]
+    outside = f'oifname != "{frame.own}" {_NOT_LOCAL}'
+    if frame.tunnel is None:
+        return [outside]
+    return [f'oifname != "{frame.tunnel}" {outside}', f"{to_others}meta {IS_KEPT} "]
 
 
 def _to(networks: Sequence[str]) -> list[str]:
