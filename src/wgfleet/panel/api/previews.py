@@ -1,7 +1,7 @@
 """Previews of dangerous calls: what a change or a deletion would mean for users. They check all, and change nothing."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from wgfleet.panel.api.peers import ChangedPeer
 from wgfleet.panel.api.rule_sets import ChangedRuleSet, RuleSetReference
 from wgfleet.panel.api.rule_sets import changes_of as rule_set_changes
 from wgfleet.panel.api.tags import ChangedTag, TagReference, changes_of
+from wgfleet.panel.domain.destination_effects import RulesOfConfig, of_change
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services import configs, host_names, rule_sets
 from wgfleet.panel.services.access import limits
@@ -39,6 +40,8 @@ from wgfleet.panel.store import Tx
 from wgfleet.protocol.errors import readable
 
 router = APIRouter(tags=["previews"])
+ABOUT_RULES = {"rule_set", "dns", "node_ports"}
+"""Changes of a config that destination rules have to do with."""
 
 
 class EffectsView(View):
@@ -71,11 +74,17 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
         wanted = changes.pop("pools", None)
         # Only planned: to give many peers addresses takes long, and all changes would wait for it.
         of_pools = PoolChange() if wanted is None else pool_changes.planned(tx, row, wanted, panel.hosts())
-        before, rules = {name: getattr(row, name) for name in changes}, rule_effects.at_present(tx, [row.id])
+        before, rules = {name: getattr(row, name) for name in changes}, _ruled(tx, changes, [row.id])
         configs.update(tx, caller.actor, row, changes)
         tx.flush()
         said = effects.of_pools(tx, row, of_pools) + effects.of_config(tx, row, before)
-        return EffectsView(effects=said + rule_effects.of_change(tx, rules, rule_effects.at_present(tx, [row.id])))
+        after = _ruled(tx, changes, [row.id])
+    return EffectsView(effects=said + of_change(rules, after))
+
+
+def _ruled(tx: Tx, changes: Mapping[str, Any], config_ids: Sequence[str]) -> list[RulesOfConfig]:
+    """Return who is held to which destination rules, where a change may be about that."""
+    return rule_effects.at_present(tx, config_ids) if changes.keys() & ABOUT_RULES else []
 
 
 @router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")
@@ -174,7 +183,8 @@ def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Cha
         before = rule_effects.at_present(tx, [row.config_id])
         peers.update(tx, panel.vault, caller.actor, row, changes)
         tx.flush()
-        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, [row.config_id])))
+        after = rule_effects.at_present(tx, [row.config_id])
+    return EffectsView(effects=of_change(before, after))
 
 
 @router.post("/api/tags/{tag}/preview", summary="Show what a change of a tag would mean")
@@ -186,7 +196,8 @@ def preview_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: Change
         before = rule_effects.at_present(tx, config_ids)
         tags.update(tx, caller.actor, row, changes_of(body))
         tx.flush()
-        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+        after = rule_effects.at_present(tx, config_ids)
+    return EffectsView(effects=of_change(before, after))
 
 
 @router.get("/api/tags/{tag}/deletion", summary="Show what is lost with a tag")
@@ -197,7 +208,8 @@ def preview_tag_deletion(panel: ThePanel, caller: Writer, tag: TagReference) -> 
         config_ids = tags.configs_with(tx, row)
         before = rule_effects.at_present(tx, config_ids)
         tags.delete(tx, caller.actor, row)
-        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+        after = rule_effects.at_present(tx, config_ids)
+    return EffectsView(effects=of_change(before, after))
 
 
 @router.post("/api/rule-sets/{rule_set}/preview", summary="Show what a change of a set of destination rules would mean")
@@ -208,7 +220,8 @@ def preview_rule_set(panel: ThePanel, caller: Writer, rule_set: RuleSetReference
         before = rule_effects.at_present(tx, config_ids)
         rule_sets.update(tx, caller.actor, row, rule_set_changes(body))
         tx.flush()
-        return EffectsView(effects=rule_effects.of_change(tx, before, rule_effects.at_present(tx, config_ids)))
+        after = rule_effects.at_present(tx, config_ids)
+    return EffectsView(effects=of_change(before, after))
 
 
 @router.get("/api/rule-sets/{rule_set}/deletion", summary="Show what is lost with a set of destination rules")

@@ -11,11 +11,11 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, PatchBody, View, page, utc
 from wgfleet.panel.api.models import Limit as PageSize
 from wgfleet.panel.api.models import Page as PageOf
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.domain.destination_effects import RulesOfConfig, denied
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.services import rule_sets
 from wgfleet.panel.services.fleet import rule_effects
-from wgfleet.panel.services.fleet.rule_effects import RulesOfConfig
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.rule_sets import RuleSetUse
 from wgfleet.panel.store.tables import RuleSetRow
@@ -109,13 +109,17 @@ def _views(tx: Tx, rows: Sequence[RuleSetRow], within: Limit | None) -> list[Rul
     uses = rule_sets.uses(tx, rows, within)
     config_ids = {row.id: rule_sets.configs_using(tx, row, within) for row in rows}
     everywhere = sorted({each for found in config_ids.values() for each in found})
-    present = {each.config.id: each for each in rule_effects.at_present(tx, everywhere)}
-    return [_view(tx, row, uses[row.id], [present[each] for each in config_ids[row.id]]) for row in rows]
+    present = dict(zip(everywhere, rule_effects.at_present(tx, everywhere), strict=True))
+    counted = {config_id: each.counted() for config_id, each in present.items()}
+    found = []
+    for row in rows:
+        held = {config_id: counted[config_id][row.id] for config_id in config_ids[row.id]}
+        holding = [present[config_id] for config_id, number in held.items() if number]
+        found.append(_view(row, uses[row.id], sum(held.values()), holding))
+    return found
 
 
-def _view(tx: Tx, row: RuleSetRow, use: RuleSetUse, using: Sequence[RulesOfConfig]) -> RuleSetView:
-    held = {each.config.id: each.counted()[row.id] for each in using}
-    holding = [each.config for each in using if held[each.config.id]]
+def _view(row: RuleSetRow, use: RuleSetUse, held: int, holding: Sequence[RulesOfConfig]) -> RuleSetView:
     rules = rule_sets.of_row(row)
     return RuleSetView(
         id=row.id,
@@ -125,11 +129,9 @@ def _view(tx: Tx, row: RuleSetRow, use: RuleSetUse, using: Sequence[RulesOfConfi
         configs=use.configs,
         tags=use.tags,
         peers=use.peers,
-        held=sum(held.values()),
-        warnings=[
-            f"{config.name}: {said}" for config in holding for said in rule_effects.own_things_denied(tx, config, rules)
-        ],
-        not_held_on=rule_effects.not_held_on(tx, [config.id for config in holding]) if holding else [],
+        held=held,
+        warnings=[f"{each.name}: {said}" for each in holding for said in denied(each.own, rules)],
+        not_held_on=sorted({node for each in holding for node in each.too_old}),
         created_at=utc(row.created_at),
     )
 
@@ -146,8 +148,8 @@ def list_rule_sets(panel: ThePanel, caller: Reader, after: After = None, limit: 
 def create_rule_set(panel: ThePanel, caller: Writer, body: NewRuleSet) -> RuleSetView:
     """Nobody is held to it before a peer, a tag or a config has it (`rule_set` there)."""
     with panel.store.write() as tx:
-        row = rule_sets.create(tx, caller.actor, cast("RuleSetChanges", body.model_dump()))
-        return _views(tx, [row], caller.limit)[0]
+        set_id = rule_sets.create(tx, caller.actor, cast("RuleSetChanges", body.model_dump())).id
+    return _shown(panel, set_id)
 
 
 @router.get("/api/rule-sets/{rule_set}", summary="Show a set of destination rules")
@@ -161,9 +163,14 @@ def update_rule_set(panel: ThePanel, caller: Writer, rule_set: RuleSetReference,
     """Nodes hold peers to it at once, open connections too."""
     with panel.store.write() as tx:
         row = rule_sets.get(tx, rule_set)
-        rule_sets.update(tx, caller.actor, row, changes_of(body))
-        tx.flush()
-        return _views(tx, [row], caller.limit)[0]
+        set_id = rule_sets.update(tx, caller.actor, row, changes_of(body)).id
+    return _shown(panel, set_id)
+
+
+def _shown(panel: Panel, set_id: str) -> RuleSetView:
+    """Show a set after its commit: to count who is held to it takes a while, in which nobody else would write."""
+    with panel.store.read() as tx:
+        return _views(tx, [rule_sets.get(tx, set_id)], None)[0]
 
 
 def changes_of(body: ChangedRuleSet) -> "RuleSetChanges":

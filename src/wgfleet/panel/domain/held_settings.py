@@ -21,7 +21,7 @@ class HeldSettings(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether all is left to others."""
-        return all(value is None for value in self)
+        return self == NOTHING_HELD
 
 
 NOTHING_HELD = HeldSettings()

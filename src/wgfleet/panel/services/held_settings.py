@@ -57,10 +57,13 @@ def in_effect(
     tags = held_rows.of_tags(tx)
     tagged = held_rows.tagged(tx, tags, config_id, peer_ids) if tags else {}
     found = {}
+    known: dict[tuple[HeldSettings, ...], HeldSettings] = {}  # thousands have the same
     for peer_id in {*own, *tagged}:
-        has = tagged.get(peer_id, set())
-        layers = [own.get(peer_id, NOTHING_HELD), *(sets for tag_id, (_, sets) in tags.items() if tag_id in has)]
-        found[peer_id] = nearest([*layers, of_config])
+        has = tagged.get(peer_id, ())
+        layers = (own.get(peer_id, NOTHING_HELD), *(sets for tag_id, (_, sets) in tags.items() if tag_id in has))
+        if layers not in known:
+            known[layers] = nearest([*layers, of_config])
+        found[peer_id] = known[layers]
     return of_config, found
 
 
