@@ -1,22 +1,29 @@
-"""Wait of one process for the writer's lock of SQLite while the threads of another write without a pause.
+"""Waits for the writer's turn of SQLite: of a core's threads, while the API's processes write without a pause.
 
-Prints one JSON object: how long a write of the first took, in s, alone and beside the other, and the ratio.
+Prints one JSON object: how long a write of the first took, in s, alone and beside the others, by an ordinary thread and
+by one that goes first, as those of decisions do; and the ratio.
+
+Usage, from the top of the repository:
+.venv/bin/python -m bench.writers [--processes 3] [--threads 16] [--seconds 10]
 """
 
+import argparse
 import json
 import multiprocessing
+import os
 import statistics
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from wgfleet.panel.services import audit
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, turns
 from wgfleet.panel.store.schema import migrate
 
-SECONDS, PAUSE_S, THREADS = 10.0, 0.05, 16
+PAUSE_S = 0.05
 
 
 def write(store: Store) -> None:
@@ -25,28 +32,35 @@ def write(store: Store) -> None:
             audit.record(tx, "bench", "written", "bench", "1")
 
 
-def flood(url: str, stop: Event) -> None:
+def flood(url: str, threads: int, stop: Event) -> None:
     store = Store(url)
 
     def work() -> None:
         while not stop.is_set():
             write(store)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
-    for thread in threads:
+    working = [threading.Thread(target=work) for _ in range(threads)]
+    for thread in working:
         thread.start()
-    for thread in threads:
+    for thread in working:
         thread.join()
 
 
-def measure(store: Store) -> list[float]:
-    taken, end = [], time.monotonic() + SECONDS
+def measure(store: Store, seconds: float) -> list[float]:
+    taken, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.monotonic()
         write(store)
         taken.append(time.monotonic() - began)
         time.sleep(PAUSE_S)
     return taken
+
+
+def both(store: Store, seconds: float) -> dict[str, dict[str, float]]:
+    """Measure an ordinary thread and one that goes first, beside each other."""
+    with ThreadPoolExecutor(1) as ordinary, ThreadPoolExecutor(1, initializer=turns.go_first) as first:
+        waiting = {name: pool.submit(measure, store, seconds) for name, pool in (("any", ordinary), ("first", first))}
+        return {name: shown(each.result()) for name, each in waiting.items()}
 
 
 def shown(taken: list[float]) -> dict[str, float]:
@@ -60,22 +74,31 @@ def shown(taken: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=16, help="of each")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'panel.sqlite'}"
         store = Store(url)
         migrate(store)
         context = multiprocessing.get_context("spawn")
         stop = context.Event()
-        alone = shown(measure(store))
-        other = context.Process(target=flood, args=(url, stop))
-        other.start()
+        alone = both(store, options.seconds)
+        others = [context.Process(target=flood, args=(url, options.threads, stop)) for _ in range(options.processes)]
+        for other in others:
+            other.start()
         time.sleep(2)
-        beside = shown(measure(store))
+        beside = both(store, options.seconds)
         stop.set()
-        other.join()
+        for other in others:
+            other.join()
         store.close()
-    ratio = {key: round(beside[key] / alone[key], 1) for key in ("median_s", "p99_s", "longest_s")}
-    print(json.dumps({"alone": alone, "beside_a_flood": beside, "ratio": ratio}))
+    figures = ("median_s", "p99_s", "longest_s")
+    ratio = {who: {key: round(beside[who][key] / alone[who][key], 1) for key in figures} for who in alone}
+    load = os.getloadavg()[0]
+    print(json.dumps({"alone": alone, "beside_floods": beside, "ratio": ratio, "load_average": load}, indent=2))
 
 
 if __name__ == "__main__":

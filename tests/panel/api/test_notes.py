@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import Counter
+from structlog.testing import capture_logs
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.attempts import FAILURES, Attempts
@@ -126,6 +127,23 @@ def test_what_is_counted_never_goes_down_whoever_is_asked_and_whoever_ends(both:
     calls[2].labels("200").inc()
     assert shown(again) == {"200": 6, "404": 2}
     assert shown(there) == {"200": 7, "404": 2}
+
+
+def test_metrics_are_shown_while_nothing_can_be_noted(both: tuple[Notes, Notes]) -> None:
+    one, other = (Siblings(2, number, notes) for number, notes in enumerate(both, 1))
+    calls = [Counter("calls", "Calls.", registry=None) for _ in range(2)]
+    here, there = ProcessCounts(one, calls[:1], tuple), ProcessCounts(other, calls[1:], tuple)
+    calls[1].inc(3)
+    list(there.collect())
+    list(here.collect())
+    with both[0].changing() as notes:
+        notes.execute("DROP TABLE counts")
+    calls[0].inc()
+    with capture_logs() as lines:
+        (family,) = here.collect()
+    assert [sample.value for sample in family.samples] == [4]
+    assert [line["event"] for line in lines] == ["counts.not_noted"]
+    assert "the notes of the API processes: no such table" in str(silent(one))
 
 
 def test_a_start_keeps_nothing_and_a_file_that_cannot_be_made_is_named(

@@ -38,6 +38,7 @@ class ProcessCounts(Collector):
     def __init__(self, siblings: Siblings, own: Iterable[Collector], of_cores: Callable[[], Iterable[Counted]]) -> None:
         self._siblings = siblings
         self._of_cores = of_cores
+        self._others: list[list[Counted]] = []
         self.own: Any = CollectorRegistry()
         for each in own:
             self.own.register(each)
@@ -54,10 +55,7 @@ class ProcessCounts(Collector):
         """Note what this process has counted, again and again."""
         while True:
             came_round()
-            try:
-                await asyncio.to_thread(self._note)
-            except Unavailable as error:
-                log.warning("counts.not_noted", error=str(error))
+            await asyncio.to_thread(self._note)
             await asyncio.sleep(NOTED_EVERY_S)
 
     def describe(self) -> list[Metric]:
@@ -66,21 +64,29 @@ class ProcessCounts(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the sums to Prometheus."""
-        others = self._note()
-        yield from with_others(self.own.collect(), summed(*others, self._of_cores()))
+        self._note()
+        yield from with_others(self.own.collect(), summed(*self._others, self._of_cores()))
 
-    def _note(self) -> list[list[Counted]]:
-        """Note what this process has counted; return what was by others."""
-        with self._siblings.notes.changing() as notes:
-            noted_counts.put(notes, self._siblings.number, clock.monotonic(), _written(samples_of(self.own.collect())))
-            noted = noted_counts.all_of(notes)
-        return [_read(samples) for number, (_, samples) in noted.items() if number != self._siblings.number]
+    def _note(self) -> None:
+        """Note what this process has counted, and know what others have; where the disk is full, what they had."""
+        own = self._siblings.number
+        try:
+            with self._siblings.notes.changing() as notes:
+                noted_counts.put(notes, own, clock.monotonic(), _written(samples_of(self.own.collect())))
+                noted = noted_counts.all_of(notes)
+        except Unavailable as error:
+            log.warning("counts.not_noted", error=str(error))
+        else:
+            self._others = [_read(samples) for number, (_, samples) in noted.items() if number != own]
 
 
 def silent(siblings: Siblings) -> str | None:
-    """Return what to know of processes that have noted nothing for long; None: all do."""
-    with siblings.notes.changing() as notes:
-        noted = noted_counts.all_of(notes)
+    """Return what to know of processes that have noted nothing for long, or where none can; None: all do."""
+    try:
+        with siblings.notes.changing() as notes:
+            noted = noted_counts.all_of(notes)
+    except Unavailable as error:
+        return error.detail
     limit = clock.monotonic() - SILENT_S
     quiet = [number for number, (at, _) in noted.items() if number != PAST and at < limit]
     if not quiet:
