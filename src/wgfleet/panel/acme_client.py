@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,6 +40,13 @@ class AccountBinding:
     key: str = field(repr=False)
 
 
+class RenewalTime(NamedTuple):
+    """When a CA would have a certificate replaced, None: it does not say; and when it is to be asked again."""
+
+    wanted_at: float | None
+    ask_at: float
+
+
 @dataclass(frozen=True, slots=True)
 class AcmeAccount:
     """Who asks: at which CA (its directory's URL), by which key (PEM, a secret).
@@ -68,6 +75,14 @@ def get_certificate(account: AcmeAccount, names: Sequence[str], answer: Answer) 
         except StaleNonceError:  # one in a row is repeated by the library
             continue
     return _get(account, names, answer)
+
+
+def ask_when_to_renew(account: AcmeAccount, chain: str) -> RenewalTime:
+    """Ask the CA when a certificate (PEM) should be replaced (RFC 9773): it may revoke some, or spread its work."""
+    with _told():
+        _, server = _conversation(account)
+        wanted_at, ask_at = server.renewal_time(chain.encode())
+        return RenewalTime(None if wanted_at is None else wanted_at.timestamp(), ask_at.timestamp())
 
 
 def _get(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity:

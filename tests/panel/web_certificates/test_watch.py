@@ -3,12 +3,14 @@
 import asyncio
 import http.client
 import http.server
+import json
 import re
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from tests.panel.world import World
 from tests.providers.knot import free_port
 from tests.providers.pebble import Pebble, pebble
 from tests.waiting import eventually
-from wgfleet.panel import clock, faultpoints
+from wgfleet.panel import acme_client, clock, faultpoints
+from wgfleet.panel.acme_client import AcmeAccount, AcmeError, RenewalTime
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.listening import PlainDoor, open_sockets
 from wgfleet.panel.plain_door import plain_door
@@ -99,6 +102,17 @@ def trusted(port: int, name: str, root: str) -> bool:
         return True
 
 
+def secured(server: http.server.HTTPServer, folder: Path) -> http.server.HTTPServer:
+    """Have a server speak TLS, with a certificate of its own in `folder`/ca.pem."""
+    certificate, key = self_signed("localhost")
+    (folder / "ca.pem").write_text(certificate)
+    (folder / "key.pem").write_text(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
 @contextmanager
 def serving(server: http.server.HTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -165,6 +179,58 @@ def test_a_certificate_is_got_and_another_when_two_thirds_of_its_life_are_over(
             assert rows.answer(tx, "any") is None
 
 
+def test_a_certificate_that_the_ca_would_have_replaced_is_replaced_before_its_time(
+    world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(server.directory, server.ca_file)
+    watch = WebCertificateWatch(world.store, world.vault, settings, Outlook())
+    now, asked = clock.now(), []
+
+    def told(_: AcmeAccount, chain: str) -> RenewalTime:
+        asked.append(chain)
+        if len(asked) == 1:
+            raise AcmeError("not now")
+        return RenewalTime(now + 7 * 3600, now + 7 * 3600 + 1)
+
+    monkeypatch.setattr("wgfleet.panel.acme_client.ask_when_to_renew", told)
+    chains = []
+    with answering(world, server.asks_port):
+        for hours in (0, 0, 1, 6.1, 6.2, 7.1):
+            monkeypatch.setattr(clock, "now", lambda after=hours: now + after * 3600)
+            asyncio.run(watch.look())
+            chains.append(row(world).chain)
+    assert asked == [chains[0]] * 2, "once, and again after six hours"
+    assert chains[:5] == [chains[0]] * 5
+    assert chains[5] != chains[0]
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_a_ca_says_when_it_would_have_a_certificate_replaced(tmp_path: Path, says: bool) -> None:
+    window = {"suggestedWindow": {"start": "2026-01-02T04:00:00Z", "end": "2026-01-02T04:00:00Z"}}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = f"https://{self.headers['host']}"
+            directory = {name: f"{url}/{name}" for name in ("newNonce", "newAccount", "newOrder")}
+            more = {"renewalInfo": f"{url}/renewal"} if says else {}
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("retry-after", "3600")
+            self.end_headers()
+            self.wfile.write(json.dumps(window if "/renewal/" in self.path else directory | more).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = secured(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler), tmp_path)
+    with serving(server):
+        directory = f"https://localhost:{server.server_port}/dir"
+        account = AcmeAccount(directory, acme_client.new_key(), ca_file=tmp_path / "ca.pem")
+        found = acme_client.ask_when_to_renew(account, AUTHORITY.issue_panel_client(clock.now()).certificate)
+    assert found.wanted_at == (datetime(2026, 1, 2, 4, tzinfo=UTC).timestamp() if says else None)
+    assert found.ask_at - clock.now() == pytest.approx(3600 if says else 6 * 3600, abs=120)
+
+
 def test_a_ca_that_gets_no_answer_is_asked_again_later_and_now_if_somebody_wants_that(
     world: World, server: Pebble
 ) -> None:
@@ -213,10 +279,6 @@ def test_a_panel_that_dies_on_the_way_goes_on_by_the_same_account(
 def test_a_ca_that_answers_with_nonsense_is_said_and_costs_nothing_else(
     world: World, tmp_path: Path, answer: bytes
 ) -> None:
-    certificate, key = self_signed("localhost")
-    (tmp_path / "ca.pem").write_text(certificate)
-    (tmp_path / "key.pem").write_text(key)
-
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -230,10 +292,7 @@ def test_a_ca_that_answers_with_nonsense_is_said_and_costs_nothing_else(
         def log_message(self, *_: object) -> None:
             pass
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
-    nonsense = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    nonsense.socket = context.wrap_socket(nonsense.socket, server_side=True)
+    nonsense = secured(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler), tmp_path)
     with serving(nonsense):
         look(world, settings_for(f"https://localhost:{nonsense.server_port}/dir", tmp_path / "ca.pem"))
     assert (row(world).error or "").startswith("the CA")

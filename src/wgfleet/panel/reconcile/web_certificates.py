@@ -5,7 +5,7 @@ import ssl
 import structlog
 
 from wgfleet.panel import acme_client, clock, faultpoints
-from wgfleet.panel.acme_client import AccountBinding, AcmeAccount, AcmeError
+from wgfleet.panel.acme_client import AccountBinding, AcmeAccount, AcmeError, RenewalTime
 from wgfleet.panel.agents.authority import Identity
 from wgfleet.panel.agents.tls import use_identity
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
@@ -19,6 +19,8 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
 EVERY_S = 5.0
+ASK_AGAIN_S, LONGEST_S = 6 * 3600.0, 86400.0  # RFC 9773, section 4.3
+UNTIL_ISSUED_S = 60.0
 log = structlog.get_logger()
 
 
@@ -31,6 +33,8 @@ class WebCertificateWatch:
         self._settings = settings.acme
         self._names = settings.acme_names()
         self._outlook = outlook
+        self._wanted_at: float | None = None  # when the CA would have the certificate replaced
+        self._ask_at = 0.0
 
     @property
     def wanted(self) -> bool:
@@ -48,18 +52,18 @@ class WebCertificateWatch:
         need = await in_thread(self._next_need, self._settings.directory)
         if need is not None:
             await in_own_thread(self._get, self._settings.directory, need)
+        elif clock.now() >= self._ask_at:
+            await in_own_thread(self._ask, self._settings.directory)
 
     def _next_need(self, directory: str) -> CertificateNeed | None:
         with self._store.read() as tx:
-            if not web_certificates.is_due(tx, directory, self._names):
+            if not web_certificates.is_due(tx, directory, self._names, self._wanted_at):
                 return None
         with self._store.write() as tx:
             return web_certificates.next_need(tx, self._vault, directory, self._names, acme_client.new_key())
 
     def _get(self, directory: str, need: CertificateNeed) -> None:
-        account = AcmeAccount(
-            directory, need.account_key, self._settings.email, self._settings.ca_file, _binding(self._settings)
-        )
+        account = self._account(directory, need.account_key)
         try:
             identity = acme_client.get_certificate(account, need.names, self._answer)
             _check(identity)
@@ -73,7 +77,27 @@ class WebCertificateWatch:
         with self._store.write() as tx:
             new = ShownCertificate(frozenset(need.names), identity.certificate, identity.key, identity.expires_at)
             web_certificates.keep(tx, self._vault, new)
+        self._wanted_at, self._ask_at = None, 0.0
         log.info("web_certificate.obtained", names=need.names)
+
+    def _ask(self, directory: str) -> None:
+        """Ask the CA when it would have the certificate replaced. One that does not say now is asked again later."""
+        now = clock.now()
+        self._ask_at = now + UNTIL_ISSUED_S
+        with self._store.read() as tx:
+            chain = web_certificates.issued(tx, directory)
+        if chain is None:
+            return
+        try:
+            found = acme_client.ask_when_to_renew(self._account(directory, acme_client.new_key()), chain)
+        except AcmeError as error:
+            log.info("web_certificate.not_told_when_to_renew", error=str(error))
+            found = RenewalTime(self._wanted_at, now + ASK_AGAIN_S)
+        self._wanted_at = found.wanted_at
+        self._ask_at = min(max(found.ask_at, now + UNTIL_ISSUED_S), now + LONGEST_S)
+
+    def _account(self, directory: str, key: str) -> AcmeAccount:
+        return AcmeAccount(directory, key, self._settings.email, self._settings.ca_file, _binding(self._settings))
 
     def _note(self, need: CertificateNeed, why: str) -> None:
         with self._store.write() as tx:

@@ -92,13 +92,22 @@ def covers(tx: Tx, name: str) -> bool:
         return False
 
 
-def is_due(tx: Tx, directory: str, names: Sequence[str]) -> bool:
-    """Whether a certificate is to be got now from the CA with this directory."""
+def is_due(tx: Tx, directory: str, names: Sequence[str], wanted_at: float | None = None) -> bool:
+    """Whether a certificate is to be got now from the CA with this directory. `wanted_at`: when that would have it."""
     row, now = rows.get(tx), clock.now()
     if row is None or row.directory != directory or row.obtained_at is None or row.expires_at is None:
         return row is None or row.directory != directory or now >= row.next_at
-    over = now >= row.obtained_at + (row.expires_at - row.obtained_at) * RENEW_AT
+    renew_at = row.obtained_at + (row.expires_at - row.obtained_at) * RENEW_AT
+    over = now >= min(renew_at, renew_at if wanted_at is None else wanted_at)
     return now >= row.next_at and (over or set(row.names) != set(names))
+
+
+def issued(tx: Tx, directory: str) -> str | None:
+    """Return the chain that the CA with this directory has issued, if it is not over."""
+    row = rows.get(tx)
+    if row is None or row.directory != directory or row.obtained_at is None or (row.expires_at or 0.0) <= clock.now():
+        return None
+    return row.chain
 
 
 def next_need(tx: Tx, vault: Vault, directory: str, names: Sequence[str], new_account_key: str) -> CertificateNeed:
