@@ -305,6 +305,64 @@ def test_a_panel_that_starts_after_a_takeover_calls_those_clients_once_more(worl
     assert {peer.public_key for peer in takeover.peers} == {peer.public_key for peer in made}
 
 
+DEAD_S = 3600.0
+
+
+def was_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the panel start now, after it was dead for longer than any drain window, and than sessions live."""
+    monkeypatch.setattr(clock, "now", lambda: time.time() + DEAD_S)
+    monkeypatch.setattr(clock, "_ahead", clock.Ahead(clock.steady() - clock.monotonic() + DEAD_S))
+
+
+@pytest.mark.parametrize("begins", [remove, drain])
+def test_a_panel_that_was_dead_for_the_whole_drain_window_still_calls(
+    world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
+) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = begins(world, config, one)
+    while world.step(operation) is not MoveStep.PLACE:
+        pass
+    was_dead(monkeypatch)
+    world.seen(config, one, {peer.public_key: ENDPOINT for peer in made})  # what its agent says at once
+    lines = {one.id: Line(), two.id: Line()}
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert (ended.state, ended.result["sessions_taken_over"]) == (OperationState.SUCCEEDED, len(made))
+
+
+@pytest.mark.parametrize("begins", [remove, drain])
+def test_a_panel_that_was_dead_after_a_takeover_calls_those_who_were_turned_back_once_they_are_dropped(
+    world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
+) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    operation = begins(world, config, one)
+    while world.step(operation) is not MoveStep.TAKEOVER:
+        world.sync(config, two)
+    was_dead(monkeypatch)
+    keys = {peer.public_key for peer in made}
+    there = Line()
+    had: list[set[str]] = []
+
+    async def notes(takeover: Takeover) -> TakeoverResult:
+        has = world.agents.get((one.id, config.id))
+        had.append(set() if has is None else keys & set(has.peers))
+        return await everybody(takeover)
+
+    there.answer = notes
+    reported = False
+
+    def meanwhile() -> None:
+        nonlocal reported
+        if not reported:  # they are live where they were turned back to, and the other node has not heard of them
+            world.seen(config, one, dict.fromkeys(keys, ENDPOINT))
+        reported = True
+        world.sync_all(config, one, two)
+
+    asyncio.run(carried_out(world, operation, {one.id: Line(), two.id: there}, meanwhile))
+    assert there.called
+    assert {peer.public_key for peer in there.called[-1].peers} == keys
+    assert had[-1] == set(), "called before the node had dropped them, which turns them back again"
+
+
 def test_a_client_that_its_node_has_called_back_before_it_dropped_it_is_called_again(world: World) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     operation = world.remove(config, one)

@@ -4,7 +4,8 @@ A removal goes BACKUP, PLACE, TAKEOVER, RETIRE, CLEAN, RECALL, CLOSE; the others
 CLOSE. Each step may be done again without harm.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from wgfleet.panel.domain.operations import OperationKind
@@ -36,17 +37,18 @@ class MoveStep(StrEnum):
 class MoveView:
     """An operation as its rows stand. Times in s since the epoch.
 
-    `over`: there is nothing more to move, though not everything has. `unsettled`: moves that are neither done nor given
-    up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose sessions have to be known first.
-    `unconfirmed`: the nodes that have yet to drop peers, or an address. `taken_over`: sessions that were; `unchecked`:
-    whether those nodes dropped them in time has not been looked at. `urgent`: the node is out of use, so that its
-    clients have none. Of a removal alone: `cancelled`, in time; `backed_up`; `retired`, the
+    `begun_at`: when it was asked for. `over`: there is nothing more to move, though not everything has. `unsettled`:
+    moves that are neither done nor given up. `drain_ends_at`: when waiting for them ends. `sources`: the nodes whose
+    sessions have to be known first. `unconfirmed`: the nodes that have yet to drop peers, or an address. `taken_over`:
+    sessions that were; `unchecked`: whether those nodes dropped them in time has not been looked at. `urgent`: the node
+    is out of use, so that its clients have none. Of a removal alone: `cancelled`, in time; `backed_up`; `retired`, the
     assignment's phase is `removed`; `owed`, the node still has the interface; `clean_ends_at`, when waiting for its
     deletion ends.
     """
 
     kind: OperationKind
     finished: bool
+    begun_at: float = math.inf
     config_id: str = ""
     over: bool = False
     placed: bool = False
@@ -67,6 +69,18 @@ class MoveView:
     def removes(self) -> bool:
         """Whether a node leaves the config for good."""
         return self.kind is OperationKind.REMOVE_NODE
+
+
+def resumed(view: MoveView, started_at: float, grace_s: float) -> MoveView:
+    """Return the view as a panel sees it that has run since `started_at`.
+
+    Of time that ran out while no panel was there, it gives back `grace_s`: agents connect and say who is live, clients
+    are called, and nodes drop them, before anything is given up.
+    """
+    if view.begun_at >= started_at:
+        return view
+    until = started_at + grace_s
+    return replace(view, drain_ends_at=max(view.drain_ends_at, until), clean_ends_at=max(view.clean_ends_at, until))
 
 
 def next_step(view: MoveView, now: float, *, confirm_within_s: float) -> MoveStep:
@@ -106,9 +120,10 @@ def may_be_turned(view: MoveView) -> bool:
 def needs_sessions(view: MoveView, step: MoveStep) -> bool:
     """Tell whether the sessions of the view's sources have to be known before a step is done.
 
-    A removal gives nobody a second chance, so it looks again before each step that gives a session up.
+    A removal gives nobody a second chance, so it looks again before each step that gives a session up. Who is called
+    once more is where the nodes last saw him, which a panel that was dead does not know yet.
     """
-    return step is MoveStep.PLACE or (view.removes and step in {MoveStep.TAKEOVER, MoveStep.RETIRE})
+    return step in {MoveStep.PLACE, MoveStep.RECALL} or (view.removes and step in {MoveStep.TAKEOVER, MoveStep.RETIRE})
 
 
 def may_begin(view: MoveView, step: MoveStep) -> bool:

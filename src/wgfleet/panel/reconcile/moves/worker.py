@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from wgfleet.panel import clock, faultpoints
-from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sessions, next_step
+from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sessions, next_step, resumed
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.drops import Drops
@@ -41,6 +41,9 @@ class MoveWorker:
         outlook: Outlook,
     ) -> None:
         self._outlook = outlook
+        self._started_at = clock.now()
+        # For agents to connect, and for two calls to each client.
+        self._grace_s = drain.unreachable_s + 2 * drain.takeover_timeout_s
         self._connections = connections
         self._store = store
         self._vault = vault
@@ -119,7 +122,10 @@ class MoveWorker:
 
     def _read(self, operation_id: str) -> MoveView:
         with self._store.read() as tx:
-            return kinds.view(tx, operation_id)
+            return self._seen(kinds.view(tx, operation_id))
+
+    def _seen(self, view: MoveView) -> MoveView:
+        return resumed(view, self._started_at, self._grace_s)
 
     def _perform(self, step: MoveStep, operation_id: str) -> MoveView:
         """Do a step, and read where the operation stands then: in one call, for clients may be without a node."""
@@ -132,4 +138,4 @@ class MoveWorker:
                 live_within_s=self._drain.live_s,
                 clean_within_s=self._drain.unreachable_s,
             )
-            return kinds.view(tx, operation_id)
+            return self._seen(kinds.view(tx, operation_id))

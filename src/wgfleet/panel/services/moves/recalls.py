@@ -67,10 +67,11 @@ def late(
     since = clock.steady() - live_within_s
     calls = []
     for from_node_id, peer_ids in together({peer_id: moves[peer_id].from_node_id for peer_id in sorted(keys)}).items():
-        # As in `due`, not where they were seen last.
+        seen = session_rows.latest(tx, peer_ids)
+        # As in `due`, not where they were seen last; but that says whether they live, and at which endpoint.
         for peer_id, session in session_rows.latest(tx, peer_ids, on=serving - {from_node_id}).items():
-            endpoint, known = session.endpoint, session.called_from
-            if endpoint is None or session.latest_handshake < since:
+            endpoint, known = seen[peer_id].endpoint or session.endpoint, session.called_from
+            if endpoint is None or seen[peer_id].latest_handshake < since:
                 continue
             source = sources.choose(from_node_id, endpoint, 0, session.node_id, known=known)
             if source is not None:

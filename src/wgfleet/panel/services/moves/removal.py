@@ -54,6 +54,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     return MoveView(
         kind=operation.kind,
         finished=operation.finished_at is not None,
+        begun_at=operation.created_at,
         config_id=config_id,
         placed=progress.placed,
         unsettled=unsettled,

@@ -191,6 +191,7 @@ def view(tx: Tx, operation_id: str, *, over: str | None, sources: Collection[str
     return MoveView(
         kind=operation.kind,
         finished=operation.finished_at is not None,
+        begun_at=operation.created_at,
         over=over is not None,
         placed=progress.placed,
         unsettled=unsettled(tx, operation_id),
