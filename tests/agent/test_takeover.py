@@ -132,6 +132,18 @@ def test_a_session_moves_back_to_a_node_that_still_holds_an_old_one(net: Net) ->
     assert net.pings(3)
 
 
+def test_those_who_have_answered_are_named_while_others_are_waited_for(net: Net) -> None:
+    (other,) = [key for key in net.wanted.peers if key != net.client_key]
+    peers = (TakeoverPeer(net.client_key, net.last_endpoint(net.a)), TakeoverPeer(other, "198.18.0.99:1234"))
+    response = net.b.call("POST", "/v1/wg/wg0/takeover", Takeover(peers, 3.0, planned=True, settle_s=0.05))
+    assert response.status_code == 200, response.text
+    early, last = (msgspec.json.decode(line, type=TakeoverResult) for line in response.content.splitlines())
+    assert (early.more, list(early.answered), early.unanswered) == (True, [net.client_key], ())
+    assert (last.more, list(last.answered), last.unanswered) == (False, [net.client_key], (other,))
+    assert early.answered == last.answered
+    assert net.pings(5)
+
+
 def test_those_who_do_not_answer_are_named_and_may_be_called_again(net: Net) -> None:
     (other,) = [key for key in net.wanted.peers if key != net.client_key]
     nowhere = TakeoverPeer(other, "198.18.0.99:1234")

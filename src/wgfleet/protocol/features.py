@@ -48,6 +48,7 @@ class Feature(StrEnum):
     QUOTA = "quota"  # stops peers at a number of bytes by itself
     SPEED = "speed"  # holds peers to a speed
     RULES = "rules"  # refuses connections of peers by their destination
+    SETTLED_CALLS = "settled_calls"  # names those who answered a call while others are still waited for
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
@@ -76,7 +77,7 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     reach.Reach: {"client_to_client": Feature.BACKBONE},
     backbone.Backbone: {},
     backbone.BackboneNode: {},
-    messages.Takeover: {"planned": Feature.DRAWN_PEERS},
+    messages.Takeover: {"planned": Feature.DRAWN_PEERS, "settle_s": Feature.SETTLED_CALLS},
     messages.TakeoverPeer: {},
     messages.ProbeRequest: {"tries": Feature.PROBE_SERIES},
     messages.ProbeTarget: {},

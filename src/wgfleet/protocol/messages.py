@@ -83,19 +83,25 @@ class TakeoverPeer(Struct, frozen=True, forbid_unknown_fields=True, gc=False, om
 class Takeover(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called.
 
-    `planned`: the peers are served elsewhere until then.
+    `planned`: the peers are served elsewhere until then. `settle_s`: above 0, those who have answered are named as soon
+    as nobody else has for that long, in a line of the answer for each time; the last one is of all.
     """
 
     peers: tuple[TakeoverPeer, ...]
     timeout_s: float = 2.0
     planned: bool = False
+    settle_s: float = 0.0
 
 
 class TakeoverResult(Struct, frozen=True):
-    """Which peers completed a handshake with this node within the time, and how long each took in s."""
+    """Which peers completed a handshake with this node within the time, and how long each took in s.
+
+    `more`: of those who answered since the last line; others are still called.
+    """
 
     answered: dict[PublicKey, float]
     unanswered: tuple[PublicKey, ...]
+    more: bool = False
 
 
 class ProbeTarget(Struct, frozen=True, forbid_unknown_fields=True, gc=False, omit_defaults=True):

@@ -11,10 +11,12 @@ from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.reconcile.moves.worker import WAIT_S, MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import configs, operations
-from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, steps, takeovers
+from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, recalls, steps, takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic, Wake
 
@@ -112,6 +114,25 @@ def test_a_client_is_called_first_from_the_address_that_it_answered_to_before(wo
     world.sync_all(config, ams1)
     assert holder_names(world, config) == {A1: "ams1", A2: "ams1"}
     assert callers(due(world, again)) == [(ams1.id, A2)]
+
+
+def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1, A2)
+    (anna,) = live(world, config, ams1, fra1)
+    operation = failed_over(world, config, ams1)
+    world.sync_all(config, fra1)
+    (call,) = due(world, operation)
+    answer(world, operation, call, answered=True)
+    with world.store.write() as tx:
+        row = assignment_rows.get(tx, config.id, ams1.id)
+        assert row is not None
+        assert [(each.source, each.peer_id) for each in recalls.due(tx, row.id, LIVE_S)[1]] == [(A2, anna.id)]
+        recalls.record_answers(tx, row.id, {fra1.id: {anna.id: HOME}})
+        recalls.record_late(tx, operation.id, {fra1.id: {anna.id: HOME}})
+    with world.store.read() as tx:
+        assert session_rows.latest(tx, [anna.id])[anna.id].called_from == A2
 
 
 def test_when_the_new_holder_dies_too_the_next_one_calls_the_clients_of_both(world: World) -> None:

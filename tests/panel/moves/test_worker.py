@@ -23,10 +23,14 @@ from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 ENDPOINT = "198.51.100.7:4000"
 DRAIN = DrainSettings(unreachable_s=0.5)
+
+
+Hear = Callable[[TakeoverResult], None]
 
 
 async def everybody(takeover: Takeover) -> TakeoverResult:
@@ -38,6 +42,7 @@ class Line:
     """A line to an agent, as far as moves use it. `answer` is what comes of a call."""
 
     answer: Callable[[Takeover], Awaitable[TakeoverResult]] = everybody
+    early: Callable[[Takeover, Hear], Awaitable[None]] | None = None
     connected: bool = True
     silent: bool = False
     last_seen_at: float | None = 1.0
@@ -52,8 +57,10 @@ class Line:
     async def flush(self) -> None:
         """Nothing waits to be written."""
 
-    async def takeover(self, _interface: str, takeover: Takeover) -> TakeoverResult:
+    async def takeover(self, _interface: str, takeover: Takeover, hear: Hear | None = None) -> TakeoverResult:
         self.called.append(takeover)
+        if self.early is not None and hear is not None:
+            await self.early(takeover, hear)
         return await self.answer(takeover)
 
 
@@ -248,6 +255,38 @@ def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(wo
     lines = {one.id: Line(), two.id: Line()}
     asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]
+
+
+def test_one_silent_client_keeps_no_other_from_being_dropped_where_it_was(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    (operation,) = world.drain(one)
+    silent = made[0].public_key
+    lines = {one.id: Line(), two.id: Line()}
+    left = {PublicKey(peer.public_key) for peer in made}
+
+    async def in_time(takeover: Takeover, hear: Hear) -> None:
+        if not takeover.settle_s:
+            return
+        answered = {peer.public_key: 0.01 for peer in takeover.peers if peer.public_key != silent}
+        hear(TakeoverResult(answered, (), more=True))
+        async with asyncio.timeout(60):
+            while silent in left and len(left) > 1:
+                await asyncio.to_thread(world.sync_all, config, one, two)
+                left.intersection_update(world.agents[one.id, config.id].peers)
+                await asyncio.sleep(0.05)
+
+    async def but_one(takeover: Takeover) -> TakeoverResult:
+        if len(lines[two.id].called) > 1:
+            return await everybody(takeover)
+        return TakeoverResult(
+            {peer.public_key: 0.01 for peer in takeover.peers if peer.public_key != silent}, (PublicKey(silent),)
+        )
+
+    lines[two.id].early, lines[two.id].answer = in_time, but_one
+    ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
+    assert left == {silent}, "the others were dropped while it was still waited for"
+    assert ended.result["sessions_taken_over"] == len(made)
+    assert [peer.public_key for peer in lines[two.id].called[1].peers] == [silent]
 
 
 def remove(world: World, config: Config, node: Node) -> Operation:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
+from wgfleet.agent.interfaces.settled_calls import Settled
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.source_routes import SourceRoutes
@@ -47,6 +48,8 @@ def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[
     sources = {*held, *(floating.translated if floating is not None else ())}
     if not 0 < takeover.timeout_s <= MAX_TIMEOUT_S:
         raise FieldError("timeout_s", f"must be above 0 and at most {MAX_TIMEOUT_S:.0f} s, not {takeover.timeout_s}")
+    if not 0 <= takeover.settle_s <= MAX_TIMEOUT_S:
+        raise FieldError("settle_s", f"must be 0 to {MAX_TIMEOUT_S:.0f} s, not {takeover.settle_s}")
     calls = {}
     for i, peer in enumerate(takeover.peers):
         if peer.public_key not in reconciler.desired.peers:
@@ -79,6 +82,7 @@ class Takeovers:
         timeout_s: float,
         *,
         planned: bool = False,
+        settled: Settled | None = None,
     ) -> TakeoverResult:
         """Call all peers, then wait until each has a handshake with this node or `timeout_s` has passed.
 
@@ -106,12 +110,16 @@ class Takeovers:
                     await _draw(machine, reconciler, called)
                 await _call(machine, reconciler, called, rounds, routes, reminder)
                 until = time.monotonic() + timeout_s
+                if settled is not None:
+                    settled.begin(answered)
                 # The routes stay until then: WireGuard sends, and repeats, in its own time.
                 while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
                     await asyncio.sleep(_POLL_S)
                     await _collect(machine, reconciler, waiting, answered, started, newer_than=0)
                     if arrived := waiting & answered.keys():
                         reconciler.backbone.seen(arrived, surely=True)
+                    if settled is not None and (told := settled.look(answered, arrived)):
+                        reminder.add(told)  # the node before drops them now, and may have had the last word
                     reconciler.backbone.give_back(called.keys() - answered.keys())
         finally:
             reconciler.backbone.give_back(called.keys() - answered.keys(), at_once=True)

@@ -23,18 +23,18 @@ MAX_BODY = 64 * 1024 * 1024  # 65,536 peers are 12 MB
 _READ_TIMEOUT_S = 30.0  # for the next part of a body
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 _log = structlog.get_logger()
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
 
 def answer(body: Struct, status: int = 200) -> Response:
     """Build a JSON response."""
-    return Response(_encode(body), status, media_type="application/json")
+    return Response(encode(body), status, media_type="application/json")
 
 
 def problem(refusal: Refusal) -> Response:
     """Build an RFC 9457 response."""
-    return Response(_encode(refusal), refusal.status, media_type="application/problem+json")
+    return Response(encode(refusal), refusal.status, media_type="application/problem+json")
 
 
 def decode(body: bytes, kind: type[T]) -> T:

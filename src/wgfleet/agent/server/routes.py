@@ -15,17 +15,19 @@ from starlette.routing import BaseRoute, Route
 import wgfleet
 from wgfleet.agent.interfaces import takeover
 from wgfleet.agent.interfaces.admission import RefusedError
+from wgfleet.agent.interfaces.settled_calls import Settled
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.watch_board import MAX_DRIFT, MAX_READERS, WatchBoard
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.server import http, metrics
 from wgfleet.agent.server.http import answer, decode, heard_at, interface_name, read_body
 from wgfleet.agent.server.panel_gate import superseded
+from wgfleet.agent.server.parts import PartedAnswers
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import parse_push
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, NodeId
-from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Takeover, WatchMessage
+from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Takeover, TakeoverResult, WatchMessage
 
 _BIG = 64 * 1024  # bytes of body, above which parsing leaves the event loop free
 _log = structlog.get_logger()
@@ -43,6 +45,7 @@ class AgentRoutes:
         notes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._supervisor = supervisor
+        self._parted = PartedAnswers()
         self._node_id = node_id
         self._certificate_expires_at = certificate_expires_at
         self._notes = notes
@@ -153,7 +156,12 @@ class AgentRoutes:
         reconciler = self._supervisor.reconciler(interface_name(request))
         wanted = decode(await read_body(request), Takeover)
         calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
-        return answer(await self._supervisor.takeovers.run(reconciler, calls, wanted.timeout_s, planned=wanted.planned))
+        said: asyncio.Queue[TakeoverResult] = asyncio.Queue()
+        settled = Settled(wanted.settle_s, said.put_nowait) if wanted.settle_s else None
+        run = self._supervisor.takeovers.run(
+            reconciler, calls, wanted.timeout_s, planned=wanted.planned, settled=settled
+        )
+        return await self._parted.answer(asyncio.create_task(run), said)
 
 
 async def health(request: Request) -> Response:

@@ -7,7 +7,7 @@ HTTP client for all purposes took most of the time of such a call.
 import asyncio
 import contextlib
 import select
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import h11
@@ -28,13 +28,17 @@ CLOSING_S = 1.0
 
 
 class AgentCall(NamedTuple):
-    """A request. `body`: in parts; `size`: of all of them, None where there is no body."""
+    """A request. `body`: in parts; `size`: of all of them, None where there is no body.
+
+    `part` is given what comes of the body of a success, as it comes; a TransientError that it raises ends the call.
+    """
 
     method: str
     target: str
     headers: dict[str, str]
     body: Iterable[bytes] = ()
     size: int | None = None
+    part: Callable[[bytes], None] | None = None
 
     @property
     def text(self) -> str:
@@ -247,6 +251,8 @@ class CallLine(asyncio.Protocol):
                 self._attention.count(0)  # its bytes were counted as they came
                 self._body += event.data
                 self._attention.check("an answer", len(self._body))
+                if self._call is not None and self._call.part is not None and (self._status or 0) // 100 == 2:  # noqa: PLR2004 - of success
+                    self._call.part(event.data)
             elif isinstance(event, h11.Response):
                 self._status = event.status_code
             elif isinstance(event, h11.EndOfMessage):

@@ -19,6 +19,7 @@ from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.agents.calls import AgentCall, AgentCalls
 from wgfleet.panel.agents.connecting import AgentWay, ConnectionTries
 from wgfleet.panel.agents.push_body import PushBody
+from wgfleet.panel.agents.takeover_lines import Hear, TakeoverLines
 from wgfleet.panel.agents.tls import AgentTls
 from wgfleet.panel.agents.watch_messages import WatchMessages
 from wgfleet.panel.agents.watch_stream import WatchStream
@@ -134,13 +135,16 @@ class AgentClient:
         params = {name: str(value) for name, value in wanted.items() if value is not None}
         await self._request("DELETE", f"/v1/wg/{interface}", params=params)
 
-    async def takeover(self, interface: str, takeover: Takeover) -> TakeoverResult:
-        """Have the node start handshakes to peers at their last endpoints; say which answered in time."""
+    async def takeover(self, interface: str, takeover: Takeover, hear: Hear = lambda _: None) -> TakeoverResult:
+        """Have the node start handshakes to peers at their last endpoints; say which answered in time.
+
+        `hear` is given those who have answered while others are waited for, where the takeover has a time to settle.
+        """
         timeout_s = takeover.timeout_s + ANSWER_S / 6
+        content = msgspec.json.encode(features.for_agent(takeover, self.features))
+        lines = TakeoverLines(self._label, takeover, hear)
         path = f"/v1/wg/{interface}/takeover"
-        said = await self._call("POST", path, TakeoverResult, takeover, timeout_s=timeout_s)
-        answers.check_asked(self._label, len(takeover.peers), said.answered, said.unanswered)
-        return said
+        return lines.last(await self._request("POST", path, content=content, timeout_s=timeout_s, part=lines.take))
 
     async def relay(self, interface: str, request: RelayRequest) -> RelayStatus:
         """Have the node pass on the packets of clients; say who is relayed there, and by which port."""
@@ -249,15 +253,19 @@ class AgentClient:
         content: bytes | PushBody | None = None,
         params: dict[str, str] | None = None,
         timeout_s: float = ANSWER_S,
+        part: Callable[[bytes], None] | None = None,
     ) -> bytes:
-        """Return what the agent answers; raise AgentRefused or TransientError where that is no success."""
+        """Return what the agent answers; raise AgentRefused or TransientError where that is no success.
+
+        `part` is given what comes of a success, as it comes.
+        """
         headers = self._said()
         if content is not None:
             headers = {**headers, "content-type": "application/json"}
         body = (content,) if isinstance(content, bytes) else content or ()
         size = len(content) if content is not None else 0 if method == "POST" else None
         target = path if params is None else f"{path}?{urlencode(params)}"
-        answer = await self._calls.call(AgentCall(method, target, headers, body, size), timeout_s, CONNECT_S)
+        answer = await self._calls.call(AgentCall(method, target, headers, body, size, part), timeout_s, CONNECT_S)
         if answer.status // 100 != 2:  # noqa: PLR2004 - of success
             raise answers.failure(self._label, answer.status, answer.body)
         return answer.body

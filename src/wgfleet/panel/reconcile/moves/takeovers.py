@@ -5,7 +5,7 @@ A node is called once at a time for an operation, and nobody waits for one that 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from itertools import groupby
 
 import structlog
@@ -31,6 +31,8 @@ LOOK_S = 0.25  # while calls are under way: their node may turn out to be dead, 
 # A packet may be lost, and a client without a node must not wait long for the next. Each try ends the one before, so
 # they grow: a client whose answer takes longer than the first is reached by a later one.
 QUICK_TRIES_S = (0.3, 0.6, 1.2)
+# In a planned move: those who have answered are dropped where they were, though others of their batch are waited for.
+SETTLE_S = 0.1
 
 log = structlog.get_logger()
 
@@ -101,19 +103,25 @@ class TakeoverRounds:
         """Call peers in batches; return the pause in s before the next round for this node, None for none."""
         pause: float | None = None
         for batch, timeout_s in self._batches(waiting):
+            early = _Early(lambda calls, said: self._settle(operation_id, node_id, interface, calls, said))
             try:
-                called, result = await self._call(node_id, interface, batch, timeout_s)
+                called, result = await self._call(node_id, interface, batch, timeout_s, early)
                 faultpoints.reached("moves.takeover.answered")
-                generation = await in_thread(self._record, operation_id, node_id, called, result)
-                if generation is not None:
-                    moved = [call for call in called if call.public_key in result.answered]
-                    self._drops.watch(operation_id, interface, moved, generation)
+                await self._settle(operation_id, node_id, interface, await early.left(called), result)
             except (TransientError, PermanentError, PanelError) as error:
                 log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
                 return AGAIN_S
             if result.unanswered and timeout_s == self._drain.takeover_timeout_s:
                 pause = AGAIN_S
         return pause
+
+    async def _settle(
+        self, operation_id: str, node_id: str, interface: str, called: list[TakeoverCall], result: TakeoverResult
+    ) -> None:
+        generation = await in_thread(self._record, operation_id, node_id, called, result)
+        if generation is not None:
+            moved = [call for call in called if call.public_key in result.answered]
+            self._drops.watch(operation_id, interface, moved, generation)
 
     def _batches(self, waiting: Sequence[TakeoverCall]) -> Iterator[tuple[list[TakeoverCall], float]]:
         """Give batches of peers that were called equally often, with how long to wait for their answers in s."""
@@ -125,7 +133,7 @@ class TakeoverRounds:
                 yield alike[start : start + self._drain.takeover_batch], timeout_s
 
     async def _call(
-        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float
+        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float, early: "_Early"
     ) -> tuple[list[TakeoverCall], TakeoverResult]:
         """Call peers; return the calls as they were made, and who answered."""
         made = await relaying.begin(self._connections, interface, batch)
@@ -133,7 +141,7 @@ class TakeoverRounds:
             faultpoints.reached("moves.relay.begun")
         result: TakeoverResult | None = None
         try:
-            result = await self._call_at(node_id, interface, made.calls, timeout_s)
+            result = await self._call_at(node_id, interface, made.calls, timeout_s, early)
         finally:
             await relaying.end(self._connections, interface, made, () if result is None else result.answered)
         if any(call.via is not None for call in made.calls):
@@ -141,14 +149,19 @@ class TakeoverRounds:
         return made.calls, result
 
     async def _call_at(
-        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float
+        self, node_id: str, interface: str, batch: list[TakeoverCall], timeout_s: float, early: "_Early"
     ) -> TakeoverResult:
         connection = self._connections.get(node_id)
         if connection is None:
             raise TransientError(f"node {node_id} has no agent any more")
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
-        takeover = Takeover(peers=peers, timeout_s=timeout_s, planned=not self._tries_s)
-        return await connection.client.takeover(InterfaceName(interface), takeover)
+        planned = not self._tries_s
+        takeover = Takeover(
+            peers=peers, timeout_s=timeout_s, planned=planned, settle_s=SETTLE_S if planned and len(batch) > 1 else 0.0
+        )
+        return await connection.client.takeover(
+            InterfaceName(interface), takeover, lambda said: early.hear(batch, said)
+        )
 
     def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> int | None:
         answered = {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
@@ -159,6 +172,27 @@ class TakeoverRounds:
             for relaying_id in {call.via.node_id for call in batch if call.via is not None}:
                 tx.wake(Topic.RELAY, relaying_id)
         return generation
+
+
+class _Early:
+    """Who of a batch has moved already, while others are still called. Those who are relayed count at the end."""
+
+    def __init__(self, settle: Callable[[list[TakeoverCall], TakeoverResult], Coroutine[None, None, None]]) -> None:
+        self._settle = settle
+        self._writing: list[asyncio.Task[None]] = []
+        self._settled: set[str] = set()
+
+    def hear(self, batch: list[TakeoverCall], said: TakeoverResult) -> None:
+        """Have those written down who have answered."""
+        calls = [call for call in batch if call.public_key in said.answered and call.via is None]
+        self._settled |= {call.peer_id for call in calls}
+        if calls:
+            self._writing.append(asyncio.create_task(self._settle(calls, said)))
+
+    async def left(self, called: list[TakeoverCall]) -> list[TakeoverCall]:
+        """Return who is not written down, when all others are."""
+        await asyncio.gather(*self._writing)
+        return [call for call in called if call.peer_id not in self._settled]
 
 
 def _attempts(call: TakeoverCall) -> int:

@@ -44,8 +44,7 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
 
 def record_answers(tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
     """Write down who answered which node, and at which endpoint (by peer id)."""
-    for node_id, endpoints in answered.items():
-        session_rows.arrived(tx, node_id, endpoints, clock.steady())
+    _arrived(tx, answered)
     assignment = assignment_rows.by_id(tx, assignment_id)
     if assignment is not None:
         about = subject(assignment.config_id, assignment.node_id)
@@ -81,10 +80,17 @@ def late(
 
 def record_late(tx: Tx, operation_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
     """Write down who answered which node, and at which endpoint (by peer id)."""
-    for node_id, endpoints in answered.items():
-        session_rows.arrived(tx, node_id, endpoints, clock.steady())
+    _arrived(tx, answered)
     about, clients = operations.get(tx, operation_id).subject, sum(map(len, answered.values()))
     audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=clients)
+
+
+def _arrived(tx: Tx, answered: Mapping[str, Mapping[str, str]]) -> None:
+    for node_id, endpoints in answered.items():
+        # They were called from the address that they answered to before.
+        known = session_rows.latest(tx, endpoints, on={node_id})
+        sources = {peer_id: session.called_from for peer_id, session in known.items() if session.called_from}
+        session_rows.arrived(tx, node_id, endpoints, clock.steady(), sources)
 
 
 def _serving(tx: Tx, config_id: str) -> set[str]:
