@@ -14,7 +14,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
-from wgfleet.panel.reconcile.moves import drops, takeovers
+from wgfleet.panel.reconcile.moves import drops, sleepers, takeovers
 from wgfleet.panel.reconcile.moves.takeovers import QUICK_TRIES_S, TakeoverRounds
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -287,6 +287,41 @@ def test_one_silent_client_keeps_no_other_from_being_dropped_where_it_was(world:
     assert left == {silent}, "the others were dropped while it was still waited for"
     assert ended.result["sessions_taken_over"] == len(made)
     assert [peer.public_key for peer in lines[two.id].called[1].peers] == [silent]
+
+
+def test_who_was_quiet_for_longer_than_a_session_lives_is_called_too_and_nobody_waits_for_him(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sleepers, "AFTER_S", (0.1, 0.1))
+    config, (one, two), made = fleet(world, "one", "two")
+    quiet, forgotten, never = world.peers(config, "quiet", "forgotten", "never")
+    world.sync_all(config, one, two)
+    world.seen(config, one, {quiet.public_key: ENDPOINT}, in_s=-3600.0)
+    world.seen(config, one, {forgotten.public_key: ENDPOINT}, in_s=-2 * 86400.0)
+    operation = world.failover(config, one)
+    lines = {one.id: Line(connected=False), two.id: Line()}
+    called: list[set[str]] = []
+
+    async def until_called() -> Operation:
+        worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, AgentConnection]", lines), Outlook())
+        try:
+            async with asyncio.timeout(120):
+                while True:
+                    await worker.reconcile(operation.id)
+                    world.sync(config, two)
+                    called[:] = [{peer.public_key for peer in each.peers} for each in lines[two.id].called]
+                    if {quiet.public_key} in called:
+                        break
+                    await asyncio.sleep(0.05)
+        finally:
+            await worker.close()
+        with world.store.read() as tx:
+            return operations.get(tx, operation.id)
+
+    ended = asyncio.run(until_called())
+    assert called == [{peer.public_key for peer in made}, {quiet.public_key}]
+    assert ended.result["sessions_taken_over"] == len(made)
+    assert never.public_key not in set().union(*called)
 
 
 def remove(world: World, config: Config, node: Node) -> Operation:

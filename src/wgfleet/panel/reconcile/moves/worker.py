@@ -14,6 +14,7 @@ from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.drops import Drops
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.session_reports import Reports
+from wgfleet.panel.reconcile.moves.sleepers import Sleepers
 from wgfleet.panel.reconcile.moves.takeovers import TakeoverRounds
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import operations
@@ -48,7 +49,9 @@ class MoveWorker:
         self._store = store
         self._vault = vault
         self._drain = drain
-        self._drops = Drops(store, vault, connections, Recalls(store, drain, connections), drain.live_s)
+        recalls = Recalls(store, drain, connections)
+        self._drops = Drops(store, vault, connections, recalls, drain.live_s)
+        self._sleepers = Sleepers(store, vault, connections, recalls, drain.live_s)
         self._takeovers = {
             urgent: TakeoverRounds(store, vault, drain, connections, self._drops, urgent=urgent)
             for urgent in (False, True)
@@ -62,6 +65,7 @@ class MoveWorker:
         for takeovers in self._takeovers.values():
             await takeovers.close()
         await self._drops.close()
+        await self._sleepers.close()
 
     async def reconcile(self, operation_id: str) -> float | None:
         """Do what can be done now; return after how many s to look again, or None when it has ended."""
@@ -79,7 +83,9 @@ class MoveWorker:
             step = next_step(expected, clock.now(), confirm_within_s=self._drain.unreachable_s)
             if step is MoveStep.DONE or self._outlook.superseded is not None:
                 self._drops.forget(operation_id)
+                self._sleepers.forget(operation_id)
                 return None
+            self._sleepers.begin(operation_id, view)
             if step is done is MoveStep.CLOSE:
                 return WAIT_S
             if step is MoveStep.RETIRE and clock.now() < view.drain_ends_at and self._carries(view, reports):

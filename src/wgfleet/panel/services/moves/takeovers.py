@@ -69,7 +69,7 @@ def due(
     if operation.node_id is not None:
         steps.note_arrivals(tx, steps.load(tx, operation_id), live_within_s)
     pending: Sequence[Pending] = operation_rows.pending(tx, operation_id)
-    having = _Having(tx, config.id, reachable)
+    having = Having(tx, config.id, reachable)
     # Nothing is lost while a planned move waits for its node, whose agent may be about to connect.
     spared = placement.cordoned(tx, config.id) if operation.kind in PLANNED else set()
     pending = _turned_away(tx, operation, pending, having, spared)
@@ -90,7 +90,7 @@ def due(
     return config.name, relays.through(tx, operation, config, possible)
 
 
-def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "_Having") -> list[Pending]:
+def _pulled_back(tx: Tx, operation: Operation, targets: dict[str, str], having: "Having") -> list[Pending]:
     """Return sessions that were taken over from a node that cannot drop them, and have not been heard of for a while.
 
     That node pulls them back with its next packet, so they are called again; where they are to be called is added to
@@ -171,7 +171,7 @@ def _call(
     )
 
 
-class _Having:
+class Having:
     """Which nodes of a config can call which peers. Nothing is said against those in `well`."""
 
     def __init__(self, tx: Tx, config_id: str, reachable: Collection[str] | None) -> None:
@@ -205,7 +205,7 @@ class _Having:
 
 
 def _turned_away(
-    tx: Tx, operation: Operation, pending: Sequence[Pending], having: _Having, spared: Collection[str]
+    tx: Tx, operation: Operation, pending: Sequence[Pending], having: Having, spared: Collection[str]
 ) -> Sequence[Pending]:
     """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared.
 
