@@ -35,7 +35,11 @@ def test_an_agent_that_knows_no_lines_answers_with_one_that_has_no_end() -> None
     assert (heard, lines.last(whole)) == ([], ALL)
 
 
-@pytest.mark.parametrize("whole", [body(EARLY), b"", b"\n", b"[]", body(TakeoverResult({}, (ONE, TWO, ONE)))])
+@pytest.mark.parametrize(
+    "whole",
+    [body(EARLY), b"", b"\n", b"[]", body(TakeoverResult({}, (ONE, TWO, ONE)))],
+    ids=["early", "nothing", "empty", "list", "more"],
+)
 def test_an_answer_without_an_end_or_with_more_than_was_asked_is_none(whole: bytes) -> None:
     with pytest.raises(TransientError, match="node x"):
         TakeoverLines("node x", TAKEOVER, lambda _: None).last(whole)

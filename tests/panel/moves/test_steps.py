@@ -122,5 +122,5 @@ def test_sessions_are_known_before_peers_are_placed_and_before_a_removal_gives_t
 ) -> None:
     step = next_step(view, now)
     assert needs_sessions(view, step) == (
-        step is S.PLACE or (view.kind is OperationKind.REMOVE_NODE and step in {S.TAKEOVER, S.RETIRE})
+        step in {S.PLACE, S.RECALL} or (view.kind is OperationKind.REMOVE_NODE and step in {S.TAKEOVER, S.RETIRE})
     )

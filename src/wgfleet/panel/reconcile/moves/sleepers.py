@@ -41,7 +41,10 @@ class Sleepers:
 
     def forget(self, operation_id: str) -> None:
         """Forget an operation that has ended, once its sleepers were called."""
-        if (task := self._begun.get(operation_id)) is not None:
+        task = self._begun.get(operation_id)
+        if task is not None and task.done():
+            del self._begun[operation_id]
+        elif task is not None:
             task.add_done_callback(lambda _: self._begun.pop(operation_id, None))
 
     async def _call(self, operation_id: str) -> None:
