@@ -1,6 +1,7 @@
 """The tree of commands as a whole: help at 80 columns, the words that people try, and clumsy input."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from wgfleet.cli import app
+from wgfleet.cli.tree import CommandGroup
 
 COLUMNS = 80
 # Words that a person may type, or a script pass on, where something else is wanted.
@@ -107,3 +109,19 @@ def test_clumsy_input_is_answered_in_words(reached: dict[str, str], words: list[
     assert ended.exception is None or isinstance(ended.exception, SystemExit), (words, ended.exception)
     assert "500 Internal" not in ended.stderr, words
     assert ended.exit_code == 0 or ended.stderr.strip(), words
+
+
+def pointed() -> Iterator[tuple[str, str, str]]:
+    for group, words in CommandGroup.elsewhere.items():
+        yield from ((group, word, meant) for word, meant in words.items())
+
+
+@pytest.mark.parametrize(("group", "word", "meant"), list(pointed()))
+def test_what_is_looked_for_where_it_is_not_is_pointed_to_where_it_is(group: str, word: str, meant: str) -> None:
+    refused = run(*([] if group == "wgfleet" else [group]), word)
+    assert refused.exit_code == 2
+    assert f"See: {meant}" in " ".join(refused.stderr.split())
+    known = {" ".join(path) for path, _ in leaves()} | {""}
+    for each in re.findall(r"wgfleet ((?:[a-z][a-z-]*(?: |$|,))*)", f"{meant} "):
+        named = each.replace(",", "").strip()
+        assert any(named == command or named.startswith(f"{command} ") for command in known), named

@@ -69,6 +69,7 @@ class LazyGroup(CommandGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the group's module and turn its typer application into a command."""
         if cmd_name not in GROUPS:
+            self.point_elsewhere(ctx, cmd_name, "wgfleet")
             cmd_name = cmd_name.removesuffix("es" if cmd_name.endswith("sses") else "s")
         if cmd_name not in GROUPS:
             if (near := get_close_matches(cmd_name, GROUPS, 1)) and not ctx.resilient_parsing:

@@ -29,6 +29,27 @@ class CommandGroup(TyperGroup):
 
     # group -> word -> the command that is meant
     elsewhere: ClassVar[dict[str, dict[str, str]]] = {
+        "wgfleet": {
+            "assign": "wgfleet config assign",
+            "doctor": "wgfleet status",
+            "drain": "wgfleet node drain",
+            "enroll": "wgfleet agent enroll",
+            "health": "wgfleet config health",
+            "init": "wgfleet panel init",
+            "join": "wgfleet agent enroll, with what wgfleet node join prints",
+            "logs": "wgfleet node logs",
+            "qr": "wgfleet peer qr",
+            "restore": "wgfleet panel restored",
+            "run": "wgfleet panel run, or wgfleet agent run",
+            "version": "wgfleet --version",
+        },
+        "node": {
+            "assign": "wgfleet config assign",
+            "enroll": "wgfleet node join",
+            "health": "wgfleet config health",
+            "status": "wgfleet status",
+        },
+        "peer": {"usage": "wgfleet usage --peer", "qrcode": "wgfleet peer qr", "status": "wgfleet peer list"},
         "config": {
             "login": "wgfleet login",
             "check": "wgfleet panel check-settings",
@@ -40,12 +61,17 @@ class CommandGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name or a synonym of it, or say where it is."""
         found = super().get_command(ctx, cmd_name) or super().get_command(ctx, SYNONYMS.get(cmd_name, ""))
-        meant = self.elsewhere.get(self.name or "", {}).get(cmd_name)
-        if found is None and meant is not None:
-            what = "; a config is a WireGuard network" if self.name == "config" else ""
-            ctx.fail(f"No such command '{cmd_name}'{what}. See: {meant}")
+        if found is None:
+            self.point_elsewhere(ctx, cmd_name, self.name or "")
         _RUNNING.set(found)
         return found
+
+    def point_elsewhere(self, ctx: Any, word: str, group: str) -> None:
+        """End with the command that a word means, if it is one that people look for in this group."""
+        meant = self.elsewhere.get(group, {}).get(word)
+        if meant is not None and not ctx.resilient_parsing:
+            what = "; a config is a WireGuard network" if group == "config" else ""
+            ctx.fail(f"No such command '{word}'{what}. See: {meant}")
 
 
 def commands() -> typer.Typer:
