@@ -61,7 +61,8 @@ def test_sets_are_made_given_asked_about_and_taken_back(wgfleet: Run, client: ht
     listed = wgfleet("rule-sets", "list")
     assert "guests" in listed.stdout
     assert wgfleet("tag", "create", "free", "--rule-set", "").returncode == 0
-    assert wgfleet("tag", "give", "free", "wg0/anna").returncode == 0
+    assert wgfleet("tag", "give", "free", "wg0/anna").returncode == 2, "it opens what was closed"
+    assert wgfleet("tag", "give", "free", "wg0/anna", "--yes").returncode == 0
     assert document(wgfleet("peer", "show", "wg0/anna", "--json"))["rule_set"] is None
     asked = wgfleet("tag", "delete", "free")
     assert (asked.returncode, "reaches no more" in asked.stderr) == (2, True)

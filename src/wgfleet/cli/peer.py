@@ -223,8 +223,9 @@ def update(
     body |= file_settings.inherited(inherit)
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
-        if "rule_set" in body:
-            ask(client, path, {"rule_set": body["rule_set"]}, yes=yes, dry_run=False)
+        about_rules: Document = {name: body[name] for name in ("rule_set", "tags") if name in body}
+        if about_rules:
+            ask(client, path, about_rules, yes=yes, dry_run=False)
         show_thing(client, client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
 
 

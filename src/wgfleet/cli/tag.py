@@ -109,20 +109,22 @@ def delete(tag: Tag, *, yes: Yes = False) -> None:
 
 
 @app.command()
-def give(tag: Tag, peers: Peers) -> None:
-    """Give a tag to peers."""
-    _change(tag, add=peers)
+def give(tag: Tag, peers: Peers, *, yes: Yes = False) -> None:
+    """Give a tag to peers. Asks first where that opens or closes destinations to them."""
+    _change(tag, yes=yes, add=peers)
 
 
 @app.command()
-def take(tag: Tag, peers: Peers) -> None:
-    """Take a tag from peers."""
-    _change(tag, remove=peers)
+def take(tag: Tag, peers: Peers, *, yes: Yes = False) -> None:
+    """Take a tag from peers; asks as `give` does."""
+    _change(tag, yes=yes, remove=peers)
 
 
-def _change(tag: str, **peers: list[str]) -> None:
+def _change(tag: str, *, yes: bool, **peers: list[str]) -> None:
     with panel() as client:
         body = {word: references.peers(client, listed) for word, listed in peers.items()}
-        added = client.call("POST", f"/api/tags/{part(tag)}/peers", body)["added"]
+        path = f"/api/tags/{part(tag)}/peers"
+        ask(client, path, body, yes=yes, dry_run=False)
+        added = client.call("POST", path, body)["added"]
     if "add" in peers:
         say(f"{added} of {len(body['add'])} peers did not have it", err=True)

@@ -9,6 +9,7 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from tests.panel.fleet.test_speeds import of_node, patch, peer
 from wgfleet.panel.api import Panel
+from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services.fleet import desired
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, apply_delta
@@ -300,3 +301,45 @@ def test_the_audit_log_has_rules_as_people_write_them(client: httpx.Client) -> N
     updated, created = client.get("/api/audit-logs", params={"entity_type": "rule_set"}).json()["items"]
     assert created["details"]["rules"] == ["allow tcp/443,8000-8100", "deny users"]
     assert updated["details"]["rules"] == ["deny users"]
+
+
+def test_whom_a_tag_cuts_off_from_what_is_said_where_it_is_given_and_taken(
+    client: httpx.Client, node: RuledNode
+) -> None:
+    rule_set(client, "guests", NO_USERS)
+    made(client, "/api/tags", name="office", rule_set="guests")
+    anna, _ = peer(client, "anna"), peer(client, "bert", rule_set="")
+    said = "1 peer of 'wg0' reaches no more: everything to other users; that ends open connections too"
+    given = client.post("/api/tags/office/peers/preview", json={"add": [anna]}).json()
+    assert given == {"effects": [said]}
+    assert client.post(f"/api/peers/{anna}/preview", json={"tags": ["office"]}).json() == {"effects": [said]}
+    body = {"filter": {}, "action": "add_tag", "tag": "office"}
+    looked = client.post("/api/configs/wg0/peers/changes/preview", json=body).json()
+    assert said in looked["effects"], looked
+    assert node.rules() == {}
+    patch(client, f"/api/peers/{anna}", tags=["office"])
+    assert node.rules() == {"anna": "guests"}
+    looked = client.post("/api/configs/wg0/peers/changes/preview", json={**body, "action": "remove_tag"}).json()
+    assert any("reaches from now on" in each for each in looked["effects"])
+    taken = client.post("/api/tags/office/peers/preview", json={"remove": [anna]}).json()["effects"]
+    assert any("reaches from now on" in each for each in taken)
+
+
+def test_older_agents_share_one_rendering_as_long_as_nobody_has_rules(
+    panel: Panel, client: httpx.Client, node: RuledNode
+) -> None:
+    assert node.rules() == {}
+    rule_set(client, "guests", NO_USERS)
+    bert = peer(client, "bert")
+    older, renderings = features.ALL - {Feature.RULES}, RenderCache()
+
+    def shared() -> bytes:
+        with panel.store.read() as tx:
+            config, assignment = of_node(tx)
+            return desired.prepared(tx, panel.vault, config, assignment, 0, older, renderings).shared
+
+    assert b"allowed_ips" in shared()
+    patch(client, f"/api/peers/{bert}", rule_set="")
+    assert b"allowed_ips" in shared()
+    patch(client, f"/api/peers/{bert}", rule_set="guests")
+    assert shared() == b""

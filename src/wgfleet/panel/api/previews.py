@@ -19,7 +19,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
 from wgfleet.panel.api.rule_sets import ChangedRuleSet, RuleSetReference
 from wgfleet.panel.api.rule_sets import changes_of as rule_set_changes
-from wgfleet.panel.api.tags import ChangedTag, TagReference, changes_of
+from wgfleet.panel.api.tags import ChangedTag, TaggedPeers, TagReference, changes_of
 from wgfleet.panel.domain.destination_effects import RulesOfConfig, of_change
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services import configs, host_names, rule_sets
@@ -175,8 +175,12 @@ def preview_peer_deletion(panel: ThePanel, _caller: Writer, peer_id: Identifier)
 
 @router.post("/api/peers/{peer_id}/preview", summary="Show what another set of destination rules would mean for a peer")
 def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> EffectsView:
-    """Of the rest of a change, nothing is said."""
-    changes: Any = {name: value for name, value in body.given().items() if name == "rule_set"}
+    """Say which destinations that opens and closes, by another set or by other tags; of the rest, nothing is said."""
+    changes: Any = {
+        name: value
+        for name, value in body.given().items()
+        if name == "rule_set" or (name == "tags" and value is not None)
+    }
     with rehearsal(panel) as tx:
         rule_sets.check_named(tx, caller.limit, changes)
         row = peers.get(tx, peer_id)
@@ -195,6 +199,21 @@ def preview_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: Change
         config_ids = tags.configs_with(tx, row)
         before = rule_effects.at_present(tx, config_ids)
         tags.update(tx, caller.actor, row, changes_of(body))
+        tx.flush()
+        after = rule_effects.at_present(tx, config_ids)
+    return EffectsView(effects=of_change(before, after))
+
+
+@router.post("/api/tags/{tag}/peers/preview", summary="Show what it would mean to give a tag to peers, or take it")
+def preview_tag_peers(panel: ThePanel, caller: Writer, tag: TagReference, body: TaggedPeers) -> EffectsView:
+    """Say which destinations are opened or closed to whom; of limits and settings, nothing is said."""
+    with rehearsal(panel) as tx:
+        row = tags.get(tx, tag)
+        if row.rule_set is None:
+            return EffectsView(effects=[])
+        config_ids = tags.configs_of(tx, {*body.add, *body.remove})
+        before = rule_effects.at_present(tx, config_ids)
+        tags.change_peers(tx, caller.actor, row, add=body.add, remove=body.remove)
         tx.flush()
         after = rule_effects.at_present(tx, config_ids)
     return EffectsView(effects=of_change(before, after))

@@ -1,7 +1,7 @@
 """Settings that nodes hold peers to: checked, found for peers, and nodes told where they change."""
 
 from collections.abc import Collection, Container, Mapping
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from wgfleet.panel.domain import client_settings
 from wgfleet.panel.domain.client_settings import InEffect, Layer
@@ -15,6 +15,14 @@ from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.quantities import check_speed
+
+
+class SupposedTag(NamedTuple):
+    """Peers that are taken to have a tag, or not to have it."""
+
+    tag_id: str
+    peer_ids: frozenset[str]
+    has: bool
 
 
 class HeldChanges(TypedDict, total=False):
@@ -48,19 +56,25 @@ def in_effect(
     config_id: str,
     own: Mapping[str, HeldSettings],
     peer_ids: Collection[str] | None,
+    supposed: SupposedTag | None = None,
 ) -> tuple[HeldSettings, dict[str, HeldSettings]]:
     """Return what counts for peers of a config: for those that the config alone sets something for, and by id.
 
-    `own`: what peers set for themselves, where they do. `peer_ids`: of whom; None: of all.
+    `own`: what peers set for themselves, where they do. `peer_ids`: of whom; None: of all. `supposed`: what is taken
+    to be so, and is not.
     """
     of_config = held_rows.of_configs(tx, [config_id]).get(config_id, NOTHING_HELD)
     tags = held_rows.of_tags(tx)
     tagged = held_rows.tagged(tx, tags, config_id, peer_ids) if tags else {}
+    if supposed is not None:
+        for peer_id in supposed.peer_ids:
+            others = tagged.get(peer_id, set()) - {supposed.tag_id}
+            tagged[peer_id] = {*others, supposed.tag_id} if supposed.has else others
     found = {}
     known: dict[tuple[HeldSettings, ...], HeldSettings] = {}  # thousands have the same
     for peer_id in {*own, *tagged}:
-        has = tagged.get(peer_id, ())
-        layers = (own.get(peer_id, NOTHING_HELD), *(sets for tag_id, (_, sets) in tags.items() if tag_id in has))
+        own_tags = tagged.get(peer_id, ())
+        layers = (own.get(peer_id, NOTHING_HELD), *(sets for tag_id, (_, sets) in tags.items() if tag_id in own_tags))
         if layers not in known:
             known[layers] = nearest([*layers, of_config])
         found[peer_id] = known[layers]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.destination_effects import of_change
 from wgfleet.panel.domain.operations import (
     OperationKind,
     OperationState,
@@ -18,8 +19,8 @@ from wgfleet.panel.domain.operations import (
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, generations, held_settings, operations
-from wgfleet.panel.services.fleet import node_groups, peers, tags
-from wgfleet.panel.services.held_settings import HeldChanges
+from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags
+from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.services.jobs.decisions import Supposed
@@ -85,6 +86,8 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
         effects += _of_limits(tx, peer_ids, spec, tag)
+    if tag is not None and tag.rule_set is not None:
+        effects += _of_rules(tx, peer_ids, tag, given=spec.action is PeerAction.ADD_TAG)
     if spec.action is PeerAction.SET_GROUP and peer_ids:
         name = "no node group in particular" if group is None else f"node group {group.name!r}"
         effects.append(f"nobody moves now: they prefer {name} from the next rebalance of the config on")
@@ -106,6 +109,13 @@ def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag |
     before = {each.peer.id for each in decisions.decide(tx, now, peer_ids=peer_ids) if each.changes}
     after = decisions.decide(tx, now, peer_ids=peer_ids, if_so=supposed)
     return decisions.effects([each for each in after if each.peer.id not in before])
+
+
+def _of_rules(tx: Tx, peer_ids: Sequence[str], tag: Tag, *, given: bool) -> list[str]:
+    """Say which destinations a tag opens and closes to those who get it, or lose it."""
+    config_ids = tags.configs_of(tx, peer_ids)
+    supposed = SupposedTag(tag.id, frozenset(peer_ids), given)
+    return of_change(rule_effects.at_present(tx, config_ids), rule_effects.at_present(tx, config_ids, supposed))
 
 
 def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: str) -> Operation:

@@ -143,6 +143,11 @@ def rendered(tx: Tx, config_id: str) -> tuple[RuleSet, ...]:
     return tuple(of_row(row) for row in rule_set_rows.of_config(tx, config_id)) if rule_set_rows.count(tx) else ()
 
 
+def by_ids(tx: Tx, set_ids: Collection[str | None]) -> dict[str, RuleSet]:
+    """Return sets as nodes have them, by their ids."""
+    return {row.id: of_row(row) for row in rule_set_rows.by_ids(tx, {each for each in set_ids if each})}
+
+
 def of_row(row: RuleSetRow) -> RuleSet:
     """Return a set as nodes have it."""
     return RuleSet(row.id, msgspec.convert(row.rules, tuple[DestinationRule, ...]), row.otherwise_allowed)

@@ -49,6 +49,11 @@ def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> 
     return tx.session.scalars(query.where(RuleSetRow.id > after) if after else query).all()
 
 
+def by_ids(tx: Tx, set_ids: Collection[str]) -> Sequence[RuleSetRow]:
+    """Return sets by their ids."""
+    return tx.session.scalars(select(RuleSetRow).where(RuleSetRow.id.in_(set_ids))).all() if set_ids else ()
+
+
 def names(tx: Tx, set_ids: Collection[str]) -> dict[str, str]:
     """Return the names of sets, by id."""
     if not set_ids:

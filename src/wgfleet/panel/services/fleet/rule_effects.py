@@ -13,6 +13,7 @@ from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import held_settings, rule_sets
 from wgfleet.panel.services.configs import INDEPENDENT
+from wgfleet.panel.services.held_settings import SupposedTag
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -24,15 +25,16 @@ from wgfleet.protocol.destinations import DestinationPlace
 from wgfleet.protocol.features import Feature
 
 
-def at_present(tx: Tx, config_ids: Iterable[str]) -> list[RulesOfConfig]:
-    """Return who is held to what, of some configs."""
+def at_present(tx: Tx, config_ids: Iterable[str], supposed: SupposedTag | None = None) -> list[RulesOfConfig]:
+    """Return who is held to what, of some configs; `supposed`: what is taken to be so."""
     found = []
     for config_id in config_ids:
         config = config_rows.find(tx, config_id)
         if config is None:
             continue
-        of_others, of_some = held_settings.in_effect(tx, config_id, held_rows.of_peers_in(tx, config_id), None)
-        sets = {each.name: each for each in rule_sets.rendered(tx, config_id)}
+        own = held_rows.of_peers_in(tx, config_id)
+        of_others, of_some = held_settings.in_effect(tx, config_id, own, None, supposed)
+        sets = rule_sets.by_ids(tx, {of_others.rule_set, *(held.rule_set for held in of_some.values())})
         found.append(
             RulesOfConfig(
                 name=config.name,

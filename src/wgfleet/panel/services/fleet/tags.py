@@ -79,6 +79,11 @@ def configs_with(tx: Tx, tag: Tag) -> list[str]:
     return held_rows.configs_with(tx, tag.id)
 
 
+def configs_of(tx: Tx, peer_ids: Collection[str]) -> list[str]:
+    """Return the ids of the configs of peers."""
+    return list(held_rows.by_config(tx, peer_ids))
+
+
 def peers(tx: Tx, tag_id: str, config_id: str | None, after: str | None, limit: int) -> list[ShownPeer]:
     """Return peers that have a tag in the order of creation, after the id `after`; `config_id` None: of all configs."""
     return shown_peers.tagged(tx, tag_id, config_id, after, limit)
