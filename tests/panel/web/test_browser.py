@@ -354,7 +354,7 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
     page.get_by_role("button", name="Show the file").click()
     assert page.locator("img.qr").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download").click()
+        page.get_by_role("button", name="Download", exact=True).click()
     assert "PrivateKey" in download.value.path().read_text()
     assert link.partition("#")[2] not in " ".join(asked)
 
