@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -223,6 +224,67 @@ def test_who_does_not_read_or_does_not_answer_is_given_up(authority: Authority, 
         for body in (0, 1, 1000):
             asyncio.run(run(it.port, body))
         done.set()
+
+
+@pytest.mark.parametrize(
+    ("head", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(STATUS), b""),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["a byte after another", "spaces", "endless continue"],
+)
+def test_an_answer_that_comes_in_drops_is_not_waited_for(
+    authority: Authority, panel_context: ssl.SSLContext, head: bytes, piece: bytes
+) -> None:
+    pieces = [piece] * 20 if piece else [STATUS[at : at + 1] for at in range(len(STATUS))]
+    end = IN_CHUNKS.partition(b"\r\n\r\n")[2] if head else WHOLE
+
+    def say(line: ssl.SSLSocket, _: int) -> None:
+        line.sendall(head)
+        for each in pieces:
+            time.sleep(0.1)
+            line.sendall(each)
+        if piece:
+            line.sendall(end)
+
+    async def run(port: int) -> None:
+        it = AgentClient("127.0.0.1", port, NODE, panel_context)
+        try:
+            with pytest.raises(TransientError, match="has gone silent"):
+                await it._calls.call(calls.AgentCall("GET", "/v1/log", {"host": "x"}), 0.7, 60.0)  # noqa: SLF001 - with a patience of its own
+        finally:
+            await it.aclose()
+
+    with agent(authority, say) as it:
+        asyncio.run(run(it.port))
+
+
+def test_who_reads_slowly_gets_all_of_a_long_request(authority: Authority, panel_context: ssl.SSLContext) -> None:
+    parts, patience_s = 300, 1.5
+    read = 0
+
+    def say(line: ssl.SSLSocket, _: int) -> None:
+        nonlocal read
+        while read < (parts - 2) * calls.PART:
+            if read // 2**20 < (read := read + len(line.recv(2**16))) // 2**20:
+                time.sleep(0.15)
+        line.sendall(WHOLE)
+
+    async def run(port: int) -> None:
+        it = AgentClient("127.0.0.1", port, NODE, panel_context)
+        body = (b"x" * calls.PART for _ in range(parts))
+        call = calls.AgentCall("PUT", "/v1/wg/wg0", {"host": "x"}, body, parts * calls.PART)
+        try:
+            begun = clock.monotonic()
+            assert (await it._calls.call(call, patience_s, 60.0)).body == STATUS  # noqa: SLF001 - with a patience of its own
+            assert clock.monotonic() - begun > patience_s, "all at once would prove nothing"
+        finally:
+            await it.aclose()
+
+    with agent(authority, say) as it:
+        asyncio.run(run(it.port))
 
 
 def test_a_refusal_in_the_middle_of_a_long_request_is_heard(

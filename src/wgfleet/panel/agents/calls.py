@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HEAD_LIMIT = 64 * 2**10  # bytes before an answer begins; its headers have some 200, and `100 Continue` may come first
 PART = 64 * 2**10  # bytes that are encrypted, and wait for the other side, at once
+SLOWEST = 16 * 2**10  # bytes a second: who takes or gives less is waited for no longer than who is silent
 KEPT, KEPT_S = 4, 55.0  # connections that nobody uses: one carries calls, more only while calls overlap
 CLOSING_S = 1.0
 
@@ -72,8 +73,8 @@ class AgentCalls:
     async def call(self, call: AgentCall, timeout_s: float, connect_s: float) -> AgentAnswer:
         """Send a request, and return the answer to it.
 
-        `timeout_s`: for the sending, and then for each silence before the answer is whole; `connect_s`: for a
-        connection, and for its TLS.
+        `timeout_s`: for each time in which the other side takes nothing, until the answer begins, and for each silence
+        within it; who is slower than `SLOWEST` uses it up once for all. `connect_s`: for a connection, and for its TLS.
         """
         line = self._kept() or await self._opened(call, connect_s)
         answer = await line.ask(call, timeout_s)
@@ -130,7 +131,7 @@ class CallLine(asyncio.Protocol):
         self._before = 0  # bytes that came before the answer began
         self._body = bytearray()
         self._timer: asyncio.TimerHandle | None = None
-        self._heard_at = self._timeout_s = 0.0
+        self._heard_at = self._begun_at = self._timeout_s = 0.0
 
     @property
     def is_free(self) -> bool:
@@ -154,7 +155,7 @@ class CallLine(asyncio.Protocol):
         self._body.clear()
         try:
             await self._send(call, self._answer)
-            self._heard_at = self._loop.time()
+            self._heard_at = self._begun_at = self._loop.time()
             self._timer = self._loop.call_later(timeout_s, self._look)
             answer = await self._answer
         except TimeoutError as error:
@@ -204,7 +205,6 @@ class CallLine(asyncio.Protocol):
         if self._answer is None or self._answer.done():
             self.abort()  # it speaks, and was not asked
             return
-        self._heard_at = self._loop.time()
         try:
             self._read(data, self._answer)
         except h11.RemoteProtocolError as error:
@@ -227,23 +227,33 @@ class CallLine(asyncio.Protocol):
         """Write the request, part by part as the other side reads, but no more of it once there is an answer."""
         if self._transport is None or self.closed.done():
             raise _lost(self._attention.label, call, None)
-        async with asyncio.timeout(self._timeout_s):
-            waiting = bytearray(self._http.send(call.head()) or b"")
-            for part in call.body:
-                waiting += self._http.send(h11.Data(part)) or b""
-                if len(waiting) >= PART:
-                    self._transport.write(bytes(waiting))
-                    waiting.clear()
-                    await self._writable.wait()
-                if answer.done():
-                    return
-            waiting += self._http.send(h11.EndOfMessage()) or b""
-            self._transport.write(bytes(waiting))
+        begun_at, taken = self._loop.time(), 0
+        waiting = bytearray(self._http.send(call.head()) or b"")
+        for part in call.body:
+            waiting += self._http.send(h11.Data(part)) or b""
+            if len(waiting) >= PART:
+                await self._taken(bytes(waiting), begun_at + taken / SLOWEST)
+                taken += len(waiting)
+                waiting.clear()
+            if answer.done():
+                return
+        waiting += self._http.send(h11.EndOfMessage()) or b""
+        await self._taken(bytes(waiting), begun_at + taken / SLOWEST)
+
+    async def _taken(self, data: bytes, owed_since: float) -> None:
+        """Write some of a request, and wait until the other side takes it, or has answered already."""
+        if self._transport is None:
+            return
+        self._transport.write(data)
+        now = self._loop.time()
+        async with asyncio.timeout_at(min(now, owed_since) + self._timeout_s):
             await self._writable.wait()
 
     def _read(self, data: bytes, answer: asyncio.Future[AgentAnswer]) -> None:
         if self._status is None:
             self._before += len(data)
+        else:
+            self._heard_at = self._loop.time()
         self._http.receive_data(data)
         while True:
             event = self._http.next_event()
@@ -255,8 +265,10 @@ class CallLine(asyncio.Protocol):
                     self._call.part(event.data)
             elif isinstance(event, h11.Response):
                 self._status = event.status_code
+                self._heard_at = self._begun_at = self._loop.time()
             elif isinstance(event, h11.EndOfMessage):
                 answer.set_result(AgentAnswer(self._status or 0, bytes(self._body)))
+                self._writable.set()  # who sends need not wait for the other side to read on
                 if self._http.trailing_data[0]:
                     self.abort()
                 return
@@ -269,7 +281,8 @@ class CallLine(asyncio.Protocol):
 
     def _look(self) -> None:
         """Look whether the agent has been silent for too long; else look again when that may be."""
-        left_s = self._heard_at + self._timeout_s - self._loop.time()
+        owed_since = min(self._heard_at, self._begun_at + len(self._body) / SLOWEST)
+        left_s = owed_since + self._timeout_s - self._loop.time()
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._look)
         elif self._call is not None:
