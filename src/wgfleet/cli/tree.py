@@ -54,6 +54,8 @@ class CommandGroup(TyperGroup):
             "login": "wgfleet login",
             "check": "wgfleet panel check-settings",
             "sample": "wgfleet panel sample-settings",
+            "rotate-key": "wgfleet config create, as with a new key all files are new (docs/keys.md)",
+            "rotate-keys": "wgfleet config create, as with a new key all files are new (docs/keys.md)",
         },
         "panel": {"status": "wgfleet status", "key": "wgfleet key list"},
     }
@@ -70,6 +72,7 @@ class CommandGroup(TyperGroup):
         """End with the command that a word means, if it is one that people look for in this group."""
         meant = self.elsewhere.get(group, {}).get(word)
         if meant is not None and not ctx.resilient_parsing:
+            self.suggest_commands = False  # by its letters another one may be near
             what = "; a config is a WireGuard network" if group == "config" else ""
             ctx.fail(f"No such command '{word}'{what}. See: {meant}")
 
