@@ -67,9 +67,8 @@ class PanelRun:
 
     def run(self) -> None:
         """Run core and APIs until this process gets a signal to end."""
-        work_out_routes()
         apis = {f"api-{each.number}": functools.partial(self._api, each) for each in self._apis}
-        keep_running({"core": self._core, **apis})
+        keep_running({"core": self._core, **apis}, work_out_routes)
 
     def _core(self, signs: SignsOfLife) -> None:
         with opened(self._settings, self._vault) as parts:

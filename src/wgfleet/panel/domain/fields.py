@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from wgfleet.panel.domain.tunnel_networks import is_of_the_internet, private_range, special_range
@@ -103,9 +104,14 @@ def pools_warning(pools: Sequence[str]) -> str | None:
     )
 
 
+@lru_cache(4096)  # a list of nodes asks for each of their addresses
+def _private(address: str) -> str | None:
+    return private_range(ip_network(address))
+
+
 def private_warning(addresses: Sequence[str]) -> str | None:
     """Say which addresses of a node clients reach from within its own network only."""
-    found = {each: private for each in addresses if (private := private_range(ip_network(each))) is not None}
+    found = {each: private for each in addresses if (private := _private(each)) is not None}
     if not found:
         return None
     said = ", ".join(f"{address} is in {words}" for address, words in found.items())
@@ -115,6 +121,7 @@ def private_warning(addresses: Sequence[str]) -> str | None:
     )
 
 
+@lru_cache(4096)
 def is_address(host: str) -> bool:
     """Tell whether a host is an address, and no name."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.domain.authorities import Trust
@@ -87,19 +87,29 @@ def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:
     return dict(tx.session.execute(select(Node.id, Node.name).where(Node.id.in_(node_ids))).all())
 
 
+# Made once: each list of nodes asks for them.
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
+_CONFIG_NAMES = (
+    select(Assignment.node_id, Config.name)
+    .join(Config, Config.id == Assignment.config_id)
+    .where(Assignment.node_id.in_(_IDS))
+    .order_by(Config.name)
+)
+_LOADS = select(NodeLoad).where(NodeLoad.node_id.in_(_IDS))
+
+
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     """Return the names of the configs assigned to each node, in whatever phase."""
-    query = select(Assignment.node_id, Config.name).join(Config, Config.id == Assignment.config_id)
     found: dict[str, list[str]] = {node_id: [] for node_id in node_ids}
-    for node_id, name in tx.session.execute(query.where(Assignment.node_id.in_(node_ids)).order_by(Config.name)):
+    tx.settle()
+    for node_id, name in tx.connection.execute(_CONFIG_NAMES, {"ids": list(node_ids)}):
         found[node_id].append(name)
     return found
 
 
 def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, NodeLoad]:
     """Return how busy nodes were when they last said so; those that never did are left out."""
-    query = select(NodeLoad).where(NodeLoad.node_id.in_(node_ids))
-    return {load.node_id: load for load in tx.session.scalars(query)}
+    return {load.node_id: load for load in tx.session.scalars(_LOADS, {"ids": list(node_ids)})}
 
 
 def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:

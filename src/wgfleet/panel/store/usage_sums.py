@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, cast, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, bindparam, cast, func, literal, or_, select, union_all
 from sqlalchemy import String as Text
 
 from wgfleet.panel.store import shown_peers, summed_usage
@@ -173,14 +173,17 @@ def _period(tx: Tx, per: Per, hour: ColumnElement[int]) -> ColumnElement[Any]:
     return cast(func.to_char(at, literal(postgresql, literal_execute=True)), Text(collation="C"))
 
 
+# Of columns, and made once: each list of peers asks for it.
+_TOTALS = select(
+    UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent, UsageTotal.first_at, UsageTotal.last_at
+).where(UsageTotal.peer_id.in_(bindparam("ids", expanding=True)))
+
+
 def totals(tx: Tx, peer_ids: Collection[str]) -> dict[str, Total]:
     """Return what peers used since they were made, by id; those that never used anything are left out."""
-    found = {}
-    columns = (UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent, UsageTotal.first_at, UsageTotal.last_at)
-    for chunk in chunked(peer_ids):
-        for row in tx.connection.execute(select(*columns).where(UsageTotal.peer_id.in_(chunk))):
-            found[row[0]] = Total(*row[1:])
-    return found
+    return {
+        row[0]: Total(*row[1:]) for chunk in chunked(peer_ids) for row in tx.connection.execute(_TOTALS, {"ids": chunk})
+    }
 
 
 def by_traffic(tx: Tx, config_id: str, after: tuple[int, str] | None, limit: int) -> list[tuple[int, ShownPeer]]:
