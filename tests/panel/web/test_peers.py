@@ -169,6 +169,7 @@ def test_one_is_switched_off_and_on_and_who_notices_is_said_before(admin: httpx.
     assert "will be cut off" in admin.get(f"{found[0]}/switch").text, "it is connected"
     off = submit(admin, f"{found[0]}/switch", enabled="false").text
     assert "switched off" in off
+    assert '<span class="state good">connected' not in off
     assert "let it in again" in admin.get(f"{found[0]}/switch").text
     assert "switched off" not in submit(admin, f"{found[0]}/switch", enabled="true").text
 
