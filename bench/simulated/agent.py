@@ -44,6 +44,7 @@ UNASKED = frozenset(
         Feature.RELAY,
         Feature.ROUTED_ADDRESSES,
         Feature.RULES,
+        Feature.SETTLED_CALLS,
         Feature.SPEED,
         Feature.TRANSLATED_ADDRESSES,
         Feature.WITNESS,
