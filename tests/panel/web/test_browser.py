@@ -57,6 +57,7 @@ PAGES = (
     "/peers",
     "/peers/many/change?config=wg0",
     "/peers/many/new",
+    "/peers/many/table",
     "/peers/new",
     "PEER",
     "PEER/access",
@@ -357,6 +358,17 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
         page.get_by_role("button", name="Download", exact=True).click()
     assert "PrivateKey" in download.value.path().read_text()
     assert link.partition("#")[2] not in " ".join(asked)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_peers_becomes_the_text_of_its_form(visit: Visit, encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / "peers.csv"
+    file.write_bytes("name\n\u0633\u0627\u0631\u0627\n".encode(encoding))
+    page = visit("/peers/many/table")
+    page.get_by_label("CSV file").set_input_files(file)
+    page.get_by_role("button", name="Show what it does").click()
+    page.get_by_text("1 new, 0 changed").wait_for()
+    assert "\u0633\u0627\u0631\u0627" in page.locator("details li").all_inner_texts()
 
 
 def test_a_chart_has_the_numbers_of_its_table(visit: Visit) -> None:

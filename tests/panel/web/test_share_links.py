@@ -106,6 +106,8 @@ def test_what_is_no_link_is_refused_and_guesses_are_counted(panel: Panel, browse
 def test_a_link_with_a_password_opens_with_both_and_asks_once(
     admin: httpx.Client, browser: Browser, panel: Panel, path: str
 ) -> None:
+    refused = submit(admin, path, days="0", password=WORDS)
+    assert (refused.status_code, WORDS in refused.text) == (422, False)
     link = new_link(admin, path, one_time="true", password=WORDS)
     assert "with a password" in admin.get(path).text
     stranger, user = browser(), browser()

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SLICE = 25  # changes in a transaction: 0.1 s
 FIXED = ("addresses", "preshared_key", "id")
 """Columns that say something of a new peer, and that no change of one has."""
+SEEN_BY_OTHERS = frozenset({"name", "public_key", "networks"})
+"""Columns of which two peers of a config cannot have the same: the next change is checked against this one."""
 SHOWN = 100
 
 
@@ -260,8 +262,9 @@ def carry_out(panel: Panel, caller: Caller, config: str, found: TablePlan) -> Ta
 
 def _make(panel: Panel, caller: Caller, changes: Sequence[RowChange], hosts: Mapping[str, str]) -> None:
     with panel.store.write() as tx:
+        known = peer_tables.rows(tx, [each.peer_id for each in changes])  # by one statement
         for each in changes:
-            peer = peers.get(tx, each.peer_id)
+            peer = known.get(each.peer_id) or peers.get(tx, each.peer_id)
             values = dict(each.changes)
             if "group" in values:
                 name = values.pop("group")
@@ -273,6 +276,7 @@ def _make(panel: Panel, caller: Caller, changes: Sequence[RowChange], hosts: Map
                 ownership.give(tx, caller.actor, peer, ownership.owner_id(tx, name) if name else None)
             if values:
                 peers.update(tx, panel.vault, caller.actor, peer, cast("PeerChanges", values), panel_hosts=hosts)
+            if not SEEN_BY_OTHERS.isdisjoint(values):
                 tx.flush()
 
 

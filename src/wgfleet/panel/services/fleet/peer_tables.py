@@ -51,6 +51,11 @@ def existing(tx: Tx, config: Config, names: Collection[str], ids: Collection[str
     return values(tx, list(found.values()))
 
 
+def rows(tx: Tx, peer_ids: Collection[str]) -> dict[str, Peer]:
+    """Return those of some peers that there are, by id, to be changed."""
+    return {peer.id: peer for peer in peer_rows.by_ids(tx, peer_ids)}
+
+
 def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
     """Return peers as rows, oldest first: what a table has of them, and no secret."""
     ids = [peer.id for peer in found]

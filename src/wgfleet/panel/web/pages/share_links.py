@@ -53,7 +53,7 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
     try:
         if not (days.isascii() and days.isdigit() and len(days) <= MOST_DIGITS):
             raise Invalid(NO_DAYS, field="days")
-        kept = share_links.hashed(form.get("password") or None)
+        password_hash = share_links.hashed(form.get("password") or None)
         with panel.store.write() as tx:
             peer = peers.get(tx, peer_id)
             _, secret = share_links.create(
@@ -62,10 +62,12 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
                 peer,
                 one_time=form.ticked("one_time"),
                 lasts_s=float(int(days) * DAY_S),
-                password_hash=kept,
+                password_hash=password_hash,
             )
     except REFUSALS as error:
-        return _links(request, panel, peer_id, form.refused(error))
+        # The password is typed again, and stands in no page.
+        kept = SubmittedForm({name: value for name, value in form.values.items() if name != "password"})
+        return _links(request, panel, peer_id, kept.refused(error))
     return _links(
         request, panel, peer_id, SubmittedForm(), made=address(panel, from_outside(request, panel, ""), secret)
     )
