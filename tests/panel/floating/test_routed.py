@@ -11,11 +11,12 @@ from tests.panel.world import World
 from wgfleet.lab import assembly, bird, face, fleet, pings, routing, stock
 from wgfleet.lab import state as labs
 from wgfleet.lab.assembly import Equipment
+from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import failover
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import ROUTER
+from wgfleet.lab.topology import ROUTER, v6
 from wgfleet.lab.waiting import wait_for
 from wgfleet.panel.address_providers.bgp import Bgp
 from wgfleet.panel.domain.operations import OperationKind
@@ -128,11 +129,22 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
+@pytest.fixture(scope="module")
+def lab6() -> Iterator[Lab]:
+    routing.check_machine("frr")
+    with labs.temporary("routed6", 2, 1, nat=True, split=True) as built:
+        equipment = Equipment(floating=1, provider=face.ROUTED, daemon="frr", ipv6=True)
+        assembly.assemble(built, Progress(quiet=True), equipment)
+        fleet.restart_panel(built, failover.SHORT_TRIAL)
+        yield built
+
+
 def held_by(lab: Lab, name: str) -> bool:
     """Whether the node alone has the address, and the router leads there."""
     ((address, names),) = face.holders(lab).items()
     led = lab.host(ROUTER).run("ip", "route", "get", address, check=False)
-    return names == [name] and f"via {lab.host(name).address} " in led
+    own = lab.host(name).address
+    return names == [name] and (f"via {own} " in led or f"via {v6(own)} " in led)
 
 
 def wait_held(lab: Lab, name: str) -> None:
@@ -174,3 +186,41 @@ def test_a_daemon_that_dies_and_an_agent_that_hangs_lose_the_address_and_clients
         assert hung > 0
         assert held_by(lab, first)
     pings.measure(running)
+
+
+def way_out(host: Host) -> str:
+    """Return the IPv6 default route that a host learnt from the router's advertisements."""
+    return host.run("ip", "-6", "route", "show", "default", "proto", "ra").strip()
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(300)
+def test_an_ipv6_address_moves_between_nodes_that_have_their_way_out_from_advertisements(lab6: Lab) -> None:
+    """The tunnels are of IPv6, by FRR; a pool of IPv6 turns forwarding on, at which a kernel forgets such a route."""
+    ((address, (first,)),) = face.holders(lab6).items()
+    nodes = fleet.hosts(lab6, "node")
+    (second,) = {host.name for host in nodes} - {first}
+    with fleet.client(lab6) as panel:
+        fleet.wait_connected(panel, 2)
+        for node in nodes:
+            wait_for(lambda node=node: way_out(node) != "", "no way out", within_s=SEEN_S)  # type: ignore[misc]
+        panel.call("POST", "/api/configs", {"name": "dual", "mode": "cluster", "pools": ["10.9.0.0/16", "fd00:9::/64"]})
+        for node in lab6.result["nodes"]:
+            panel.call("POST", "/api/configs/dual/nodes", {"node_id": node["id"]})
+        forwarding = "/proc/sys/net/ipv6/conf/all/forwarding"
+        for node in nodes:
+            wait_for(lambda node=node: node.run("cat", forwarding) == "1\n", "no forwarding", within_s=SEEN_S)  # type: ignore[misc]
+            assert node.run("cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra") == "2\n"
+            assert way_out(node) != ""
+        here = lab6.host(first).run("ip", "-6", "addr", "show", "dev", "lo", "to", address)
+        assert "tentative" not in here
+        assert "deprecated" in here, "the machine's own packets never leave from it"
+        routing.kill(lab6.host(first))
+        wait_held(lab6, second)
+        answer(lab6)
+        wait_for(lambda: any("FRR does not answer" in line for line in drift_of(lab6, panel, first)), "no drift",
+                 within_s=SEEN_S)  # fmt: skip
+        routing.start(lab6.host(first))
+        wait_for(lambda: drift_of(lab6, panel, first) == [], "still drift", within_s=SEEN_S)
+    endpoint = fleet.hosts(lab6, "client")[0].run("wg", "show", "wg0", "endpoints")
+    assert f"[{address}]:" in endpoint
