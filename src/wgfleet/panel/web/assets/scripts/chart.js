@@ -2,7 +2,7 @@
 import uPlot from "uplot";
 
 const UNITS = ["", "k", "M", "G", "T"];
-const language = document.documentElement.lang;
+const language = `${document.documentElement.lang}-u-nu-latn`;
 const short = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
 
 function rate(value) {
