@@ -5,11 +5,13 @@ SQLite is enough: pages ask the same services as the API, whose tests run on bot
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser as Chromium
+from playwright.sync_api import Page, sync_playwright
 
 from tests.panel.authority import keep
 from tests.panel.conftest import NO_AUTHORITY, ListedEvents, served
@@ -33,6 +35,13 @@ PASSWORD = "four words that nobody says"  # noqa: S105 - of people who live in t
 SET_UP = "wgu_shown-by-the-terminal"
 Browser = Callable[..., httpx.Client]
 Person = Callable[..., httpx.Client]
+Visit = Callable[..., Page]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+AXE = Path(__file__).parents[3] / "build/assets/node_modules/axe-core/axe.min.js"
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +133,57 @@ def submit(client: httpx.Client, path: str, *, on: str | None = None, **fields: 
     """Load a page, and send a form of it to a path."""
     page = client.get(on or path)
     return client.post(path, data={"form_token": token_of(page.text), **fields})
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """One browser for all tests: it takes seconds to start."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Chromium, address: str, admin: httpx.Client) -> Iterator[Visit]:
+    """Open a page as an administrator; whatever the console says is a failure."""
+    said: list[str] = []
+    opened = []
+
+    def open_page(path: str, theme: str = "light", width: int = 1200) -> Page:
+        context = chromium.new_context(
+            color_scheme="dark" if theme == "dark" else "light",
+            viewport={"width": width, "height": 800},
+            base_url=address,
+            bypass_csp=False,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        context.add_cookies([{"name": "wgfleet", "value": admin.cookies["wgfleet"], "url": address}])
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path)
+        opened.append(context)
+        return page
+
+    yield open_page
+    for context in opened:
+        context.close()
+    assert said == []
+
+
+def complaints(page: Page, options: Mapping[str, object] | None = None) -> list[object]:
+    """Return what axe finds. Playwright evaluates apart from the page, whose policy has no place for its script."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate(
+        "async (options) => (await axe.run(options)).violations.map(v => [v.id, v.nodes.map(n => n.html)])",
+        dict(options or {}),
+    )
+    return list(found)
+
+
+def peer_path(admin: httpx.Client) -> str:
+    found = re.search(r"/peers/\w{32}", admin.get("/peers?search=user-003").text)
+    assert found is not None
+    return found[0]
