@@ -1,6 +1,7 @@
 """Pages in a real browser: nothing that its policy refuses, and what scripts add works, by keyboard alone as well."""
 
 import contextlib
+from pathlib import Path
 
 import httpx
 import pytest
