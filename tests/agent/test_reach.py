@@ -272,6 +272,7 @@ APART = RuleSet(
     ),
 )
 OTHERS = ["10.8.0.3", "fd08::3"]
+ANYCAST = "fd08::"  # that of all routers of the network, and so of the node
 
 
 def test_rules_refuse_at_once_what_they_deny_and_concern_nobody_else(users: Users) -> None:
@@ -306,6 +307,10 @@ def test_rules_for_the_node_itself_and_what_is_outside(users: Users) -> None:
     users.wg0 = users.push(users.wg0, Reach(node_ports=(f"tcp/{SERVICE}",)))
     ruled(users, RuleSet("inside", (DestinationRule(allow=False, place=DestinationPlace.OUTSIDE),)), anna="inside")
     assert reached(users.anna, [*UPLINK, *OTHERS, "10.8.0.1"]) == {*OTHERS, "10.8.0.1"}
+    every = ["10.8.0.1", ANYCAST]
+    assert [pings(users.anna, each) for each in every] == [True] * 2
+    ruled(users, RuleSet("away", (DestinationRule(allow=False, place=DestinationPlace.NODE),)), anna="away")
+    assert [pings(users.anna, each) for each in every] == [False] * 2
     ruled(
         users,
         RuleSet(

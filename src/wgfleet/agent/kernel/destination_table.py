@@ -22,7 +22,11 @@ _REFUSE = "refuse"
 _HANDLES = {"handle", "index"}
 # In numbers: nftables takes names from /etc/protocols, which a machine may not have.
 _NUMBERS = {DestinationTransport.TCP: "6", DestinationTransport.UDP: "17", DestinationTransport.ICMP: "{ 1, 58 }"}
-_LOCAL, _NOT_LOCAL = "fib daddr type local ", "fib daddr type != local "
+# Also by what it shares with others: broadcasts and the like. Of IPv6, `fib` does not say what is multicast; what is
+# for the machine has no link by which it goes on, and so none of a type either (65535: that nothing has).
+_OWN = "{ local, broadcast, anycast, multicast }"
+_LOCAL, _NOT_LOCAL = f"fib daddr type {_OWN} ", f"oiftype != 65535 fib daddr type != {_OWN} "
+_MULTICAST6 = "ip6 daddr ff00::/8 "
 _NOT_KEPT = f"meta {IS_KEPT.replace('==', '!=')} "
 _WORDS = {4: "ip", 6: "ip6"}
 
@@ -110,7 +114,10 @@ def _lines(rule: DestinationRule, frame: RuleFrame) -> list[str]:
     what = "" if rule.transport is DestinationTransport.ANY else f"meta l4proto {_NUMBERS[rule.transport]} "
     if rule.ports:
         what += f"th dport {{ {', '.join(rule.ports)} }} "
-    return [f"{link}{network}{what}{verdict}" for link in links for network in _to(rule.networks)]
+    ways = [(link, network) for link in links for network in _to(rule.networks)]
+    if rule.place is DestinationPlace.NODE:
+        ways += [(_MULTICAST6, network) for network in _to(rule.networks) if not network.startswith("ip ")]
+    return [f"{link}{network}{what}{verdict}" for link, network in ways]
 
 
 def _ways(place: DestinationPlace, frame: RuleFrame) -> list[str]:
