@@ -1,8 +1,9 @@
 """What the processes of the API share: limits count at all of them, and a form is done once."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -137,13 +138,49 @@ def test_metrics_are_shown_while_nothing_can_be_noted(both: tuple[Notes, Notes])
     list(there.collect())
     list(here.collect())
     with both[0].changing() as notes:
-        notes.execute("DROP TABLE counts")
+        notes.execute("PRAGMA query_only=ON")
     calls[0].inc()
     with capture_logs() as lines:
         (family,) = here.collect()
     assert [sample.value for sample in family.samples] == [4]
     assert [line["event"] for line in lines] == ["counts.not_noted"]
-    assert "the notes of the API processes: no such table" in str(silent(one))
+    assert "the notes of the API processes: attempt to write a readonly database" in str(silent(one))
+
+
+def overwritten(file: Path) -> None:
+    with file.open("r+b") as notes:
+        notes.write(b"garbage" * 8000)
+    file.with_name(f"{FILE}-wal").write_bytes(b"")
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def removed(file: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        file.with_name(f"{FILE}{ending}").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("damage", [overwritten, emptied, removed])
+def test_notes_that_are_damaged_are_made_again_and_are_those_of_all(
+    both: tuple[Notes, Notes], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    attempts = [Attempts("uses", 2, 60, notes) for notes in both]
+    for each in attempts:
+        each.used("before")
+    damage(tmp_path / FILE)
+    for each in attempts:  # one that had it open may need to fail once to see it
+        with contextlib.suppress(Unavailable):
+            each.used("damaged")
+    for each in attempts:
+        each.used("link")
+    for each in attempts:
+        with pytest.raises(TooMany):
+            each.used("link")
+    one = Siblings(1, 1, Notes(tmp_path / FILE))
+    ProcessCounts(one, (), tuple).begin()
+    one.notes.close()
 
 
 def test_a_start_keeps_nothing_and_a_file_that_cannot_be_made_is_named(
