@@ -91,6 +91,32 @@ def test_a_shell_gives_uci_each_value_whole(title: str, changes: dict[str, Any],
     assert (f"{peer}.preshared_key" in said) == (wanted.preshared_key is not None)
 
 
+@pytest.mark.parametrize(
+    ("has", "changes"),
+    [
+        ({"network.lan": "interface", "network.lan.proto": "static"}, False),
+        ({"network.lan": "globals"}, False),
+        ({"network.lan_server": "interface", "network.lan_server.proto": "wireguard"}, False),
+        (
+            {
+                "network.lan": "interface",
+                "network.lan.proto": "wireguard",
+                "network.lan_server": "wireguard_lan",
+            },
+            True,
+        ),
+        ({}, True),
+    ],
+)
+def test_a_script_for_openwrt_takes_nothing_of_the_router_away(has: dict[str, str], *, changes: bool) -> None:
+    found = "".join(f'"-q get {name}") echo {value};;' for name, value in has.items())
+    stub = f'uci() {{ case "$*" in {found} "-q get "*) return 1;; *) echo "uci $*";; esac; }}\nservice() {{ :; }}\n'
+    script = stub + platform_files.openwrt(values(), "lan")
+    done = subprocess.run(["sh"], input=script, text=True, capture_output=True, check=False)
+    assert (done.returncode == 0, "uci " in done.stdout) == (changes, changes)
+    assert ("nothing was changed" in done.stderr) != changes
+
+
 def test_the_script_for_openwrt_passes_shellcheck() -> None:
     script = platform_files.openwrt(values(), "wg0")
     done = subprocess.run(["shellcheck", "-"], input=script, capture_output=True, text=True, check=False)

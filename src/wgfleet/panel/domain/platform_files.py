@@ -158,6 +158,7 @@ def openwrt(values: ClientValues, interface: str) -> str:
         *(("add_list", f"{peer}.allowed_ips", each) for each in values.allowed_ips),
     ]
     lines = ["#!/bin/sh", "# OpenWrt, with the package wireguard-tools: sh THIS", "set -e"]
+    lines += _guard_of_openwrt(own, "interfacewireguard", name) + _guard_of_openwrt(peer, f"wireguard_{name}", name)
     lines += [f"uci -q delete {each} || true" for each in (own, peer)]
     lines += [f"uci {verb} {shlex.quote(f'{key}={value}')}" for verb, key, value in settings if value is not None]
     lines += [
@@ -167,6 +168,18 @@ def openwrt(values: ClientValues, interface: str) -> str:
         "service network reload",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _guard_of_openwrt(section: str, kind: str, name: str) -> list[str]:
+    """End the script before it changes anything where the router has something else of that name, such as its `lan`."""
+    said = f"{section} is no WireGuard interface of this VPN; nothing was changed. Put another name than {name} here"
+    return [
+        f'have="$(uci -q get {section} || true)$(uci -q get {section}.proto || true)"',
+        f'if [ -n "$have" ] && [ "$have" != {kind} ]; then',
+        f'    echo "{said}" >&2',
+        "    exit 1",
+        "fi",
+    ]
 
 
 def mobileconfig(values: ClientValues, interface: str, system: Literal["ios", "macos"]) -> bytes:
