@@ -224,3 +224,4 @@ def test_what_cannot_be_done_is_refused_with_its_field(client: httpx.Client, bod
     for path, more in (("/preview", {}), ("", {"expect": f"1-{0:032}"})):
         refused = changes(client, body | more, path)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field), refused.text
+        assert "PeerAction" not in refused.text

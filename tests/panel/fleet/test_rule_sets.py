@@ -181,7 +181,7 @@ def test_names_are_any_text_once_and_a_set_that_somebody_has_stays(client: httpx
     rule_set(client, GUESTS, NO_USERS)
     answer = client.post("/api/rule-sets", json={"name": GUESTS})
     assert (answer.status_code, "already exists" in answer.text) == (409, True)
-    for name in ("0" * 32, "a/b", "", "x" * 65, " a"):
+    for name in ("0" * 32, "a/b", "", "x" * 65, " a", ".", ".."):
         assert client.post("/api/rule-sets", json={"name": name}).status_code == 422, name
     peer(client, "anna", rule_set=GUESTS)
     made(client, "/api/tags", name="office", rule_set=GUESTS)

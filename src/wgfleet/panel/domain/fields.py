@@ -52,6 +52,16 @@ def parse_title(text: str, limit: int, field: str = "name") -> str:
     return title
 
 
+def parse_word(text: str, limit: int, field: str = "name") -> str:
+    """Check what people call a thing by which calls and pages have it in their path: a title, but no id and no dots."""
+    word = parse_title(text, limit, field)
+    if may_be_id(word):
+        raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field=field)
+    if word in {".", ".."}:
+        raise Invalid("must not be . or .., which have a meaning of their own in a path", field=field)
+    return word
+
+
 def may_be_id(text: str) -> bool:
     """Say whether a text looks like an id, which no name does."""
     return _ID.fullmatch(text) is not None

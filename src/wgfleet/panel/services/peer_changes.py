@@ -157,16 +157,18 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
 def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
     """Refuse what cannot be done; return what it names."""
     if (spec.tag is not None) != (spec.action in OF_TAGS):
-        raise Invalid(f"{spec.action!r} takes {'a' if spec.action in OF_TAGS else 'no'} tag", field="tag")
+        raise Invalid(f"{spec.action.value!r} takes {'a' if spec.action in OF_TAGS else 'no'} tag", field="tag")
     if (spec.job is not None) != (spec.action is PeerAction.SET_JOB):
-        raise Invalid(f"{spec.action!r} takes {'a' if spec.action is PeerAction.SET_JOB else 'no'} job", field="job")
+        raise Invalid(
+            f"{spec.action.value!r} takes {'a' if spec.action is PeerAction.SET_JOB else 'no'} job", field="job"
+        )
     if spec.job is not None:
         commands.check(spec.job)
     if spec.group is not None and spec.action is not PeerAction.SET_GROUP:
-        raise Invalid(f"{spec.action!r} takes no group", field="group")
+        raise Invalid(f"{spec.action.value!r} takes no group", field="group")
     if (spec.speeds is not None) != (spec.action is PeerAction.SET_SPEEDS):
         takes = "one speed or both" if spec.action is PeerAction.SET_SPEEDS else "no speeds"
-        raise Invalid(f"{spec.action!r} takes {takes}", field="download_speed")
+        raise Invalid(f"{spec.action.value!r} takes {takes}", field="download_speed")
     held_settings.checked(tx, spec.speeds or {})
     return ChangeTargets(
         None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0],

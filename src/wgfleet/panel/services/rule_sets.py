@@ -7,7 +7,7 @@ import msgspec
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import destination_rules, peer_table
-from wgfleet.panel.domain.fields import may_be_id, one_spelling, parse_title
+from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -163,9 +163,7 @@ def _listed(kind: str, found: Sequence[str]) -> list[str]:
 def _checked(changes: RuleSetChanges) -> dict[str, Any]:
     values: dict[str, Any] = {**changes}
     if "name" in changes:
-        values["name"] = parse_title(changes["name"], MAX_NAME)
-        if may_be_id(values["name"]):
-            raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field="name")
+        values["name"] = parse_word(changes["name"], MAX_NAME)
         if values["name"] == TABLES_NONE:
             raise Invalid(f"{TABLES_NONE!r} is what tables of peers call no rules; choose another name", field="name")
         if "/" in values["name"]:

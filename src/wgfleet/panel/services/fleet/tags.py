@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.fields import may_be_id, one_spelling, parse_title
+from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -169,9 +169,7 @@ def _check_count(tx: Tx, tag: Tag, peer_ids: Sequence[str]) -> None:
 def _checked(tx: Tx, changes: TagChanges) -> dict[str, Any]:
     values: dict[str, Any] = client_settings.checked(changes) | held_settings.checked(tx, changes)
     if "name" in changes:
-        values["name"] = parse_title(changes["name"], MAX_NAME)
-        if may_be_id(values["name"]):
-            raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field="name")
+        values["name"] = parse_word(changes["name"], MAX_NAME)
     if "color" in changes:
         color = changes["color"].lower()
         if not _COLOR.fullmatch(color):
