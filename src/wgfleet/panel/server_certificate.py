@@ -14,7 +14,7 @@ import structlog
 from wgfleet.panel import clock, machine
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority, Identity, renewal_due
-from wgfleet.panel.errors import PanelError, PermanentError
+from wgfleet.panel.errors import PanelError, PermanentError, Unavailable
 from wgfleet.panel.services.web_certificates import ShownCertificate
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import noted_texts, sealed
@@ -84,7 +84,17 @@ class CommonCertificate:
         self._notes, self._vault = notes, vault
 
     def get(self, authority: Authority, due: Callable[[Identity], bool], issue: Callable[[], Identity]) -> Identity:
-        """Return what another process has issued, unless it is due for renewal; else issue it for all."""
+        """Return what another process has issued, unless it is due for renewal; else issue it for all.
+
+        Where nothing can be noted, as with a full disk, this process has one of its own.
+        """
+        try:
+            return self._of_all(authority, due, issue)
+        except Unavailable as error:
+            log.warning("tls.certificate_not_noted", error=str(error))
+            return issue()
+
+    def _of_all(self, authority: Authority, due: Callable[[Identity], bool], issue: Callable[[], Identity]) -> Identity:
         with self._notes.changing() as notes:
             text = noted_texts.get(notes, _NOTED, authority.fingerprint, clock.now())
             if text is not None:

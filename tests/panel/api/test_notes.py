@@ -11,13 +11,16 @@ from prometheus_client import Counter
 from structlog.testing import capture_logs
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.attempts import FAILURES, Attempts
 from wgfleet.panel.api.process_counts import SILENT_S, ProcessCounts, silent
 from wgfleet.panel.api.sent_forms import SentForms
 from wgfleet.panel.errors import Conflict, TooMany, Unauthorized, Unavailable
+from wgfleet.panel.server_certificate import CommonCertificate
 from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.store import noted_attempts, noted_texts
 from wgfleet.panel.store.notes import FILE, Notes
+from wgfleet.panel.vault import Vault
 
 OF_A_CORE = ("calls_total", (("status", "200"),), 1.0)
 
@@ -145,6 +148,32 @@ def test_metrics_are_shown_while_nothing_can_be_noted(both: tuple[Notes, Notes])
     assert [sample.value for sample in family.samples] == [4]
     assert [line["event"] for line in lines] == ["counts.not_noted"]
     assert "the notes of the API processes: attempt to write a readonly database" in str(silent(one))
+
+
+def test_a_process_begins_while_nothing_can_be_noted_and_takes_over_later(both: tuple[Notes, Notes]) -> None:
+    calls = [Counter("calls", "Calls.", registry=None) for _ in range(2)]
+    before = ProcessCounts(Siblings(1, 1, both[0]), calls[:1], tuple)
+    before.begin()
+    calls[0].inc(5)
+    list(before.collect())
+    with both[1].changing() as notes:
+        notes.execute("PRAGMA query_only=ON")  # as a full disk
+    again = ProcessCounts(Siblings(1, 1, both[1]), calls[1:], tuple)
+    again.begin()
+    calls[1].inc()
+    list(again.collect())
+    both[1].close()  # what is opened again may write
+    (family,) = again.collect()
+    assert [sample.value for sample in family.samples] == [6]
+
+
+def test_a_certificate_is_issued_while_nothing_can_be_noted(both: tuple[Notes, Notes]) -> None:
+    with both[0].changing() as notes:
+        notes.execute("PRAGMA query_only=ON")
+    authority = Authority.create("CA", clock.now())
+    identity = authority.issue_server(["panel.example"], [], clock.now())
+    common = CommonCertificate(both[0], Vault([bytes(32)]))
+    assert common.get(authority, lambda _: False, lambda: identity) is identity
 
 
 def overwritten(file: Path) -> None:

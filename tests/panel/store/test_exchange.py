@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from sqlalchemy import make_url
 from tests.waiting import eventually
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.store import Store
+from wgfleet.panel.store.local_transport import LocalTransport
 from wgfleet.panel.store.wakes import Topic, Wake
 
 
@@ -46,6 +48,18 @@ def ears(url: str, count: int = 2) -> Iterator[list[Ear]]:
     finally:
         for ear in made:
             ear.store.close()
+
+
+def test_processes_that_begin_within_a_millisecond_have_a_socket_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wgfleet.panel.clock._numbers", SimpleNamespace(next=lambda: 1))  # as both have it
+    here, there = (LocalTransport(tmp_path, "one panel") for _ in range(2))
+    here.send(b"hello")
+    assert there.receive(60) == b"hello"
+    for each in (here, there):
+        each.stop_sending()
+        each.stop_receiving()
 
 
 def test_a_commit_wakes_every_process_once(database_url: str) -> None:

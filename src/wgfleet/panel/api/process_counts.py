@@ -5,6 +5,7 @@ process shows less later; the numbers of one that has ended stay.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -39,17 +40,20 @@ class ProcessCounts(Collector):
         self._siblings = siblings
         self._of_cores = of_cores
         self._others: list[list[Counted]] = []
+        self._begun = False
         self.own: Any = CollectorRegistry()
         for each in own:
             self.own.register(each)
 
     def begin(self) -> None:
-        """Take over what an earlier process with this number has counted."""
-        with self._siblings.notes.changing() as notes:
-            noted = noted_counts.all_of(notes)
-            past = summed(*(_read(noted[number][1]) for number in (PAST, self._siblings.number) if number in noted))
-            noted_counts.put(notes, PAST, clock.monotonic(), _written(past))
-            noted_counts.put(notes, self._siblings.number, clock.monotonic(), b"")
+        """Take over what an earlier process with this number has counted, as soon as something can be noted."""
+        self._note()
+
+    def _take_over(self, notes: sqlite3.Connection) -> None:
+        noted = noted_counts.all_of(notes)
+        past = summed(*(_read(noted[number][1]) for number in (PAST, self._siblings.number) if number in noted))
+        noted_counts.put(notes, PAST, clock.monotonic(), _written(past))
+        noted_counts.put(notes, self._siblings.number, clock.monotonic(), b"")
 
     async def run(self) -> None:
         """Note what this process has counted, again and again."""
@@ -72,11 +76,14 @@ class ProcessCounts(Collector):
         own = self._siblings.number
         try:
             with self._siblings.notes.changing() as notes:
+                if not self._begun:
+                    self._take_over(notes)
                 noted_counts.put(notes, own, clock.monotonic(), _written(samples_of(self.own.collect())))
                 noted = noted_counts.all_of(notes)
         except Unavailable as error:
             log.warning("counts.not_noted", error=str(error))
         else:
+            self._begun = True
             self._others = [_read(samples) for number, (_, samples) in noted.items() if number != own]
 
 

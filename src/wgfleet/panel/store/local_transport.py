@@ -27,7 +27,8 @@ class LocalTransport:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
         self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._name = f"{label}{_LABEL_ENDS}{clock.new_id()[:_ID_DIGITS]}"
+        # Processes that are forked together come here within a millisecond: only the random digits tell them apart.
+        self._name = f"{label}{_LABEL_ENDS}{clock.new_id()[-_ID_DIGITS:]}"
         self._behind: set[str] = set()
         self._path = directory / self._name
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
