@@ -111,6 +111,15 @@ def test_a_process_that_notes_nothing_any_more_is_said(
     assert silent(other) == "1 of 2 processes of the API does not answer; the others do. See the log"
 
 
+def test_that_nothing_can_be_noted_is_said(both: tuple[Notes, Notes]) -> None:
+    one = Siblings(1, 1, both[0])
+    ProcessCounts(one, (), tuple).begin()
+    assert silent(one) is None
+    with both[1].changing() as notes:
+        notes.execute("CREATE TRIGGER full BEFORE UPDATE ON counts BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+    assert "the notes of the API processes: the disk is full" in str(silent(one))
+
+
 def test_what_is_counted_never_goes_down_whoever_is_asked_and_whoever_ends(both: tuple[Notes, Notes]) -> None:
     one, other = (Siblings(2, number, notes) for number, notes in enumerate(both, 1))
     calls = [Counter("calls", "Calls.", ["status"], registry=None) for _ in range(3)]

@@ -91,6 +91,7 @@ def silent(siblings: Siblings) -> str | None:
     """Return what to know of processes that have noted nothing for long, or where none can; None: all do."""
     try:
         with siblings.notes.changing() as notes:
+            noted_counts.rewrite(notes, siblings.number)  # with a full disk, reading goes on
             noted = noted_counts.all_of(notes)
     except Unavailable as error:
         return error.detail
