@@ -1,6 +1,6 @@
 """What is read of control sockets of routing daemons, whatever is at their other end.
 
-Real ones are asked in test_routing_daemons.py.
+Real ones are asked in tests/lab/test_routing_daemons.py.
 """
 
 import asyncio

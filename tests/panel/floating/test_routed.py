@@ -120,7 +120,7 @@ def test_an_agent_that_would_put_it_on_a_link_gets_none(world: World) -> None:
         assert found is None or found.addresses == ()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab() -> Iterator[Lab]:
     routing.check_machine()
     with labs.temporary("routed", 2, 2, nat=True, split=True) as built:
@@ -129,7 +129,7 @@ def lab() -> Iterator[Lab]:
         yield built
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def lab6() -> Iterator[Lab]:
     routing.check_machine("frr")
     with labs.temporary("routed6", 2, 1, nat=True, split=True) as built:

@@ -1,6 +1,7 @@
 """The contract of routing daemons: what each must do with what is on loopback, and what the agent learns of it.
 
-Real ones, in two nodes of a lab beside the lab's router; sockets where something else answers: test_control_sockets.py.
+Real ones, in two nodes of a lab beside the lab's router. Sockets where something else answers are in
+tests/agent/test_control_sockets.py.
 """
 
 import asyncio
