@@ -81,7 +81,8 @@ def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None
         sys.stderr.write(f"quota: {beyond} bytes beyond {LIMIT}\n")
         fleet.restart_panel(lab)
         fleet.wait_connected(panel, 2)
-        assert -BEYOND < beyond < BEYOND
+        # A flood on a busy machine loses answers, which the node let through and nobody counts here.
+        assert -2 * BEYOND < beyond < BEYOND
         wait_for(
             lambda: panel.call("GET", f"/api/peers/{peer['id']}")["restricted_at"],
             "the peer is not restricted",
