@@ -58,4 +58,4 @@ def test_the_log_is_filtered_by_actor_and_time_and_comes_as_csv(panel: Panel, cl
     assert client.get(path, params={**by_actor, "until": at}).json()["total"] == 0
     lines = client.get(path, params={**by_actor, "format": "csv", "limit": 1})
     assert lines.headers["content-type"].startswith("text/csv")
-    assert lines.text.splitlines()[1].split(",")[2:5] == [entry["actor"], "created", "config"]
+    assert lines.text.splitlines()[1].split(",")[2:6] == [entry["actor"], "127.0.0.1", "created", "config"]

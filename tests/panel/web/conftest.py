@@ -135,9 +135,12 @@ def submit(client: httpx.Client, path: str, *, on: str | None = None, **fields: 
     return client.post(path, data={"form_token": token_of(page.text), **fields})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """One browser for all tests: it takes seconds to start."""
+    """One browser for all tests of a module: it takes seconds to start.
+
+    Not for a session: while Playwright runs, its event loop does in this thread, and no other test could begin one.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         yield browser
