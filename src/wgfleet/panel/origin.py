@@ -7,9 +7,11 @@ also in another thread; what reconcilers do later has none.
 import ipaddress
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN = "unknown"
+_MAPPED_BITS = 96  # of an IPv6 address that stands for an IPv4 address, before that
 _address: ContextVar[str | None] = ContextVar("origin", default=None)
 
 
@@ -30,6 +32,49 @@ def spelled(text: str) -> str | None:
         return None
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return str(mapped or found)
+
+
+class Keys(NamedTuple):
+    """The keys of all addresses of a network, from the first to the last."""
+
+    first: str
+    last: str
+
+
+def key(text: str) -> str:
+    """Return what an address is sorted by, in any collation; of a network, that of its first address.
+
+    What is none stands for itself.
+    """
+    try:
+        return _key(ipaddress.ip_network(text).network_address)
+    except ValueError:
+        return text
+
+
+def keys(network: IPNetwork) -> Keys:
+    """Return between which keys the addresses of a network are."""
+    return Keys(_key(network.network_address), _key(network.broadcast_address))
+
+
+def _key(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    return f"{address.version}{address.packed.hex()}"
+
+
+def network(text: str) -> IPNetwork | None:
+    """Return the network that a text names; an address is one of itself alone. None: it names none.
+
+    Bits behind the prefix do not count, and IPv4 in the spelling of IPv6 is IPv4, as in `spelled`.
+    """
+    address, slash, length = text.strip().partition("/")
+    try:
+        found = ipaddress.ip_network(f"{address.partition('%')[0]}{slash}{length}", strict=False)
+    except ValueError:
+        return None
+    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
+    if mapped is None or found.prefixlen < _MAPPED_BITS:
+        return found
+    return ipaddress.IPv4Network((mapped, found.prefixlen - _MAPPED_BITS))
 
 
 def bind(scope: Mapping[str, Any]) -> None:

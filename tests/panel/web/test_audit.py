@@ -72,6 +72,8 @@ def test_what_is_done_in_pages_has_the_address_of_who_did_it(admin: httpx.Client
     page = admin.get("/audit?actor=user:carol&action=created&address=127.0.0.1").text
     assert "<bdi>127.0.0.1</bdi>" in page
     assert "No entry fits" in admin.get("/audit?actor=user:carol&address=203.0.113.7").text
+    assert "<bdi>127.0.0.1</bdi>" in admin.get("/audit?actor=user:carol&address=127.0.0.0/8").text
+    assert "No entry fits" in admin.get("/audit?actor=user:carol&address=10.0.0.0/8").text
     assert admin.get("/audit?address=banana").status_code == 422
 
 

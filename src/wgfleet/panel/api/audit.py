@@ -83,7 +83,7 @@ def list_audit_log(
     ] = None,
     address: Annotated[
         str | None,
-        Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries from this address of a caller."),
+        Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries of callers from this address or network."),
     ] = None,
     since: Annotated[AwareDatetime | None, Query(description="Only entries made from this time on.")] = None,
     until: Annotated[AwareDatetime | None, Query(description="Only entries made before this time.")] = None,

@@ -3,7 +3,6 @@
 Details never hold a secret: no key, token or file, only names, numbers and what changed.
 """
 
-import ipaddress
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from wgfleet.panel import clock, origin
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as audit_rows
-from wgfleet.panel.store.audit import AuditSubjects, EntryKind
+from wgfleet.panel.store.audit import AuditSubjects, Callers, EntryKind
 from wgfleet.panel.store.tables import AuditEntry
 
 __all__ = ["AuditSubjects", "EntryKind"]
@@ -41,6 +40,7 @@ def _add(tx: Tx, address: str | None, actor: str, kind: EntryKind, entity_id: st
             at=clock.now(),
             actor=actor,
             address=address,
+            address_key=None if address is None else origin.key(address),
             action=kind.action,
             entity_type=kind.entity_type,
             entity_id=entity_id,
@@ -99,25 +99,23 @@ def page(
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`.
 
-    `address`: of a caller, or a network of refused ones; entries about the network of an address are about it too.
+    `address`: of a caller, or a network of callers; entries about the network of an address are about it too.
     """
     filters = {"entity_type": entity_type, "entity_id": entity_id, "action": action, "actor": actor}
     given = {column: value for column, value in filters.items() if value is not None}
     origins = None if address is None else _origins(address)
-    return audit_rows.page(tx, given, limit, offset, before, since=since, until=until, addresses=origins)
+    return audit_rows.page(tx, given, limit, offset, before, since=since, until=until, callers=origins)
 
 
-def _origins(address: str) -> set[str]:
-    """Return what entries may have as their address: this one, or the network by which refusals from it are counted."""
-    found = origin.spelled(address)
-    if found is not None:
-        return {found, source_of(found)}
+def _origins(address: str) -> Callers:
+    """Return where entries may come from: these addresses, or the network by which refusals from them are counted."""
     if address in _NO_ADDRESSES:
-        return {address}
-    try:
-        return {str(ipaddress.ip_network(address, strict=False))}
-    except ValueError:
-        raise Invalid("is no IP address; give one as the log has it, such as 203.0.113.7", field="address") from None
+        return Callers(address, address)
+    found = origin.network(address)
+    if found is None:
+        raise Invalid("is no IP address or network; give one such as 203.0.113.7 or 203.0.113.0/24", field="address")
+    around = source_of(str(found.network_address))
+    return Callers(*origin.keys(found), around=around, around_key=origin.key(around))
 
 
 def events(

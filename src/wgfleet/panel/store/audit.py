@@ -30,6 +30,15 @@ class AuditSubjects(NamedTuple):
     beginning: Sequence[tuple[str, str]]
 
 
+class Callers(NamedTuple):
+    """Where calls came from: keys of addresses from one to another, and a network that may be around all of them."""
+
+    first: str
+    last: str
+    around: str = ""
+    around_key: str = ""
+
+
 def add(tx: Tx, entry: AuditEntry) -> None:
     """Add an entry."""
     tx.session.add(entry)
@@ -44,17 +53,33 @@ def page(
     *,
     since: float | None = None,
     until: float | None = None,
-    addresses: Collection[str] | None = None,
+    callers: Callers | None = None,
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries whose columns equal `filters`, older than number `before`; and how many match.
 
-    `since`, `until`: only those made from a time on, or before one; `addresses`: only those from there.
+    `since`, `until`: only those made from a time on, or before one; `callers`: only those from there.
     """
     where = [getattr(AuditEntry, column) == value for column, value in filters.items()]
-    where += [] if addresses is None else [AuditEntry.address.in_(sorted(addresses))]
     where += [] if since is None else [AuditEntry.id >= _first_from(tx, since)]
     where += [] if until is None else [AuditEntry.id < _first_from(tx, until)]
-    return newest(tx, where, limit, offset, before)
+    if callers is None:
+        return newest(tx, where, limit, offset, before)
+    where.append(_from(callers))
+    older = where if before is None else [*where, AuditEntry.id < before]
+    # Those of a network have to be sorted. Their numbers are in the index; details are read of those that are shown.
+    found = tx.session.scalars(
+        select(AuditEntry.id).where(*older).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
+    ).all()
+    shown = select(AuditEntry).where(AuditEntry.id.in_(found)).order_by(AuditEntry.id.desc())
+    return tx.session.scalars(shown).all(), _counted(tx, where)
+
+
+def _from(callers: Callers) -> ColumnElement[bool]:
+    key = AuditEntry.address_key
+    inside = key == callers.first if callers.first == callers.last else key.between(callers.first, callers.last)
+    if not callers.around or callers.first <= callers.around_key <= callers.last:
+        return inside
+    return or_(inside, and_(key == callers.around_key, AuditEntry.address == callers.around))
 
 
 def _first_from(tx: Tx, at: float) -> int:
@@ -81,11 +106,14 @@ def newest(
     tx: Tx, where: list[Any], limit: int, offset: int, before: int | None = None
 ) -> tuple[Sequence[AuditEntry], int]:
     """Return the newest entries that match, older than number `before`; and how many match, up to `COUNTED`."""
-    counted = select(AuditEntry.id).where(*where).limit(COUNTED).subquery()
-    total = tx.session.scalar(select(func.count()).select_from(counted)) or 0
     older = where if before is None else [*where, AuditEntry.id < before]
     query = select(AuditEntry).where(*older).order_by(AuditEntry.id.desc()).limit(limit).offset(offset)
-    return tx.session.scalars(query).all(), total
+    return tx.session.scalars(query).all(), _counted(tx, where)
+
+
+def _counted(tx: Tx, where: list[Any]) -> int:
+    counted = select(AuditEntry.id).where(*where).limit(COUNTED).subquery()
+    return tx.session.scalar(select(func.count()).select_from(counted)) or 0
 
 
 def last(tx: Tx, action: str) -> AuditEntry | None:

@@ -161,12 +161,17 @@ class AuditEntry(Base):
     """Who did what to what, and when. Never changed after it was written."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index("ix_audit_log_entity_type_entity_id_id", "entity_type", "entity_id", "id"),)
+    __table_args__ = (
+        Index("ix_audit_log_entity_type_entity_id_id", "entity_type", "entity_id", "id"),
+        Index("ix_audit_log_address_key_id", "address_key", "id"),
+    )
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
     at: Mapped[float]
     actor: Mapped[str]
     address: Mapped[str | None]
     """From where the caller came; None: what the panel does by itself, and what was written before there was this."""
+    address_key: Mapped[str | None]
+    """The same, so that the addresses of a network stand one after another (`origin.key`)."""
     action: Mapped[str] = mapped_column(index=True)
     entity_type: Mapped[str]
     entity_id: Mapped[str]
