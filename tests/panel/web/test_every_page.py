@@ -10,7 +10,7 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import Visit, complaints, peer_path, submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import nodes, tags
+from wgfleet.panel.services.fleet import node_groups, nodes, tags
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.web.site import ROUTERS
 
@@ -47,6 +47,14 @@ PAGES = (
     "/login",
     "/nodes",
     "/new/node",
+    "/new/node-group",
+    "/node-groups",
+    "/node-groups/near",
+    "/node-groups/near/delete",
+    "/node-groups/near/drain",
+    "/node-groups/near/nodes/new",
+    "/node-groups/near/nodes/par1/remove",
+    "/node-groups/near/uncordon",
     "/nodes/fra1",
     "/nodes/ams1",
     "/nodes/fra1/cordon",
@@ -54,6 +62,7 @@ PAGES = (
     "/nodes/fra1/delete",
     "/nodes/fra1/drain",
     "/nodes/fra1/edit",
+    "/nodes/fra1/log",
     "/operations",
     "OPERATION",
     "OPERATION/cancel",
@@ -142,6 +151,9 @@ def fleet(panel: Panel) -> None:
     world.remove(office, fra, force=True)
     with panel.store.write() as tx:
         tags.create(tx, "test", {"name": "vip"})
+        node_groups.create(tx, "test", "near", region="west")
+        tx.flush()
+        nodes.update(tx, "test", nodes.get(tx, "par1"), {"group": "near"})
 
 
 def operation_path(admin: httpx.Client) -> str:

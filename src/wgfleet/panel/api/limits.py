@@ -56,6 +56,7 @@ FILTERED = {
     ("GET", "/search"),
     ("GET", "/usage"),
     ("GET", "/nodes"),
+    ("GET", "/node-groups"),
     ("GET", "/new/node"),
     ("POST", "/new/node"),
     ("POST", "/api/nodes"),

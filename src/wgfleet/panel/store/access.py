@@ -1,19 +1,26 @@
 """Rows of API keys and join tokens. Only digests are kept, never what they are digests of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import ApiKey, JoinToken
+from wgfleet.panel.store.tables import ApiKey, JoinToken, User
 
 
 def add_key(tx: Tx, key: ApiKey) -> None:
     """Add a key."""
     tx.session.add(key)
     tx.session.flush()
+
+
+def limits(tx: Tx) -> Iterator[tuple[str, str, list[str] | None]]:
+    """Yield `user` or `key`, the name, and the groups that it is limited to."""
+    for kind, table in (("user", User), ("key", ApiKey)):
+        for name, groups in tx.session.execute(select(table.name, table.limit_groups)):
+            yield kind, name, groups
 
 
 class KeyRow(NamedTuple):

@@ -18,7 +18,7 @@ class HelpfulPage:
 WAYS_OUT = {
     HintCode.LIST_CONFIGS: HelpfulPage(marked("see all configs"), "/configs"),
     HintCode.LIST_NODES: HelpfulPage(marked("see all nodes"), "/nodes"),
-    HintCode.LIST_NODE_GROUPS: HelpfulPage(marked("see all node groups"), "/nodes"),
+    HintCode.LIST_NODE_GROUPS: HelpfulPage(marked("see all node groups"), "/node-groups"),
     HintCode.LIST_OPERATIONS: HelpfulPage(marked("see all operations"), "/operations"),
     HintCode.LIST_BACKUPS: HelpfulPage(marked("see all backups"), "/backups"),
     HintCode.LIST_TAGS: HelpfulPage(marked("see all tags"), "/tags"),

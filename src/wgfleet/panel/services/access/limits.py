@@ -9,6 +9,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import backups, configs, operations
 from wgfleet.panel.services.fleet import node_groups, nodes, peers
 from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -97,6 +98,12 @@ def sees_event(tx: Tx, limit: Limit, kind: str, identifier: str) -> bool:
         except NotFound:
             return False
     return False
+
+
+def limited_to_group(tx: Tx, group_id: str) -> set[str]:
+    """Return who is limited to some node groups of which this is one: `user:NAME` and `key:NAME`."""
+    rows = ((f"{kind}:{name}", groups) for kind, name, groups in access_rows.limits(tx))
+    return {name for name, groups in rows if group_id in (groups or ())}
 
 
 def resolved(

@@ -12,7 +12,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
-from wgfleet.panel.store.tables import NodeGroup
+from wgfleet.panel.store.tables import Node, NodeGroup
 
 MAX_PRIORITY = 1_000_000
 MAX_REGION = 63
@@ -58,6 +58,21 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
 def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[NodeGroup]:
     """Return groups in the order of creation, starting after the id `after`."""
     return node_group_rows.page(tx, after, limit, within)
+
+
+def members(tx: Tx, group_id: str) -> Sequence[Node]:
+    """Return the nodes of a group in the order they were made."""
+    return node_group_rows.nodes(tx, group_id)
+
+
+def node_names(tx: Tx, group_id: str) -> Sequence[str]:
+    """Return the names of a group's nodes."""
+    return node_group_rows.node_names(tx, group_id)
+
+
+def has_peers(tx: Tx, group_id: str) -> bool:
+    """Say whether a peer prefers a group."""
+    return node_group_rows.has_peers(tx, group_id)
 
 
 def update(tx: Tx, actor: str, group: NodeGroup, changes: NodeGroupChanges) -> NodeGroup:

@@ -1,4 +1,4 @@
-"""Maintenance: nodes cordoned, drained and used again, and configs rebalanced; each page says beforehand for whom."""
+"""Maintenance: nodes and groups drained and used again, configs rebalanced; each page says beforehand for whom."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import assignments, cordons, nodes
-from wgfleet.panel.services.moves import departures, drain, rebalance
+from wgfleet.panel.services.fleet import assignments, cordons, node_groups, nodes
+from wgfleet.panel.services.moves import departures, drain, group_drain, rebalance
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.web.departing import Leaving, names, refusal
@@ -72,6 +72,43 @@ def drain_node(request: Request, panel: ThePanel, caller: Writer, node: Referenc
     return gone_on(request, f"/operations/{ids[0]}" if len(ids) == 1 else "/operations")
 
 
+@router.get("/node-groups/{group}/drain")
+def drain_group_page(request: Request, panel: ThePanel, caller: Writer, group: Reference) -> Response:
+    return _drain_group(request, panel, caller, group, SubmittedForm())
+
+
+@router.post("/node-groups/{group}/drain")
+def begin_group_drain(request: Request, panel: ThePanel, caller: Writer, group: Reference, form: TheForm) -> Response:
+    """Begin to empty the nodes of a group, and go on to watch it."""
+    body = form.read(Leaving, boxes={"force"})
+    if body is None:
+        return _drain_group(request, panel, caller, group, form)
+    try:
+        with panel.store.write() as tx:
+            row, grace_s = node_groups.get(tx, group), panel.settings.drain.grace_s
+            operation_id = group_drain.start(tx, caller.actor, row, grace_s=grace_s, **body.model_dump()).id
+    except REFUSALS as error:
+        return _drain_group(request, panel, caller, group, form.refused(error))
+    return gone_on(request, f"/operations/{operation_id}")
+
+
+@router.get("/node-groups/{group}/uncordon")
+def uncordon_group_page(request: Request, panel: ThePanel, _caller: Writer, group: Reference) -> Response:
+    with panel.store.read() as tx:
+        row = node_groups.get(tx, group)
+        context = {"group": row.name, "nodes": node_groups.node_names(tx, row.id)}
+        return page(request, "maintenance/uncordon_group.html", context)
+
+
+@router.post("/node-groups/{group}/uncordon")
+def free_group(request: Request, panel: ThePanel, caller: Writer, group: Reference, _form: TheForm) -> Response:
+    with panel.store.write() as tx:
+        row = node_groups.get(tx, group)
+        name = row.name
+        group_drain.uncordon(tx, caller.actor, row)
+    return gone_on(request, f"/node-groups/{name}")
+
+
 @router.get("/configs/{config}/rebalance")
 def rebalance_page(request: Request, panel: ThePanel, _caller: Writer, config: Reference) -> Response:
     return _rebalance(request, panel, config, SubmittedForm())
@@ -109,6 +146,27 @@ def _drain(request: Request, panel: Panel, caller: Caller, node: str, form: Subm
             "refused": refusal(lambda: drain.check_room(tx, [row])),
         }
         return page(request, "maintenance/drain.html", context, status=form.status)
+
+
+def _drain_group(request: Request, panel: Panel, caller: Caller, group: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        row = node_groups.get(tx, group)
+        members = node_groups.members(tx, row.id)
+        served = [
+            (node.name, config.name, departures.foresee(tx, config, node))
+            for node in members
+            for assignment, config in assignments.of_node(tx, node.id, caller.limit)
+            if assignment.phase == Phase.SERVING
+        ]
+        context = {
+            "group": row.name,
+            "nodes": [node.name for node in members],
+            "form": form,
+            "departures": [(node, config, names(found)) for node, config, found in served],
+            "can_relay": any(found.can_relay for *_, found in served),
+            "refused": refusal(lambda: drain.check_room(tx, members)),
+        }
+        return page(request, "maintenance/drain_group.html", context, status=form.status)
 
 
 def _rebalance(request: Request, panel: Panel, config: str, form: SubmittedForm) -> Response:

@@ -24,7 +24,7 @@ from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.rendering import gone_on, page
 
 router = APIRouter(include_in_schema=False)
-SECTIONS = (Section(marked("Nodes"), "/nodes", 30, READ, forms=("/new/node",)),)
+SECTIONS = (Section(marked("Nodes"), "/nodes", 30, READ, forms=("/new/node", "/node-groups")),)
 MOST = 1000  # all that a panel is made for
 MOST_FREE = 12  # configs that are offered for a node; the others are on their own pages
 
@@ -74,6 +74,7 @@ def show_node(request: Request, panel: ThePanel, caller: Reader, node: Reference
             "served": [{"config": config.name, "assignment": assignment} for assignment, config in served],
             "free": [each.name for each in configs.page(tx, None, MOST_FREE, caller.limit) if each.id not in taken],
             "group": _group(tx, row),
+            "group_id": row.group_id,
             "with_query": with_query,
         }
         return page(request, "nodes/node.html", context, blocks={"now"})

@@ -10,7 +10,7 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.access.callers import ADMIN, DEVICES, NODES, OWN, WRITE, Caller
+from wgfleet.panel.services.access.callers import ADMIN, DEVICES, NODES, OWN, READ, WRITE, Caller
 from wgfleet.panel.services.fleet import nodes, peer_lists
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter
 from wgfleet.panel.store import Tx
@@ -26,6 +26,7 @@ MOST_NODES = 1000  # all that a panel is made for
 PAGES = (
     (marked("Create a peer"), "/peers/new", WRITE),
     (marked("Add a node"), "/new/node", NODES),
+    (marked("Node groups"), "/node-groups", READ),
     (marked("Create a config"), "/new/config", WRITE),
     (marked("Create a tag"), "/new/tag", WRITE),
     (marked("Add a device"), "/devices/new", DEVICES),
