@@ -107,6 +107,7 @@ BOUNDED = {
     "rule_sets": "200 at most",
     "node_groups": "made and deleted by administrators",
     "node_loads": "one for each node",
+    "node_traffic": "one for each node and config",
     "nodes": "made and deleted by administrators",
     "passkeys": "20 for each user",
     "password_links": "one for each user",

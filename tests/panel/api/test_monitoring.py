@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services.fleet import node_agents
+from wgfleet.panel.store.tables import NodeTraffic
 from wgfleet.protocol.features import ALL, NONE, Feature
 
 
@@ -100,10 +101,11 @@ def test_a_standby_is_ready_and_says_that_it_is_one() -> None:
 def test_metrics_count_the_fleet_and_requests_by_route(
     client: httpx.Client, panel: Panel, fra1: dict[str, Any]
 ) -> None:
-    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    config = made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     made(client, "/api/configs/wg0/peers/batch", count=3)
     with panel.store.write() as tx:
         node_agents.reported(tx, fra1["id"], connected=True)
+        tx.session.add(NodeTraffic(config_id=config["id"], node_id=fra1["id"], received=4096, sent=7))
     client.get("/api/nodes/fra1")
     client.get("/no/such/path")
     text = client.get("/metrics").text
@@ -111,6 +113,8 @@ def test_metrics_count_the_fleet_and_requests_by_route(
     assert "wgfleet_nodes_connected 1.0" in text
     assert "wgfleet_peers 3.0" in text
     assert "wgfleet_operations_active 0.0" in text
+    assert 'wgfleet_node_received_bytes_total{config="wg0",node="fra1"} 4096.0' in text
+    assert 'wgfleet_node_sent_bytes_total{config="wg0",node="fra1"} 7.0' in text
     assert "wgfleet_health_frozen 0.0" in text
     assert 'wgfleet_health_late_seconds{quantile="0.99"} 0.0' in text
     assert 'wgfleet_background_task_behind_seconds{task="telemetry"} 0.0' in text

@@ -203,3 +203,25 @@ def test_hours_become_days_and_days_end_with_what_was_deleted(site: Told) -> Non
     assert site.total(bob) is None
     assert site.total(alice) == (30, 0)
     assert site.count(FormerKey) == 0
+
+
+def test_what_nodes_carried_only_grows_whoever_leaves(site: Told) -> None:
+    alice, bert = site.world.peers(site.config, "alice", "bert")
+    here, there = site.nodes
+    long_ago = clock.now() - 500 * DAY_S
+
+    def carried() -> dict[str, tuple[int, int]]:
+        with site.world.store.read() as tx:
+            found = usage.traffic(tx)
+        assert {each.config for each in found} <= {site.config.name}
+        return {each.node: (each.received, each.sent) for each in found}
+
+    assert carried() == {}
+    site.say(here, row(alice.public_key, 100, 1000), row(bert.public_key, 1, 2), now=long_ago)
+    site.say(there, row(alice.public_key, 5, 50, life=2))
+    site.say(here, row(alice.public_key, 150, 1000))
+    assert carried() == {here.name: (151, 1002), there.name: (5, 50)}
+    site.delete(alice)
+    for kept in (Kept.USAGE_HOURS, Kept.USAGE):
+        site.forget(kept, clock.now() + DAY_S)
+    assert carried() == {here.name: (151, 1002), there.name: (5, 50)}

@@ -18,12 +18,13 @@ from wgfleet.panel.api.process_counts import silent
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
-from wgfleet.panel.services import audit, freezes, incarnations, web_certificates
+from wgfleet.panel.services import audit, freezes, incarnations, usage, web_certificates
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import authority_rotation, counts, owed, probe_keys
 from wgfleet.panel.services.fleet.counts import Totals
 from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.floating import views
+from wgfleet.panel.services.usage import Traffic
 
 router = APIRouter(tags=["health"])
 NOBODY_DECIDES = "no process decides: the panel's core is not heard"
@@ -171,6 +172,7 @@ class FleetCollector(Collector):
         with self._panel.store.read() as tx:
             found, queue, healths = counts.read(tx), commands.queue(tx), counts.health(tx)
             frozen, missing = freezes.current(tx), owed.everywhere(tx)
+            traffic = usage.traffic(tx)
             clocks, agents, conflicts = counts.clocks(tx), counts.agents(tx), views.conflicts(tx)
         yield GaugeMetricFamily("wgfleet_nodes", "Nodes.", value=found.nodes)
         yield GaugeMetricFamily("wgfleet_nodes_connected", "Nodes whose agent is connected.", value=found.connected)
@@ -196,6 +198,7 @@ class FleetCollector(Collector):
             value=len(frozen.nodes) if frozen is not None else 0,
         )
         yield from _owed(missing)
+        yield from _traffic(traffic)
         yield _by_label("wgfleet_agents", "Agents, by the version that they last had.", "version", agents)
         yield _by_label("wgfleet_node_clock_ahead_seconds", "Of the panel's clock.", "node", clocks)
         deaths = CounterMetricFamily(
@@ -300,6 +303,21 @@ def _owed(missing: Sequence[Owed]) -> Iterator[Metric]:
         for family, value in zip(families, values, strict=True):
             family.add_metric([each.config.name, each.node.name], value)
     yield from families
+
+
+def _traffic(found: Sequence[Traffic]) -> Iterator[Metric]:
+    """Show what nodes carried; of each peer it is in usage, and never here."""
+    labels = ["config", "node"]
+    received = CounterMetricFamily(
+        "wgfleet_node_received_bytes",
+        "What a node received from the peers of a config, as far as it is written down.",
+        labels=labels,
+    )
+    sent = CounterMetricFamily("wgfleet_node_sent_bytes", "What a node sent to them.", labels=labels)
+    for each in found:
+        received.add_metric([each.config, each.node], each.received)
+        sent.add_metric([each.config, each.node], each.sent)
+    yield from (received, sent)
 
 
 def _by_label(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

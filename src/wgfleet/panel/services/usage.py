@@ -12,8 +12,9 @@ import structlog
 
 from wgfleet.panel.domain.usage import Added, Claimed, added, allowance, claimed, clipped, hours
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.store import Tx, usage_sums
+from wgfleet.panel.store import Tx, node_traffic, usage_sums
 from wgfleet.panel.store import usage as usage_rows
+from wgfleet.panel.store.node_traffic import Traffic
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import UsageSource
 from wgfleet.panel.store.usage import CounterRow, PeerUse
@@ -22,7 +23,7 @@ from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
 MAX_DIGITS = 20  # of a number of bytes that a cursor has
-__all__ = ["By", "Per", "Total", "UsageQuestion"]
+__all__ = ["By", "Per", "Total", "Traffic", "UsageQuestion"]
 log = structlog.get_logger()
 
 
@@ -170,6 +171,11 @@ def _counters(
         made = CounterRow(next(numbers), node_id, config_id, key, peer_id, life, received, sent, former)
         found[key] = (made, True)
     return found
+
+
+def traffic(tx: Tx) -> Sequence[Traffic]:
+    """Return what all peers together used, by config and node, since these were given to each other."""
+    return node_traffic.everywhere(tx)
 
 
 def open_balances(tx: Tx, config_id: str, used: Mapping[str, tuple[int, int]], now: float) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import Table, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from wgfleet.panel.store import summed_usage
+from wgfleet.panel.store import node_traffic, summed_usage
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, upsert_many
@@ -108,6 +108,7 @@ def claim(tx: Tx, rows: Sequence[CounterRow]) -> None:
 
 def add_hours(tx: Tx, used: Mapping[tuple[CounterRow, int], tuple[int, int]]) -> None:
     """Add (received, sent) to hours, by (counter, hour), and to the sums of their configs and nodes."""
+    node_traffic.add(tx, ((counter.config_id, counter.node_id, *value) for (counter, _), value in used.items()))
     _add(tx, UsageHour, "hour", {(counter.id, hour): value for (counter, hour), value in used.items()})
     summed_usage.add(
         tx, ((hour, counter.config_id, counter.node_id, *value) for (counter, hour), value in used.items())

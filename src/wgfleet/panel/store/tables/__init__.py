@@ -51,6 +51,7 @@ from wgfleet.panel.store.tables.rule_sets import RuleSetRow
 from wgfleet.panel.store.tables.sign_in_providers import Passkey, SignInProvider
 from wgfleet.panel.store.tables.usage import (
     FormerKey,
+    NodeTraffic,
     SummedDay,
     SummedHour,
     UsageCounter,
@@ -93,6 +94,7 @@ __all__ = [
     "Node",
     "NodeGroup",
     "NodeLoad",
+    "NodeTraffic",
     "Operation",
     "Passkey",
     "PasswordLink",

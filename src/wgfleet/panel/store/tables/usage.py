@@ -72,6 +72,16 @@ class SummedDay(Base):
     sent: Mapped[int] = mapped_column(BigInteger)
 
 
+class NodeTraffic(Base):
+    """What all peers of a config used at a node, for counters that never go down; nothing takes it off again."""
+
+    __tablename__ = "node_traffic"
+    config_id: Mapped[str] = mapped_column(ForeignKey("configs.id", ondelete="CASCADE"), primary_key=True)
+    node_id: Mapped[str] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), primary_key=True, index=True)
+    received: Mapped[int] = mapped_column(BigInteger)
+    sent: Mapped[int] = mapped_column(BigInteger)
+
+
 class UsageTotal(Base):
     """What a peer used on all nodes since it was made. `bytes`: both directions, which lists are sorted by."""
 
