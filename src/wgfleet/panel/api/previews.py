@@ -1,7 +1,7 @@
 """Previews of dangerous calls: what a change or a deletion would mean for users. They check all, and change nothing."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -65,8 +65,29 @@ def rehearsal(panel: Panel) -> Iterator[Tx]:
         raise _Rehearsed
 
 
+class _Reach:
+    """What a rehearsed change opens and closes to whom, by destination rules."""
+
+    def __init__(self) -> None:
+        self._before: list[RulesOfConfig] = []
+        self._after: list[RulesOfConfig] = []
+
+    @contextmanager
+    def compared(self, tx: Tx, config_ids: Collection[str]) -> Iterator[None]:
+        """Have what is done meanwhile compared, in some configs."""
+        self._before = rule_effects.at_present(tx, config_ids)
+        yield
+        tx.flush()
+        self._after = rule_effects.at_present(tx, config_ids)
+
+    def effects(self) -> list[str]:
+        """Say it. That takes long where there are many peers: call it when the transaction has ended."""
+        return of_change(self._before, self._after)
+
+
 @router.post("/api/configs/{config}/preview", summary="Show what a change of a config would mean")
 def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: ChangedConfig) -> EffectsView:
+    reach = _Reach()
     with rehearsal(panel) as tx:
         row = configs.get(tx, config)
         changes: Any = body.given()
@@ -74,17 +95,11 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
         wanted = changes.pop("pools", None)
         # Only planned: to give many peers addresses takes long, and all changes would wait for it.
         of_pools = PoolChange() if wanted is None else pool_changes.planned(tx, row, wanted, panel.hosts())
-        before, rules = {name: getattr(row, name) for name in changes}, _ruled(tx, changes, [row.id])
-        configs.update(tx, caller.actor, row, changes)
-        tx.flush()
+        before = {name: getattr(row, name) for name in changes}
+        with reach.compared(tx, [row.id] if changes.keys() & ABOUT_RULES else []):
+            configs.update(tx, caller.actor, row, changes)
         said = effects.of_pools(tx, row, of_pools) + effects.of_config(tx, row, before)
-        after = _ruled(tx, changes, [row.id])
-    return EffectsView(effects=said + of_change(rules, after))
-
-
-def _ruled(tx: Tx, changes: Mapping[str, Any], config_ids: Sequence[str]) -> list[RulesOfConfig]:
-    """Return who is held to which destination rules, where a change may be about that."""
-    return rule_effects.at_present(tx, config_ids) if changes.keys() & ABOUT_RULES else []
+    return EffectsView(effects=said + reach.effects())
 
 
 @router.get("/api/configs/{config}/deletion", summary="Show what is lost with a config")
@@ -181,66 +196,58 @@ def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Cha
         for name, value in body.given().items()
         if name == "rule_set" or (name == "tags" and value is not None)
     }
+    reach = _Reach()
     with rehearsal(panel) as tx:
         rule_sets.check_named(tx, caller.limit, changes)
         row = peers.get(tx, peer_id)
-        before = rule_effects.at_present(tx, [row.config_id])
-        peers.update(tx, panel.vault, caller.actor, row, changes)
-        tx.flush()
-        after = rule_effects.at_present(tx, [row.config_id])
-    return EffectsView(effects=of_change(before, after))
+        with reach.compared(tx, [row.config_id]):
+            peers.update(tx, panel.vault, caller.actor, row, changes)
+    return EffectsView(effects=reach.effects())
 
 
 @router.post("/api/tags/{tag}/preview", summary="Show what a change of a tag would mean")
 def preview_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: ChangedTag) -> EffectsView:
     """Say which destinations are opened or closed to whom; of the rest of a change, nothing is said."""
+    reach = _Reach()
     with rehearsal(panel) as tx:
         row = tags.get(tx, tag)
-        config_ids = tags.configs_with(tx, row)
-        before = rule_effects.at_present(tx, config_ids)
-        tags.update(tx, caller.actor, row, changes_of(body))
-        tx.flush()
-        after = rule_effects.at_present(tx, config_ids)
-    return EffectsView(effects=of_change(before, after))
+        with reach.compared(tx, tags.configs_with(tx, row)):
+            tags.update(tx, caller.actor, row, changes_of(body))
+    return EffectsView(effects=reach.effects())
 
 
 @router.post("/api/tags/{tag}/peers/preview", summary="Show what it would mean to give a tag to peers, or take it")
 def preview_tag_peers(panel: ThePanel, caller: Writer, tag: TagReference, body: TaggedPeers) -> EffectsView:
     """Say which destinations are opened or closed to whom; of limits and settings, nothing is said."""
+    reach = _Reach()
     with rehearsal(panel) as tx:
         row = tags.get(tx, tag)
         if row.rule_set is None:
             return EffectsView(effects=[])
-        config_ids = tags.configs_of(tx, {*body.add, *body.remove})
-        before = rule_effects.at_present(tx, config_ids)
-        tags.change_peers(tx, caller.actor, row, add=body.add, remove=body.remove)
-        tx.flush()
-        after = rule_effects.at_present(tx, config_ids)
-    return EffectsView(effects=of_change(before, after))
+        with reach.compared(tx, tags.configs_of(tx, {*body.add, *body.remove})):
+            tags.change_peers(tx, caller.actor, row, add=body.add, remove=body.remove)
+    return EffectsView(effects=reach.effects())
 
 
 @router.get("/api/tags/{tag}/deletion", summary="Show what is lost with a tag")
 def preview_tag_deletion(panel: ThePanel, caller: Writer, tag: TagReference) -> EffectsView:
     """Say which destinations are opened or closed to whom; of limits and settings, nothing is said."""
+    reach = _Reach()
     with rehearsal(panel) as tx:
         row = tags.get(tx, tag)
-        config_ids = tags.configs_with(tx, row)
-        before = rule_effects.at_present(tx, config_ids)
-        tags.delete(tx, caller.actor, row)
-        after = rule_effects.at_present(tx, config_ids)
-    return EffectsView(effects=of_change(before, after))
+        with reach.compared(tx, tags.configs_with(tx, row)):
+            tags.delete(tx, caller.actor, row)
+    return EffectsView(effects=reach.effects())
 
 
 @router.post("/api/rule-sets/{rule_set}/preview", summary="Show what a change of a set of destination rules would mean")
 def preview_rule_set(panel: ThePanel, caller: Writer, rule_set: RuleSetReference, body: ChangedRuleSet) -> EffectsView:
+    reach = _Reach()
     with rehearsal(panel) as tx:
         row = rule_sets.get(tx, rule_set)
-        config_ids = rule_sets.configs_using(tx, row)
-        before = rule_effects.at_present(tx, config_ids)
-        rule_sets.update(tx, caller.actor, row, rule_set_changes(body))
-        tx.flush()
-        after = rule_effects.at_present(tx, config_ids)
-    return EffectsView(effects=of_change(before, after))
+        with reach.compared(tx, rule_sets.configs_using(tx, row)):
+            rule_sets.update(tx, caller.actor, row, rule_set_changes(body))
+    return EffectsView(effects=reach.effects())
 
 
 @router.get("/api/rule-sets/{rule_set}/deletion", summary="Show what is lost with a set of destination rules")
