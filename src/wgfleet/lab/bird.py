@@ -1,6 +1,7 @@
 """BIRD in the lab: in the router, and in nodes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from wgfleet.lab.hosts import Host
@@ -81,16 +82,7 @@ NODE = NodeDaemon(
     directory="/run/bird",
     commands=_commands,
 )
-ROUTER = NodeDaemon(
-    name="bird",
-    package="bird2",
-    programs=("bird",),
-    processes=("bird -f",),
-    file="bird.conf",
-    template=_ROUTER,
-    directory="/run/bird",
-    commands=_commands,
-)
+ROUTER = replace(NODE, template=_ROUTER)
 
 
 def router_values(address: str, router_as: int, nodes: Mapping[str, Values]) -> dict[str, Any]:
