@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextvars import Context
 
 import structlog
 
@@ -60,9 +59,8 @@ class Dispatcher:
 
         def committed(wakes: list[Wake]) -> None:
             # A transaction may commit while the loop is being closed; the next start reads everything again.
-            # In a context of its own: what follows from a request is not done for its caller.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self.hear, wakes, context=Context())
+                loop.call_soon_threadsafe(self.hear, wakes)
 
         def lost() -> None:
             with contextlib.suppress(RuntimeError):

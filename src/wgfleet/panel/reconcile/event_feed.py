@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from contextvars import Context
 from typing import Any
 
 import structlog
@@ -31,9 +30,8 @@ class EventFeed:
         loop = asyncio.get_running_loop()
 
         def committed(wakes: list[Wake]) -> None:
-            # In a context of its own: what follows from a request is not done for its caller.
             with contextlib.suppress(RuntimeError):  # the loop may be closed already
-                loop.call_soon_threadsafe(self._hear, wakes, context=Context())
+                loop.call_soon_threadsafe(self._hear, wakes)
 
         self._store.listen(committed)
 

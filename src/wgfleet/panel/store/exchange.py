@@ -6,6 +6,7 @@ looks at everything. What the messages go by is a `Transport`; nobody that commi
 
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -64,9 +65,9 @@ class Listeners:
     reported: list[Callable[[str, bytes], None]] = field(default_factory=list)
 
     def hear(self, wakes: list[Wake]) -> None:
-        """Pass wakes on."""
+        """Pass wakes on, in a context of their own: what follows from a request is not done for its caller."""
         for listener in self.committed:
-            listener(wakes)
+            Context().run(listener, wakes)
 
     def lose(self) -> None:
         """Pass on that wakes may have been lost."""
