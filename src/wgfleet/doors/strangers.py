@@ -98,17 +98,21 @@ class Strangers:
         gone.end()
 
 
+def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address without its zone, and an IPv4 address as such where IPv6 has it mapped; None: it is none."""
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
+
+
 def source_of(address: str) -> str:
     """Return what an address counts as: an IPv4 address itself, the /64 of an IPv6 address."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(ipaddress.IPv6Network((parsed, NETWORK6_BITS), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
+    found = plain_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((found, NETWORK6_BITS), strict=False))
+    return address if found is None else str(found)
 
 
 def has_sent(connection: socket.socket | None) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+from wgfleet.doors.strangers import plain_address
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN = "unknown"
 _MAPPED_BITS = 96  # of an IPv6 address that stands for an IPv4 address, before that
@@ -26,12 +28,8 @@ def of(scope: Mapping[str, Any]) -> str:
 
 def spelled(text: str) -> str | None:
     """Return an IP address in its one spelling: without a zone, and an IPv4 address as such; None: it is none."""
-    try:
-        found = ipaddress.ip_address(text.strip().partition("%")[0])
-    except ValueError:
-        return None
-    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
-    return str(mapped or found)
+    found = plain_address(text.strip())
+    return None if found is None else str(found)
 
 
 class Keys(NamedTuple):
