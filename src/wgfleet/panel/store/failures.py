@@ -43,7 +43,7 @@ def translated() -> Iterator[None]:
             raise Unavailable("the connection to the database was lost; try again", retry_after_s=_RETRY_S) from error
         if isinstance(error, DataError):
             raise _out_of_range() from error
-        if _is_damage(error.orig):
+        if is_damage(error.orig):
             raise Unavailable(
                 f"the database is damaged ({error.orig}); stop the panel, keep the file, put the newest copy "
                 "in its place, and run: wgfleet panel restored"
@@ -53,7 +53,7 @@ def translated() -> Iterator[None]:
         raise _out_of_range() from error
 
 
-def _is_damage(error: BaseException | None) -> bool:
+def is_damage(error: BaseException | None) -> bool:
     """Say whether SQLite found no database in the file, or a broken one."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says where it was found
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}

@@ -17,10 +17,10 @@ from pathlib import Path
 import structlog
 
 from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.store.failures import is_damage
 
 FILE = "api-notes.sqlite"
 BUSY_S = 5.0  # for others, whose changes take far less than a millisecond
-_DAMAGED = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)  # the first: no such table
 _TABLES = {"attempts", "texts", "counts"}
 _SCHEMA = """
 CREATE TABLE attempts (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, source TEXT NOT NULL, at REAL NOT NULL);
@@ -158,8 +158,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _is_damage(error: BaseException) -> bool:
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGED
+    return is_damage(error) or getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_ERROR  # no such table
 
 
 def _opened(file: Path | None) -> sqlite3.Connection:
