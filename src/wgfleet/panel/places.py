@@ -24,10 +24,11 @@ class Places:
 
     def take(self, thing: str, most: int) -> int | None:
         """Take one of the `most` places of a thing; None: there is none."""
+        start = _start(thing)
         with self._lock:
             mine = self._mine.setdefault(thing, set())
             for place in range(min(most, _MOST)):
-                if place not in mine and self._locked(thing, place):
+                if place not in mine and self._locked(start + place):
                     mine.add(place)
                     return place
             if not mine:
@@ -37,15 +38,15 @@ class Places:
     def give_back(self, thing: str, place: int) -> None:
         """Let others have a place that was taken."""
         with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _start(thing, place))
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _start(thing) + place)
             mine = self._mine[thing]
             mine.remove(place)
             if not mine:
                 del self._mine[thing]
 
-    def _locked(self, thing: str, place: int) -> bool:
+    def _locked(self, at: int) -> bool:
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _start(thing, place))
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, at)
         except OSError as error:
             if error.errno in {errno.EACCES, errno.EAGAIN}:
                 return False
@@ -53,6 +54,6 @@ class Places:
         return True
 
 
-def _start(thing: str, place: int) -> int:
-    number = int.from_bytes(hashlib.blake2b(thing.encode(), digest_size=_HASH_BYTES).digest())
-    return number * _MOST + place
+def _start(thing: str) -> int:
+    """Return where the places of a thing begin."""
+    return int.from_bytes(hashlib.blake2b(thing.encode(), digest_size=_HASH_BYTES).digest()) * _MOST

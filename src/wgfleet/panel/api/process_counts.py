@@ -39,7 +39,7 @@ class ProcessCounts(Collector):
     def __init__(self, siblings: Siblings, own: Iterable[Collector], of_cores: Callable[[], Iterable[Counted]]) -> None:
         self._siblings = siblings
         self._of_cores = of_cores
-        self._others: list[list[Counted]] = []
+        self._others: list[bytes] = []
         self._begun = False
         self.own: Any = CollectorRegistry()
         for each in own:
@@ -69,7 +69,7 @@ class ProcessCounts(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the sums to Prometheus."""
         self._note()
-        yield from with_others(self.own.collect(), summed(*self._others, self._of_cores()))
+        yield from with_others(self.own.collect(), summed(*map(_read, self._others), self._of_cores()))
 
     def _note(self) -> None:
         """Note what this process has counted, and know what others have; where the disk is full, what they had."""
@@ -84,7 +84,7 @@ class ProcessCounts(Collector):
             log.warning("counts.not_noted", error=str(error))
         else:
             self._begun = True
-            self._others = [_read(samples) for number, (_, samples) in noted.items() if number != own]
+            self._others = [samples for number, (_, samples) in noted.items() if number != own]
 
 
 def silent(siblings: Siblings) -> str | None:
