@@ -10,11 +10,13 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from wgfleet.panel.api import turns
+from wgfleet.panel.api import Panel, turns
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.turns import Turns
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.settings.door import DoorSettings
+from wgfleet.panel.siblings import Siblings
+from wgfleet.panel.web.site import create_site
 
 SETTINGS = DoorSettings(calls_per_key=4, streams_per_key=3)
 
@@ -42,9 +44,9 @@ class Slow:
 class Site:
     """Slow answers behind turns, and callers by the name of their key."""
 
-    def __init__(self) -> None:
+    def __init__(self, siblings: Siblings | None = None, counted: str = "api") -> None:
         self.slow = Slow()
-        self._turns = Turns(self.slow, SETTINGS)
+        self._turns = Turns(self.slow, SETTINGS, siblings or Siblings(), counted)
 
     def call(self, key: str, path: str = "/api/nodes", method: str = "GET") -> "asyncio.Task[httpx.Response]":
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -164,3 +166,24 @@ def test_a_call_that_is_given_up_leaves_its_turn_to_the_next() -> None:
         assert (await site.call("greedy")).status_code == 200
 
     at_the_site(test)
+
+
+def test_siblings_count_together_and_pages_and_api_each_by_themselves() -> None:
+    async def test(_: Site) -> None:
+        siblings = Siblings()
+        here, there, api = Site(siblings, "pages"), Site(siblings, "pages"), Site(siblings, "api")
+        streams = [site.call("one", "/live") for site in (here, here, there, api, api, api)]
+        await asyncio.sleep(0.05)
+        assert (await there.call("one", "/live")).status_code == 429
+        assert (await api.call("one", "/live")).status_code == 429
+        for site in (here, there, api):
+            site.slow.go.set()
+        assert {(await call).status_code for call in streams} == {200}
+
+    at_the_site(test)
+
+
+def test_pages_are_counted_in_all_processes(panel: Panel) -> None:
+    (given,) = [each.kwargs for each in create_site(panel).user_middleware if "siblings" in each.kwargs]
+    assert given["siblings"] is panel.siblings
+    assert given["counted"] == "pages"

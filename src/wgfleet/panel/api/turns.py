@@ -44,13 +44,14 @@ class Shares:
     at_a_time: int
     waiting: int
     what: str
+    counted: str
     places: Places
     _keys: dict[str, _Key] = field(default_factory=dict)
 
     @asynccontextmanager
     async def turn(self, caller: Caller) -> AsyncIterator[None]:
         """Wait for a call's turn; raise `TooMany` where there are too many before it, or it does not come in time."""
-        name = f"{self.what} of {caller.id}"
+        name = f"{self.counted}: {self.what} of {caller.id}"
         key = self._keys.setdefault(caller.id, _Key())
         key.present += 1
         try:
@@ -91,15 +92,17 @@ class Shares:
 
 
 class Turns:
-    """Has the calls of a key take turns; those without a key are none of its business."""
+    """Has the calls of a key take turns; those without a key are none of its business.
 
-    def __init__(self, app: ASGIApp, settings: DoorSettings, siblings: Siblings | None = None) -> None:
+    `counted`: with which others they are counted, in all of the `siblings`.
+    """
+
+    def __init__(self, app: ASGIApp, settings: DoorSettings, siblings: Siblings, counted: str = "api") -> None:
         self._app = app
-        siblings = siblings or Siblings()
         most, waiting = settings.calls_per_key, siblings.share_of(WAITING * settings.calls_per_key)
-        self._reads = Shares(most, waiting, "calls under way", siblings.places)
-        self._changes = Shares(max(1, most // CHANGES), waiting, "changes under way", siblings.places)
-        self._streams = Shares(settings.streams_per_key, 0, "streams of events", siblings.places)
+        self._reads = Shares(most, waiting, "calls under way", counted, siblings.places)
+        self._changes = Shares(max(1, most // CHANGES), waiting, "changes under way", counted, siblings.places)
+        self._streams = Shares(settings.streams_per_key, 0, "streams of events", counted, siblings.places)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("state", {}).get(CALLER)

@@ -56,7 +56,7 @@ def create_site(panel: Panel) -> FastAPI:
     site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     site.state.panel = panel
     site.add_middleware(BodyLimit)
-    site.add_middleware(Turns, settings=panel.settings.door)
+    site.add_middleware(Turns, settings=panel.settings.door, siblings=panel.siblings, counted="pages")
     site.add_middleware(Doors, panel=panel)
     site.routes.extend(routes())
     site.add_exception_handler(PanelError, _panel_error)
