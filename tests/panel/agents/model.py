@@ -28,7 +28,7 @@ def as_read(push: Push, shared: bytes) -> Push:
     if not shared:
         return push
     assert isinstance(push, DesiredInterface)
-    return msgspec.json.decode(bytes(PushBody(push, shared)), type=DesiredInterface)
+    return msgspec.json.decode(b"".join(PushBody(push, shared)), type=DesiredInterface)
 
 
 @dataclass

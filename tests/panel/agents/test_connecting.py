@@ -55,7 +55,7 @@ async def connect(
         return transport
 
     async with asyncio.timeout(within_s):
-        return await (tries or ConnectionTries()).first(once, end_line)
+        return await (tries or ConnectionTries()).first(once)
 
 
 def test_a_first_packet_that_is_lost_costs_less_than_tcps_own_patience() -> None:

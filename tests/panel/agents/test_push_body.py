@@ -47,7 +47,7 @@ def test_bodies_for_many_nodes_take_the_memory_of_one() -> None:
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert {len(body) for body in bodies} == {len(bytes(bodies[0]))}
+    assert {len(body) for body in bodies} == {len(b"".join(bodies[0]))}
     assert taken < len(shared)
 
 

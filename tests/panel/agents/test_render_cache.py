@@ -55,7 +55,7 @@ def test_nodes_that_get_everything_share_one_rendering(world: World, monkeypatch
         wanted = work.wanted[0]
         assert isinstance(wanted.push, DesiredInterface)
         assert wanted.shared is works[0].wanted[0].shared, "what they share is in memory once"
-        sent = parse_push(bytes(PushBody(wanted.push, wanted.shared)), config.name)
+        sent = parse_push(b"".join(PushBody(wanted.push, wanted.shared)), config.name)
         assert isinstance(sent, DesiredInterface)
         assert sent.peers == whole(world, config, node, None).peers
         assert {user.public_key for user in users} < sent.peers.keys()

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import h11
 
 from wgfleet.panel import clock
-from wgfleet.panel.agents import answers, claims
+from wgfleet.panel.agents import answers
 from wgfleet.panel.agents.attention import Attention
-from wgfleet.panel.agents.connecting import AgentWay, open_line
+from wgfleet.panel.agents.connecting import AgentWay, lost, open_line
 from wgfleet.panel.errors import TransientError
 
 if TYPE_CHECKING:
@@ -104,12 +104,7 @@ class AgentCalls:
 
     async def _opened(self, call: AgentCall, connect_s: float) -> "CallLine":
         line = CallLine(self._attention)
-        try:
-            await open_line(self._way, line, line.came, connect_s)
-        except TimeoutError as error:
-            raise TransientError(f"{self._attention.label}: cannot be reached in time {call.text}") from error
-        except OSError as error:  # also of TLS
-            raise _lost(self._attention.label, call, error) from error
+        await open_line(self._way, line, line.came, connect_s, call.text)
         self._lines.add(line)
         line.closed.add_done_callback(lambda _: self._lines.discard(line))
         return line
@@ -220,13 +215,13 @@ class CallLine(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
         if self._call is not None:
-            self._fail(_lost(self._attention.label, self._call, exc))
+            self._fail(lost(self._attention.label, self._call.text, exc))
         self._writable.set()
 
     async def _send(self, call: AgentCall, answer: asyncio.Future[AgentAnswer]) -> None:
         """Write the request, part by part as the other side reads, but no more of it once there is an answer."""
         if self._transport is None or self.closed.done():
-            raise _lost(self._attention.label, call, None)
+            raise lost(self._attention.label, call.text, None)
         begun_at, taken = self._loop.time(), 0
         waiting = bytearray(self._http.send(call.head()) or b"")
         for part in call.body:
@@ -299,9 +294,3 @@ class CallLine(asyncio.Protocol):
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         self.abort()
-
-
-def _lost(label: str, call: AgentCall, error: Exception | None) -> TransientError:
-    """Return what to raise for a connection that broke, or did not come up."""
-    words = "hung up" if error is None else claims.words(str(error)) or type(error).__name__
-    return TransientError(f"{label}: {words} {call.text}")

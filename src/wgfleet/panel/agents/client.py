@@ -4,7 +4,6 @@ Owns the connections to one node and says in two words what went wrong: Transien
 AgentRefused (4xx). It never retries: that is the reconciler's decision.
 """
 
-import socket
 import ssl
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
@@ -13,7 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 import wgfleet
-from wgfleet.panel.agents import answers, claims, watch_stream
+from wgfleet.panel.agents import answers, claims, connecting, watch_stream
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.authority import agent_server_name
 from wgfleet.panel.agents.calls import AgentCall, AgentCalls
@@ -48,16 +47,6 @@ from wgfleet.protocol.usage import UsageBatch, UsageRequest
 CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
 SILENCE_S = 2.0  # four heartbeats
-UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
-_SOCKET_OPTIONS = [
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS),
-    # A machine that vanished while it owes an answer is noticed by keep-alive, in 3 + 3 * 1 s.
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-]
 
 T = TypeVar("T")
 
@@ -80,7 +69,7 @@ class AgentClient:
         self._attention = Attention(self._label)
         self._messages = WatchMessages(self._label)
         self._tls = ssl_context
-        self._way = AgentWay(host, port, agent_server_name(node_id), ssl_context, _SOCKET_OPTIONS, ConnectionTries())
+        self._way = AgentWay(self._label, host, port, agent_server_name(node_id), ssl_context, ConnectionTries())
         self._headers = {
             "host": join_endpoint(host, port),
             "accept-encoding": "identity",
@@ -180,7 +169,7 @@ class AgentClient:
 
     async def is_listening(self, within_s: float) -> bool:
         """Tell whether the agent's machine takes connections for it; the agent itself may stand still."""
-        return await watch_stream.is_taken(self._way, within_s)
+        return await connecting.is_taken(self._way, within_s)
 
     async def probe(self, request: ProbeRequest) -> ProbeResult:
         """Have the node look at interfaces of other nodes: one initiation each, all at once."""

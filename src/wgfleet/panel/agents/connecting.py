@@ -5,24 +5,32 @@ the call that gives them another.
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.tls import begin_tls
 from wgfleet.panel.domain.fields import is_address
-
-if TYPE_CHECKING:
-    import socket
+from wgfleet.panel.errors import TransientError
 
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
+UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
 
 _NEXT_ADDRESS_S = 0.25  # RFC 8305, section 5
-
-T = TypeVar("T")
+_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS),
+    # A machine that vanished while it owes an answer is noticed by keep-alive, in 3 + 3 * 1 s.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
 
 
 class ConnectionTries:
@@ -32,10 +40,10 @@ class ConnectionTries:
         self._least_s = 0.0
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def first(self, open_one: Callable[[], Coroutine[Any, Any, T]], close: Callable[[T], Awaitable[object]]) -> T:
-        """Return the first connection of those that `open_one` begins; `close` ends one that is not needed."""
+    async def first(self, open_one: Callable[[], Coroutine[Any, Any, asyncio.Transport]]) -> asyncio.Transport:
+        """Return the first connection of those that `open_one` begins, and end those that are not needed."""
 
-        def begin() -> asyncio.Task[T]:
+        def begin() -> asyncio.Task[asyncio.Transport]:
             return asyncio.create_task(open_one())
 
         begun = clock.monotonic()
@@ -56,7 +64,7 @@ class ConnectionTries:
             tries.remove(up)
             return opened
         finally:
-            self._end(tries, close)
+            self._end(tries)
 
     async def end(self) -> None:
         """Wait until all tries that were not needed are closed."""
@@ -66,33 +74,62 @@ class ConnectionTries:
         usual_s = USUAL * self._least_s
         return max(FIRST_S, usual_s), max(LATER_S, usual_s)
 
-    def _end(self, tries: list[asyncio.Task[T]], close: Callable[[T], Awaitable[object]]) -> None:
+    def _end(self, tries: list[asyncio.Task[asyncio.Transport]]) -> None:
         """End what is not needed, in a task of its own: who waits for the connection may be cancelled."""
         if tries:
             for each in tries:
                 each.cancel()
-            task = asyncio.create_task(_close(tries, close))
+            task = asyncio.create_task(_close(tries))
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentWay:
-    """How an agent is reached: where it listens, as which TLS server, with which options of the socket."""
+    """How an agent is reached: how errors call it, where it listens, and as which TLS server."""
+
+    label: str
 
     host: str
     port: int
     server_name: str
     tls: ssl.SSLContext
-    options: Sequence[tuple[int, int, int]]
     tries: ConnectionTries
 
 
-async def open_line(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int], None], connect_s: float) -> None:
+async def open_line(
+    way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int], None], connect_s: float, call: str
+) -> None:
     """Connect, and shake hands; `protocol` gets the connection then, `came` the sizes of what comes from the first on.
 
-    Raise TimeoutError where one of both takes longer than `connect_s`, another OSError where it fails.
+    Raise TransientError where one of both takes longer than `connect_s`, or fails. `call`: how it names what for.
     """
+    try:
+        await _open(way, protocol, came, connect_s)
+    except TimeoutError as error:
+        raise TransientError(f"{way.label}: cannot be reached in time {call}") from error
+    except OSError as error:  # also of TLS
+        raise lost(way.label, call, error) from error
+
+
+async def is_taken(way: AgentWay, within_s: float) -> bool:
+    """Tell whether the kernel of the agent's machine takes a connection to it, whatever the agent itself does."""
+    try:
+        async with asyncio.timeout(within_s):
+            line, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, way.host, way.port)
+    except OSError:  # also a time-out
+        return False
+    await end_line(line)
+    return True
+
+
+def lost(label: str, call: str, error: Exception | None, *, ended: str = "hung up") -> TransientError:
+    """Return what to raise for a connection that broke, or did not come up; `ended`: what to say of one that ended."""
+    words = ended if error is None else claims.words(str(error)) or type(error).__name__
+    return TransientError(f"{label}: {words} {call}")
+
+
+async def _open(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int], None], connect_s: float) -> None:
     loop = asyncio.get_running_loop()
     # Only where there may be several addresses: when it is cancelled, asyncio loses a socket that has just come up.
     delay_s = None if is_address(way.host) else _NEXT_ADDRESS_S
@@ -102,10 +139,10 @@ async def open_line(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[i
         return transport
 
     async with asyncio.timeout(connect_s):
-        line = await way.tries.first(connect, end_line)
+        line = await way.tries.first(connect)
     try:
         opened: socket.socket = line.get_extra_info("socket")
-        for option in way.options:
+        for option in _OPTIONS:
             opened.setsockopt(*option)
         async with asyncio.timeout(connect_s):
             await begin_tls(line, protocol, way.tls, way.server_name, came)
@@ -120,7 +157,7 @@ async def end_line(line: asyncio.Transport) -> None:
     await asyncio.sleep(0)  # until it is closed
 
 
-async def _close(tries: list[asyncio.Task[T]], close: Callable[[T], Awaitable[object]]) -> None:
+async def _close(tries: list[asyncio.Task[asyncio.Transport]]) -> None:
     for result in await asyncio.gather(*tries, return_exceptions=True):
         if not isinstance(result, BaseException):
-            await close(result)
+            await end_line(result)

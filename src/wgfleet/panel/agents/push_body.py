@@ -22,9 +22,6 @@ class PushBody:
     def __len__(self) -> int:
         return sum(map(len, self._parts))
 
-    def __bytes__(self) -> bytes:
-        return b"".join(self._parts)
-
     def __iter__(self) -> Iterator[bytes]:
         """Give what is sent, a part after another."""
         for part in self._parts:

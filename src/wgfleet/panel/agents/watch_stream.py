@@ -10,10 +10,10 @@ from typing import NoReturn, cast
 
 import h11
 
-from wgfleet.panel.agents import answers, claims
+from wgfleet.panel.agents import answers
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.chunks import ChunkError, Chunks
-from wgfleet.panel.agents.connecting import AgentWay, end_line, open_line
+from wgfleet.panel.agents.connecting import AgentWay, lost, open_line
 from wgfleet.panel.errors import TransientError
 
 HEAD_LIMIT = 16 * 2**10  # bytes before an answer, and of a refusal; an agent of ours sends some 200
@@ -28,28 +28,12 @@ Headers = Sequence[tuple[str, str]]
 async def read(way: AgentWay, headers: Headers, stream: "WatchStream", connect_s: float) -> NoReturn:
     """Call the agent, and give `stream` what it says until it ends, which raises TransientError or AgentRefused."""
     try:
-        try:
-            await open_line(way, stream, stream.came, connect_s)
-        except TimeoutError as error:
-            raise TransientError(f"{stream.label}: cannot be reached in time {_CALL}") from error
-        except OSError as error:  # also of TLS
-            raise stream.lost(error) from error
+        await open_line(way, stream, stream.came, connect_s, _CALL)
         stream.begin(headers)
         await stream.ended
         raise AssertionError("a stream ends with an error")
     finally:
         await stream.close()
-
-
-async def is_taken(way: AgentWay, within_s: float) -> bool:
-    """Tell whether the kernel of the agent's machine takes a connection to it, whatever the agent itself does."""
-    try:
-        async with asyncio.timeout(within_s):
-            line, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, way.host, way.port)
-    except OSError:  # also a time-out
-        return False
-    await end_line(line)
-    return True
 
 
 class WatchStream(asyncio.Protocol):
@@ -100,13 +84,9 @@ class WatchStream(asyncio.Protocol):
             self._transport.abort()
             await asyncio.wait([self._closed], timeout=CLOSING_S)
 
-    def lost(self, error: Exception | None) -> TransientError:
+    def _lost(self, error: Exception | None) -> TransientError:
         """Return what to raise for a connection that broke."""
-        if error is None:
-            words = "hung up" if self._chunks is None else "ended the watch stream"
-        else:
-            words = claims.words(str(error)) or type(error).__name__
-        return TransientError(f"{self.label}: {words} {_CALL}")
+        return lost(self.label, _CALL, error, ended="hung up" if self._chunks is None else "ended the watch stream")
 
     def came(self, size: int) -> None:
         """Count what came on the line, whatever it is."""
@@ -140,7 +120,7 @@ class WatchStream(asyncio.Protocol):
             self._closed.set_result(None)
         if self._refusal is not None and exc is None:
             self.data_received(b"")  # a refusal that ends with its connection
-        self._fail(self.lost(exc))
+        self._fail(self._lost(exc))
 
     def _look(self) -> None:
         """Look whether the agent has been silent for too long; else look again when that may be."""
@@ -181,7 +161,7 @@ class WatchStream(asyncio.Protocol):
             elif isinstance(event, h11.EndOfMessage) and self._refusal is not None:
                 raise answers.failure(self.label, self._refusal[0], bytes(self._refusal[1]))
             elif not isinstance(event, h11.InformationalResponse):
-                raise self.lost(None)
+                raise self._lost(None)
 
     def _framed(self, response: h11.Response) -> Chunks:
         if (b"transfer-encoding", b"chunked") not in list(response.headers):
