@@ -33,6 +33,12 @@ PATHS = (
 END = b"\0\0\0\0"
 
 
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for sockets: their paths have 107 characters at most, and a test's own folder has its long name."""
+    return tmp_path_factory.mktemp("run")
+
+
 async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str | None:
     """Ask a daemon at whose socket each connection gets the greeting and then an answer for each command."""
     given = iter(answers)
@@ -51,14 +57,14 @@ async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str
 
 
 @pytest.mark.parametrize(("last", "expected"), [(ROUTES, "upstream"), (b"8001 Network not found\n", None)])
-def test_bird_says_by_which_session_a_router_told_it(tmp_path: Path, last: bytes, expected: str | None) -> None:
+def test_bird_says_by_which_session_a_router_told_it(run: Path, last: bytes, expected: str | None) -> None:
     answers = [GREETING, RESTRICTED, PROTOCOLS, last]
-    assert asyncio.run(_asked(Bird(tmp_path), answers, b"\n")) == expected
+    assert asyncio.run(_asked(Bird(run), answers, b"\n")) == expected
 
 
 @pytest.mark.parametrize(("last", "expected"), [(PATHS, "neighbor 192.0.2.1"), (b"{\n}\n", None)])
-def test_frr_says_by_which_neighbor_a_router_told_it(tmp_path: Path, last: bytes, expected: str | None) -> None:
-    assert asyncio.run(_asked(Frr(tmp_path), [SUMMARY + END, last + END], b"\0")) == expected
+def test_frr_says_by_which_neighbor_a_router_told_it(run: Path, last: bytes, expected: str | None) -> None:
+    assert asyncio.run(_asked(Frr(run), [SUMMARY + END, last + END], b"\0")) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,20 +87,20 @@ def test_frr_says_by_which_neighbor_a_router_told_it(tmp_path: Path, last: bytes
     ],
 )
 def test_whatever_answers_in_its_place_is_an_error_and_no_fault_of_the_agent(
-    tmp_path: Path, daemon: type[Bird | Frr | Exabgp], end: bytes, answers: list[bytes]
+    run: Path, daemon: type[Bird | Frr | Exabgp], end: bytes, answers: list[bytes]
 ) -> None:
-    found = daemon(tmp_path)
+    found = daemon(run)
     with pytest.raises(KernelError, match=found.name):
         asyncio.run(_asked(found, answers, end))
 
 
 @pytest.mark.parametrize("daemon", [Bird, Frr, Exabgp])
-def test_one_that_is_not_there_is_an_error(tmp_path: Path, daemon: type[Bird | Frr | Exabgp]) -> None:
-    found = daemon(tmp_path)
+def test_one_that_is_not_there_is_an_error(run: Path, daemon: type[Bird | Frr | Exabgp]) -> None:
+    found = daemon(run)
     with pytest.raises(KernelError, match=f"{found.name} does not answer"):
         asyncio.run(found.sessions())
 
 
-def test_where_none_is_there_all_are_named(tmp_path: Path) -> None:
+def test_where_none_is_there_all_are_named(run: Path) -> None:
     with pytest.raises(KernelError, match=r"bird\.ctl \(BIRD\), .*bgpd\.vty \(FRR\), .*wgfleet\.sock \(exabgp\)"):
-        asyncio.run(RoutingDaemons(tmp_path).claimant("203.0.113.10"))
+        asyncio.run(RoutingDaemons(run).claimant("203.0.113.10"))

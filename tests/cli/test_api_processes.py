@@ -32,6 +32,8 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             panel.until("CA fingerprint")
             eventually(lambda: panel.ready() == {"status": "ok"})
             eventually(lambda: len(apis(panel)) == PROCESSES)
+            with ExitStack() as stack:
+                one_to_each(panel, stack)
             yield panel
 
 
@@ -64,22 +66,27 @@ def _ports(process: psutil.Process) -> set[int]:
     return {each.raddr.port for each in process.net_connections("tcp") if each.raddr}
 
 
+def one_to_each(panel: Running, stack: ExitStack) -> list[Line]:
+    """Connect until each process has taken a connection: one that has just begun takes none yet."""
+    found: dict[int, Line] = {}
+    while len(found) < PROCESSES:
+        line = Line(panel, stack)
+        found.setdefault(line.pid, line)
+    return list(found.values())
+
+
 @pytest.fixture
 def lines(panel: Running) -> Iterator[list[Line]]:
     """One line to each process."""
     with ExitStack() as stack:
-        found: dict[int, Line] = {}
-        while len(found) < PROCESSES:
-            line = Line(panel, stack)
-            found.setdefault(line.pid, line)
-        yield list(found.values())
+        yield one_to_each(panel, stack)
 
 
 def test_connections_that_are_kept_spread_over_the_processes(panel: Running) -> None:
     with ExitStack() as stack:
         counts = Counter(Line(panel, stack).pid for _ in range(4 * PROCESSES))
     assert len(counts) == PROCESSES
-    assert max(counts.values()) <= 6
+    assert max(counts.values()) <= 2 * PROCESSES, "one that is slow to come leaves some of its own to others"
 
 
 def test_a_key_that_was_revoked_is_refused_by_all_at_once(panel: Running, lines: Sequence[Line]) -> None:
