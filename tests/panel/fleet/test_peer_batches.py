@@ -59,6 +59,18 @@ def test_all_are_made_and_noted_once(client: httpx.Client, panel: Panel, wg0: di
         assert {peer.id for peer in peers.page(tx, wg0["id"], None, MANY + 1)} == {each["id"] for each in made}
 
 
+def test_an_address_that_a_later_slice_wants_is_nobody_elses(client: httpx.Client, wg0: dict[str, Any]) -> None:
+    wanted = {MANY - 1: ["10.8.0.5", "fd00:8::6"], MANY - 2: ["fd00:8::7"], 3: ["10.8.0.4"]}
+    rows = [{"name": f"p{number}", "addresses": wanted.get(number, [])} for number in range(MANY)]
+    answer = client.post("/api/configs/wg0/peers/batch", json={"peers": rows})
+    assert answer.status_code == 201, answer.text
+    made = {each["name"]: each["addresses"] for each in answer.json()["items"]}
+    assert len({address for addresses in made.values() for address in addresses}) == 2 * MANY
+    for number, addresses in wanted.items():
+        assert set(addresses) <= set(made[f"p{number}"])
+    assert wg0["name"] == "wg0"
+
+
 def test_who_goes_first_has_its_turn_within_a_slice(client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
     """Counted in rows, not in seconds: a decision that asks for the turn waits for the slice under way at most."""
     asked: list[int] = []

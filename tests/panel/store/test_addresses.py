@@ -9,6 +9,7 @@ from sqlalchemy import delete, insert, select
 from tests.panel.store.networks import add_config, add_peers, add_pool
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.store import Store, addresses
+from wgfleet.panel.store.addresses import AddressClaim
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Address, Peer, Pool
 
@@ -92,8 +93,8 @@ def test_a_claimed_address_is_honoured_and_skipped_later(store: Store) -> None:
     pool = new_pool(store, "10.8.0.0/24")
     names = new_peers(store, *(f"p{number}" for number in range(8)))
     with store.write() as tx:
-        assert addresses.claim(tx, pool, "10.8.0.4", "p0", "addresses[0]") == "10.8.0.4"
-        assert addresses.claim(tx, pool, "10.8.0.3", "p1", "addresses[0]") == "10.8.0.3"
+        assert addresses.claim(tx, pool, [AddressClaim("10.8.0.4", "p0", "addresses[0]")]) == ["10.8.0.4"]
+        assert addresses.claim(tx, pool, [AddressClaim("10.8.0.3", "p1", "addresses[0]")]) == ["10.8.0.3"]
         given = addresses.allocate(tx, [pool], names[2:5])
     assert given == {"p2": ["10.8.0.2"], "p3": ["10.8.0.5"], "p4": ["10.8.0.6"]}
 
@@ -102,7 +103,7 @@ def test_a_claim_far_ahead_that_was_given_back_is_not_counted_twice(store: Store
     pool = new_pool(store, "10.8.0.0/29")
     names = new_peers(store, "a", "b", "c", "d", "e")
     with store.write() as tx:
-        addresses.claim(tx, pool, "10.8.0.5", "a", "addresses[0]")
+        addresses.claim(tx, pool, [AddressClaim("10.8.0.5", "a", "addresses[0]")])
         addresses.release(tx, ["a"])
         given = addresses.allocate(tx, [pool], names)
     assert sorted(given.values()) == [[f"10.8.0.{host}"] for host in range(2, 7)]
@@ -114,7 +115,7 @@ def test_a_free_address_below_the_counter_can_be_claimed_once(store: Store) -> N
     with store.write() as tx:
         addresses.allocate(tx, [pool], names[:3])
         addresses.release(tx, ["b"])
-        addresses.claim(tx, pool, "10.8.0.3", "d", "addresses[0]")
+        addresses.claim(tx, pool, [AddressClaim("10.8.0.3", "d", "addresses[0]")])
         assert addresses.allocate(tx, [pool], ["b"]) == {"b": ["10.8.0.5"]}
 
 
@@ -132,7 +133,7 @@ def test_an_address_that_no_peer_may_have_is_refused_with_the_field(store: Store
     pool = new_pool(store, "10.8.0.0/24")
     new_peers(store, "a")
     with pytest.raises(Invalid, match=reason) as refusal, store.write() as tx:
-        addresses.claim(tx, pool, address, "a", "peers[0].addresses[0]")
+        addresses.claim(tx, pool, [AddressClaim(address, "a", "peers[0].addresses[0]")])
     assert refusal.value.field == "peers[0].addresses[0]"
 
 
@@ -142,7 +143,7 @@ def test_an_address_that_another_has_is_a_conflict_with_the_field(store: Store) 
     with store.write() as tx:
         addresses.allocate(tx, [pool], ["a"])
     with pytest.raises(Conflict, match=r"10\.8\.0\.2 is the address of peer 'a'") as refusal, store.write() as tx:
-        addresses.claim(tx, pool, "10.8.0.2", "b", "addresses[0]")
+        addresses.claim(tx, pool, [AddressClaim("10.8.0.2", "b", "addresses[0]")])
     assert refusal.value.field == "addresses[0]"
 
 
@@ -164,9 +165,11 @@ def test_an_ipv6_pool_of_any_size_works(store: Store, network: str) -> None:
     with store.write() as tx:
         assert addresses.allocate(tx, [pool], ["a"]) == {"a": ["fd00::2"]}
         # 2**62 from the start of the pool.
-        assert addresses.claim(tx, pool, "fd00::4000:0:0:0", "b", "addresses[0]") == "fd00::4000:0:0:0"
+        assert addresses.claim(tx, pool, [AddressClaim("fd00::4000:0:0:0", "b", "addresses[0]")]) == [
+            "fd00::4000:0:0:0"
+        ]
     with pytest.raises(Invalid, match="too far up"), store.write() as tx:
-        addresses.claim(tx, pool, "fd00::4000:0:0:1", "c", "addresses[0]")
+        addresses.claim(tx, pool, [AddressClaim("fd00::4000:0:0:1", "c", "addresses[0]")])
 
 
 def test_a_long_run_of_claimed_addresses_is_passed_in_a_few_statements(store: Store) -> None:
@@ -227,7 +230,7 @@ def test_one_address_claimed_by_many_goes_to_one(store: Store) -> None:
     def attempt(name: str) -> int:
         try:
             with store.write() as tx:
-                addresses.claim(tx, pool, "10.8.0.77", name, "addresses[0]")
+                addresses.claim(tx, pool, [AddressClaim("10.8.0.77", name, "addresses[0]")])
         except Conflict:
             return 0
         return 1

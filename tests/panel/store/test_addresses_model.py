@@ -11,6 +11,7 @@ from tests.panel.store.networks import add_config, add_peers, add_pool
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.store import Store, addresses
+from wgfleet.panel.store.addresses import AddressClaim
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Pool
 
@@ -37,15 +38,22 @@ class Allocation(RuleBasedStateMachine):
     def used(self, pool: Pool) -> set[str]:
         return {address for held in self.held.values() for network, address in held if network == pool.network}
 
-    @rule(count=st.integers(1, 6), both=st.booleans())
-    def allocate(self, count: int, both: bool) -> None:
+    def inside(self, pool: Pool, texts: set[str]) -> set[str]:
+        return set(addressing.inside(pool.network, texts))
+
+    @rule(count=st.integers(1, 6), both=st.booleans(), kept=st.frozensets(st.integers(2, 14), max_size=4))
+    def allocate(self, count: int, both: bool, kept: frozenset[int]) -> None:
         names = list(itertools.islice(self.names, count))
         pools = self.pools if both else self.pools[:1]
-        fits = all(count <= addressing.capacity(pool.network) - len(self.used(pool)) for pool in pools)
+        spoken_for = {addressing.address_at(pool.network, offset) for pool in self.pools for offset in kept}
+        fits = all(
+            count <= addressing.capacity(pool.network) - len(self.used(pool) | self.inside(pool, spoken_for))
+            for pool in pools
+        )
         try:
             with self.store.write() as tx:
                 add_peers(tx, self.config_id, names)
-                given = addresses.allocate(tx, pools, names)
+                given = addresses.allocate(tx, pools, names, spoken_for)
         except Exhausted:
             assert not fits
             return
@@ -53,7 +61,7 @@ class Allocation(RuleBasedStateMachine):
         for index, pool in enumerate(pools):
             new = {texts[index] for texts in given.values()}
             assert len(new) == count
-            assert not new & self.used(pool)
+            assert not new & (self.used(pool) | spoken_for)
         for name, texts in given.items():
             self.held[name] = {(pool.network, text) for pool, text in zip(pools, texts, strict=True)}
 
@@ -65,7 +73,7 @@ class Allocation(RuleBasedStateMachine):
         try:
             with self.store.write() as tx:
                 add_peers(tx, self.config_id, [name])
-                addresses.claim(tx, pool, address, name, "addresses[0]")
+                addresses.claim(tx, pool, [AddressClaim(address, name, "addresses[0]")])
         except Conflict:
             assert address in self.used(pool)
             return

@@ -66,10 +66,10 @@ class PeerBatchCall:
     def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
         made = Created([], {})
         for first in range(0, len(drafts), SLICE):
-            part = drafts[first : first + SLICE]
+            part, later = drafts[first : first + SLICE], peer_batches.wanted_later(drafts[first + SLICE :])
             with self._store.write() as tx:
                 config = configs.get(tx, config_id)
-                some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts)
+                some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts, spoken_for=later)
                 if first + SLICE >= len(drafts):
                     peer_batches.complete(tx, batch_id, self._actor, config, drafts)
             made.columns.extend(some.columns)

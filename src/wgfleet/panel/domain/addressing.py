@@ -5,7 +5,7 @@ Pure. Must not know which addresses are in use.
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -85,6 +85,13 @@ def offset_of(network: str, address: str) -> int:
     if offset > last_offset(network):
         raise ValueError(f"{address} is the broadcast address of the pool {network}; use another")
     return offset
+
+
+def inside(network: str, addresses: Iterable[str]) -> list[str]:
+    """Return those of some addresses that lie in a network."""
+    version, base, size = _parsed(network)
+    of_version = (each for each in addresses if (":" in each) is (version != _IPV4))
+    return [each for each in of_version if 0 <= int(ipaddress.ip_address(each)) - base < size]
 
 
 def _last(network: str) -> str:

@@ -5,7 +5,7 @@ no two transactions work on one pool at a time; the cost of an address does not 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +13,7 @@ from sqlalchemy import Select, Table, bindparam, delete, func, insert, select, u
 
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
-from wgfleet.panel.store.chunks import chunked
+from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Address, FreeOffset, Peer, Pool
@@ -30,7 +30,6 @@ _LOCK = (
     .with_for_update()
 )
 _COUNT_ON = update(_pools).where(_pools.c.id == bindparam("pool")).values(next_offset=bindparam("counter"))
-_HOLDER = select(_held.c.peer_id).where(_held.c.pool_id == bindparam("pool"), _held.c.offset == bindparam("at"))
 _CLAIMED_AHEAD = select(_held.c.offset).where(
     _held.c.pool_id == bindparam("pool"), _held.c.offset >= bindparam("start"), _held.c.offset < bindparam("end")
 )
@@ -49,7 +48,6 @@ _TAKE_BACK = (
     .where(_held.c.peer_id.in_(bindparam("peer_ids", expanding=True)))
     .returning(_held.c.pool_id, _held.c.offset)
 )
-_HOLD = insert(_held)
 _SET_FREE = insert(_free)
 
 
@@ -62,6 +60,14 @@ class PoolRow(NamedTuple):
 
 
 AnyPool = Pool | PoolRow
+
+
+class AddressClaim(NamedTuple):
+    """An address that a peer wants, and the field of the request that says so."""
+
+    address: str
+    peer_id: str
+    field: str
 
 
 def _of_config(*, slices: bool) -> Select[str, str, int]:
@@ -80,10 +86,13 @@ def pools(tx: Tx, config_id: str, *, slices: bool) -> list[PoolRow]:
     return sorted((PoolRow._make(row) for row in found), key=lambda pool: addressing.order(pool.network))
 
 
-def allocate(tx: Tx, pools: Sequence[AnyPool], peer_ids: Sequence[str]) -> dict[str, list[str]]:
+def allocate(
+    tx: Tx, pools: Sequence[AnyPool], peer_ids: Sequence[str], spoken_for: Collection[str] = ()
+) -> dict[str, list[str]]:
     """Give each peer one address of each pool; return them as text in the order of `pools`.
 
-    Raises `Exhausted` where a pool has too few left; the transaction is then to be given up.
+    `spoken_for`: addresses that nobody gets here, as somebody claims them soon. Raises `Exhausted` where a pool has too
+    few left; the transaction is then to be given up.
     """
     given: dict[str, list[str]] = {peer_id: [] for peer_id in peer_ids}
     if not peer_ids or not pools:
@@ -91,7 +100,8 @@ def allocate(tx: Tx, pools: Sequence[AnyPool], peer_ids: Sequence[str]) -> dict[
     rows = []
     counters = _locked(tx, [pool.id for pool in pools])
     for pool in pools:
-        for offset, peer_id in zip(_take(tx, pool, counters[pool.id], len(peer_ids)), peer_ids, strict=True):
+        kept = {addressing.offset_of(pool.network, each) for each in addressing.inside(pool.network, spoken_for)}
+        for offset, peer_id in zip(_take(tx, pool, counters[pool.id], len(peer_ids), kept), peer_ids, strict=True):
             rows.append((pool.id, offset, peer_id))
             given[peer_id].append(addressing.address_at(pool.network, offset))
     insert_many(tx, _held, ("pool_id", "offset", "peer_id"), rows)
@@ -114,26 +124,46 @@ def _used_up(pool: AnyPool, count: int) -> Exhausted:
     )
 
 
-def claim(tx: Tx, pool: AnyPool, address: str, peer_id: str, field: str) -> str:
-    """Give the peer this very address of the pool; return its canonical text.
+def claim(tx: Tx, pool: AnyPool, wanted: Sequence[AddressClaim]) -> list[str]:
+    """Give peers these very addresses of the pool; return them as canonical texts.
 
-    Raises `Invalid` where no peer may have it, `Conflict` where another has it, both with `field`.
+    Raises `Invalid` where no peer may have one, `Conflict` where another has it, both with the field.
     """
-    try:
-        offset = addressing.offset_of(pool.network, address)
-    except ValueError as error:
-        raise Invalid(str(error), field=field) from None
     _locked(tx, [pool.id])
-    holder = tx.session.scalar(_HOLDER, {"pool": pool.id, "at": offset})
-    text = addressing.address_at(pool.network, offset)
-    if holder is not None:
-        name = tx.session.scalar(select(Peer.name).where(Peer.id == holder))
-        raise Conflict(
-            f"{text} is the address of peer {name or holder!r}; use another, or none to get a free one", field=field
-        )
-    tx.session.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offset, "last": offset})
-    tx.session.execute(_HOLD, [{"pool_id": pool.id, "offset": offset, "peer_id": peer_id}])
-    return text
+    offsets = [_offset(pool, each) for each in wanted]
+    holders = _holders(tx, pool, offsets)
+    for offset, each in zip(offsets, wanted, strict=True):
+        if (holder := holders.setdefault(offset, each.peer_id)) != each.peer_id:
+            name = tx.session.scalar(select(Peer.name).where(Peer.id == holder))
+            text = addressing.address_at(pool.network, offset)
+            raise Conflict(
+                f"{text} is the address of peer {name or holder!r}; use another, or none to get a free one",
+                field=each.field,
+            )
+    for some in _chunks(offsets):
+        tx.session.execute(delete(_free).where(_free.c.pool_id == pool.id, _free.c.offset.in_(some)))
+    held = [(pool.id, offset, each.peer_id) for offset, each in zip(offsets, wanted, strict=True)]
+    insert_many(tx, _held, ("pool_id", "offset", "peer_id"), held)
+    return [addressing.address_at(pool.network, offset) for offset in offsets]
+
+
+def _offset(pool: AnyPool, wanted: AddressClaim) -> int:
+    try:
+        return addressing.offset_of(pool.network, wanted.address)
+    except ValueError as error:
+        raise Invalid(str(error), field=wanted.field) from None
+
+
+def _holders(tx: Tx, pool: AnyPool, offsets: Sequence[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for some in _chunks(offsets):
+        query = select(_held.c.offset, _held.c.peer_id).where(_held.c.pool_id == pool.id, _held.c.offset.in_(some))
+        found |= dict(tx.connection.execute(query).all())
+    return found
+
+
+def _chunks(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (offsets[start : start + SIZE] for start in range(0, len(offsets), SIZE))
 
 
 def beyond(tx: Tx, pool_id: str, last: int) -> int:
@@ -197,11 +227,13 @@ def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
     return dict(tx.connection.execute(_LOCK, {"pool_ids": list(pool_ids)}).all())
 
 
-def _take(tx: Tx, pool: AnyPool, counter: int, count: int) -> list[int]:
-    """Take `count` unused offsets out of the pool: those given back, then new ones."""
-    offsets = list(tx.connection.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}))
+def _take(tx: Tx, pool: AnyPool, counter: int, count: int, kept: Collection[int]) -> list[int]:
+    """Take `count` unused offsets out of the pool, and none that is to be kept: those given back, then new ones."""
+    free = list(tx.connection.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count + len(kept)}))
+    offsets = [offset for offset in free if offset not in kept][:count]
     if offsets:
         tx.connection.execute(_NO_LONGER_FREE, {"pool": pool.id, "first": offsets[0], "last": offsets[-1]})
+        _set_free(tx, pool, [offset for offset in free if offset in kept and offsets[0] < offset < offsets[-1]])
     if len(offsets) == count:
         return offsets
     end = addressing.last_offset(pool.network) + 1
@@ -211,12 +243,21 @@ def _take(tx: Tx, pool: AnyPool, counter: int, count: int) -> list[int]:
             raise _used_up(pool, count)
         upto = min(counter + window, end)
         ahead = set(tx.connection.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
-        unused = [offset for offset in range(counter, upto) if offset not in ahead][:missing]
+        unused = [offset for offset in range(counter, upto) if offset not in ahead and offset not in kept][:missing]
         offsets += unused
-        counter = upto if len(unused) < missing else unused[-1] + 1
+        beyond_them = upto if len(unused) < missing else unused[-1] + 1
+        # Where the counter has passed them, they are free like any that were given back.
+        _set_free(
+            tx, pool, [offset for offset in range(counter, beyond_them) if offset in kept and offset not in ahead]
+        )
+        counter = beyond_them
         window *= 2  # a long run of claimed addresses costs few statements
     tx.connection.execute(_COUNT_ON, {"pool": pool.id, "counter": counter})
     return offsets
+
+
+def _set_free(tx: Tx, pool: AnyPool, offsets: Sequence[int]) -> None:
+    insert_many(tx, _free, ("pool_id", "offset"), [(pool.id, offset) for offset in offsets])
 
 
 def _addresses() -> Select[str, str, int]:

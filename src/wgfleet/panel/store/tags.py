@@ -90,5 +90,10 @@ def take(tx: Tx, tag_id: str, peer_ids: Collection[str]) -> None:
 
 def set_columns(tx: Tx, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Set columns of peers by id, each peer its own ones."""
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for peer_id, columns in values.items():
-        tx.session.execute(update(_peers).where(_peers.c.id == peer_id).values(**columns))
+        alike.setdefault(tuple(sorted(columns)), []).append({"peer": peer_id, **columns})
+    for names, rows in alike.items():
+        query = update(_peers).where(_peers.c.id == bindparam("peer"))
+        tx.settle()
+        tx.connection.execute(query.values({name: bindparam(name) for name in names}), rows)

@@ -4,7 +4,8 @@ It is all or none. What a batch has made is undone where a slice cannot be made,
 process that made it was killed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
@@ -15,6 +16,8 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
 from wgfleet.panel.store.tables import Config, PeerBatch
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.errors import FieldError
 
 SLICE = 250  # peers in a transaction, which takes 15 ms with them
 ABANDONED_S = 30.0  # without a slice; one that waits for its turn has it, or fails, after ten
@@ -57,10 +60,26 @@ def add(
     first: int,
     *,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    spoken_for: Collection[str] = (),
 ) -> Created:
-    """Make a slice of a batch, whose peers are in its list from the number `first` on. No node hears of it yet."""
+    """Make a slice of a batch, whose peers are in its list from the number `first` on. No node hears of it yet.
+
+    `spoken_for`: see `wanted_later`.
+    """
     _go_on(tx, batch_id, config.id)
-    return peers.add(tx, config, drafts, field=FIELD, first=first, panel_hosts=panel_hosts, topic=None)
+    return peers.add(
+        tx, config, drafts, field=FIELD, first=first, panel_hosts=panel_hosts, topic=None, spoken_for=spoken_for
+    )
+
+
+def wanted_later(drafts: Sequence[PeerDraft]) -> set[str]:
+    """Return the addresses that the rest of a batch wants: nobody else of it gets them."""
+    found = set()
+    for draft in drafts:
+        for text in draft.spec.addresses:
+            with suppress(FieldError):  # it is refused with its own slice
+                found.add(parse_address(text, FIELD))
+    return found
 
 
 def complete(tx: Tx, batch_id: str, actor: str, config: Config, drafts: Sequence[PeerDraft]) -> None:

@@ -1,6 +1,6 @@
 """Places of new peers: the node that is their home, and their addresses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from wgfleet.panel.domain import addressing
@@ -12,7 +12,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
-from wgfleet.panel.store.addresses import PoolRow
+from wgfleet.panel.store.addresses import AddressClaim, PoolRow
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_address
 
@@ -45,14 +45,19 @@ def check_room(tx: Tx, config: Config, count: int) -> None:
     address_rows.check_room(tx, _pools(tx, config), count)
 
 
-def give_addresses(tx: Tx, config: Config, wanted: Sequence[AddressWish]) -> dict[str, list[str]]:
-    """Give new peers an address of each pool; return them by peer id, v4 before v6."""
+def give_addresses(
+    tx: Tx, config: Config, wanted: Sequence[AddressWish], spoken_for: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Give new peers an address of each pool; return them by peer id, v4 before v6.
+
+    `spoken_for`: what others of the same request get in later transactions.
+    """
     pools = _pools(tx, config)
     choosy = [each for each in wanted if each.addresses]
-    lacking = {each.peer_id: _claim(tx, pools, each) for each in choosy}  # before any is chosen for the others
-    for peer_id, left in lacking.items():
-        address_rows.allocate(tx, left, [peer_id])
-    given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses])
+    lacking = _claim(tx, pools, choosy)  # before any is chosen for the others
+    for left, peer_ids in lacking.items():
+        address_rows.allocate(tx, left, peer_ids, spoken_for)
+    given = address_rows.allocate(tx, pools, [each.peer_id for each in wanted if not each.addresses], spoken_for)
     return given | (address_rows.of_peers(tx, [each.peer_id for each in choosy], config.id) if choosy else {})
 
 
@@ -60,19 +65,27 @@ def _pools(tx: Tx, config: Config) -> list[PoolRow]:
     return address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)
 
 
-def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: AddressWish) -> list[PoolRow]:
-    """Give a peer the addresses that it wants; return the pools of which it wants none in particular."""
-    left = list(pools)
-    for i, text in enumerate(wanted.addresses):
-        field = f"{wanted.at}addresses[{i}]"
-        address = parse_address(text, field)
-        pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
-        if pool is None:
-            names = ", ".join(pool.network for pool in pools)
-            raise Invalid(
-                f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
-                field=field,
-            )
-        address_rows.claim(tx, pool, address, wanted.peer_id, field)
-        left.remove(pool)
-    return left
+def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: Sequence[AddressWish]) -> dict[tuple[PoolRow, ...], list[str]]:
+    """Give peers the addresses that they want; return the pools of which some want none in particular, with those."""
+    claims: dict[PoolRow, list[AddressClaim]] = {pool: [] for pool in pools}
+    lacking: dict[tuple[PoolRow, ...], list[str]] = {}
+    for each in wanted:
+        left = list(pools)
+        for i, text in enumerate(each.addresses):
+            field = f"{each.at}addresses[{i}]"
+            address = parse_address(text, field)
+            pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
+            if pool is None:
+                names = ", ".join(pool.network for pool in pools)
+                raise Invalid(
+                    f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
+                    field=field,
+                )
+            claims[pool].append(AddressClaim(address, each.peer_id, field))
+            left.remove(pool)
+        if left:
+            lacking.setdefault(tuple(left), []).append(each.peer_id)
+    for pool, some in claims.items():
+        if some:
+            address_rows.claim(tx, pool, some)
+    return lacking

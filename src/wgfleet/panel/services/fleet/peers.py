@@ -189,10 +189,11 @@ def add(
     first: int = 0,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
     topic: Topic | None = Topic.NEW_PEERS,
+    spoken_for: Collection[str] = (),
 ) -> Created:
     """Make peers as `create` does, without an entry in the audit log. `first`: the number of the first one in the list.
 
-    `topic`: who hears of it, None: nobody yet.
+    `topic`: who hears of it, None: nobody yet. `spoken_for`: addresses that later ones of the list want.
     """
     rerouted = any(draft.spec.networks for draft in drafts)
     generation = generations.bump(tx, config.id, settings=rerouted, topic=topic)
@@ -206,7 +207,7 @@ def add(
     if details := [(d.id, d.spec.details, at) for d, at in zip(drafts, places, strict=True) if d.spec.details]:
         peer_details.give(tx, config, details)
     wanted = [AddressWish(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
-    return Created(made, peer_places.give_addresses(tx, config, wanted))
+    return Created(made, peer_places.give_addresses(tx, config, wanted, spoken_for))
 
 
 def _places(field: str, first: int, drafts: Sequence[PeerDraft]) -> list[str]:
