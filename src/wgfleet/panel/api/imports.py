@@ -1,6 +1,6 @@
 """`/api/imports`: interfaces of other programs become configs, with the same keys, so that users keep their files."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter
@@ -8,15 +8,14 @@ from pydantic import Field
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedTag
 from wgfleet.panel.api.auth import Writer
+from wgfleet.panel.api.import_runs import ImportRun
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import Body, View
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.fields import MAX_NETWORKS
-from wgfleet.panel.services import imports
-from wgfleet.panel.services.access.callers import SECRETS, Caller
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
-from wgfleet.panel.services.imports import Imported
+from wgfleet.panel.services.import_plans import ImportPlan
 
 router = APIRouter(tags=["imports"], route_class=LargeBodies)
 Short = Annotated[str, Field(max_length=256)]
@@ -117,34 +116,33 @@ class ImportView(View):
 @router.post("/api/imports/preview", summary="Show what an import would do")
 def preview_import(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
     """Check everything, and change nothing."""
-    with rehearsal(panel) as tx:
-        return _view(_import(tx, panel, caller, body))
+    return _view(_run(panel, caller, body).plan())
 
 
 @router.post("/api/imports", summary="Import an interface of another program")
 def import_interface(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
-    """Make the config and its peers, all or nothing. The same call again changes nothing: peers are known by key."""
-    with panel.store.write() as tx:
-        return _view(_import(tx, panel, caller, body))
+    """Make the config and its peers, all or nothing. The same call again changes nothing: peers are known by key.
+
+    More than 100 peers are made in slices, between which other calls have their turn. Where one cannot be made, or the
+    panel is killed meanwhile, those that were made are taken back, and so are the tags and the config.
+    """
+    return _view(_run(panel, caller, body).make())
 
 
-def _import(tx: Any, panel: Panel, caller: Caller, body: ImportCall) -> Imported:
-    return imports.apply(
-        tx,
-        panel.vault,
-        caller.actor,
+def _run(panel: Panel, caller: Caller, body: ImportCall) -> ImportRun:
+    return ImportRun(
+        panel,
+        caller,
         msgspec.convert(body.interface.model_dump(), ImportedInterface),
-        name=body.config,
-        tag_colors=msgspec.convert([tag.model_dump() for tag in body.tags], list[ImportedTag]),
-        panel_hosts=panel.hosts(),
-        may_own=caller.may(SECRETS),
+        body.config,
+        msgspec.convert([tag.model_dump() for tag in body.tags], list[ImportedTag]),
     )
 
 
-def _view(found: Imported) -> ImportView:
+def _view(found: ImportPlan) -> ImportView:
     return ImportView(
-        config=found.config.name,
-        created=found.created,
+        config=found.target.config.name,
+        created=found.target.created,
         remarks=found.remarks,
         peers=[
             ImportedPeerView(

@@ -11,7 +11,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peer_batches, peer_places, peers
 from wgfleet.panel.services.fleet.peer_batches import FIELD, SLICE
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.tables import Config
 
 ATTEMPTS = 3  # where others take the numbers that were to be next
@@ -60,7 +60,7 @@ class PeerBatchCall:
         try:
             return self._slices(batch_id, config.id, named)
         except BaseException as error:
-            self._undo(batch_id, error)
+            undo(self._store, self._actor, batch_id, error)
             raise
 
     def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
@@ -76,15 +76,6 @@ class PeerBatchCall:
             made.addresses.update(some.addresses)
         return made
 
-    def _undo(self, batch_id: str, error: BaseException) -> None:
-        try:
-            more = True
-            while more:
-                with self._store.write() as tx:
-                    more = peer_batches.undo(tx, self._actor, batch_id)
-        except PanelError as also:  # the core undoes it then
-            error.add_note(f"not undone yet: {also}")
-
     def _named(self, tx: Tx, config: Config, drafts: Sequence[PeerDraft]) -> Sequence[PeerDraft]:
         return drafts if self._prefix is None else peers.numbered(tx, config, self._prefix, drafts, self._first_number)
 
@@ -92,3 +83,14 @@ class PeerBatchCall:
         if self._prefix is None or self._first_number is not None:
             return drafts
         return peer_batches.beyond_others(tx, config, self._prefix, drafts)
+
+
+def undo(store: Store, actor: str, batch_id: str, error: BaseException) -> None:
+    """Undo what a batch has made, which cannot be ended for an error."""
+    try:
+        more = True
+        while more:
+            with store.write() as tx:
+                more = peer_batches.undo(tx, actor, batch_id)
+    except PanelError as also:  # the core undoes it then
+        error.add_note(f"not undone yet: {also}")

@@ -55,15 +55,15 @@ def moved_server(interface: ImportedInterface, networks: Sequence[str]) -> list[
 
 
 def planned(
-    interface: ImportedInterface, networks: Sequence[str], names: Collection[str], keys: Mapping[str, str]
+    interface: ImportedInterface, networks: Sequence[str], keys: Mapping[str, str], held: Mapping[str, str]
 ) -> list[PlannedPeer]:
     """Plan the peers of an interface.
 
-    `networks`: the pools. `names` are those that peers of the config have, `keys` their public keys with their names: a
-    peer is the same by its key, whatever it is called. The order of the source decides who keeps a name or an address.
+    `networks`: the pools. `keys` and `held`: public keys and addresses of the config's peers, with their names: a peer
+    is the same by its key, whatever it is called. The order of the source decides who keeps a name or an address.
     """
-    taken = set(names)
-    addresses: dict[str, str] = {}
+    taken = set(keys.values())
+    addresses = dict(held)
     seen: set[str] = set()
     found = []
     for peer in interface.peers:

@@ -266,6 +266,14 @@ def delete(tx: Tx, actor: str, config: Config) -> None:
     audit.record(tx, actor, "deleted", "config", config.id, name=config.name, peers=peers)
 
 
+def delete_unused(tx: Tx, actor: str, config: Config) -> bool:
+    """Delete a config that has no peers and no nodes; tell whether it was so."""
+    unused = counts(tx, [config.id])[config.id] == (0, 0) and not config_rows.assigned_node_names(tx, config.id)
+    if unused:
+        delete(tx, actor, config)
+    return unused
+
+
 def _checked(tx: Tx, changes: ConfigChanges) -> dict[str, Any]:
     """Return the changes in canonical form, or name the first that is wrong; for those of `reach`, ask there."""
     values: dict[str, Any] = {**changes, **held_settings.checked(tx, changes)}

@@ -10,8 +10,10 @@ from wgfleet.panel.domain.jobs.job import TOTALS, JobAction, JobField, Operator
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import usage
 from wgfleet.panel.services.fleet.peer_details import MAX_NOTES
-from wgfleet.panel.services.jobs import commands, decisions
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.jobs import commands, decisions, expectations
 from wgfleet.panel.services.jobs.commands import MAX_JOBS, JobSpec
+from wgfleet.panel.services.jobs.expectations import ExpectedPeer
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import users as user_rows
 
@@ -124,13 +126,20 @@ def _value(job: ImportedJob) -> int:
     return int(job.value)
 
 
-def give(tx: Tx, config_id: str, given: Mapping[str, CarriedOver], now: float) -> list[str]:
-    """Give new peers, by id, limits and opening balances; return what their limits do at once, and to whom."""
+def give(tx: Tx, config_id: str, given: Mapping[str, CarriedOver], now: float) -> None:
+    """Give new peers, by id, limits and opening balances."""
     commands.add_many(tx, [(peer_id, spec) for peer_id, each in given.items() for spec in each.jobs], now)
     balances = {peer_id: (each.received, each.sent) for peer_id, each in given.items() if each.received or each.sent}
     usage.open_balances(tx, config_id, balances, now)
-    limited = [peer_id for peer_id, each in given.items() if each.jobs]
-    return decisions.effects(decisions.decide(tx, now, peer_ids=limited)) if limited else []
+
+
+def effects(tx: Tx, config_id: str, specs: Sequence[PeerSpec], gets: Sequence[CarriedOver], now: float) -> list[str]:
+    """Say what the limits of new peers, of their tags and of the config do at once, and to whom."""
+    found = [
+        ExpectedPeer(spec.name, () if spec.details is None else spec.details.tags, each.jobs, each.received, each.sent)
+        for spec, each in zip(specs, gets, strict=True)
+    ]
+    return decisions.effects(expectations.decide(tx, config_id, found, now))
 
 
 def counted(given: Sequence[CarriedOver]) -> dict[str, int]:

@@ -183,6 +183,11 @@ def open_balances(tx: Tx, config_id: str, used: Mapping[str, tuple[int, int]], n
     usage_rows.add_totals(tx, {peer_id: PeerUse(config_id, *each) for peer_id, each in used.items()}, now)
 
 
+def close_balances(tx: Tx, peer_ids: Collection[str]) -> None:
+    """Take the totals of peers back that are undone: nothing was used by them."""
+    usage_rows.drop_totals(tx, peer_ids)
+
+
 def last_batches(tx: Tx, node_ids: Collection[str]) -> dict[str, Acknowledged]:
     """Return the last batch of each node that is in the sums."""
     return {node_id: (row.epoch, row.sequence) for node_id, row in usage_rows.sources(tx, node_ids).items()}

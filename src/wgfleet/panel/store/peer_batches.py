@@ -36,6 +36,17 @@ def find(tx: Tx, batch_id: str) -> PeerBatch | None:
     return tx.session.get(PeerBatch, batch_id, populate_existing=True)
 
 
+def set_tags(tx: Tx, batch_id: str, tag_ids: Sequence[str]) -> None:
+    """Set which tags were made for a batch."""
+    tx.connection.execute(update(PeerBatch).where(PeerBatch.id == batch_id).values(tag_ids=list(tag_ids)))
+
+
+def are_under_way(tx: Tx, config_id: str) -> bool:
+    """Tell whether a config has batches."""
+    query = select(PeerBatch.id).where(PeerBatch.config_id == config_id).limit(1)
+    return tx.connection.scalar(query) is not None
+
+
 def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:
     """Return the highest number that batches under way have for names with a prefix; None: there are none."""
     query = select(func.max(PeerBatch.last_number))

@@ -243,6 +243,13 @@ def _of_places(kind: type[UsageHour | UsageDay], period: InstrumentedAttribute[i
     return period, UsageCounter.config_id, UsageCounter.node_id, kind.received, kind.sent
 
 
+def drop_totals(tx: Tx, peer_ids: Collection[str]) -> None:
+    """Delete the totals of peers."""
+    for chunk in chunked(peer_ids):
+        gone = delete(UsageTotal).where(UsageTotal.peer_id.in_(chunk))
+        tx.session.execute(gone, execution_options={"synchronize_session": False})
+
+
 def _forget_totals(tx: Tx, peer_ids: Collection[str]) -> None:
     """Delete the totals of peers that are gone, with all their keys."""
     for chunk in chunked(peer_ids):

@@ -1,7 +1,7 @@
 """Many peers made by one call, a slice in each transaction: no other change, and no decision, waits for all of them.
 
 It is all or none. What a batch has made is undone where a slice cannot be made, and where nobody goes on with it: the
-process that made it was killed.
+process that made it was killed. So are tags and config that were made for it, unless somebody uses them by then.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.services import audit, configs, generations, tunnel_networks
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
@@ -25,8 +25,13 @@ FIELD = "peers"
 """The path of the list in the request, for errors."""
 
 
-def begin(tx: Tx, config: Config, drafts: Sequence[PeerDraft], prefix: str | None = None) -> str:
-    """Note that peers are about to be made, and return the id of the batch. `prefix`: of names that are numbered."""
+def begin(
+    tx: Tx, config: Config, drafts: Sequence[PeerDraft], prefix: str | None = None, *, made_config: bool = False
+) -> str:
+    """Note that peers are about to be made, and return the id of the batch. `prefix`: of names that are numbered.
+
+    `made_config`: the config was made for them, and goes if they do.
+    """
     batch = PeerBatch(
         id=clock.new_id(),
         config_id=config.id,
@@ -34,6 +39,8 @@ def begin(tx: Tx, config: Config, drafts: Sequence[PeerDraft], prefix: str | Non
         name_prefix=prefix,
         last_number=None if prefix is None else _number(prefix, drafts[-1]),
         touched_at=clock.now(),
+        made_config=made_config,
+        tag_ids=None,
     )
     batch_rows.add(tx, batch)
     return batch.id
@@ -72,6 +79,15 @@ def add(
     )
 
 
+def add_tags(tx: Tx, batch_id: str, tag_ids: Sequence[str]) -> None:
+    """Note tags that were made for the peers, and go if those do."""
+    batch = batch_rows.find(tx, batch_id)
+    if batch is None:
+        raise _too_late()
+    _go_on(tx, batch_id, batch.config_id)
+    batch_rows.set_tags(tx, batch_id, [*(batch.tag_ids or ()), *tag_ids])
+
+
 def wanted_later(drafts: Sequence[PeerDraft]) -> set[str]:
     """Return the addresses that the rest of a batch wants: nobody else of it gets them."""
     found = set()
@@ -93,7 +109,11 @@ def complete(tx: Tx, batch_id: str, actor: str, config: Config, drafts: Sequence
 def _go_on(tx: Tx, batch_id: str, config_id: str) -> None:
     generations.hold(tx, config_id)  # before its batches, as who deletes it does
     if not batch_rows.touch(tx, batch_id, clock.now()):
-        raise Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
+        raise _too_late()
+
+
+def _too_late() -> Unavailable:
+    return Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
 
 
 def abandoned(tx: Tx) -> list[str]:
@@ -116,7 +136,14 @@ def undo(tx: Tx, actor: str, batch_id: str) -> bool:
     ids = batch_rows.made(tx, batch.peer_ids, SLICE)
     if ids:
         peers.remove(tx, config, ids)
+        usage.close_balances(tx, ids)
+        return True
+    if batch.tag_ids:
+        tags.delete_unused(tx, actor, batch.tag_ids[:SLICE])
+        batch_rows.set_tags(tx, batch_id, batch.tag_ids[SLICE:])
         return True
     audit.record(tx, actor, "peers_not_created", "config", config.id, count=len(batch.peer_ids))
     batch_rows.delete(tx, batch_id)
+    if batch.made_config and not batch_rows.are_under_way(tx, config.id):
+        configs.delete_unused(tx, actor, config)
     return False

@@ -49,9 +49,7 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     tag_ids: dict[tuple[str, ...], list[str]] = {}
     known: dict[str, str] = {}
     for peer_id, each, at in details:
-        values = client_settings.checked(each.settings, networks, at) | held_settings.checked(tx, each.held, at, known)
-        if each.notes:
-            values["notes"] = _notes(each.notes, f"{at}notes")
+        values = checked(each, networks, at) | held_settings.checked(tx, each.held, at, known)
         if values:
             columns[peer_id] = values
         if each.tags not in tag_ids:
@@ -62,6 +60,14 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     for tag_id, peer_ids in tagged.items():
         tag_rows.give(tx, tag_id, peer_ids)
     held_settings.peers_came(tx, config.id, [peer_id for peer_id, _, _ in details])
+
+
+def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str, Any]:
+    """Return notes and settings of a new peer's file as rows have them, or name the field that is wrong."""
+    values = client_settings.checked(details.settings, networks, at)
+    if details.notes:
+        values["notes"] = _notes(details.notes, f"{at}notes")
+    return values
 
 
 def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:

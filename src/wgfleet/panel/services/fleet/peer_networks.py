@@ -23,17 +23,20 @@ def check(
     *,
     without: str | None = None,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    pools: Sequence[str] | None = None,
 ) -> None:
     """Raise unless each (networks, field) may be had.
 
-    `without` is the peer that is being changed; `panel_hosts` are the panel's own, each with what it is.
+    `without` is the peer that is being changed; `panel_hosts` are the panel's own, each with what it is. `pools`: the
+    networks of a config that is not there yet.
     """
     if not any(networks for networks, _ in wanted):
         return
     outside = tunnel_networks.needed(tx, panel_hosts)
+    own = configs.networks(tx, [config.id])[config.id] if pools is None else pools
     taken = TakenNetworks(
         chain(
-            ((network, "a pool of the config") for network in configs.networks(tx, [config.id])[config.id]),
+            ((network, "a pool of the config") for network in own),
             (
                 (behind, f"the networks of peer {owner!r}")
                 for behind, owner in peer_rows.networks_by_peer(tx, config.id, without)

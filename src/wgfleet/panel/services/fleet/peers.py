@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.fields import one_spelling, parse_title
+from wgfleet.panel.domain.fields import check_range, one_spelling, parse_title
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
@@ -164,14 +164,18 @@ def check(
     field: str = "",
     first: int = 0,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    pools: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Refuse what cannot be made, and return the columns of peers as they would be, but for their generation."""
+    """Refuse what cannot be made, and return the columns of peers as they would be, but for their generation.
+
+    `pools`: the networks of a config that is not there yet.
+    """
     check_count(drafts, field)
     specs = [draft.spec for draft in drafts]
     places = _places(field, first, drafts)
     _check_unique(tx, config, specs, places)
     networks = [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)]
-    peer_networks.check(tx, config, networks, panel_hosts=panel_hosts)
+    peer_networks.check(tx, config, networks, panel_hosts=panel_hosts, pools=pools)
     groups = _groups(tx, specs, places)
     made = [_new(config, draft, groups, at) for draft, at in zip(drafts, places, strict=True)]
     homes = peer_places.homes(tx, config, [(values["id"], values["group_id"]) for values in made])
@@ -330,12 +334,6 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
     return changed
 
 
-def _keepalive(value: int, field: str) -> int:
-    if not 0 <= value <= MAX_KEEPALIVE_S:
-        raise Invalid(f"must be 0 (off) to {MAX_KEEPALIVE_S} s, not {value}", field=field)
-    return value
-
-
 def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
     """Refuse names and public keys that the config, or the same list, has already."""
     keys_at = [
@@ -370,6 +368,7 @@ def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[st
 def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], at: str) -> dict[str, Any]:
     """Return the columns of a new peer, but for its home and its generation."""
     spec = draft.spec
+    check_range(spec.keepalive or 0, 0, MAX_KEEPALIVE_S, f"{at}keepalive", "s")
     return {
         "id": draft.id,
         "config_id": config.id,
@@ -379,7 +378,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "private_key_sealed": draft.private_key_sealed,
         "preshared_key_sealed": draft.preshared_key_sealed,
         "networks": [parse_network(each, f"{at}networks") for each in spec.networks],
-        "keepalive": None if spec.keepalive is None else _keepalive(spec.keepalive, f"{at}keepalive"),
+        "keepalive": spec.keepalive,
         "enabled": spec.enabled,
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,

@@ -15,6 +15,7 @@ from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import held_settings as held_rows
+from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -41,6 +42,23 @@ def create(tx: Tx, actor: str, values: TagChanges) -> Tag:
     tag_rows.add(tx, tag)
     audit.record(tx, actor, "created", "tag", tag.id, **wanted)
     return tag
+
+
+def check(tx: Tx, values: TagChanges) -> None:
+    """Refuse what no tag can have."""
+    _checked(tx, values)
+
+
+def delete_unused(tx: Tx, actor: str, tag_ids: Sequence[str]) -> None:
+    """Delete those of some tags that nobody has, and that set nothing and limit nobody."""
+    found = [tag for tag_id in tag_ids if (tag := tag_rows.find(tx, tag_id)) is not None]
+    used = counts(tx, found)
+    for tag in found:
+        sets = any(value is not None for value in client_settings.of_row(tag).values())
+        if tag.id in used or sets or not held_settings.of_row(tag).is_empty:
+            continue
+        if not job_rows.of_owner(tx, "tag_id", tag.id):
+            delete(tx, actor, tag)
 
 
 def get(tx: Tx, reference: str) -> Tag:

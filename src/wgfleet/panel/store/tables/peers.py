@@ -1,5 +1,7 @@
 """Tables of peers, of their tags and sessions, and of public keys that were removed."""
 
+from typing import Any
+
 from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, UniqueConstraint, and_, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
@@ -102,6 +104,7 @@ class PeerBatch(Base):
     """Peers that are being made by one call, in several transactions. It goes with the last; one that stays is undone.
 
     `last_number`: of the last name, where names are `name_prefix` and a number. `touched_at`: 0: it is being undone.
+    `made_config`, `tag_ids`: the config, and which tags, were made for them.
     """
 
     __tablename__ = "peer_batches"
@@ -111,14 +114,21 @@ class PeerBatch(Base):
     name_prefix: Mapped[str | None]
     last_number: Mapped[int | None] = mapped_column(BigInteger)
     touched_at: Mapped[float]
+    made_config: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    tag_ids: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class PeerChange(Base):
-    """A peer that an operation has yet to change."""
+    """A peer that an operation has yet to change.
+
+    Of a table: `line` of the file says so, and `changes` has the new values.
+    """
 
     __tablename__ = "peer_changes"
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
+    line: Mapped[int | None]
+    changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ShareLink(Base):

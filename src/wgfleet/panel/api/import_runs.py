@@ -1,0 +1,104 @@
+"""Imports as calls: looked at without a lock, then made, few peers in one transaction and many in slices."""
+
+from collections.abc import Sequence
+
+from wgfleet.imports.fleet import ImportedInterface, ImportedTag
+from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.api.peer_batches import ATTEMPTS, undo
+from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.services import configs, import_checks, import_plans, imports
+from wgfleet.panel.services.access.callers import SECRETS, Caller
+from wgfleet.panel.services.fleet.peers import PeerDraft
+from wgfleet.panel.services.import_plans import ImportPlan, ImportTarget
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Config
+
+SLICE = 100  # peers, or tags, in a transaction: with limits and notes they take 50 ms, and more on PostgreSQL
+
+
+class ImportRun:
+    """A call that imports an interface into a config of that name; None: of its own."""
+
+    def __init__(
+        self,
+        panel: Panel,
+        caller: Caller,
+        interface: ImportedInterface,
+        name: str | None = None,
+        tags: Sequence[ImportedTag] = (),
+    ) -> None:
+        self._panel = panel
+        self._store = panel.store
+        self._caller = caller
+        self._interface = interface
+        self._name = name or interface.name
+        self._tags = tags
+        self._hosts = panel.hosts()
+        import_checks.check_source(interface)
+
+    def plan(self) -> ImportPlan:
+        """Say what it does. Nobody waits for it, but for the moment in which a config is made to see if that can be."""
+        with self._store.read() as tx:
+            target = import_plans.existing(tx, self._interface, self._name)
+        if target is None:
+            with rehearsal(self._panel) as tx:
+                target = self._make_config(tx)
+        with self._store.read() as tx:
+            return import_plans.plan(
+                tx,
+                target,
+                self._interface,
+                tag_colors=self._tags,
+                panel_hosts=self._hosts,
+                may_own=self._caller.may(SECRETS),
+            )
+
+    def make(self) -> ImportPlan:
+        """Do it, all or nothing. Where others were quicker, it is planned again."""
+        attempts = ATTEMPTS
+        while True:
+            plan = self.plan()
+            drafts = imports.draft(self._panel.vault, plan)
+            attempts -= 1
+            try:
+                if max(len(drafts), len(plan.tags)) <= SLICE:
+                    self._at_once(plan, drafts)
+                else:
+                    self._in_slices(plan, drafts)
+            except Conflict:
+                if not attempts:
+                    raise
+            else:
+                return plan
+
+    def _at_once(self, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
+        with self._store.write() as tx:
+            config = self._config(tx, plan)
+            imports.make_tags(tx, self._caller.actor, plan.tags)
+            imports.make_peers(tx, self._caller.actor, config, plan, drafts, self._hosts)
+
+    def _in_slices(self, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
+        with self._store.write() as tx:
+            config = self._config(tx, plan)
+            batch_id = imports.begin(tx, config, plan, drafts)
+        try:
+            for first in range(0, len(plan.tags), SLICE):
+                with self._store.write() as tx:
+                    imports.make_tags(tx, self._caller.actor, plan.tags[first : first + SLICE], batch_id)
+            for first in range(0, len(drafts), SLICE):
+                with self._store.write() as tx:
+                    config = configs.get(tx, config.id)
+                    part = slice(first, min(first + SLICE, len(drafts)))
+                    imports.add(tx, batch_id, config, plan, drafts, part, self._hosts)
+            with self._store.write() as tx:
+                imports.complete(tx, batch_id, self._caller.actor, configs.get(tx, config.id), plan, drafts)
+        except BaseException as error:
+            undo(self._store, self._caller.actor, batch_id, error)
+            raise
+
+    def _config(self, tx: Tx, plan: ImportPlan) -> Config:
+        return self._make_config(tx).config if plan.target.created else configs.get(tx, plan.target.config.id)
+
+    def _make_config(self, tx: Tx) -> ImportTarget:
+        return imports.make_config(tx, self._panel.vault, self._caller.actor, self._interface, self._name, self._hosts)

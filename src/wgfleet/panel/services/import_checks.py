@@ -1,0 +1,111 @@
+"""Checks of imports: what of an interface of another program cannot be had here, found before anything is written."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from wgfleet.imports.fleet import ImportedInterface
+from wgfleet.panel import clock
+from wgfleet.panel.domain import addressing
+from wgfleet.panel.errors import Invalid, PanelError
+from wgfleet.panel.services.fleet import peer_details, peer_places, peers, tags
+from wgfleet.panel.services.fleet.peers import MAX_BATCH, PeerDraft, PeerSpec
+from wgfleet.panel.services.fleet.tags import TagChanges
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store.addresses import PoolRow
+from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.addresses import parse_address, parse_interface_address
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.keys import parse_preshared_key, parse_private_key, parse_public_key, public_key_of
+
+FIELD = "peers"
+_AT = re.compile(r"peers\[(\d+)\](.*)", re.DOTALL)
+
+
+def check_source(interface: ImportedInterface) -> None:
+    """Refuse keys and addresses that are none. Thousands take a while, and need no transaction."""
+    if len(interface.peers) > MAX_BATCH:
+        raise Invalid(f"an interface has at most {MAX_BATCH} peers, not {len(interface.peers)}", field=FIELD)
+    pairs = [("", interface.public_key, interface.private_key)]
+    pairs += [(f"peers[{i}].", peer.public_key, peer.private_key) for i, peer in enumerate(interface.peers)]
+    for at, public, private in pairs:
+        if public is not None:
+            parse_public_key(public, f"{at}public_key")
+        key = None if private is None else parse_private_key(private, f"{at}private_key")
+        if key is not None and public is not None and public_key_of(key) != public:
+            raise Invalid("is not the key that belongs to the public key", field=f"{at}private_key")
+    for i, address in enumerate(interface.addresses):
+        parse_interface_address(address, f"addresses[{i}]")
+    for i, peer in enumerate(interface.peers):
+        if peer.preshared_key is not None:
+            parse_preshared_key(peer.preshared_key, f"peers[{i}].preshared_key")
+        for j, text in enumerate(peer.addresses):
+            parse_address(text, f"peers[{i}].addresses[{j}]")
+
+
+@contextmanager
+def numbered(numbers: Sequence[int]) -> Iterator[None]:
+    """Have errors about the peers that are new name their places in the source, which are these."""
+    try:
+        yield
+    except PanelError as error:
+        error.field = error.field and _in_source(error.field, numbers)
+        raise
+    except FieldError as error:
+        raise Invalid(error.detail, field=_in_source(error.field, numbers)) from None
+
+
+def _in_source(field: str, numbers: Sequence[int]) -> str:
+    at = _AT.fullmatch(field)
+    return field if at is None else f"{FIELD}[{numbers[int(at[1])]}]{at[2]}"
+
+
+def new_tags(tx: Tx, specs: Sequence[PeerSpec], colors: Mapping[str, str | None]) -> list[TagChanges]:
+    """Return the tags of new peers that there are not yet; refuse what cannot be one, and too many of a peer."""
+    found: dict[str, TagChanges | None] = {}
+    for i, spec in enumerate(specs):
+        names = dict.fromkeys(() if spec.details is None else spec.details.tags)
+        if len(names) > tags.MAX_TAGS:
+            raise Invalid(f"a peer has at most {tags.MAX_TAGS} tags, not {len(names)}", field=f"{FIELD}[{i}].tags")
+        for name in names:
+            if name not in found:
+                found[name] = None if tag_rows.find(tx, name) else _new_tag(tx, name, colors.get(name), i)
+    return [values for values in found.values() if values is not None]
+
+
+def _new_tag(tx: Tx, name: str, color: str | None, number: int) -> TagChanges:
+    values: TagChanges = {"name": name}
+    if color is not None:
+        values["color"] = color
+    try:
+        tags.check(tx, values)
+    except PanelError as error:
+        field = "tags" if error.field == "color" else f"{FIELD}[{number}].tags"
+        raise Invalid(f"{name[: tags.MAX_NAME]!r}: {error.detail}", field=field) from None
+    return values
+
+
+def check_new(
+    tx: Tx,
+    config: Config,
+    networks: Sequence[str],
+    specs: Sequence[PeerSpec],
+    *,
+    created: bool,
+    hosts: Mapping[str, str],
+) -> None:
+    """Refuse new peers that cannot be made in a config. `created`: it is not there yet."""
+    if not specs:
+        return
+    drafts = [PeerDraft(spec, clock.new_id(), spec.public_key or "", None, None) for spec in specs]
+    peers.check(tx, config, drafts, field=FIELD, panel_hosts=hosts, pools=networks if created else None)
+    if created:
+        new = [PoolRow("", network, addressing.first_offset(network)) for network in networks]
+        address_rows.check_room(tx, new, len(drafts))
+    else:
+        peer_places.check_room(tx, config, len(drafts))
+    for i, spec in enumerate(specs):
+        if spec.details is not None:
+            peer_details.checked(spec.details, networks, f"{FIELD}[{i}].")

@@ -1,0 +1,161 @@
+"""Plans of imports: what an interface of another program becomes here. They are read, and nothing is written or locked.
+
+The same import again changes nothing: a peer is known by its public key, a config by its name and key.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
+from wgfleet.panel import clock
+from wgfleet.panel.domain import imports
+from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.services import configs, import_checks, import_details, tunnel_networks
+from wgfleet.panel.services.fleet.client_settings import ClientSettings
+from wgfleet.panel.services.fleet.peer_details import PeerDetails
+from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.fleet.tags import TagChanges
+from wgfleet.panel.services.import_details import CarriedOver, ImportDetails
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import addresses as address_rows
+from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Config
+
+DEFAULT_ALLOWED = ("0.0.0.0/0", "::/0")
+
+
+class ImportTarget(NamedTuple):
+    """The config that gets the peers, with its networks; `created`: there is none yet, and this is what it would be."""
+
+    config: Config
+    networks: Sequence[str]
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """What an import does. `peers`: all of the source, in its order; `new`: those that are to be made.
+
+    Of each of `new`, `sources` has what it was, and `carried` what it gets beside. `tags`: those that are to be made.
+    `remarks`: sentences about the whole.
+    """
+
+    target: ImportTarget
+    peers: list[PlannedPeer]
+    new: list[PeerSpec]
+    sources: list[ImportedPeer]
+    carried: list[CarriedOver]
+    tags: list[TagChanges]
+    remarks: list[str]
+
+    @property
+    def same(self) -> int:
+        """How many peers stay as they are."""
+        return len(self.peers) - len(self.new)
+
+
+def existing(tx: Tx, interface: ImportedInterface, name: str) -> ImportTarget | None:
+    """Return the config of that name, None where there is none; refuse one of another key."""
+    config = config_rows.find(tx, name)
+    if config is None:
+        return None
+    if interface.public_key is not None and config.public_key != interface.public_key:
+        raise Conflict(
+            f"config {name!r} has another key than the interface that is imported, so the files of its users would "
+            "not work; import into a config of another name",
+            field="config",
+        )
+    return ImportTarget(config, configs.networks(tx, [config.id])[config.id], created=False)
+
+
+def plan(
+    tx: Tx,
+    target: ImportTarget,
+    interface: ImportedInterface,
+    *,
+    tag_colors: Sequence[ImportedTag] = (),
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    may_own: bool = False,
+) -> ImportPlan:
+    """Say what an import does, and refuse what cannot be done.
+
+    `may_own`: peers become the devices of users that are called as their owners were.
+    """
+    known = {} if target.created else {row.public_key: row.name for row in peer_rows.of_config(tx, target.config.id)}
+    taken = {} if target.created else _taken(tx, target.config)
+    found = imports.planned(interface, target.networks, known, taken)
+    details = ImportDetails(tx, may_own=may_own)
+    carried = {each.peer.public_key: details.of(each.peer) for each in found if each.fate is PeerFate.NEW}
+    new = [(i, each) for i, each in enumerate(found) if each.fate is PeerFate.NEW]
+    specs = [_spec(each, carried[each.peer.public_key], interface) for _, each in new]
+    with import_checks.numbered([i for i, _ in new]):
+        wanted = import_checks.new_tags(tx, specs, {one_spelling(tag.name): tag.color for tag in tag_colors})
+        import_checks.check_new(tx, target.config, target.networks, specs, created=target.created, hosts=panel_hosts)
+    gets = [carried[each.peer.public_key] for _, each in new]
+    effects = import_details.effects(tx, target.config.id, specs, gets, clock.now())
+    return ImportPlan(
+        target=target,
+        peers=[_with_details(each, carried) for each in found],
+        new=specs,
+        sources=[each.peer for _, each in new],
+        carried=gets,
+        tags=wanted,
+        remarks=[*effects, *_remarks(interface, target)],
+    )
+
+
+def _taken(tx: Tx, config: Config) -> dict[str, str]:
+    names = {row.id: row.name for row in peer_rows.of_config(tx, config.id)}
+    held = address_rows.of_peers(tx, None, config.id)
+    return {text: names.get(peer_id, peer_id) for peer_id, texts in held.items() for text in texts}
+
+
+def _spec(planned: PlannedPeer, carried: CarriedOver, interface: ImportedInterface) -> PeerSpec:
+    peer = planned.peer
+    return PeerSpec(
+        planned.name,
+        public_key=peer.public_key,
+        preshared_key=False,
+        addresses=planned.addresses,
+        networks=peer.networks,
+        keepalive=peer.keepalive if peer.keepalive != interface.keepalive else None,
+        enabled=peer.enabled,
+        owner_id=carried.owner_id,
+        details=PeerDetails(carried.notes, tuple(one_spelling(tag) for tag in peer.tags), _settings(peer, interface)),
+    )
+
+
+def _settings(peer: ImportedPeer, interface: ImportedInterface) -> ClientSettings:
+    """Return what the peer's file says and the config does not."""
+    own = {
+        "client_allowed_ips": (peer.client_allowed_ips, interface.client_allowed_ips or DEFAULT_ALLOWED),
+        "dns": (peer.dns, interface.dns),
+        "mtu": (peer.mtu, interface.mtu),
+    }
+    return cast("ClientSettings", {name: value for name, (value, said) in own.items() if value not in {None, said}})
+
+
+def _with_details(each: PlannedPeer, carried: Mapping[str, CarriedOver]) -> PlannedPeer:
+    """Return what becomes of a peer, with what is carried over and what is not."""
+    if each.fate is not PeerFate.NEW:
+        return each
+    own = carried[each.peer.public_key]
+    return dataclasses.replace(each, remarks=(*each.remarks, *own.missing), carried_over=own.said)
+
+
+def _remarks(interface: ImportedInterface, target: ImportTarget) -> list[str]:
+    """Say what of an interface is not carried over."""
+    said = imports.moved_server(interface, target.networks) if target.created else []
+    if interface.public_key is None:
+        said.append("the source does not have the server's key: files of users work only if the config's is the same")
+    said += [f"a hook is not carried over: {hook}" for hook in interface.hooks]
+    others = [peer for peer in interface.peers if peer.endpoint not in {None, interface.endpoint}]
+    said += [
+        f"the file of {peer.name or peer.public_key} says {peer.endpoint}, not the config's name" for peer in others
+    ]
+    return said
