@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0067"
-down_revision: str | None = "0066"
+down_revision: str | None = "0066b"
 
 
 def upgrade() -> None:
