@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from wgfleet.panel import accepting, machine
 from wgfleet.panel.accepting import Crowd, Entrance
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.listening import open_sockets
+from wgfleet.panel.listening import open_plain_sockets, open_sockets
 from wgfleet.panel.server_certificate import ListenError, ServerCertificate, certificate_subjects
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
@@ -33,6 +33,16 @@ def write_identity(directory: Path, name: str) -> None:
 
 def with_files(directory: Path) -> Settings:
     return Settings(tls=TlsSettings(certificate_file=directory / "tls.crt", key_file=directory / "tls.key"))
+
+
+def test_browsers_are_sent_on_where_the_settings_say_so(tmp_path: Path) -> None:
+    write_identity(tmp_path, "panel.example.com")
+    assert not open_plain_sockets(with_files(tmp_path))
+    files = {"certificate_file": tmp_path / "tls.crt", "key_file": tmp_path / "tls.key"}
+    tls = TlsSettings.model_validate({**files, "plain_listen": "127.0.0.1:0"})
+    [(listener, bound)] = open_plain_sockets(Settings(tls=tls, public_url="https://panel.example.com"))
+    bound.close()
+    assert (listener.scheme, listener.port > 0) == ("http", True)
 
 
 def shown_name(certificate: ServerCertificate) -> str:

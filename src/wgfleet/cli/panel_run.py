@@ -111,6 +111,7 @@ class PanelRun:
             plain = None
             if self._settings.acme.directory is not None:
                 self._certificate.show_also(lambda: _shown(parts))
+            if self._plain_sockets:
                 answers = plain_door(lambda token: _answer(parts, token), _home(self._settings))
                 plain = PlainDoor(self._plain_sockets, answers)
             set_up = None if self._set_up is None else digest(self._set_up)

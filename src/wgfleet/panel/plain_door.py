@@ -1,10 +1,12 @@
-"""The door at port 80: what a CA asks there is answered (RFC 8555, section 8.3), all else is sent on to https.
+"""The door at port 80: what a CA asks there is answered (RFC 8555, section 8.3), and browsers are sent on to https.
 
-There is nothing else behind it, since what comes here comes in the clear.
+There is nothing else behind it, since what comes here comes in the clear. Programs are not sent on: who follows would
+never notice that the first call, with whatever was in it, could be read on the way.
 """
 
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,10 +20,12 @@ IN_THE_CLEAR = (
     "This came in the clear, and so did its credential: anybody on the way may have read it. "
     "Replace the credential, and call by https.\n"
 )
+OF_PROGRAMS = re.compile(r"/+(api/.*|healthz|readyz|metrics|openapi\.json|\.well-known/.*)", re.DOTALL)
 
 
 def plain_door(answer: Callable[[str], str | None], home: str) -> ASGIApp:
     """Return the application of that door. `answer`: to a token, None: to none such; `home`: where the panel is."""
+    base = urlsplit(home).path.strip("/").encode()
 
     def question(request: Request) -> Response:
         token = request.path_params["token"]
@@ -33,7 +37,13 @@ def plain_door(answer: Callable[[str], str | None], home: str) -> ASGIApp:
     async def elsewhere(request: Request) -> Response:
         if "authorization" in request.headers or request.method not in {"GET", "HEAD"}:
             return PlainTextResponse(IN_THE_CLEAR, 403)
-        return RedirectResponse(home, 308)
+        if OF_PROGRAMS.fullmatch(request.url.path.removeprefix(f"/{base.decode()}") if base else request.url.path):
+            return PlainTextResponse(f"Nothing is answered in the clear. Call {home} by https.\n", 403)
+        page = request.scope["raw_path"].lstrip(b"/")
+        if base and (page == base or page.startswith(base + b"/")):
+            page = page[len(base) :].lstrip(b"/")
+        query = request.scope["query_string"]
+        return RedirectResponse(f"{home}{(page + b'?' + query if query else page).decode('latin-1')}", 308)
 
     return Starlette(
         routes=[

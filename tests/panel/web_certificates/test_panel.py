@@ -58,7 +58,7 @@ def test_a_panel_shows_browsers_a_certificate_that_they_accept(tmp_path: Path, m
             assert f"--panel https://{NAME}:8443" in command
             assert "--ca-fingerprint" not in command
             plain = httpx.get(f"http://127.0.0.1:{ca.asks_port}/nodes", trust_env=False, follow_redirects=False)
-            assert (plain.status_code, plain.headers["location"]) == (308, f"https://{NAME}:8443/")
+            assert (plain.status_code, plain.headers["location"]) == (308, f"https://{NAME}:8443/nodes")
 
 
 def test_the_join_command_names_the_fingerprint_until_the_certificate_is_there(

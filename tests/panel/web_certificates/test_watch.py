@@ -1,7 +1,6 @@
 """A certificate is got from a real ACME server, renewed in time, and what goes wrong is said and tried again."""
 
 import asyncio
-import http.client
 import http.server
 import json
 import re
@@ -9,7 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -328,30 +327,6 @@ def test_a_panel_that_fails_on_it_does_not_ask_the_ca_again_at_once(
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "headers", "status"),
-    [
-        ("GET", "/", {}, 308),
-        ("GET", "//evil.example/", {}, 308),
-        ("GET", "/api/nodes", {"authorization": "Bearer wgk_secret"}, 403),
-        ("POST", "/login", {}, 403),
-        ("GET", "/.well-known/acme-challenge/none-such", {}, 404),
-        ("GET", f"/.well-known/acme-challenge/{'x' * 5000}", {}, 404),
-        ("GET", "/.well-known/acme-challenge/%00", {}, 404),
-        ("GET", "/.well-known/acme-challenge/../../api/nodes", {}, 308),
-    ],
-)
-def test_nothing_else_is_behind_the_plain_door(
-    world: World, method: str, path: str, headers: dict[str, str], status: int
-) -> None:
-    port = free_port()
-    with answering(world, port), closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        assert answer.status == status
-        assert answer.getheader("location") == (HOME if status == 308 else None)
-
-
-@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"acme": {"directory": "letsencrypt"}}, "terms_agreed = true"),
@@ -360,6 +335,8 @@ def test_nothing_else_is_behind_the_plain_door(
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True}, "public_url": "https://192.0.2.1"}, "acme.names"),
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "listen": "https://0.0.0.0:80"}}, "plain http"),
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "names": "192.0.2.1"}}, "names"),
+        ({"tls": {"plain_listen": "0.0.0.0:80"}}, "use acme.listen"),
+        ({"tls": {"plain_listen": "0.0.0.0:80", "certificate_file": __file__, "key_file": __file__}}, "public_url"),
     ],
 )
 def test_settings_that_no_ca_could_work_with_are_refused_with_the_way_out(given: dict[str, Any], message: str) -> None:

@@ -3,21 +3,18 @@
 import re
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, FilePath, PlainSerializer, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, FilePath, SecretStr, model_validator
 
-from wgfleet.panel.settings.fields import Domains, Group, ListOf
-from wgfleet.panel.settings.listeners import Listener, parse_plain_listener
+from wgfleet.panel.settings.fields import Domains, Group
+from wgfleet.panel.settings.listeners import Listener
+from wgfleet.panel.settings.tls import OptionalPlainListeners
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 _SHORT = {"letsencrypt": LETS_ENCRYPT, "letsencrypt-staging": LETS_ENCRYPT_STAGING}
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]{16,}={0,2}")
 
-PlainListeners = Annotated[
-    tuple[Annotated[Listener, BeforeValidator(parse_plain_listener), PlainSerializer(str)], ...],
-    *ListOf,
-    Field(min_length=1),
-]
+PlainListeners = Annotated[OptionalPlainListeners, Field(min_length=1)]
 
 
 def _directory(value: object) -> object:
@@ -47,7 +44,7 @@ class AcmeSettings(Group):
     listen: PlainListeners = Field(
         default=(Listener("http", "0.0.0.0", 80), Listener("http", "::", 80)),
         description="Where the CA's questions are answered: it asks at port 80 of each name, on all its addresses. "
-        "Everything else that comes there is sent to public_url, or to the first of the names, by https.",
+        "Browsers that come there are sent to public_url, or to the first of the names, by https.",
     )
     eab_key_id: str | None = Field(
         default=None,

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_certificate(self) -> Self:
+        if self.tls.plain_listen and not (self.public_url or "").startswith("https://"):
+            raise ValueError("tls.plain_listen: where are browsers sent on to? Give public_url, with https://")
         if self.acme.directory is None:
             return self
         if self.tls.certificate_file is not None:
