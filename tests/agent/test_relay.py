@@ -18,7 +18,7 @@ from tests.agent.test_takeover import CLIENT_IP
 from tests.agent.test_takeover_nat import put_behind_nat
 from tests.agent.values import private_key, public_key, random_key, settings, whole
 from tests.waiting import eventually
-from wgfleet.agent.kernel.relay_table import RelayedFlow, rules
+from wgfleet.agent.kernel.relay_table import RelayedFlow, rules, table_of
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
@@ -37,6 +37,9 @@ table ip answers {
     }
 }
 """
+
+
+MASQUERADED = "table inet nat { chain out { type nat hook postrouting priority 100; oifname wg7 masquerade\n}\n}\n"
 
 
 @dataclass
@@ -131,6 +134,25 @@ def test_a_client_behind_nat_is_called_through_the_node_that_it_knows_and_stays_
     assert home.a.call("POST", "/v1/wg/wg0/relay/end", RelayEnd((home.key,))).json() == {"peers": {}}
     assert not home.answers()
     assert "wgfleetrelay" not in home.a.host.run("nft", "list", "tables")
+
+
+KNOWS_FLOWS = "table inet firewall { chain in { type filter hook input priority 0; ct state established accept\n}\n}\n"
+
+
+def test_a_client_whose_address_changes_before_the_relay_is_made_is_passed_on_as_soon_as_it_is(home: Home) -> None:
+    home.a.host.run("nft", "-f", "-", stdin=KNOWS_FLOWS)
+    relayed = home.relay().peers[home.key]
+    assert home.call(f"198.18.0.1:{relayed.port}", 5.0).answered
+    assert home.a.call("DELETE", f"/v1/wg/wg0?config_id={CONFIG}&generation=2").is_success
+    home.a.signal(signal.SIGSTOP)
+    home.a.host.run("nft", "delete", "table", "inet", table_of(InterfaceName("wg0")))
+    home.client.run("wg", "set", "wg0", "listen-port", "40404")
+    assert not home.answers(), "and the machine takes it for a flow that ends there"
+    home.a.signal(signal.SIGCONT)
+    eventually(home.answers)
+    home.a.host.run("nft", "-f", "-", stdin=MASQUERADED)
+    assert home.a.call("POST", "/v1/wg/wg0/relay/end", RelayEnd((home.key,))).json() == {"peers": {}}
+    assert not home.answers(), "what is relayed no more goes nowhere, though the machine's NAT works on"
 
 
 def test_a_relay_ends_by_its_time(home: Home) -> None:

@@ -42,6 +42,16 @@ async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
     return found
 
 
+async def of_machine() -> set[str]:
+    """Return all addresses that the machine has, on whichever link."""
+    async with AsyncIPRoute() as ip:
+        try:
+            found = [message async for message in await ip.addr("dump")]
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
+    return {text for each in found if (text := each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"))}
+
+
 async def alone_on(link: str) -> set[str]:
     """Return the single addresses (/32, /128) that are on a link."""
     try:

@@ -5,19 +5,25 @@ machine. A client sees this node's address and port all the time; the other node
 for each client, at which it can call that client. WireGuard here gets none of these packets.
 
 Where WireGuard does not use the port any more, what others send to it goes to one of these nodes, too, with connection
-tracking: a client whose address has changed since.
+tracking: a client whose address has changed since. What it knows of such a client from before is forgotten.
 """
 
+import asyncio
+import socket
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from wgfleet.agent.kernel import nft_tables
+import structlog
+
+from wgfleet.agent.kernel import conntrack, host_addresses, nft_tables
+from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.ids import InterfaceName
 
 _PREFIX = "wgfleetrelay_"
 _FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow],
     """Render the table. `alone`: nobody else uses the port on this machine."""
     sets, arrive, leave, others, masked = [], [], [], [], []
     for version, (ip, kind) in _FAMILIES.items():
-        mine = [flow for flow in flows if (":" in flow.address) is (version == 6)]  # noqa: PLR2004 - IPv6
+        mine = _of_version(flows, version)
         if not mine:
             continue
         end = f"{kind} . inet_service"
@@ -86,7 +92,7 @@ def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow],
             ),
         ]
         if alone:
-            node, _ = Counter(flow.target for flow in mine).most_common(1)[0]
+            node = _heir(mine)
             # Not what such a node passes on itself: two that lead to each other would send it to and fro.
             nodes = ", ".join(sorted({split_endpoint(flow.target)[0] for flow in mine}))
             others.append(
@@ -105,6 +111,15 @@ def rules(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow],
         )
         + "}\n"
     )
+
+
+def _of_version(flows: Iterable[RelayedFlow], version: int) -> list[RelayedFlow]:
+    return [flow for flow in flows if (":" in flow.address) is (version == 6)]  # noqa: PLR2004 - IPv6
+
+
+def _heir(flows: Collection[RelayedFlow]) -> str:
+    """Return the node to which clients go whose address has changed: the one that has most."""
+    return Counter(flow.target for flow in flows).most_common(1)[0][0]
 
 
 def _lines(lines: Collection[str]) -> str:
@@ -133,6 +148,20 @@ def _map(name: str, key: str, value: str, elements: dict[str, str]) -> str:
 async def apply(name: InterfaceName, listen_port: int, flows: Collection[RelayedFlow], *, alone: bool) -> None:
     """Make the table, in place of another one, or remove it where nothing is to be relayed."""
     await nft_tables.replace(table_of(name), rules(name, listen_port, flows, alone=alone) if flows else "")
+    heirs = {}
+    for version, length in ((4, 4), (6, 16)):
+        if alone and (mine := _of_version(flows, version)):
+            address, port = split_endpoint(_heir(mine))
+            heirs[length] = (_in_bytes(address), port)
+    try:
+        local = {_in_bytes(each) for each in await host_addresses.of_machine()}
+        await asyncio.to_thread(conntrack.forget_arrivals, listen_port, local, heirs)
+    except (KernelError, OSError) as error:  # those who are relayed are; some that change their address may wait
+        _log.warning("relay.flows_not_forgotten", interface=name, reason=str(error))
+
+
+def _in_bytes(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
 async def exists(name: InterfaceName) -> bool:
