@@ -9,7 +9,9 @@ from tests.agent.node import Host, Node
 from tests.agent.test_push import applied
 from tests.agent.values import settings, whole
 from tests.waiting import eventually
+from wgfleet.agent.interfaces import forwarding_check
 from wgfleet.agent.interfaces.forwarding_verdict import Evidence, verdict
+from wgfleet.lab.scenarios import drain
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import ForwardingState
 from wgfleet.protocol.packets import TCP, UDP, Flow, FlowReply, checksum, datagram, reply, syn
@@ -33,6 +35,13 @@ def said(node: Node) -> dict[int, tuple[str, str]]:
 
 def eventually_says(node: Node, version: int, state: ForwardingState) -> str:
     return str(eventually(lambda: said(node).get(version, ("", ""))[0] == state and said(node)[version][1]))
+
+
+def test_the_lab_counts_no_guest_of_the_agent_as_a_user() -> None:
+    (guest, *_) = forwarding_check._from_the_end("10.8.0.1/16")  # noqa: SLF001 - whom the lab has to know
+    networks = {"anna": "10.8.0.2/32", "site": "10.8.0.3/32 192.168.7.0/24", "probe": "(none)", "guest": f"{guest}/32"}
+    told = "".join(f"{key}\t{each}\n" for key, each in networks.items())
+    assert drain.users_among(told) == {"anna", "site"}
 
 
 @pytest.fixture
