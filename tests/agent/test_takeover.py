@@ -137,7 +137,8 @@ def test_those_who_have_answered_are_named_while_others_are_waited_for(net: Net)
     peers = (TakeoverPeer(net.client_key, net.last_endpoint(net.a)), TakeoverPeer(other, "198.18.0.99:1234"))
     response = net.b.call("POST", "/v1/wg/wg0/takeover", Takeover(peers, 3.0, planned=True, settle_s=0.05))
     assert response.status_code == 200, response.text
-    early, last = (msgspec.json.decode(line, type=TakeoverResult) for line in response.content.splitlines())
+    called, early, last = (msgspec.json.decode(line, type=TakeoverResult) for line in response.content.splitlines())
+    assert called == TakeoverResult({}, (), more=True)
     assert (early.more, list(early.answered), early.unanswered) == (True, [net.client_key], ())
     assert (last.more, list(last.answered), last.unanswered) == (False, [net.client_key], (other,))
     assert early.answered == last.answered

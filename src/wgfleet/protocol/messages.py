@@ -84,7 +84,8 @@ class Takeover(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """Body of `POST /v1/wg/{if}/takeover`. `timeout_s` limits the wait after all have been called.
 
     `planned`: the peers are served elsewhere until then. `settle_s`: above 0, those who have answered are named as soon
-    as nobody else has for that long, in a line of the answer for each time; the last one is of all.
+    as nobody else has for that long, in a line of the answer for each time; the last one is of all, and the first, of
+    nobody, says that all have been called.
     """
 
     peers: tuple[TakeoverPeer, ...]

@@ -11,7 +11,8 @@ from wgfleet.protocol.messages import TakeoverResult
 class Settled:
     """Who has answered a call while others are still waited for; `tell` is given them when nobody else has for a while.
 
-    A node that has them still goes on sending to them until the panel knows, and turns them back.
+    A node that has them still goes on sending to them until the panel knows, and turns them back. Before that `tell` is
+    given nobody, as soon as all have been called: others may be called then.
     """
 
     def __init__(self, settle_s: float, tell: Callable[[TakeoverResult], None]) -> None:
@@ -23,6 +24,7 @@ class Settled:
     def begin(self, answered: Collection[PublicKey]) -> None:
         """Note that all have been called."""
         self._last_at = time.monotonic() if answered else math.inf
+        self._tell(TakeoverResult({}, (), more=True))
 
     def look(self, answered: Mapping[PublicKey, float], arrived: Collection[PublicKey]) -> Collection[PublicKey]:
         """Note those who have just answered; return whom `tell` was given now."""

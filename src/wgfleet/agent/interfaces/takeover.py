@@ -24,6 +24,7 @@ from wgfleet.protocol.messages import CallBack, Takeover, TakeoverResult
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
+_POLL_LONG_S = 0.05  # a look at very many peers takes no more than half of the time
 _TELL_S = 0.1  # in which nearly all nodes have heard who has a peer, and others are not waited for
 _LEAVE_S = 0.05  # time for WireGuard to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
@@ -109,13 +110,15 @@ class Takeovers:
                 if planned:
                     await _draw(machine, reconciler, called)
                 await _call(machine, reconciler, called, rounds, routes, reminder)
-                until = time.monotonic() + timeout_s
+                until, looked_s = time.monotonic() + timeout_s, 0.0
                 if settled is not None:
                     settled.begin(answered)
                 # The routes stay until then: WireGuard sends, and repeats, in its own time.
                 while (waiting := called.keys() - answered.keys()) and time.monotonic() < until:
-                    await asyncio.sleep(_POLL_S)
+                    await asyncio.sleep(max(_POLL_S, min(looked_s, _POLL_LONG_S)))
+                    looked_at = time.monotonic()
                     await _collect(machine, reconciler, waiting, answered, started, newer_than=0)
+                    looked_s = time.monotonic() - looked_at
                     if arrived := waiting & answered.keys():
                         reconciler.backbone.seen(arrived, surely=True)
                     if settled is not None and (told := settled.look(answered, arrived)):

@@ -31,8 +31,11 @@ LOOK_S = 0.25  # while calls are under way: their node may turn out to be dead, 
 # A packet may be lost, and a client without a node must not wait long for the next. Each try ends the one before, so
 # they grow: a client whose answer takes longer than the first is reached by a later one.
 QUICK_TRIES_S = (0.3, 0.6, 1.2)
-# In a planned move: those who have answered are dropped where they were, though others of their batch are waited for.
+# Those who have answered are dropped where they were, though others of their batch are waited for.
 SETTLE_S = 0.1
+# Batches that a node may be calling at once, of clients that have no node: while some of one are waited for, the next
+# are called. A node looks at all its peers for each batch again and again, so there are only some.
+AT_ONCE = 4
 
 log = structlog.get_logger()
 
@@ -101,19 +104,42 @@ class TakeoverRounds:
         self, operation_id: str, node_id: str, interface: str, waiting: list[TakeoverCall]
     ) -> float | None:
         """Call peers in batches; return the pause in s before the next round for this node, None for none."""
-        pause: float | None = None
-        for batch, timeout_s in self._batches(waiting):
-            early = _Early(lambda calls, said: self._settle(operation_id, node_id, interface, calls, said))
-            try:
-                called, result = await self._call(node_id, interface, batch, timeout_s, early)
-                faultpoints.reached("moves.takeover.answered")
-                await self._settle(operation_id, node_id, interface, await early.left(called), result)
-            except (TransientError, PermanentError, PanelError) as error:
-                log.warning("takeover.failed", node_id=node_id, peers=len(batch), error=str(error))
-                return AGAIN_S
-            if result.unanswered and timeout_s == self._drain.takeover_timeout_s:
-                pause = AGAIN_S
-        return pause
+        pauses: list[float | None] = []
+        calling: set[asyncio.Task[float | None]] = set()
+        most = AT_ONCE if self._tries_s else 1
+        try:
+            for batch, timeout_s in self._batches(waiting):
+                early = _Early(lambda calls, said: self._settle(operation_id, node_id, interface, calls, said))
+                task = asyncio.create_task(self._call_batch(operation_id, node_id, interface, batch, timeout_s, early))
+                calling.add(task)
+                await early.all_called(task)
+                wait_s = 0.0 if len(calling) < most else None
+                done, calling = await asyncio.wait(calling, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                pauses += [each.result() for each in done]
+            pauses += await asyncio.gather(*calling)
+        except (TransientError, PermanentError, PanelError) as error:
+            log.warning("takeover.failed", node_id=node_id, peers=len(waiting), error=str(error))
+            await asyncio.gather(*calling, return_exceptions=True)
+            return AGAIN_S
+        finally:
+            for task in calling:
+                task.cancel()
+        return max((pause for pause in pauses if pause is not None), default=None)
+
+    async def _call_batch(
+        self,
+        operation_id: str,
+        node_id: str,
+        interface: str,
+        batch: list[TakeoverCall],
+        timeout_s: float,
+        early: "_Early",
+    ) -> float | None:
+        """Call some peers; return the pause in s before they are called again, None for none."""
+        called, result = await self._call(node_id, interface, batch, timeout_s, early)
+        faultpoints.reached("moves.takeover.answered")
+        await self._settle(operation_id, node_id, interface, await early.left(called), result)
+        return AGAIN_S if result.unanswered and timeout_s == self._drain.takeover_timeout_s else None
 
     async def _settle(
         self, operation_id: str, node_id: str, interface: str, called: list[TakeoverCall], result: TakeoverResult
@@ -156,11 +182,10 @@ class TakeoverRounds:
             raise TransientError(f"node {node_id} has no agent any more")
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
         planned = not self._tries_s
-        takeover = Takeover(
-            peers=peers, timeout_s=timeout_s, planned=planned, settle_s=SETTLE_S if planned and len(batch) > 1 else 0.0
-        )
+        settle_s = SETTLE_S if len(batch) > 1 or not planned else 0.0
+        takeover = Takeover(peers=peers, timeout_s=timeout_s, planned=planned, settle_s=settle_s)
         return await connection.client.takeover(
-            InterfaceName(interface), takeover, lambda said: early.hear(batch, said)
+            InterfaceName(interface), takeover, lambda said: early.hear(batch if planned else [], said)
         )
 
     def _record(self, operation_id: str, node_id: str, batch: list[TakeoverCall], result: TakeoverResult) -> int | None:
@@ -175,15 +200,22 @@ class TakeoverRounds:
 
 
 class _Early:
-    """Who of a batch has moved already, while others are still called. Those who are relayed count at the end."""
+    """Who of a batch has moved already, while others are still waited for. Those who are relayed count at the end."""
 
     def __init__(self, settle: Callable[[list[TakeoverCall], TakeoverResult], Coroutine[None, None, None]]) -> None:
         self._settle = settle
         self._writing: list[asyncio.Task[None]] = []
         self._settled: set[str] = set()
+        self._called = asyncio.Event()
+
+    async def all_called(self, task: asyncio.Task[float | None]) -> None:
+        """Wait until all of the batch have been called, or its `task` has ended: not all agents say so before."""
+        task.add_done_callback(lambda _: self._called.set())
+        await self._called.wait()
 
     def hear(self, batch: list[TakeoverCall], said: TakeoverResult) -> None:
-        """Have those written down who have answered."""
+        """Have those of `batch` written down who have answered."""
+        self._called.set()
         calls = [call for call in batch if call.public_key in said.answered and call.via is None]
         self._settled |= {call.peer_id for call in calls}
         if calls:
