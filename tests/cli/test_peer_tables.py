@@ -6,6 +6,8 @@ import httpx
 import pytest
 
 from tests.cli.conftest import Run
+from tests.panel.conftest import made
+from wgfleet.panel.api.peer_table_runs import MOST_AT_ONCE
 
 pytestmark = pytest.mark.slow
 
@@ -30,3 +32,16 @@ def test_a_file_makes_peers_and_comes_back(wgfleet: Run, client: httpx.Client, t
     out.write_text(text.replace("bert", "carl"))
     assert wgfleet("peer", "from-csv", "wg0", str(out), "--existing", "update", "--yes").returncode == 0
     assert [each["name"] for each in client.get("/api/configs/wg0/peers").json()["items"]] == ["anna", "carl"]
+
+
+def test_many_changes_are_left_to_an_operation(wgfleet: Run, client: httpx.Client, tmp_path: Path) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/20"])
+    names = [f"p{number}" for number in range(MOST_AT_ONCE + 1)]
+    made(client, "/api/configs/wg0/peers/batch", peers=[{"name": name} for name in names])
+    file = tmp_path / "peers.csv"
+    file.write_text("name,notes\n" + "".join(f"{name},x\n" for name in names))
+    done = wgfleet("peer", "from-csv", "wg0", str(file), "--existing", "update", "--yes", "--no-wait")
+    first, second = done.stdout.splitlines()
+    assert first == "0 peers created, 251 to be changed, 0 lines left out"
+    (operation,) = client.get("/api/operations").json()["items"]
+    assert (done.returncode, operation["id"] in second, operation["progress"]["peers"]) == (0, True, 251)

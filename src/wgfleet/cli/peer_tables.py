@@ -10,6 +10,7 @@ from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import FAILED, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, Output, say, show_json, write_secret
+from wgfleet.cli.waiting import follow, show_operation
 
 SHOWN = 20
 EXISTING = "refuse, skip or update: what becomes of lines of peers that there are, by id or else by name."
@@ -46,11 +47,13 @@ def from_csv(
     ] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end of many changes.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create the peers of a table, and change those that there are; say first what each line does.
 
-    Where a line is wrong nothing is done. New peers are made all or none.
+    Where a line is wrong nothing is done. New peers are made all or none. More than 250 others are changed by an
+    operation, also where the panel is restarted meanwhile; `operation cancel` leaves the rest as they are.
     """
     path = f"/api/configs/{part(config)}/peers/csv"
     with panel() as client:
@@ -67,10 +70,16 @@ def from_csv(
         if not yes:
             go_on()
         done = client.send_table(path, data, existing=existing, leave_out_wrong=leave_out_wrong or None)
+        operation = done["operation"]
+        if not as_json:
+            changed = f"{done['changed']} {'to be changed' if operation else 'changed'}"
+            say(f"{done['created']} peers created, {changed}, {done['wrong']} lines left out")
+        if operation and not as_json:
+            show_operation(client, operation, wait=not no_wait, as_json=False)
+        elif operation and not no_wait:
+            done["operation"] = follow(client, operation["id"])
     if as_json:
         show_json(done)
-    else:
-        say(f"{done['created']} peers created, {done['changed']} changed, {done['wrong']} lines left out")
 
 
 def _show(found: Document) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 from wgfleet.panel.domain.tunnel_networks import special_range
@@ -15,6 +16,14 @@ def host_name() -> str:
     """Return the first label of the host name, in the alphabet of node names."""
     label = socket.gethostname().partition(".")[0].lower()
     return re.sub(r"[^a-z0-9-]+", "-", label).strip("-") or "panel"
+
+
+def hosts(own: Mapping[str, str], *, complete: bool) -> dict[str, str]:
+    """Return this panel's own addresses and names, as far as it knows them, each with what it is in words.
+
+    `own`: as settings have them; `complete`: nothing is missing there.
+    """
+    return {**({} if complete else dict.fromkeys(outbound_addresses(), "an address of the panel's machine")), **own}
 
 
 def outbound_addresses() -> tuple[str, ...]:

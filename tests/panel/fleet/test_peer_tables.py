@@ -1,5 +1,6 @@
 """Tables of peers: what a spreadsheet may write, and that a table which comes back unchanged changes nothing."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -8,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.panel.conftest import made
+from wgfleet.panel.api import Panel, peer_table_runs
 from wgfleet.panel.domain import peer_table
 from wgfleet.panel.errors import Invalid
+from wgfleet.panel.reconcile.peer_changes import PeerChangeReconciler
+from wgfleet.panel.services import audit, peer_changes, table_changes
 
 PATH = "/api/configs/wg0/peers/csv"
 PERSIAN = "\u0633\u0627\u0631\u0627-\u06af\u0648\u0634\u06cc"
@@ -164,3 +168,80 @@ def test_what_only_one_may_give_is_refused_to_others(client: httpx.Client) -> No
     assert answer.status_code == 403
     assert client.post(PATH, json={"name": "x"}).status_code == 422
     assert send(client, "name,id\nanna,00000000000000000000000000000000\n").status_code == 422
+
+
+class KilledError(BaseException):
+    """The process ended here."""
+
+
+def go_on(panel: Panel, operation_id: str, steps: int = 100) -> None:
+    """Do the next steps of an operation, as a panel that was started just now."""
+    reconciler = PeerChangeReconciler(panel.store, panel.vault, panel.settings)
+    for _ in range(steps):
+        if asyncio.run(reconciler.reconcile(operation_id)) is None:
+            return
+
+
+@pytest.fixture
+def many(client: httpx.Client, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A table that changes nine peers, for which that is many."""
+    monkeypatch.setattr(peer_table_runs, "MOST_AT_ONCE", 8)
+    monkeypatch.setattr(peer_changes, "LINES", 2)
+    rows = [{"name": f"p{number}"} for number in range(9)]
+    assert client.post("/api/configs/wg0/peers/batch", json={"peers": rows}).status_code == 201
+    assert wg0["name"] == "wg0"
+    return "name,notes,networks\n" + "".join(f"p{n},note {n},10.77.{n}.0/24\n" for n in range(9)) + "new,,\n"
+
+
+def test_many_changes_are_an_operation_that_goes_on_after_a_panel_that_was_killed(
+    client: httpx.Client, panel: Panel, many: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = send(client, many, existing="update")
+    begun = answer.json()
+    assert (answer.status_code, begun["created"], begun["changed"]) == (202, 1, 9)
+    operation = begun["operation"]
+    assert answer.headers["location"] == f"/api/operations/{operation['id']}"
+    again = send(client, many.replace("new,", "newer,"), existing="update")
+    assert (again.status_code, "newer" in peers(client)) == (409, False), "while that is under way"
+    go_on(panel, operation["id"], 1)
+    make = table_changes.make
+
+    def killed(*words: Any) -> None:
+        make(*words)
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table_changes, "make", killed)
+        with pytest.raises(KilledError):
+            go_on(panel, operation["id"])
+    # Meanwhile one goes, and another takes what a line gives to a third.
+    client.delete(f"/api/peers/{peers(client)['p5']['id']}")
+    client.patch(f"/api/peers/{peers(client)['p0']['id']}", json={"networks": ["10.77.7.0/24"]})
+    go_on(panel, operation["id"])
+    ended = client.get(f"/api/operations/{operation['id']}").json()
+    assert (ended["state"], ended["result"]["peers_changed"]) == ("failed", 7)
+    assert [*ended["result"]["refused"]] == ["p7"]
+    assert "'p0'" in ended["result"]["refused"]["p7"]
+    found = peers(client)
+    assert {name: each["networks"] for name, each in found.items() if name in {"p7", "p8"}} == {
+        "p7": [],
+        "p8": ["10.77.8.0/24"],
+    }
+    notes = {name: client.get(f"/api/peers/{each['id']}/details").json()["notes"] for name, each in found.items()}
+    assert notes == {f"p{n}": f"note {n}" * (n != 7) for n in range(9) if n != 5} | {"new": ""}
+    with panel.store.read() as tx:
+        entries = audit.page(tx, entity_type="peer", action="updated", limit=100)[0]
+        named = sorted(entry.details["name"] for entry in entries if "notes" in entry.details["changed"])
+    assert named == ["p0", "p1", "p2", "p3", "p4", "p6", "p8"], "each once"
+
+
+def test_many_changes_that_are_cancelled_leave_the_rest_as_they_are(
+    client: httpx.Client, panel: Panel, many: str
+) -> None:
+    operation = send(client, many, existing="update").json()["operation"]
+    go_on(panel, operation["id"], 2)
+    assert client.post(f"/api/operations/{operation['id']}/cancel").status_code == 200
+    go_on(panel, operation["id"])
+    ended = client.get(f"/api/operations/{operation['id']}").json()
+    assert (ended["result"]["peers_changed"], ended["result"]["peers_left"]) == (4, 5)
+    assert [name for name, each in peers(client).items() if each["networks"]] == ["p0", "p1", "p2", "p3"]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
-from wgfleet.panel.api import Panel
+from wgfleet.panel.api import Panel, peer_table_runs
 from wgfleet.panel.services.access.callers import Role
 
 PAGE = "/peers/many/table"
@@ -56,6 +56,15 @@ def test_what_was_downloaded_can_be_sent_back(admin: httpx.Client) -> None:
     shown = submit(admin, PAGE, **fields, table=table)
     submit(admin, PAGE, **fields, table=table, **seen_of(shown))
     assert "user-001-new" in admin.get("/peers?search=user-001").text
+
+
+def test_many_changes_lead_to_their_operation(admin: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_table_runs, "MOST_AT_ONCE", 1)
+    names = re.findall(r"user-00\d", admin.get("/peers?config=wg0&search=user-00").text)
+    fields = {"config": "wg0", "existing": "update", "table": "name,notes\n" + "".join(f"{n},x\n" for n in {*names})}
+    done = submit(admin, PAGE, **fields, **seen_of(submit(admin, PAGE, **fields)))
+    assert (done.status_code, done.url.path.rpartition("/")[0]) == (200, "/operations"), done.text
+    assert "Change of many peers" in done.text
 
 
 @pytest.mark.parametrize("table", ["", "hello", "name\n", "name\n" + "x" * 100])

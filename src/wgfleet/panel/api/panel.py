@@ -90,11 +90,7 @@ class Panel:
 
     def hosts(self) -> dict[str, str]:
         """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""
-        settings = self.settings
-        own = settings.own_hosts()
-        if settings.own_addresses:
-            return own
-        return dict.fromkeys(machine.outbound_addresses(), "an address of the panel's machine") | own
+        return machine.hosts(self.settings.own_hosts(), complete=bool(self.settings.own_addresses))
 
     @contextmanager
     def write_with_names(self, caller: Caller, *hosts: str | None) -> Iterator[Tx]:

@@ -1,40 +1,30 @@
-"""Plans of tables of peers: which rows are new peers, which change some, what is wrong; and how they are carried out.
+"""Plans of tables of peers: which rows are new peers, which change some, and what is wrong."""
 
-New peers are made all or none, as by any call that makes many; changes are made row by row, and each may be refused.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
+from wgfleet.panel.api.operations import OperationView
 from wgfleet.panel.api.panel import Panel
-from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.peers import ChangedPeer, NewPeer, specs_of
 from wgfleet.panel.api.problems import field_problem
 from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_table import TableRow, Values, WrongCell
-from wgfleet.panel.errors import Conflict, Invalid, PanelError
+from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers
+from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
-from wgfleet.protocol.errors import FieldError
 
-if TYPE_CHECKING:
-    from wgfleet.panel.services.fleet.peers import PeerChanges
-
-SLICE = 25  # changes in a transaction: 0.1 s
 FIXED = ("addresses", "preshared_key", "id")
 """Columns that say something of a new peer, and that no change of one has."""
-SEEN_BY_OTHERS = frozenset({"name", "public_key", "networks"})
-"""Columns of which two peers of a config cannot have the same: the next change is checked against this one."""
 SHOWN = 100
 
 
@@ -58,13 +48,14 @@ class RowChange:
 
 @dataclass(slots=True)
 class TablePlan:
-    """What a table would do. `same`: rows that leave their peers as they are."""
+    """What a table would do. `same`: rows that leave their peers as they are. `operation`: it makes the changes."""
 
     lines: list[int] = field(default_factory=list)
     new: list[NewPeer] = field(default_factory=list)
     changes: list[RowChange] = field(default_factory=list)
     same: int = 0
     wrong: list[WrongCell] = field(default_factory=list)
+    operation: OperationView | None = None
 
 
 def plan(panel: Panel, caller: Caller, config: str, data: bytes, existing: Existing) -> TablePlan:
@@ -153,6 +144,7 @@ def _sort(
     existing: Existing,
 ) -> None:
     """Sort rows into new peers, changes, and what stays."""
+    networks = configs.networks(tx, [config.id])[config.id]
     by_name, by_id = ({each[key]: each for each in known} for key in ("name", "id"))
     for row, values in rows:
         before = by_id.get(values["id"]) if values.get("id") else by_name.get(values["name"])
@@ -171,7 +163,7 @@ def _sort(
             if other is not None and other is not before:
                 found.wrong.append(WrongCell(row.line, "name", f"another peer is named {values['name']!r}"))
                 continue
-            _change(tx, config, found, row.line, values, before)
+            _change(tx, networks, found, row.line, values, before)
 
 
 def _new(found: TablePlan, line: int, values: Values) -> None:
@@ -186,7 +178,7 @@ def _new(found: TablePlan, line: int, values: Values) -> None:
     found.lines.append(line)
 
 
-def _change(tx: Tx, config: Config, found: TablePlan, line: int, values: Values, before: Values) -> None:
+def _change(tx: Tx, networks: Sequence[str], found: TablePlan, line: int, values: Values, before: Values) -> None:
     changes = {name: value for name, value in values.items() if not _alike(name, value, before[name])}
     fixed = [name for name in FIXED if name in changes]
     if fixed:
@@ -200,7 +192,7 @@ def _change(tx: Tx, config: Config, found: TablePlan, line: int, values: Values,
     except ValidationError as error:
         found.wrong += _complaints(line, error)
         return
-    if (wrong := peer_tables.wrong_change(tx, config, changes)) is not None:
+    if (wrong := peer_tables.wrong_change(tx, networks, changes)) is not None:
         found.wrong.append(WrongCell(line, wrong.field, wrong.detail))
         return
     found.changes.append(RowChange(line, before["id"], before["name"], changes))
@@ -232,57 +224,3 @@ def _check_new(panel: Panel, caller: Caller, config: str, found: TablePlan) -> N
     ]
     kept = [i for i in range(len(found.new)) if i not in bad]
     found.new, found.lines = [found.new[i] for i in kept], [found.lines[i] for i in kept]
-
-
-def carry_out(panel: Panel, caller: Caller, config: str, found: TablePlan) -> TablePlan:
-    """Make the new peers, all or none, then change the others; return what was done, with what was refused."""
-    done = TablePlan(same=found.same, wrong=list(found.wrong))
-    if found.new:
-        drafts = peers.draft(panel.vault, specs_of(panel, caller, found.new))
-        try:
-            PeerBatchCall(panel, caller.actor, config).make(drafts)
-        except (PanelError, FieldError) as error:
-            raise _of_line(error, found.lines) from None
-        done.new, done.lines = found.new, found.lines
-    hosts = panel.hosts() if any("networks" in each.changes for each in found.changes) else {}
-    for first in range(0, len(found.changes), SLICE):
-        part = found.changes[first : first + SLICE]
-        try:
-            _make(panel, caller, part, hosts)
-            done.changes += part
-        except (PanelError, FieldError):  # one of them; nothing of the slice was done
-            for each in part:
-                try:
-                    _make(panel, caller, [each], hosts)
-                    done.changes.append(each)
-                except (PanelError, FieldError) as error:
-                    done.wrong.append(WrongCell(each.line, (error.field or "").partition("[")[0], error.detail))
-    return done
-
-
-def _make(panel: Panel, caller: Caller, changes: Sequence[RowChange], hosts: Mapping[str, str]) -> None:
-    with panel.store.write() as tx:
-        known = peer_tables.rows(tx, [each.peer_id for each in changes])  # by one statement
-        for each in changes:
-            peer = known.get(each.peer_id) or peers.get(tx, each.peer_id)
-            values = dict(each.changes)
-            if "group" in values:
-                name = values.pop("group")
-                limits.check_group(tx, caller.limit, {"group": name} if name else {})
-                values["group_id"] = node_groups.named(tx, name, "group").id if name else None
-            if "owner" in values:
-                caller.need(SECRETS, "giving a peer an owner")
-                name = values.pop("owner")
-                ownership.give(tx, caller.actor, peer, ownership.owner_id(tx, name) if name else None)
-            if values:
-                peers.update(tx, panel.vault, caller.actor, peer, cast("PeerChanges", values), panel_hosts=hosts)
-            if not SEEN_BY_OTHERS.isdisjoint(values):
-                tx.flush()
-
-
-def _of_line(error: PanelError | FieldError, lines: Sequence[int]) -> PanelError:
-    """Return a refusal of new peers as one of the table, that names the line."""
-    at = peer_tables.place(error.field or "")
-    if at is None or at[0] >= len(lines):
-        return error if isinstance(error, PanelError) else Invalid(error.detail, field="table")
-    return Conflict(f"line {lines[at[0]]}, {at[1]}: {error.detail}; nothing was made", field="table")

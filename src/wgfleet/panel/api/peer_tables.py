@@ -9,9 +9,11 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, View
+from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
-from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, carry_out, plan
+from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, plan
+from wgfleet.panel.api.peer_table_runs import carry_out
 from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.peer_table import COLUMNS, SEPARATORS, Values, WrongCell
 from wgfleet.panel.errors import Invalid
@@ -65,6 +67,7 @@ class PeerTableView(View):
     names: list[str] = Field(description="Of new peers, the first 100.")
     changes: list[ChangedRowView] = Field(description="The first 100.")
     problems: list[WrongCellView] = Field(description="The first 100.")
+    operation: OperationView | None = Field(description="It makes the changes; null: they are made, or there are none.")
 
 
 def view(found: TablePlan) -> PeerTableView:
@@ -79,6 +82,7 @@ def view(found: TablePlan) -> PeerTableView:
             ChangedRowView(line=each.line, name=each.name, columns=list(each.changes)) for each in found.changes[:SHOWN]
         ],
         problems=[_wrong(each) for each in found.wrong[:SHOWN]],
+        operation=found.operation,
     )
 
 
@@ -157,6 +161,7 @@ def preview_table(
 @router.post(
     "/api/configs/{config}/peers/csv",
     status_code=status.HTTP_201_CREATED,
+    responses={202: {"model": PeerTableView, "description": "An operation makes the changes."}},
     summary="Create and change peers by a table",
 )
 def send_table(
@@ -164,6 +169,7 @@ def send_table(
     caller: Writer,
     config: Reference,
     table: Table,
+    response: Response,
     existing: ForExisting = Existing.REFUSE,
     *,
     leave_out_wrong: Annotated[bool, Query(description="Do what the other rows say where some are wrong.")] = False,
@@ -171,8 +177,13 @@ def send_table(
     """Up to 10,000 rows. Where one is wrong nothing is done, unless `leave_out_wrong` says otherwise.
 
     New peers are made all or none. Then the others are changed, row by row; `problems` has those that could not be.
+    More than 250 are changed by an operation (202): it goes on after a restart, can be cancelled, and has `refused`.
     """
     found = plan(panel, caller, config, table, existing)
     if not leave_out_wrong:
         refuse_wrong(found)
-    return view(carry_out(panel, caller, config, found))
+    done = view(carry_out(panel, caller, config, found))
+    if done.operation is not None:
+        response.status_code = status.HTTP_202_ACCEPTED
+        lead_to(response, panel, done.operation)
+    return done

@@ -87,7 +87,10 @@ class GroupDrainOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerChangeOptions:
-    """Of a change of many peers. `filter`: as it was given, to be shown; `job`: as `services.jobs.commands.plain`."""
+    """Of a change of many peers. `filter`: as it was given, to be shown; `job`: as `services.jobs.commands.plain`.
+
+    `action`: one of `PeerAction`, or `table`: each peer gets what a line of a table says.
+    """
 
     action: str
     filter: dict[str, str]

@@ -113,7 +113,7 @@ class Supervisor:
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
             OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
-            OperationKind.CHANGE_PEERS: PeerChangeReconciler(store).reconcile,
+            OperationKind.CHANGE_PEERS: PeerChangeReconciler(store, vault, settings).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
             Topic.NODE: NodeReconciler(self._connections, self._pusher, summaries, outlook).reconcile,

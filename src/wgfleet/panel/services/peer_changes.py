@@ -3,8 +3,9 @@
 Who is changed is written down when it is asked for. A panel that is killed goes on with those who are left.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from wgfleet.panel import clock
@@ -35,6 +36,8 @@ from wgfleet.panel.store.tables import Config, NodeGroup, Operation, Tag
 from wgfleet.panel.store.wakes import Topic
 
 SLICE = 250  # peers in a transaction
+LINES = 25  # of a table, whose peers each get something else
+TABLE = "table"  # what is done, where it is that
 NAMED = 100
 MOST_DECIDED = 20_000  # of which a look says whom limits cut off: 10,000 take a second
 
@@ -122,9 +125,6 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
     """Write down who is to be changed, and begin. `expect`: `who` of the look at it that was shown."""
     generations.hold(tx, config.id)
     tag, group = _check(tx, spec)
-    earlier = operation_rows.newest(tx, OperationKind.CHANGE_PEERS, config.id)
-    if earlier is not None and earlier.finished_at is None:
-        raise Conflict(f"operation {earlier.id} changes peers of {config.name!r} now; wait for its end, or cancel it")
     options = PeerChangeOptions(
         action=spec.action,
         filter=spec.words,
@@ -135,9 +135,7 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
         group=None if group is None else group.name,
         speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
     )
-    operation = operations.start(
-        tx, actor, OperationKind.CHANGE_PEERS, config.id, config_id=config.id, node_id=None, options=options
-    )
+    operation = begin(tx, actor, config, options)
     peer_ids = change_rows.begin(tx, operation.id, wanted)
     count = len(peer_ids)
     if not count:
@@ -152,6 +150,21 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
     )  # fmt: skip
     operations.advance(tx, operation.id, "", PeerChangeProgress(peers=count, changed=0))
     return operation
+
+
+def begin(tx: Tx, actor: str, config: Config, options: PeerChangeOptions) -> Operation:
+    """Begin an operation that changes peers of a config, of which there is one at a time."""
+    check_none_runs(tx, config)
+    return operations.start(
+        tx, actor, OperationKind.CHANGE_PEERS, config.id, config_id=config.id, node_id=None, options=options
+    )
+
+
+def check_none_runs(tx: Tx, config: Config) -> None:
+    """Refuse a change while another operation changes peers of the config."""
+    earlier = operation_rows.newest(tx, OperationKind.CHANGE_PEERS, config.id)
+    if earlier is not None and earlier.finished_at is None:
+        raise Conflict(f"operation {earlier.id} changes peers of {config.name!r} now; wait for its end, or cancel it")
 
 
 def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
@@ -176,8 +189,13 @@ def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
     )
 
 
-def step(tx: Tx, operation_id: str) -> bool:
-    """Change the next peers, or end; False once it has ended."""
+def step(
+    tx: Tx, operation_id: str, further: Mapping[str, Slice] = MappingProxyType({}), limit: int | None = None
+) -> bool:
+    """Change the next peers, or end; False once it has ended. `further`: by what is done, where rows are not enough.
+
+    `limit`: at most as many peers.
+    """
     operation = operations.get(tx, operation_id)
     if operation.finished_at is not None:
         return False
@@ -187,22 +205,46 @@ def step(tx: Tx, operation_id: str) -> bool:
         reason = f"it was cancelled by {operation.cancelled_by}"
     if config is None or reason is not None:
         return _end(tx, operation, reason)
-    peer_ids = change_rows.waiting(tx, operation_id, SLICE)
+    peer_ids = _next(tx, operation, limit)
     if not peer_ids:
         return _end(tx, operation, None)
-    options = operations.options_of(operation, PeerChangeOptions)
+    action = operations.options_of(operation, PeerChangeOptions).action
     try:
-        refused = _SLICES[PeerAction(options.action)](tx, operation, config, peer_ids)
+        refused = {**_SLICES, **further}[action](tx, operation, config, peer_ids)
     except NotFound as error:
+        if is_of_table(operation):
+            raise
         return _end(tx, operation, str(error))
-    change_rows.done(tx, operation_id, peer_ids)
+    _advance(tx, operation, peer_ids, refused)
+    return True
+
+
+def refuse_next(tx: Tx, operation_id: str, why: str) -> None:
+    """Leave the next peer as it is, for a reason."""
+    operation = operations.get(tx, operation_id)
+    generations.hold(tx, operation.config_id or "")
+    peer_ids = _next(tx, operation, 1)
+    _advance(tx, operation, peer_ids, {peer.name: why for peer in peer_rows.by_ids(tx, peer_ids)})
+
+
+def is_of_table(operation: Operation) -> bool:
+    """Tell whether each peer of a change gets what a line of a table says."""
+    return operations.options_of(operation, PeerChangeOptions).action == TABLE
+
+
+def _next(tx: Tx, operation: Operation, limit: int | None) -> list[str]:
+    by_line = is_of_table(operation)
+    return change_rows.waiting(tx, operation.id, limit or (LINES if by_line else SLICE), by_line=by_line)
+
+
+def _advance(tx: Tx, operation: Operation, peer_ids: Sequence[str], refused: Mapping[str, str]) -> None:
+    change_rows.done(tx, operation.id, peer_ids)
     known = operations.progress_of(operation, PeerChangeProgress)
     said = dict(list({**(known.refused or {}), **refused}.items())[:NAMED])
     progress = PeerChangeProgress(
         peers=known.peers, changed=(known.changed or 0) + len(peer_ids) - len(refused), refused=said or None
     )
-    operations.advance(tx, operation_id, "", progress)
-    return True
+    operations.advance(tx, operation.id, "", progress)
 
 
 def _end(tx: Tx, operation: Operation, reason: str | None) -> bool:
@@ -299,7 +341,7 @@ def _record(tx: Tx, operation: Operation, peer_id: str, name: str, changed: str)
     )  # fmt: skip
 
 
-_SLICES: dict[PeerAction, Slice] = {
+_SLICES: dict[str, Slice] = {
     PeerAction.ENABLE: _switch,
     PeerAction.DISABLE: _switch,
     PeerAction.DELETE: _delete,

@@ -73,7 +73,7 @@ def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str,
 def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     """Change what of it is given; return the names of what is different now."""
     settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
-    networks = configs.networks(tx, [peer.config_id])[peer.config_id]
+    networks = configs.networks(tx, [peer.config_id])[peer.config_id] if settings else []
     values = client_settings.checked(settings, networks) | held_settings.checked(tx, changes)
     if "notes" in changes:
         values["notes"] = _notes(changes["notes"], "notes")

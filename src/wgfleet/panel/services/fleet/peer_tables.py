@@ -51,11 +51,6 @@ def existing(tx: Tx, config: Config, names: Collection[str], ids: Collection[str
     return values(tx, list(found.values()))
 
 
-def rows(tx: Tx, peer_ids: Collection[str]) -> dict[str, Peer]:
-    """Return those of some peers that there are, by id, to be changed."""
-    return {peer.id: peer for peer in peer_rows.by_ids(tx, peer_ids)}
-
-
 def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
     """Return peers as rows, oldest first: what a table has of them, and no secret."""
     ids = [peer.id for peer in found]
@@ -166,9 +161,11 @@ def _wrong_addresses(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[
     return [each for each in found if each is not None]
 
 
-def wrong_change(tx: Tx, config: Config, changes: Mapping[str, Any]) -> WrongSpec | None:
-    """Return why a peer cannot be changed so, as far as that can be told without doing it."""
-    networks = configs.networks(tx, [config.id])[config.id]
+def wrong_change(tx: Tx, networks: Sequence[str], changes: Mapping[str, Any]) -> WrongSpec | None:
+    """Return why a peer cannot be changed so, as far as that can be told without doing it.
+
+    `networks`: the pools of its config.
+    """
 
     def check() -> None:
         client_settings.checked({name: changes[name] for name in SETTINGS if name in changes}, networks)  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers
-from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, carry_out, plan
+from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, plan
+from wgfleet.panel.api.peer_table_runs import carry_out
 from wgfleet.panel.api.peer_tables import Part, PeerTableView, refuse_wrong, table_of, view
 from wgfleet.panel.domain.peer_table import COLUMNS
 from wgfleet.panel.services import configs
@@ -66,6 +67,8 @@ def send_table(request: Request, panel: ThePanel, caller: Writer, form: TheForm)
         if not form.ticked("leave_out_wrong"):
             refuse_wrong(found)
         done = carry_out(panel, caller, name, found)
+        if done.operation is not None:
+            return gone_on(request, f"/operations/{done.operation.id}")
         if len(done.wrong) > len(found.wrong):
             return _page(request, panel, caller, form, view(done), done=True)
         return gone_on(request, with_query("/peers", {"config": name, "sort": "-made"}))
