@@ -7,12 +7,12 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 import pytest
 
 from wgfleet.panel.dns.plugins import DnsPlugins
-from wgfleet.panel.dns.providers import ENTRY_POINTS, Provider
+from wgfleet.panel.dns.providers import ENTRY_POINTS, Provider, TextProvider
 from wgfleet.panel.domain.dns.records import Changes, Record, mark
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.testing.failures import check_entry_point, check_failures, check_options
@@ -228,6 +228,34 @@ class DnsProviderContract:
         desired = tuple(ours("A", f"192.0.2.{host}", OWNER) for host in range(1, 41))
         create(provider, name, *desired)
         assert values(provider.read(name)) == set(desired)
+
+    def test_texts_are_added_beside_others_and_removed_alone(
+        self, environment: DnsEnvironment, provider: Provider
+    ) -> None:
+        assert provider.capabilities.texts is hasattr(provider, "add_text")
+        if not provider.capabilities.texts:
+            return
+        name, texts = f"_acme-challenge.vpn.{environment.zone}", cast("TextProvider", provider)
+        environment.plant(name, "TXT", '"of somebody else"')
+        for text in ("first", "first", "second"):
+            texts.add_text(name, text)
+        assert self._texts(environment, name) == ["first", "of somebody else", "second"]
+        for text in ("first", "first", "never there"):
+            texts.remove_text(name, text)
+        assert self._texts(environment, name) == ["of somebody else", "second"]
+        assert provider.read(name) == ()
+
+    def test_a_text_in_another_zone_is_refused_and_nothing_is_left(
+        self, environment: DnsEnvironment, provider: Provider
+    ) -> None:
+        if provider.capabilities.texts:
+            with pytest.raises(PermanentError):
+                cast("TextProvider", provider).add_text("_acme-challenge.elsewhere.example", "text")
+            assert environment.records("_acme-challenge.elsewhere.example") == set()
+
+    @staticmethod
+    def _texts(environment: DnsEnvironment, name: str) -> list[str]:
+        return sorted(content.strip('"') for kind, content, _ in environment.records(name) if kind == "TXT")
 
     def test_no_changes_are_no_call(self, provider: Provider, name: str) -> None:
         assert provider.apply(name, Changes()) == 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
 
@@ -16,6 +16,7 @@ from wgfleet.panel.dns.providers import (
     Provider,
     ProviderType,
     Record,
+    TextProvider,
 )
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.plugins import Plugins
@@ -102,6 +103,14 @@ class _Limited:
     def check(self, name: str) -> list[Finding]:
         with self._destinations.enforced():
             return self._provider.check(name)
+
+    def add_text(self, name: str, text: str) -> None:
+        with self._destinations.enforced():
+            cast("TextProvider", self._provider).add_text(name, text)
+
+    def remove_text(self, name: str, text: str) -> None:
+        with self._destinations.enforced():
+            cast("TextProvider", self._provider).remove_text(name, text)
 
     def close(self) -> None:
         with self._destinations.enforced():

@@ -15,9 +15,14 @@ from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import TransientError
 
 ENTRY_POINTS = "wgfleet.dns_providers"
+TEXT_TTL_S = 60
+TEXT_CALLS = 3
+"""The most calls that adding a text takes, or removing it."""
 
 __all__ = [
     "ENTRY_POINTS",
+    "TEXT_CALLS",
+    "TEXT_TTL_S",
     "Account",
     "Blocked",
     "Capabilities",
@@ -27,6 +32,7 @@ __all__ = [
     "ProviderType",
     "Raced",
     "Record",
+    "TextProvider",
 ]
 
 
@@ -40,7 +46,7 @@ class Capabilities:
 
     `atomic`: all changes of a call happen or none. `batch`: the most changes that one call carries.
     `marks`: `comment` with each record, or `txt` beside the name. `publishes`: False if it never changes anything and
-    only reports what it would do. `check_calls`: the most calls that `check` makes.
+    only reports what it would do. `check_calls`: the most calls that `check` makes. `texts`: it is a `TextProvider`.
     """
 
     min_ttl: int
@@ -51,6 +57,7 @@ class Capabilities:
     marks: str
     publishes: bool = True
     check_calls: int = 1
+    texts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,19 @@ class Provider(Protocol):
         """Check credential, zone and permissions for `name`; changes nothing."""
 
     def close(self) -> None: ...
+
+
+class TextProvider(Provider, Protocol):
+    """A provider that puts TXT records, too: by these a CA sees that a name is ours (RFC 8555, section 8.4).
+
+    Errors are those of a `Provider`. Both calls do nothing where nothing is to be done, and count against the account.
+    """
+
+    def add_text(self, name: str, text: str) -> None:
+        """Have `text` (ASCII, 255 characters at most) be a TXT record at exactly `name`, beside those of others."""
+
+    def remove_text(self, name: str, text: str) -> None:
+        """Remove the TXT records at exactly `name` that are `text`, and no others."""
 
 
 class ProviderType(Protocol):

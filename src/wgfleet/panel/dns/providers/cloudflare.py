@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from wgfleet.panel.dns.providers import Account, Blocked, Capabilities, Finding
+from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Blocked, Capabilities, Finding
 from wgfleet.panel.dns.providers.cloudflare_api import UNREADABLE, Api
 from wgfleet.panel.dns.providers.cloudflare_records import (
     Batched,
@@ -22,6 +22,7 @@ from wgfleet.panel.dns.providers.cloudflare_records import (
     encloses,
     parsed,
     record_of,
+    text_body,
 )
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -84,6 +85,7 @@ class Cloudflare:
             batch=BATCH_LIMIT_FREE if options.plan == "free" else BATCH_LIMIT_PAID,
             marks="comment",
             check_calls=4,
+            texts=True,
         )
 
     def __repr__(self) -> str:
@@ -105,6 +107,9 @@ class Cloudflare:
 
     def read(self, name: str) -> tuple[Record, ...]:
         """Return the addresses and aliases at exactly `name`; one call per thousand records."""
+        return tuple(record_of(row) for row in self._rows(name) if row.type in TYPES)
+
+    def _rows(self, name: str) -> list[Row]:
         rows: dict[str, Row] = {}  # by id: a write in the meantime may shift a record to the next page
         page = pages = 1
         while page <= pages:
@@ -118,7 +123,7 @@ class Cloudflare:
         at_name = [row for row in rows.values() if row.name.lower() == name]
         if at_name:
             self._names_in_zone.add(name)
-        return tuple(record_of(row) for row in at_name if row.type in TYPES)
+        return at_name
 
     def apply(self, name: str, changes: Changes) -> int:
         """Make the changes in one call, or in several if the plan's limit asks: creates first, deletes last."""
@@ -126,21 +131,38 @@ class Cloudflare:
         if changes.creates and name not in self._names_in_zone:
             calls += self._refuse_other_zones(name)
         for batch in self._batches(name, changes):
-            done = parsed(Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
+            self._send(name, batch)
             calls += 1
-            # A name that does not end in the zone's is taken as relative to it.
-            astray = [row.id for row in done.posts or () if row.name.lower() != name]
-            if astray:
-                undo = {"deletes": [{"id": record_id} for record_id in astray]}
-                undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
-                left = (
-                    f"; records were created at {name}.ZONE, and deleting them failed: {undone}; delete them there"
-                    if isinstance(undone, Exception)
-                    else ""
-                )
-                raise PermanentError(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
-            self._names_in_zone.add(name)
         return calls
+
+    def add_text(self, name: str, text: str) -> None:
+        """Create a TXT record, unless the name has it."""
+        if any(_holds(row, text) for row in self._rows(name)):
+            return
+        if name not in self._names_in_zone:
+            self._refuse_other_zones(name)
+        self._send(name, {"posts": [text_body(name, text, TEXT_TTL_S)]})
+
+    def remove_text(self, name: str, text: str) -> None:
+        """Delete a TXT record, if the name has it."""
+        found = [row.id for row in self._rows(name) if _holds(row, text)]
+        if found:
+            self._send(name, {"deletes": [{"id": record_id} for record_id in found]})
+
+    def _send(self, name: str, batch: dict[str, list[dict[str, Any]]]) -> None:
+        done = parsed(Batched, self._api.call("POST", f"{self._path}/batch", DNS_EDIT, body=batch)).result
+        # A name that does not end in the zone's is taken as relative to it.
+        astray = [row.id for row in done.posts or () if row.name.lower() != name]
+        if astray:
+            undo = {"deletes": [{"id": record_id} for record_id in astray]}
+            undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
+            left = (
+                f"; records were created at {name}.ZONE, and deleting them failed: {undone}; delete them there"
+                if isinstance(undone, Exception)
+                else ""
+            )
+            raise PermanentError(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
+        self._names_in_zone.add(name)
 
     def check(self, name: str) -> list[Finding]:
         """Check token, zone and permissions with four calls that change nothing."""
@@ -221,3 +243,7 @@ class Cloudflare:
             for kind, item in items[start : start + self._capabilities.batch]:
                 batch.setdefault(kind, []).append(item)
             yield batch
+
+
+def _holds(row: Row, text: str) -> bool:
+    return row.type == "TXT" and row.content.strip('"') == text

@@ -76,6 +76,11 @@ def body_of(name: str, record: Record) -> dict[str, Any]:
     }
 
 
+def text_body(name: str, text: str, ttl: int) -> dict[str, Any]:
+    """Return the body of a TXT record; its content is a quoted string."""
+    return {"type": "TXT", "name": name, "content": f'"{text}"', "ttl": ttl}
+
+
 def record_of(row: Row) -> Record:
     """Return a record in canonical form."""
     content = row.content.lower().removesuffix(".")

@@ -12,7 +12,15 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from wgfleet.panel.dns.providers import Account, Capabilities, Finding, Raced, lexicon_client, ownership_txt
+from wgfleet.panel.dns.providers import (
+    TEXT_TTL_S,
+    Account,
+    Capabilities,
+    Finding,
+    Raced,
+    lexicon_client,
+    ownership_txt,
+)
 from wgfleet.panel.dns.providers.lexicon_client import Entry, Service, Session
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -71,7 +79,13 @@ class Lexicon:
     def capabilities(self) -> Capabilities:
         """Return what lexicon can do with any service: one record a call."""
         return Capabilities(
-            min_ttl=self._min_ttl, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=False, batch=1, marks="txt"
+            min_ttl=self._min_ttl,
+            max_ttl=MAX_TTL_S,
+            automatic_ttl=False,
+            atomic=False,
+            batch=1,
+            marks="txt",
+            texts=True,
         )
 
     @property
@@ -103,6 +117,27 @@ class Lexicon:
                 "zone", ok=True, detail=f"{self._service} lists {name} ({len(found)} records); writing was not tested"
             )
         ]
+
+    def add_text(self, name: str, text: str) -> None:
+        """Create a TXT record, unless the name has it."""
+        self._check_name(name)
+
+        def add(session: Session) -> None:
+            if all(entry.content != text for entry in session.find(name, "TXT")):
+                session.create(name, "TXT", text, max(TEXT_TTL_S, self._min_ttl))
+
+        self._service.call(add)
+
+    def remove_text(self, name: str, text: str) -> None:
+        """Delete a TXT record, if the name has it."""
+        self._check_name(name)
+
+        def remove(session: Session) -> None:
+            for entry in session.find(name, "TXT"):
+                if entry.content == text:
+                    session.delete(name, entry)
+
+        self._service.call(remove)
 
     def close(self) -> None:
         """Nothing is open between calls."""

@@ -25,7 +25,7 @@ import dns.tsig
 import dns.update
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from wgfleet.panel.dns.providers import Account, Capabilities, Finding, Raced, ownership_txt
+from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Capabilities, Finding, Raced, ownership_txt
 from wgfleet.panel.dns.providers.rfc2136_client import Connection, Primary
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -112,7 +112,9 @@ class Rfc2136:
     @property
     def capabilities(self) -> Capabilities:
         """Return what every server with this protocol can do."""
-        return Capabilities(min_ttl=1, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=True, batch=BATCH, marks="txt")
+        return Capabilities(
+            min_ttl=1, max_ttl=MAX_TTL_S, automatic_ttl=False, atomic=True, batch=BATCH, marks="txt", texts=True
+        )
 
     @property
     def account(self) -> Account:
@@ -149,6 +151,20 @@ class Rfc2136:
         except (PermanentError, TransientError) as error:
             return [Finding("update", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
         return [*findings, Finding("update", ok=True, detail=f"{self._primary.key_name} may update {name}")]
+
+    def add_text(self, name: str, text: str) -> None:
+        """Add a TXT record by one UPDATE."""
+        with self._primary.connected() as connection:
+            update = connection.update()
+            update.add(self._name(name), TEXT_TTL_S, _txt(text))
+            connection.send(update)
+
+    def remove_text(self, name: str, text: str) -> None:
+        """Delete a TXT record by one UPDATE."""
+        with self._primary.connected() as connection:
+            update = connection.update()
+            update.delete(self._name(name), _txt(text))
+            connection.send(update)
 
     def close(self) -> None:
         """Forget what was observed; connections do not outlive a call."""
