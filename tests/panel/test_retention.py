@@ -88,6 +88,7 @@ GROWS = {
 
 BOUNDED = {
     "acme_answers": "one for each name, while a CA asks",
+    "acme_texts": "one for each name, while a CA asks",
     "addresses": "one for each peer and pool",
     "api_keys": "made and deleted by administrators",
     "assignments": "one for each node and config",

@@ -35,8 +35,11 @@ class Pebble:
 
 
 @contextmanager
-def pebble(customers: dict[str, str] | None = None) -> Iterator[Pebble]:
-    """Run one. `customers`: keys (base64url) by their names, without one of which there is no account."""
+def pebble(customers: dict[str, str] | None = None, resolver_port: int | None = None) -> Iterator[Pebble]:
+    """Run one. `customers`: keys (base64url) by their names, without one of which there is no account.
+
+    `resolver_port`: of a name server on the loopback that it asks in place of its own.
+    """
     require("servers")
     place = Path(tempfile.mkdtemp(prefix="pebble-"))
     certificate, key = self_signed("localhost")
@@ -59,7 +62,7 @@ def pebble(customers: dict[str, str] | None = None) -> Iterator[Pebble]:
     nothing_else = ("-http01", "", "-https01", "", "-tlsalpn01", "", "-management", f"127.0.0.1:{free_port()}")
     commands = (
         ["pebble-challtestsrv", *names, *nothing_else],
-        ["pebble", "-config", str(place / "settings.json"), "-dnsserver", f"127.0.0.1:{resolver}"],
+        ["pebble", "-config", str(place / "settings.json"), "-dnsserver", f"127.0.0.1:{resolver_port or resolver}"],
     )
     environment = {**os.environ, "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": NONCES_REFUSED}
     processes = [

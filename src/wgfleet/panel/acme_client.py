@@ -1,10 +1,10 @@
-"""A conversation with a CA that speaks ACME (RFC 8555): a certificate for names, by answers at their port 80."""
+"""A conversation with a CA that speaks ACME (RFC 8555): a certificate for names that it sees to be ours."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,14 +14,26 @@ from wgfleet.panel.agents.authority import Identity
 from wgfleet.panel.errors import TransientError
 
 if TYPE_CHECKING:
+    from acme.challenges import ChallengeResponse
     from acme.client import ClientNetwork, ClientV2
     from acme.messages import AuthorizationResource, ChallengeBody
 
 CALL_S = 30  # for one answer of the CA
 MAX_WORDS = 500
 TRIES = 6
-Answer = Callable[[str, str], None]
-"""Has a question of the CA, a token, answered with a text from now on."""
+HTTP_01, DNS_01 = "http-01", "dns-01"
+
+
+class Proof(Protocol):
+    """How a CA sees that a name is ours. `kind`: `http-01`, at the name's port 80, or `dns-01`, by a TXT record."""
+
+    kind: str
+
+    def show(self, where: str, text: str) -> None:
+        """Have the CA find a text from now on. `where`: the token that it asks with, or the name of the record."""
+
+    def settle(self) -> None:
+        """Return when the CA can find all that was shown, as far as can be told."""
 
 
 class AcmeError(TransientError):
@@ -67,14 +79,14 @@ def new_key() -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def get_certificate(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity:
+def get_certificate(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     """Get a certificate with a new key; raise `AcmeError`. Takes seconds, up to some minutes where the CA is slow."""
     for _ in range(TRIES - 1):
         try:
-            return _get(account, names, answer)
+            return _get(account, names, proof)
         except StaleNonceError:  # one in a row is repeated by the library
             continue
-    return _get(account, names, answer)
+    return _get(account, names, proof)
 
 
 def ask_when_to_renew(account: AcmeAccount, chain: str) -> RenewalTime:
@@ -85,7 +97,7 @@ def ask_when_to_renew(account: AcmeAccount, chain: str) -> RenewalTime:
         return RenewalTime(None if wanted_at is None else wanted_at.timestamp(), ask_at.timestamp())
 
 
-def _get(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity:
+def _get(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     from acme import crypto_util  # noqa: PLC0415 - loaded by those who have such a certificate
 
     key = new_key()
@@ -93,8 +105,10 @@ def _get(account: AcmeAccount, names: Sequence[str], answer: Answer) -> Identity
         network, server = _conversation(account)
         _sign_on(network, server, account)
         order = server.new_order(crypto_util.make_csr(key.encode(), list(names)))
-        for each in order.authorizations:
-            _answer(network, server, each, answer)
+        answers = [_shown(network, each, proof) for each in order.authorizations if not _is_valid(each)]
+        proof.settle()
+        for challenge, response in answers:
+            server.answer_challenge(challenge, response)
         chain = server.poll_and_finalize(order).fullchain_pem
         expires_at = x509.load_pem_x509_certificate(chain.encode()).not_valid_after_utc.timestamp()
     return Identity(chain, key, expires_at)
@@ -140,21 +154,26 @@ def _bound(network: "ClientNetwork", server: "ClientV2", account: AcmeAccount) -
     return messages.ExternalAccountBinding.from_data(key, account.binding.key_id, account.binding.key, server.directory)
 
 
-def _answer(
-    network: "ClientNetwork", server: "ClientV2", authorization: "AuthorizationResource", answer: Answer
-) -> None:
-    from acme import challenges, messages  # noqa: PLC0415 - as above
+def _is_valid(authorization: "AuthorizationResource") -> bool:
+    from acme import messages  # noqa: PLC0415 - as above
 
-    if authorization.body.status == messages.STATUS_VALID:
-        return  # seen with an earlier order
+    return authorization.body.status == messages.STATUS_VALID  # seen with an earlier order
+
+
+def _shown(
+    network: "ClientNetwork", authorization: "AuthorizationResource", proof: Proof
+) -> tuple["ChallengeBody", "ChallengeResponse"]:
+    """Show the CA that a name is ours; return what it is to be told when it may look."""
     offered: Sequence[ChallengeBody] = authorization.body.challenges
-    found = next((each for each in offered if isinstance(each.chall, challenges.HTTP01)), None)
+    found = next((each for each in offered if each.chall.typ == proof.kind), None)
+    name = authorization.body.identifier.value
     if found is None:
-        name = authorization.body.identifier.value
-        raise AcmeError(f"the CA does not ask for {name} at port 80, the one way in which this panel answers")
+        way = "at port 80" if proof.kind == HTTP_01 else "by a TXT record"
+        raise AcmeError(f"the CA does not ask for {name} {way}, the one way in which this panel is to answer")
     response, text = found.response_and_validation(network.key)
-    answer(found.chall.encode("token"), text)
-    server.answer_challenge(found, response)
+    where = found.chall.encode("token") if proof.kind == HTTP_01 else found.chall.validation_domain_name(name)
+    proof.show(where, text)
+    return found, response
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def open_sockets(listeners: Sequence[Listener], option: str = "--listen") -> Soc
 def open_plain_sockets(settings: Settings) -> Sockets:
     """Open the sockets at which a public CA asks, or browsers are sent on to https; as `open_sockets`."""
     asked = settings.acme.directory is not None
-    listeners = settings.acme.listen if asked else settings.tls.plain_listen
+    listeners = settings.acme.listens if asked else settings.tls.plain_listen
     anywhere = [each for each in listeners if each.host != "::" or _IPV6.exists()]
     asks = "acme.listen: the CA asks at port 80, and a proxy that has it can pass its path on"
     return open_sockets(anywhere, asks if asked else "tls.plain_listen")

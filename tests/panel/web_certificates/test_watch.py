@@ -27,6 +27,10 @@ from tests.waiting import eventually
 from wgfleet.panel import acme_client, clock, faultpoints
 from wgfleet.panel.acme_client import AcmeAccount, AcmeError, RenewalTime
 from wgfleet.panel.agents.authority import Authority
+from wgfleet.panel.dns.metrics import DnsMetrics
+from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.listening import PlainDoor, open_sockets
 from wgfleet.panel.plain_door import plain_door
 from wgfleet.panel.reconcile.outlook import Outlook
@@ -58,7 +62,12 @@ def settings_for(directory: str, ca_file: Path, *names: str) -> Settings:
 
 
 def look(world: World, settings: Settings) -> None:
-    asyncio.run(WebCertificateWatch(world.store, world.vault, settings, Outlook()).look())
+    asyncio.run(watch_of(world, settings).look())
+
+
+def watch_of(world: World, settings: Settings) -> WebCertificateWatch:
+    publisher = Publisher(DnsPlugins.installed(settings), Limiter(world.store, world.vault), DnsMetrics())
+    return WebCertificateWatch(world.store, world.vault, settings, Outlook(), publisher)
 
 
 def row(world: World) -> WebCertificate:
@@ -182,7 +191,7 @@ def test_a_certificate_that_the_ca_would_have_replaced_is_replaced_before_its_ti
     world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_for(server.directory, server.ca_file)
-    watch = WebCertificateWatch(world.store, world.vault, settings, Outlook())
+    watch = watch_of(world, settings)
     now, asked = clock.now(), []
 
     def told(_: AcmeAccount, chain: str) -> RenewalTime:
@@ -335,6 +344,9 @@ def test_a_panel_that_fails_on_it_does_not_ask_the_ca_again_at_once(
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True}, "public_url": "https://192.0.2.1"}, "acme.names"),
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "listen": "https://0.0.0.0:80"}}, "plain http"),
         ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "names": "192.0.2.1"}}, "names"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "dns_zone": "example.org"}}, "dns_provider"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "dns_options": "token"}}, "not JSON"),
+        ({"acme": {"directory": "letsencrypt", "terms_agreed": True, "dns_options": "[7]"}}, "not an object"),
         ({"tls": {"plain_listen": "0.0.0.0:80"}}, "use acme.listen"),
         ({"tls": {"plain_listen": "0.0.0.0:80", "certificate_file": __file__, "key_file": __file__}}, "public_url"),
     ],

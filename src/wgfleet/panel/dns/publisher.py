@@ -5,12 +5,12 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
-from wgfleet.panel.dns.providers import Blocked, Finding, Provider, Raced
+from wgfleet.panel.dns.providers import TEXT_CALLS, Blocked, Finding, Provider, Raced, TextProvider
 from wgfleet.panel.dns.questions import Questions
 from wgfleet.panel.dns.rate_limits import Limiter
 from wgfleet.panel.domain.dns.listing import DnsMode
@@ -121,6 +121,19 @@ class Publisher:
         except Exception:  # noqa: BLE001 - no answer, or a plugin's bug, which shows when the name is published
             return []
         return [finding for finding in found if not finding.ok and finding.certain]
+
+    def change_text(
+        self, kind: str, zone: str, options: Mapping[str, Any], change: Callable[[TextProvider], None]
+    ) -> None:
+        """Have a provider add or remove a TXT record. Errors are those of `sync`."""
+        provider = self.plugins.open(kind, zone, options)
+        try:
+            if not provider.capabilities.texts:
+                raise PermanentError(f"the DNS provider {kind!r} puts no TXT records; choose another one")
+            self.metrics.count_calls(kind, "text", TEXT_CALLS)
+            self._call(provider, lambda: change(cast("TextProvider", provider)), TEXT_CALLS)
+        finally:
+            provider.close()
 
     def _check(self, kind: str, zone: str, name: str, options: Mapping[str, Any]) -> list[Finding]:
         provider = self.plugins.open(kind, zone, options)

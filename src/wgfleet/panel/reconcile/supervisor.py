@@ -94,7 +94,7 @@ class Supervisor:
         self._usage = UsageCollector(
             store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
         )
-        self._web_certificates = WebCertificateWatch(store, vault, settings, outlook)
+        self._web_certificates = WebCertificateWatch(store, vault, settings, outlook, publisher)
         self._owed = OwedWatch(store)
         self._key_rotations = KeyRotationWatch(store, vault, outlook)
         self._host_names = HostNameWatch(store, settings.own_hosts())

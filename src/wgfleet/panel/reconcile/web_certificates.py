@@ -1,5 +1,6 @@
 """Gets the certificate that browsers accept, and another before it is over."""
 
+import math
 import ssl
 
 import structlog
@@ -8,9 +9,12 @@ from wgfleet.panel import acme_client, clock, faultpoints
 from wgfleet.panel.acme_client import AccountBinding, AcmeAccount, AcmeError, RenewalTime
 from wgfleet.panel.agents.authority import Identity
 from wgfleet.panel.agents.tls import use_identity
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.reconcile.web_certificate_proofs import proof_for
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.web_certificates import CertificateNeed, ShownCertificate
 from wgfleet.panel.settings import Settings
@@ -21,18 +25,21 @@ from wgfleet.panel.vault import Vault
 EVERY_S = 5.0
 ASK_AGAIN_S, LONGEST_S = 6 * 3600.0, 86400.0  # RFC 9773, section 4.3
 UNTIL_ISSUED_S = 60.0
+CLEAR_AGAIN_S = 60.0
 log = structlog.get_logger()
 
 
 class WebCertificateWatch:
     """Runs until its task is cancelled. One that is killed on the way asks again, by the same account."""
 
-    def __init__(self, store: Store, vault: Vault, settings: Settings, outlook: Outlook) -> None:
+    def __init__(self, store: Store, vault: Vault, settings: Settings, outlook: Outlook, publisher: Publisher) -> None:
         self._store = store
         self._vault = vault
         self._settings = settings.acme
         self._names = settings.acme_names()
         self._outlook = outlook
+        self._proof = proof_for(settings.acme, store, publisher)
+        self._clear_at = 0.0  # what was shown to the CA before a restart may be there still
         self._wanted_at: float | None = None  # when the CA would have the certificate replaced
         self._ask_at = 0.0
 
@@ -50,6 +57,8 @@ class WebCertificateWatch:
         if self._outlook.superseded is not None or self._settings.directory is None:
             return
         need = await in_thread(self._next_need, self._settings.directory)
+        if need is None and clock.now() >= self._clear_at:
+            self._clear_at = math.inf if await in_own_thread(self._proof.clear) else clock.now() + CLEAR_AGAIN_S
         if need is not None:
             await in_own_thread(self._get, self._settings.directory, need)
         elif clock.now() >= self._ask_at:
@@ -64,11 +73,15 @@ class WebCertificateWatch:
 
     def _get(self, directory: str, need: CertificateNeed) -> None:
         account = self._account(directory, need.account_key)
+        self._clear_at = 0.0
         try:
-            identity = acme_client.get_certificate(account, need.names, self._answer)
+            identity = acme_client.get_certificate(account, need.names, self._proof)
             _check(identity)
         except AcmeError as error:
             self._note(need, str(error))
+            return
+        except (TransientError, PermanentError) as error:  # of the DNS provider
+            self._note(need, f"the TXT record for the CA cannot be made: {error}")
             return
         except Exception as error:  # a CA that counts failures is not asked again at once, whatever went wrong here
             self._note(need, f"the panel failed on it ({type(error).__name__}); its log says why")
@@ -103,11 +116,6 @@ class WebCertificateWatch:
         with self._store.write() as tx:
             wait_s = web_certificates.failed(tx, why, clock.fraction())
         log.warning("web_certificate.not_obtained", names=need.names, error=why, again_in_s=round(wait_s))
-
-    def _answer(self, token: str, answer: str) -> None:
-        with self._store.write() as tx:
-            web_certificates.keep_answer(tx, token, answer)
-        faultpoints.reached("web_certificate.answered")
 
 
 def _binding(settings: AcmeSettings) -> AccountBinding | None:

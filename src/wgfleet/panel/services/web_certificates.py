@@ -141,6 +141,21 @@ def keep_answer(tx: Tx, token: str, answer: str) -> None:
     rows.add_answer(tx, token, answer)
 
 
+def keep_text(tx: Tx, name: str, text: str) -> None:
+    """Note a TXT record that is about to be made for the CA."""
+    rows.add_text(tx, name, text)
+
+
+def texts(tx: Tx) -> Sequence[tuple[str, str]]:
+    """Return the TXT records for the CA that may be there: name and text of each."""
+    return rows.texts(tx)
+
+
+def forget_text(tx: Tx, name: str, text: str) -> None:
+    """Forget a TXT record that is not there any more."""
+    rows.forget_text(tx, name, text)
+
+
 def keep(tx: Tx, vault: Vault, new: ShownCertificate) -> None:
     """Show a new certificate from now on."""
     row, names = _row(tx), sorted(new.names)

@@ -60,10 +60,11 @@ from wgfleet.panel.store.tables.usage import (
     UsageSource,
     UsageTotal,
 )
-from wgfleet.panel.store.tables.web_certificates import AcmeAnswer, WebCertificate
+from wgfleet.panel.store.tables.web_certificates import AcmeAnswer, AcmeText, WebCertificate
 
 __all__ = [
     "AcmeAnswer",
+    "AcmeText",
     "Address",
     "ApiKey",
     "Assignment",

@@ -33,3 +33,14 @@ class AcmeAnswer(Base):
     __tablename__ = "acme_answers"
     token: Mapped[str] = mapped_column(primary_key=True)
     answer: Mapped[str]
+
+
+class AcmeText(Base):
+    """A TXT record by which a CA sees that a name is ours (dns-01, RFC 8555 section 8.4).
+
+    Kept before the record is made, and until it is removed: it may be there.
+    """
+
+    __tablename__ = "acme_texts"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str] = mapped_column(primary_key=True)

@@ -1,0 +1,100 @@
+"""Proofs for a CA that names are the panel's: answers at their port 80, or TXT records beside them."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from wgfleet.panel import faultpoints
+from wgfleet.panel.acme_client import DNS_01, HTTP_01, Proof
+from wgfleet.panel.dns.propagation import NameServers
+from wgfleet.panel.dns.providers import TextProvider
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.errors import Invalid, PermanentError, TransientError
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.settings.acme import AcmeSettings
+from wgfleet.panel.store import Store
+
+log = structlog.get_logger()
+
+
+class ClearedProof(Proof, Protocol):
+    """A proof that can be taken back."""
+
+    def clear(self) -> bool:
+        """Take back what was shown, now or before a restart; whether nothing is left."""
+
+
+def proof_for(settings: AcmeSettings, store: Store, publisher: Publisher) -> ClearedProof:
+    """Return the proof that the settings ask for."""
+    return _AtPort80(store) if settings.dns_provider is None else _InDns(store, publisher, settings)
+
+
+class _AtPort80:
+    """Answers that any process of any panel gives, since they are rows; they are forgotten with the certificate."""
+
+    kind = HTTP_01
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def show(self, where: str, text: str) -> None:
+        with self._store.write() as tx:
+            web_certificates.keep_answer(tx, where, text)
+        faultpoints.reached("web_certificate.answered")
+
+    def settle(self) -> None:
+        """Nothing is to be waited for."""
+
+    def clear(self) -> bool:
+        return True
+
+
+class _InDns:
+    """TXT records, put and removed by a DNS provider. Each is noted before it is made."""
+
+    kind = DNS_01
+
+    def __init__(self, store: Store, publisher: Publisher, settings: AcmeSettings) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._settings = settings
+        self._servers = NameServers()
+
+    def show(self, where: str, text: str) -> None:
+        with self._store.write() as tx:
+            web_certificates.keep_text(tx, where, text)
+        self._change(lambda provider: provider.add_text(where, text))
+        faultpoints.reached("web_certificate.answered")
+
+    def settle(self) -> None:
+        with self._store.read() as tx:
+            shown = web_certificates.texts(tx)
+        if shown and not self._servers.wait_for_texts(shown, self._settings.dns_wait_s):
+            log.info("web_certificate.texts_not_seen", names=[name for name, _ in shown])
+
+    def clear(self) -> bool:
+        with self._store.read() as tx:
+            left = web_certificates.texts(tx)
+        for name, text in left:
+            try:
+                self._change(_removal(name, text))
+            except (TransientError, PermanentError) as error:
+                log.warning("web_certificate.text_not_removed", name=name, error=str(error))
+                return False
+            with self._store.write() as tx:
+                web_certificates.forget_text(tx, name, text)
+        return True
+
+    def _change(self, change: Callable[[TextProvider], None]) -> None:
+        settings = self._settings
+        options = settings.dns_options.get_secret_value() if settings.dns_options is not None else {}
+        try:
+            self._publisher.change_text(settings.dns_provider or "", settings.dns_zone or "", options, change)
+        except Invalid as error:
+            setting = (error.field or "").replace("dns.", "acme.dns_", 1)
+            raise PermanentError(f"{setting}: {error}") from None
+
+
+def _removal(name: str, text: str) -> Callable[[TextProvider], None]:
+    return lambda provider: provider.remove_text(name, text)

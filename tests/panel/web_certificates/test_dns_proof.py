@@ -1,0 +1,164 @@
+"""A certificate for names at whose port 80 nobody answers: the CA finds a TXT record, which is gone afterwards."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dns.resolver
+import pytest
+
+from tests.panel.web_certificates.test_watch import look, row
+from tests.panel.world import World
+from tests.providers.knot import Knot, free_port, knot
+from tests.providers.pebble import Pebble, pebble
+from wgfleet.panel import faultpoints
+from wgfleet.panel.dns.propagation import NameServers
+from wgfleet.panel.listening import open_plain_sockets
+from wgfleet.panel.services import web_certificates
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.loading import load_settings
+
+pytestmark = pytest.mark.servers
+NAMES = ("panel.zone.example", "www.zone.example")
+CHALLENGES = [f"_acme-challenge.{name}" for name in NAMES]
+NAME_SERVERS = """
+@    300 NS  ns
+ns   300 A   127.0.0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def zone() -> Iterator[Knot]:
+    with knot(more=NAME_SERVERS) as running:
+        running.remove(running.zone, "NS", "localhost.")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(zone: Knot) -> Iterator[Pebble]:
+    with pebble(resolver_port=zone.port) as running:
+        yield running
+
+
+def settings_for(ca: Pebble, zone: Knot, **other: Any) -> Settings:
+    options = {
+        "server": "127.0.0.1",
+        "port": zone.port,
+        "key_name": "wgfleet-test",
+        "key_secret": zone.secret,
+        **other,
+    }
+    acme = {
+        "directory": ca.directory,
+        "ca_file": ca.ca_file,
+        "terms_agreed": True,
+        "names": NAMES,
+        "dns_provider": "rfc2136",
+        "dns_zone": zone.zone,
+        "dns_options": options,
+        "dns_wait_s": 0,
+    }
+    return Settings.model_validate({"acme": acme, "dns": {"allowed_servers": ["127.0.0.1"]}})
+
+
+def left(world: World, zone: Knot) -> list[object]:
+    with world.store.read() as tx:
+        noted = web_certificates.texts(tx)
+    return [*noted, *(each for name in CHALLENGES for each in zone.records(name))]
+
+
+def test_a_certificate_is_got_by_records_that_are_gone_afterwards(world: World, server: Pebble, zone: Knot) -> None:
+    settings = settings_for(server, zone)
+    zone.plant(CHALLENGES[0], "TXT", '"of somebody else"')
+    try:
+        look(world, settings)
+        found = row(world)
+        assert (found.error, found.names) == (None, list(NAMES))
+        assert found.chain
+        look(world, settings)
+        assert [each[1] for each in left(world, zone)] == ['"of somebody else"']  # type: ignore[index]
+        assert open_plain_sockets(settings) == []
+    finally:
+        zone.remove(CHALLENGES[0])
+
+
+def test_records_of_a_panel_that_died_on_the_way_are_removed_too(
+    world: World, server: Pebble, zone: Knot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(server, zone)
+
+    def die(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(faultpoints, "reached", die)
+    with pytest.raises(KeyboardInterrupt):
+        look(world, settings)
+    assert len(left(world, zone)) == 2, "one is noted, and there"
+    monkeypatch.undo()
+    look(world, settings)
+    assert row(world).chain
+    look(world, settings)
+    assert left(world, zone) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "provider", "said"),
+    [
+        ({"key_name": "reader"}, "rfc2136", "does not know key reader"),
+        ({"port": 1}, "rfc2136", "does not answer"),
+        ({"server": "10.0.0.1"}, "rfc2136", "dns.allowed_servers"),
+        ({"sever": "127.0.0.1"}, "rfc2136", "acme.dns_options.sever: "),
+        ({}, "null", "no TXT records"),
+        ({}, "nobody", "there is no DNS provider 'nobody'; installed: "),
+    ],
+)
+def test_what_is_wrong_with_the_provider_is_said_with_the_certificate(
+    world: World, server: Pebble, zone: Knot, options: dict[str, Any], provider: str, said: str
+) -> None:
+    whole = settings_for(server, zone, **options)
+    given = None if provider == "null" else whole.acme.dns_options
+    settings = whole.model_copy(
+        update={"acme": whole.acme.model_copy(update={"dns_provider": provider, "dns_options": given})}
+    )
+    look(world, settings)
+    assert said in (row(world).error or "")
+    assert zone.secret not in (row(world).error or "")
+    assert row(world).chain is None
+    assert [each for name in CHALLENGES for each in zone.records(name)] == []
+
+
+def test_all_name_servers_of_the_zone_are_waited_for(zone: Knot) -> None:
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], zone.port
+    servers = NameServers(resolver, zone.port)
+    assert not servers.wait_for_texts([(CHALLENGES[1], "text")], 0.0)
+    zone.plant(CHALLENGES[1], "TXT", '"text"')
+    try:
+        begun = time.monotonic()
+        assert servers.wait_for_texts([(CHALLENGES[1], "text")], 60.0)
+        assert time.monotonic() - begun < 60
+        assert not servers.show(CHALLENGES[1], "another")
+        zone.plant(zone.zone, "NS", "silent.zone.example.")
+        zone.plant("silent.zone.example", "A", "127.0.0.2")
+        assert not servers.show(CHALLENGES[1], "text"), "one of them has not got it yet"
+    finally:
+        zone.remove(CHALLENGES[1])
+        zone.remove(zone.zone, "NS", "silent.zone.example.")
+    nobody = dns.resolver.Resolver(configure=False)
+    nobody.nameservers, nobody.port = ["127.0.0.1"], free_port()
+    assert not NameServers(nobody).show(CHALLENGES[1], "text")
+
+
+def test_options_may_come_from_the_environment_and_are_shown_nowhere() -> None:
+    environment = {
+        "WGFLEET_ACME__DIRECTORY": "letsencrypt",
+        "WGFLEET_ACME__TERMS_AGREED": "true",
+        "WGFLEET_ACME__NAMES": "panel.example.org",
+        "WGFLEET_ACME__DNS_PROVIDER": "rfc2136",
+        "WGFLEET_ACME__DNS_ZONE": "example.org",
+        "WGFLEET_ACME__DNS_OPTIONS": '{"key_name": "name", "key_secret": "c2VjcmV0"}',
+    }
+    found = load_settings(None, environment)
+    assert found.acme.dns_options is not None
+    assert found.acme.dns_options.get_secret_value() == {"key_name": "name", "key_secret": "c2VjcmV0"}
+    assert "c2VjcmV0" not in f"{found!r} {found.model_dump_json()}"
