@@ -128,6 +128,23 @@ def test_many_peers_take_several_batches() -> None:
     assert (second.rows, second.more) == (10, False)
 
 
+def test_who_uses_something_all_the_time_keeps_nobody_from_being_told_of() -> None:
+    counted = meter()
+    keys = [PublicKey(f"k{number}") for number in range(3 * MAX_ROWS - 5)]
+    told_of: list[str] = []
+    batch = UsageBatch("", 0, NOON)
+    for used in range(1, 4):
+        stats = dict.fromkeys(keys, PeerStats(rx=used, tx=used))
+        counted.note(CONFIG, 7, keys, stats, dict.fromkeys(keys, DESIRED[ALICE]), NOON)
+        batch = counted.batch(UsageRequest(batch.epoch, batch.sequence), NOON)
+        told_of += [row.public_key for row in batch.configs[CONFIG]]
+        assert batch.more is (used < 3)
+    assert told_of == keys
+    lost = counted.batch(UsageRequest(batch.epoch, batch.sequence), NOON)
+    again = counted.batch(UsageRequest(batch.epoch, batch.sequence), NOON)
+    assert again.configs == lost.configs, "a panel that has not got it"
+
+
 def test_counting_begins_with_what_is_there_where_nothing_is_known_of_before() -> None:
     counted = meter(fresh=True)
     counted.kept_before(CONFIG)

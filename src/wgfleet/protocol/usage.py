@@ -13,7 +13,7 @@ from wgfleet.protocol.messages import Moment as Now
 from wgfleet.protocol.observed import Count, Moment
 
 HOUR_S = 3600
-MAX_ROWS = 5000  # in a batch; what is left is in the next one
+MAX_ROWS = 1000  # in a batch, which the panel writes in one transaction; what is left is in the next one
 
 Epoch = Annotated[str, Meta(max_length=32, pattern="^[0-9a-z]*$")]
 

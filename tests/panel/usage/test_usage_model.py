@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from sqlalchemy import select
 
 from tests.panel.world import World
+from wgfleet.agent.interfaces import usage as agent_usage
 from wgfleet.agent.interfaces.usage import UsageMeter
 from wgfleet.agent.state.usage_file import UsageState
 from wgfleet.panel.services import usage
@@ -232,16 +234,22 @@ class Ledger(RuleBasedStateMachine):
         for machine in getattr(self, "machines", []):
             machine.read()
             self.now += 60.0
-            for _ in range(2):  # the first question may be that of a panel that does not know what it has written
+            more, asked = True, 0
+            while more or asked < 2:  # the first question may be that of a panel that does not know what it has written
+                asked += 1
                 last = self.memory.get(machine.node.id, usage.NONE)
                 batch = machine.meter.batch(UsageRequest(*last), machine.clock)
                 with self.world.store.write() as tx:
                     self.memory |= usage.take(tx, [NodeBatch(machine.node.id, batch, last)], self.now)
+                more = batch.more
         if getattr(self, "machines", []):
             assert 0 <= self.untold() <= self.lost
 
 
-def test_the_sums_are_what_was_sent(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rows", "examples"), [(1, 20), (2, 10), (1000, 20)])
+def test_the_sums_are_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, examples: int) -> None:
+    """Whether a batch has all that a node has to say, or only some of its peers, and some hours of one."""
+    monkeypatch.setattr(agent_usage, "MAX_ROWS", rows)
     world = World.open(f"sqlite:///{tmp_path / 'panel.sqlite'}")
     with closing(world.store), world.store.engine.connect():
         config = world.config(pools=("10.8.0.0/16",))
@@ -251,4 +259,4 @@ def test_the_sums_are_what_was_sent(tmp_path: Path) -> None:
             pass
 
         Bound.world, Bound.config, Bound.nodes = world, config, serving
-        run_state_machine_as_test(Bound, settings=settings(max_examples=20, stateful_step_count=30))
+        run_state_machine_as_test(Bound, settings=settings(max_examples=examples, stateful_step_count=30))

@@ -6,7 +6,8 @@ last one is added here; a counter below the last reading, or of another link, be
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +40,7 @@ class UsageMeter:
     _adopted: set[ConfigId] = field(default_factory=set)
     _sequence: int = 0
     _in_flight: tuple[str, int, Mapping[ConfigId, tuple[UsageRow, ...]]] | None = None
+    _waiting: deque[tuple[ConfigId, PublicKey]] = field(default_factory=deque)  # who is still to be told of
 
     def __post_init__(self) -> None:
         """Go on after all numbers that may have been given away before."""
@@ -109,17 +111,38 @@ class UsageMeter:
         self._acknowledge(request)
         self._sequence += 1
         self._reserve()
-        rows: dict[ConfigId, tuple[UsageRow, ...]] = {}
+        if self._in_flight is not None or not self._waiting:  # what was said last may be lost
+            self._waiting = self._untold()
+        rows: dict[ConfigId, list[UsageRow]] = {}
         room = MAX_ROWS
-        more = False
-        for config_id, config in self.state.configs.items():
-            found = list(_rows(config, room + 1))
-            more |= len(found) > room
-            if found[:room]:
-                rows[config_id] = tuple(found[:room])
-                room -= len(rows[config_id])
-        self._in_flight = (self.state.epoch, self._sequence, rows)
-        return UsageBatch(self.state.epoch, self._sequence, now, rows, more)
+        while self._waiting and room > 0:
+            config_id, key = self._waiting[0]
+            said = self._rows(config_id, key)
+            if said[:room]:
+                rows.setdefault(config_id, []).extend(said[:room])
+            if len(said) <= room:
+                self._waiting.popleft()
+            room -= len(said)
+        whole = {config_id: tuple(each) for config_id, each in rows.items()}
+        self._in_flight = (self.state.epoch, self._sequence, whole)
+        return UsageBatch(self.state.epoch, self._sequence, now, whole, more=bool(self._waiting))
+
+    def _untold(self) -> deque[tuple[ConfigId, PublicKey]]:
+        """Return who used something that the panel does not know. Each has its turn before anybody has a second.
+
+        Else peers that use something all the time would come before the others in every batch.
+        """
+        configs = self.state.configs.items()
+        return deque(
+            (config_id, key) for config_id, each in configs for key, counted in each.peers.items() if counted.marks
+        )
+
+    def _rows(self, config_id: ConfigId, key: PublicKey) -> list[UsageRow]:
+        config = self.state.configs.get(config_id)
+        counted = None if config is None else config.peers.get(key)
+        if counted is None:
+            return []
+        return [UsageRow(key, counted.life, mark.at, mark.received, mark.sent) for mark in counted.marks]
 
     def _acknowledge(self, request: UsageRequest) -> None:
         if request.epoch == self.state.epoch and request.sequence > self._sequence:
@@ -215,15 +238,6 @@ def _count(counted: PeerUsage, seen: PeerStats, at: int, most: int) -> None:
     else:
         counted.marks.append(mark)
         del counted.marks[:-most]
-
-
-def _rows(config: ConfigUsage, room: int) -> Iterator[UsageRow]:
-    for key, counted in config.peers.items():
-        for mark in counted.marks:
-            if room <= 0:
-                return
-            room -= 1
-            yield UsageRow(key, counted.life, mark.at, mark.received, mark.sent)
 
 
 def _told(peers: dict[PublicKey, PeerUsage], row: UsageRow) -> None:

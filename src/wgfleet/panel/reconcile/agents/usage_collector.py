@@ -28,6 +28,7 @@ EVERY_S = 60.0
 SOON_S = 2.0  # between two questions to a node on whose counters limits depend
 REFUSED_S = 3600.0  # until one that does not know the question is asked again
 AT_ONCE = 16  # questions under way: each answer is some 100 kB that the event loop decodes
+AT_A_STRETCH = 20  # questions to a node with very many peers: a batch has a thousand rows
 ROWS = 1000  # in a transaction, which takes some 30 ms: who writes waits for it, decisions too
 
 log = structlog.get_logger()
@@ -62,7 +63,14 @@ class UsageCollector:
                 task.cancel()
 
     async def collect(self) -> None:
-        """Ask who is due, and write what has come by now."""
+        """Ask who is due, and write what has come by now. Who has more to say is asked again at once, 20 times at most."""
+        for _ in range(AT_A_STRETCH):
+            if not await self._round():
+                break
+
+    async def _round(self) -> bool:
+        """Ask and write once; tell whether somebody has more to say."""
+        more = False
         await self._ask()
         if self._asking:
             await asyncio.wait(self._asking.values(), timeout=ROUND_S)
@@ -82,6 +90,8 @@ class UsageCollector:
             for each in batches:
                 if each.batch.more:
                     self._due[each.node_id] = 0.0
+                    more = True
+        return more
 
     async def _ask(self) -> None:
         now = clock.monotonic()
