@@ -63,7 +63,7 @@ class UsageCollector:
                 task.cancel()
 
     async def collect(self) -> None:
-        """Ask who is due, and write what has come by now. Who has more to say is asked again at once, 20 times at most."""
+        """Ask who is due, and write what has come by now. Who has more to say is asked again, 20 times at most."""
         for _ in range(AT_A_STRETCH):
             if not await self._round():
                 break
