@@ -7,7 +7,7 @@ import pytest
 
 from tests.panel.web import strings
 from tests.panel.web.conftest import Browser
-from wgfleet.panel.web import languages
+from wgfleet.panel.web import formats, languages
 from wgfleet.panel.web.rendering import TEMPLATES
 
 TEMPLATE_FILES = sorted(TEMPLATES.rglob("*.html"))
@@ -86,3 +86,23 @@ def test_a_page_comes_in_the_language_of_its_reader(
     page = browser(**{"Accept-Language": language}).get("/login").text
     assert f'<html lang="{language}" dir="{direction}"' in page
     assert f"<h1>{heading}</h1>" in page
+
+
+@pytest.mark.parametrize(
+    ("language", "size", "rate"), [("en", "1.4 GiB", "3.2 Mbit/s"), ("de", "1,4 GiB", "3,2 Mbit/s")]
+)
+def test_a_unit_stands_behind_its_number(language: str, size: str, rate: str) -> None:
+    assert formats.size(language, 1.4 * 2**30) == size.replace(" ", "\u00a0")
+    assert formats.rate(language, 3.2e6) == rate.replace(" ", "\u00a0")
+
+
+def test_a_unit_stands_behind_its_number_from_right_to_left_too() -> None:
+    """Without an isolate, `3 MiB` among Persian words is shown as `MiB 3`."""
+    assert formats.size("fa", 3 * 2**20) == "\u20663\u00a0MiB\u2069"
+    assert formats.rate("fa", 0) == "\u20660\u00a0bit/s\u2069"
+
+
+@pytest.mark.parametrize("path", TEMPLATE_FILES, ids=lambda path: str(path.relative_to(TEMPLATES)))
+def test_a_mark_is_outside_of_text_that_finds_its_own_direction(path: Path) -> None:
+    """English in a Persian page would take the mark of a state to the other end of its line."""
+    assert re.findall(r'<\w+ class="state\b[^>]*\bdir="auto"[^>]*>', path.read_text()) == []

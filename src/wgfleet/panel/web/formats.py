@@ -8,6 +8,7 @@ from babel.dates import format_timedelta
 from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
+from wgfleet.panel.web import languages
 from wgfleet.protocol.quantities import speed_text
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -23,7 +24,7 @@ def size(language: str, count: float) -> str:
             break
         value /= STEP
     shown = "#,##0" if unit == UNITS[0] or abs(value) >= SHORT else "#,##0.#"
-    return f"{format_decimal(value, shown, locale=language)}\u00a0{unit}"
+    return _with_unit(language, format_decimal(value, shown, locale=language), unit)
 
 
 def rate(language: str, bits: float) -> str:
@@ -33,7 +34,13 @@ def rate(language: str, bits: float) -> str:
         if abs(value) < 1000:  # noqa: PLR2004 - what the units are apart
             break
         value /= 1000
-    return f"{format_decimal(value, '#,##0.#', locale=language)}\u00a0{unit}"
+    return _with_unit(language, format_decimal(value, "#,##0.#", locale=language), unit)
+
+
+def _with_unit(language: str, number: str, unit: str) -> str:
+    """Return a number with its unit behind it, also where people read from right to left: units are Latin there too."""
+    found = f"{number}\u00a0{unit}"
+    return found if languages.direction(language) == "ltr" else f"\u2066{found}\u2069"
 
 
 def speed_field(bits: int | None) -> str:
