@@ -1,16 +1,15 @@
 """Settings of users' files, of which a peer, its tags and its config may each have some: the nearest wins. Pure."""
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
+
+from wgfleet.panel.domain.spans import IPV4, IPV6, joined, minus, networks_of, of_networks
 
 SETTINGS = ("client_allowed_ips", "excluded_networks", "dns", "mtu", "keepalive", "endpoint_port")
 """Names of the settings, the same in rows and in bodies. In a row of a peer or a tag, None leaves it to the next."""
 
-IPV4, IPV6 = 4, 6
 EVERYTHING = {IPV4: "0.0.0.0/0", IPV6: "::/0"}
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-Span = tuple[int, int]  # the first and the last address, as numbers
 
 
 class Layer(NamedTuple):
@@ -47,12 +46,10 @@ def without(allowed: Sequence[str], excluded: Sequence[str], kept: Sequence[str]
     if not excluded:
         return tuple(allowed)
     found: list[str] = []
+    of_all = [of_networks(networks) for networks in (allowed, excluded, kept)]
     for version in (IPV4, IPV6):
-        wanted, unwanted, again = (_spans(networks, version) for networks in (allowed, excluded, kept))
-        left = _merged([*_minus(wanted, unwanted), *_minus(again, _minus(again, wanted))])
-        kind = ipaddress.IPv4Address if version == IPV4 else ipaddress.IPv6Address
-        for first, last in left:
-            found += map(str, ipaddress.summarize_address_range(kind(first), kind(last)))
+        wanted, unwanted, again = (each[version] for each in of_all)
+        found += networks_of(joined([*minus(wanted, unwanted), *minus(again, minus(again, wanted))]), version)
     return tuple(found)
 
 
@@ -71,36 +68,3 @@ def _version(text: str) -> int:
         return ipaddress.ip_network(text).version
     except ValueError:
         return 0
-
-
-def _spans(networks: Iterable[str], version: int) -> list[Span]:
-    """Return the addresses of networks of one version: spans in ascending order that do not touch."""
-    read = (ipaddress.ip_network(network) for network in networks)
-    return _merged([(int(each[0]), int(each[-1])) for each in read if each.version == version])
-
-
-def _merged(spans: Iterable[Span]) -> list[Span]:
-    found: list[Span] = []
-    for first, last in sorted(spans):
-        if found and first <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], last))
-        else:
-            found.append((first, last))
-    return found
-
-
-def _minus(spans: Sequence[Span], gone: Sequence[Span]) -> list[Span]:
-    """Return what is left of spans; both ascending, and without overlaps."""
-    found: list[Span] = []
-    for first, last in spans:
-        for low, high in gone:
-            if high < first or low > last:
-                continue
-            if low > first:
-                found.append((first, low - 1))
-            first = high + 1  # noqa: PLW2901 - the rest of the span
-            if first > last:
-                break
-        if first <= last:
-            found.append((first, last))
-    return found

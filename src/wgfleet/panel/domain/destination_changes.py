@@ -1,13 +1,12 @@
 """Changes of destination rules, in words: what users who are held to another set reach no more. Pure."""
 
-import ipaddress
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from wgfleet.panel.domain.client_settings import IPV4, IPV6
 from wgfleet.panel.domain.destination_rules import WITH_PORTS, port_spans
+from wgfleet.panel.domain.spans import IPV4, IPV6, Span, joined, minus, networks_of, of_networks
 from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
 
 _PLACES = {
@@ -25,7 +24,6 @@ _LAST_PORT = 65535
 _LAST_ADDRESS = {IPV4: 2**32 - 1, IPV6: 2**128 - 1}
 _MOST_COMPARED = 400_000
 _NAMED, _SAID = 4, 8
-Span = tuple[int, int]
 Lost = frozenset[tuple[DestinationPlace, DestinationTransport, Span]]
 
 
@@ -73,14 +71,10 @@ def _read(rules: RuleSet | None) -> list[_Rule]:
 
 def _bounds(networks: Sequence[str]) -> dict[int, list[int]]:
     """Return where networks begin, and where they have ended, one after the other, by version."""
-    found: dict[int, list[int]] = {IPV4: [], IPV6: []}
-    parsed = [ipaddress.ip_network(text) for text in networks]
-    v4 = ipaddress.collapse_addresses(each for each in parsed if isinstance(each, ipaddress.IPv4Network))
-    v6 = ipaddress.collapse_addresses(each for each in parsed if isinstance(each, ipaddress.IPv6Network))
-    for version, joined in ((IPV4, v4), (IPV6, v6)):
-        for each in joined:
-            found[version] += [int(each[0]), int(each[-1]) + 1]
-    return found
+    return {
+        version: [bound for low, high in spans for bound in (low, high + 1)]
+        for version, spans in of_networks(networks).items()
+    }
 
 
 def _groups(before: RuleSet | None, after: RuleSet | None) -> dict[Lost, dict[int, list[Span]]]:
@@ -153,7 +147,7 @@ def _port_pieces(rules: Iterable[_Rule]) -> list[Span]:
 
 def _what(kinds: Collection[tuple[DestinationTransport, Span]]) -> str:
     """Say by which transports and ports."""
-    of = {transport: _joined(span for by, span in kinds if by is transport) for transport in _TRANSPORTS}
+    of = {transport: joined(span for by, span in kinds if by is transport) for transport in _TRANSPORTS}
     if all(spans == [(0, _LAST_PORT)] for spans in of.values()):
         return "everything"
     said = []
@@ -174,43 +168,29 @@ def _port(first: int, last: int) -> str:
 
 def _where(places: Sequence[str], spans: dict[int, list[Span]]) -> str:
     """Say to which places and addresses."""
-    joined = {version: _joined(each) for version, each in spans.items()}
+    lost_of = {version: joined(each) for version, each in spans.items()}
     among = "" if len(places) == len(_PLACES) else " and ".join(places)
-    if all(joined[version] == [(0, last)] for version, last in _LAST_ADDRESS.items()):
+    if all(lost_of[version] == [(0, last)] for version, last in _LAST_ADDRESS.items()):
         return among or "anywhere"
     networks: list[str] = []
     for version, name in ((IPV4, "IPv4"), (IPV6, "IPv6")):
-        if joined[version] == [(0, _LAST_ADDRESS[version])]:
+        if lost_of[version] == [(0, _LAST_ADDRESS[version])]:
             networks.append(f"all {name} addresses")
             continue
-        if left := _minus_all(joined[version], version):
+        if left := _left_out(lost_of[version], version):
             networks.append(f"all {name} addresses but {_named(left, version)}")
-        elif joined[version]:
-            networks.append(_named(joined[version], version))
+        elif lost_of[version]:
+            networks.append(_named(lost_of[version], version))
     return ", ".join(networks) + (f" ({among})" if among else "")
 
 
-def _minus_all(spans: Sequence[Span], version: int) -> list[Span]:
+def _left_out(spans: Sequence[Span], version: int) -> list[Span]:
     """Return what is not in spans, where these are more than they leave out; else nothing."""
     last = _LAST_ADDRESS[version]
-    if sum(high - low + 1 for low, high in spans) * 2 <= last:
-        return []
-    cuts = [-1, *(cut for low, high in spans for cut in (low, high)), last + 1]
-    return [(low + 1, high - 1) for low, high in zip(cuts[::2], cuts[1::2], strict=True) if low + 1 <= high - 1]
+    return minus([(0, last)], spans) if sum(high - low + 1 for low, high in spans) * 2 > last else []
 
 
 def _named(spans: Sequence[Span], version: int) -> str:
-    kind = ipaddress.IPv4Address if version == IPV4 else ipaddress.IPv6Address
-    networks = [str(each) for low, high in spans for each in ipaddress.summarize_address_range(kind(low), kind(high))]
+    networks = networks_of(spans, version)
     said = ", ".join(networks[:_NAMED])
     return said if len(networks) <= _NAMED else f"{said} and {len(networks) - _NAMED} more networks"
-
-
-def _joined(spans: Iterable[Span]) -> list[Span]:
-    found: list[Span] = []
-    for low, high in sorted(set(spans)):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(found[-1][1], high))
-        else:
-            found.append((low, high))
-    return found
