@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgfleet.panel.domain.destination_changes import lost
-from wgfleet.panel.domain.destination_rules import IPAddress, UserConnection, allows, place_of
+from wgfleet.panel.domain.destination_rules import IPAddress, UserConnection, allows, parse, place_of
 from wgfleet.panel.domain.held_settings import HeldSettings, nearest
-from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
+from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet, check_rules
 
 P, T = DestinationPlace, DestinationTransport
 NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "0.0.0.0/0", "fd00::/8", "fd00:1::/32", "::/0")
@@ -121,3 +121,13 @@ def test_sets_that_are_too_large_to_be_compared_are_said_to_be() -> None:
 def test_an_address_is_the_nodes_a_users_or_outside() -> None:
     where = [place_of(text, ["10.8.0.1"], ["10.8.0.0/16", "fd08::/64"]) for text in ("10.8.0.1", "fd08::2", "1.1.1.1")]
     assert where == [P.NODE, P.USERS, P.OUTSIDE]
+
+
+def test_what_people_write_is_parsed_into_what_nodes_take() -> None:
+    rule = {"allow": False, "networks": [], "transport": "any", "ports": [], "place": "anywhere"}
+    networks = [" 10.8.0.1", "10.8.0.1/32", "FD00:0::1", "\ufeff10.0.0.0/8 "]
+    written = [rule, {**rule, "networks": networks, "transport": "tcp", "ports": ["443", "443-443", "80-90"]}]
+    found = parse(written)
+    check_rules(found, "rules")
+    assert found[1].networks == ("10.8.0.1/32", "fd00::1/128", "10.0.0.0/8")
+    assert found[1].ports == ("443", "80-90")

@@ -18,7 +18,6 @@ from wgfleet.protocol.destinations import (
     DestinationRule,
     DestinationTransport,
     RuleSet,
-    check_rules,
     parse_port_range,
 )
 from wgfleet.protocol.errors import FieldError
@@ -54,7 +53,6 @@ def parse(values: Sequence[Mapping[str, Any]], field: str = "rules") -> tuple[De
             )
         at[same] = i
         found.append(rule)
-    check_rules(tuple(found), field)
     if (count := sum(len(rule.networks) for rule in found)) > MAX_NETWORKS_OF_SET:
         raise FieldError(
             field, f"a set has at most {MAX_NETWORKS_OF_SET} networks in all, not {count}; join neighboring ones"
