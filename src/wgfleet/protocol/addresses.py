@@ -88,6 +88,11 @@ def _is_canonical(family: socket.AddressFamily, address: str) -> bool:
         return False
 
 
+def host_network(address: str) -> str:
+    """Return the network of one address: /32 or /128."""
+    return f"{address}/128" if ":" in address else f"{address}/32"
+
+
 def parse_interface_address(text: str, field: str) -> str:
     """Parse an address with its prefix length, such as `10.8.0.1/24`; return its canonical text."""
     _refuse_zone(text, field)

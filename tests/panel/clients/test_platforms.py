@@ -14,11 +14,12 @@ import pytest
 
 from tests.panel.conftest import made
 from wgfleet.panel.domain import platform_files
-from wgfleet.panel.domain.rendering import ClientValues, client_file, host_network
+from wgfleet.panel.domain.rendering import ClientValues, client_file
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services.clients import platforms
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.platforms import Platform
+from wgfleet.protocol.addresses import host_network
 
 PERSIAN = "\u0633\u0627\u0631\u0627"
 NAMES = ["anna", f'{PERSIAN}\'s "phone"', "$(reboot) `id` \\n %s ;#", "a]]><b>&amp;\ufffe", " = [x] ", "{interface}"]

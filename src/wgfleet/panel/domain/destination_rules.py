@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.addresses import host_network, parse_network
 from wgfleet.protocol.destinations import (
     MAX_NETWORKS,
     MAX_PORTS,
@@ -79,17 +79,12 @@ def _parsed(value: Mapping[str, Any], at: str) -> DestinationRule:
 
 
 def _network(text: str, field: str) -> str:
-    network = parse_network(text if "/" in text else _as_network(text), field)
+    network = parse_network(text if "/" in text else host_network(text), field)
     parsed = ipaddress.ip_network(network)
     if isinstance(parsed, ipaddress.IPv6Network) and parsed.subnet_of(_MAPPED):
         inside = ipaddress.IPv4Network((int(parsed.network_address) & 0xFFFFFFFF, parsed.prefixlen - 96))
         raise FieldError(field, f"{text!r} is IPv4 written as IPv6, which no packet has as its address; write {inside}")
     return network
-
-
-def _as_network(text: str) -> str:
-    """Return an address as the network of it alone."""
-    return f"{text}/128" if ":" in text else f"{text}/32"
 
 
 def allows(rules: RuleSet | None, connection: UserConnection) -> bool:

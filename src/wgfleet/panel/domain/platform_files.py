@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from wgfleet.panel.domain.rendering import ClientValues, client_file, host_network
+from wgfleet.panel.domain.rendering import ClientValues, client_file
+from wgfleet.protocol.addresses import host_network
 
 EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 _PLAIN_IN_ROUTEROS = re.compile(rb"[A-Za-z0-9 .,:/_+=@()-]")

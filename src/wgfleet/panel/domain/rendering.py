@@ -11,7 +11,7 @@ import msgspec
 
 from wgfleet.panel.domain.addressing import gateway
 from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
-from wgfleet.protocol.addresses import join_endpoint
+from wgfleet.protocol.addresses import host_network, join_endpoint
 from wgfleet.protocol.backbone import Backbone
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceSettings, MuteSettings
 from wgfleet.protocol.destinations import RuleSet
@@ -61,11 +61,6 @@ class ClientValues:
     allowed_ips: tuple[str, ...]
     endpoint: str
     keepalive: int
-
-
-def host_network(address: str) -> str:
-    """Return the network of one address: /32 or /128."""
-    return f"{address}/128" if ":" in address else f"{address}/32"
 
 
 def settings(values: NetworkValues) -> InterfaceSettings:

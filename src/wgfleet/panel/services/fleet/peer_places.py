@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Exhausted, Invalid
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
@@ -14,7 +13,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store.addresses import AddressClaim, PoolRow
 from wgfleet.panel.store.tables import Config
-from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.addresses import host_network, parse_address
 
 
 class AddressWish(NamedTuple):

@@ -10,7 +10,6 @@ from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_table import Values
-from wgfleet.panel.domain.rendering import host_network
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, held_settings, rule_sets
 from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags
@@ -23,7 +22,7 @@ from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.tables import Config, Peer
-from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.addresses import host_network, parse_address
 from wgfleet.protocol.errors import FieldError
 
 MOST_WRONG = 20  # looked for where each look is at all of a table
