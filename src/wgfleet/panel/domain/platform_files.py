@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from wgfleet.panel.domain.client_settings import EVERYTHING
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.domain.rendering import ClientValues, client_file
 from wgfleet.protocol.addresses import host_network
 
-EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 _PLAIN_IN_ROUTEROS = re.compile(rb"[A-Za-z0-9 .,:/_+=@()-]")
 _NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
@@ -35,7 +36,7 @@ def identifier(values: ClientValues, what: str) -> str:
 
 def _dns(values: ClientValues) -> tuple[list[str], list[str]]:
     """Return name servers, and search domains."""
-    servers = [each for each in values.dns if ":" in each or re.fullmatch(r"[0-9.]+", each)]
+    servers = [each for each in values.dns if is_address(each)]
     return servers, [each for each in values.dns if each not in servers]
 
 
