@@ -1,6 +1,7 @@
 """QR codes of users' files, for the WireGuard apps: in UTF-8, and never one that no phone could use."""
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import segno
@@ -8,6 +9,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = "REPLACE_THIS_WITH_THE_PRIVATE_KEY_OF_YOUR_DEVICE"
 """Stands in a file for a private key that the panel never had."""
 EASY_MODULES = 97  # version 20, 858 bytes: about what a phone still reads from a screen at arm's length
+SCALE = 6  # pixels a module: a phone reads it from a screen at arm's length
 
 
 class NoQrCodeError(Exception):
@@ -30,6 +32,13 @@ def qr_code(text: str) -> "segno.QRCode":
             f"the file has {len(text.encode())} bytes, too many for a QR code (2953): download it instead, or allow "
             "fewer networks"
         ) from None
+
+
+def code_image(text: str, kind: Literal["png", "svg"]) -> bytes:
+    """Return the code of a file as an image, as `qr_code` does."""
+    out = io.BytesIO()
+    qr_code(text).save(out, kind=kind, scale=SCALE)
+    return out.getvalue()
 
 
 def hard_to_scan(code: "segno.QRCode") -> str | None:

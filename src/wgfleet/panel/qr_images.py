@@ -1,8 +1,6 @@
 """QR codes of users' files as images that a page has within itself."""
 
-from wgfleet.qr_code import NoQrCodeError, qr_code
-
-SCALE = 6
+from wgfleet.qr_code import SCALE, NoQrCodeError, qr_code
 
 
 def data_uri(text: str) -> str | None:

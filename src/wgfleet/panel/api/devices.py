@@ -123,7 +123,7 @@ def download_device_file(
     panel: ThePanel, caller: Owner, device_id: Identifier, node: ReferenceFilter = None
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    return files.download(files.choose(_files(panel, caller, device_id), node))
+    return files.for_platform(files.choose(_files(panel, caller, device_id), node), Platform.CONF)
 
 
 @router.get(

@@ -3,7 +3,6 @@
 All of it needs the scope `secrets`.
 """
 
-import io
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,16 +14,15 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.clients import bundle, files, platforms
+from wgfleet.panel.services.clients import files, platforms
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
-from wgfleet.qr_code import NoQrCodeError, qr_code
+from wgfleet.qr_code import NoQrCodeError, code_image
 
 router = APIRouter(tags=["files for users"])
 # A browser, or a proxy on the way, must not keep a private key.
 NO_STORE = {"Cache-Control": "no-store"}
-QR_SCALE = 6  # pixels a module: a phone reads it from a screen at arm's length
 
 
 WG_QUICK: dict[int | str, dict[str, Any]] = {
@@ -87,7 +85,7 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
 )
 def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    return download(_file(panel, caller, peer_id, node))
+    return for_platform(_file(panel, caller, peer_id, node), Platform.CONF)
 
 
 @router.get(
@@ -127,8 +125,7 @@ def download_bundle(
     panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node. Reproducible for the same input."""
-    name, content = bundle.archive(_file(panel, caller, peer_id, node))
-    return Response(content, media_type="application/gzip", headers=_attachment(name))
+    return for_platform(_file(panel, caller, peer_id, node), Platform.LINUX)
 
 
 @router.get(
@@ -148,31 +145,21 @@ def show_qr(
     return qr(_file(panel, caller, peer_id, node), image)
 
 
-def download(file: ClientFile) -> Response:
-    """Answer with a file."""
-    return Response(file.text, media_type="text/plain", headers=_attachment(file.file_name))
-
-
 def for_platform(file: ClientFile, platform: Platform) -> Response:
     """Answer with a file as a platform takes it."""
     found = platforms.made(file, platform)
-    return Response(found.content, media_type=found.media_type, headers=_attachment(found.name))
+    headers = {"Content-Disposition": f'attachment; filename="{found.name}"', **NO_STORE}
+    return Response(found.content, media_type=found.media_type, headers=headers)
 
 
 def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:
     """Answer with the QR code of a file."""
     try:
-        code = qr_code(file.text)
+        content = code_image(file.text, image)
     except NoQrCodeError as error:
         raise Conflict(f"{file.file_name}: {error}") from None
-    out = io.BytesIO()
-    code.save(out, kind=image, scale=QR_SCALE)
     media_type = "image/png" if image == "png" else "image/svg+xml"
-    return Response(out.getvalue(), media_type=media_type, headers=NO_STORE)
-
-
-def _attachment(file_name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{file_name}"', **NO_STORE}
+    return Response(content, media_type=media_type, headers=NO_STORE)
 
 
 def _files(panel: Panel, caller: Caller, peer_id: str) -> list[ClientFile]:

@@ -24,9 +24,9 @@ def archive(file: ClientFile) -> tuple[str, bytes]:
     interface = file.file_name.removesuffix(".conf")
     members = {
         file.file_name: (PRIVATE, file.text),
-        README: (READABLE, _read(README).format(interface=interface)),
-        PROGRAM: (EXECUTABLE, _read(PROGRAM)),
-        **{name: (READABLE, _read(name)) for name in UNITS},
+        README: (READABLE, read(README).format(interface=interface)),
+        PROGRAM: (EXECUTABLE, read(PROGRAM)),
+        **{name: (READABLE, read(name)) for name in UNITS},
     }
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -38,5 +38,6 @@ def archive(file: ClientFile) -> tuple[str, bytes]:
     return f"{interface}.tar.gz", gzip.compress(out.getvalue(), mtime=0)
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """Return a text that is packed along."""
     return resources.files(client_helper).joinpath(name).read_text(encoding="utf-8")

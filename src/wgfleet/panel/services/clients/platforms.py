@@ -5,19 +5,17 @@ Equal input gives equal bytes.
 
 import io
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib import resources
+from typing import Literal
 
-from wgfleet.panel import client_helper
 from wgfleet.panel.domain import platform_files
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services.clients import bundle
 from wgfleet.panel.services.clients.files import ClientFile
-from wgfleet.qr_code import NoQrCodeError, qr_code
+from wgfleet.qr_code import NoQrCodeError, code_image
 
-QR_SCALE = 6
-PRIVATE = 0o600
 _MODIFIED = (2000, 1, 1, 0, 0, 0)  # as in `bundle`
 _UNIX = 3
 
@@ -36,10 +34,6 @@ class Platform(StrEnum):
     OPENWRT = "openwrt"
     MACOS_PROFILE = "mobileconfig-macos"
     IOS_PROFILE = "mobileconfig-ios"
-
-
-TEXTS = {Platform.CONF, Platform.NETWORK_MANAGER, Platform.MIKROTIK, Platform.OPENWRT}
-"""What a terminal can show; the rest are archives and profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +71,18 @@ def _imported(file: ClientFile, stem: str, platform: Platform) -> PlatformFile:
         return PlatformFile(f"{stem}.rsc", "text/plain", platform_files.routeros(values, stem).encode())
     if platform is Platform.OPENWRT:
         return PlatformFile(f"{stem}-openwrt.sh", "text/plain", platform_files.openwrt(values, stem).encode())
-    system = "ios" if platform is Platform.IOS_PROFILE else "macos"
-    profile = platform_files.mobileconfig(values, stem, "ios" if system == "ios" else "macos")
+    system: Literal["ios", "macos"] = "ios" if platform is Platform.IOS_PROFILE else "macos"
+    profile = platform_files.mobileconfig(values, stem, system)
     return PlatformFile(f"{stem}-{system}.mobileconfig", "application/x-apple-aspen-config", profile)
 
 
 def _archive(file: ClientFile, stem: str, platform: Platform) -> bytes:
     """Pack the stock file, a how-to, and what else the platform can take."""
-    text = resources.files(client_helper).joinpath(f"{platform}.txt").read_text(encoding="utf-8")
-    members = {file.file_name: file.text.encode(), "README.txt": text.format(interface=stem).encode()}
-    if platform in {Platform.IOS, Platform.ANDROID} and (image := _code(file.text)) is not None:
-        members[f"{stem}.png"] = image
+    text = bundle.read(f"{platform}.txt")
+    members = {file.file_name: file.text.encode(), bundle.README: text.format(interface=stem).encode()}
+    if platform in {Platform.IOS, Platform.ANDROID}:
+        with suppress(NoQrCodeError):
+            members[f"{stem}.png"] = code_image(file.text, "png")
     if platform in {Platform.IOS, Platform.MACOS} and file.values is not None and file.values.private_key is not None:
         profile = platform_files.mobileconfig(file.values, stem, "ios" if platform is Platform.IOS else "macos")
         members[f"{stem}.mobileconfig"] = profile
@@ -95,16 +90,7 @@ def _archive(file: ClientFile, stem: str, platform: Platform) -> bytes:
     with zipfile.ZipFile(out, "w") as packed:
         for name, data in sorted(members.items()):
             entry = zipfile.ZipInfo(f"{stem}/{name}", _MODIFIED)
-            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, _UNIX, PRIVATE << 16
+            entry.compress_type, entry.create_system = zipfile.ZIP_DEFLATED, _UNIX
+            entry.external_attr = bundle.PRIVATE << 16
             packed.writestr(entry, data)
-    return out.getvalue()
-
-
-def _code(text: str) -> bytes | None:
-    try:
-        code = qr_code(text)
-    except NoQrCodeError:
-        return None
-    out = io.BytesIO()
-    code.save(out, kind="png", scale=QR_SCALE)
     return out.getvalue()
