@@ -119,7 +119,8 @@ def test_sets_that_are_too_large_to_be_compared_are_said_to_be() -> None:
 
 
 def test_an_address_is_the_nodes_a_users_or_outside() -> None:
-    where = [place_of(text, ["10.8.0.1"], ["10.8.0.0/16", "fd08::/64"]) for text in ("10.8.0.1", "fd08::2", "1.1.1.1")]
+    of_users = [ipaddress.ip_network(text) for text in ("10.8.0.0/16", "fd08::/64")]
+    where = [place_of(text, ["10.8.0.1"], of_users) for text in ("10.8.0.1", "fd08::2", "1.1.1.1")]
     assert where == [P.NODE, P.USERS, P.OUTSIDE]
 
 

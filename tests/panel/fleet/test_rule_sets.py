@@ -8,11 +8,17 @@ import pytest
 from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from tests.panel.fleet.test_speeds import of_node, patch, peer
+from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain import addressing
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
-from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.services import configs, rule_sets
+from wgfleet.panel.services.configs import ConfigChanges
+from wgfleet.panel.services.fleet import desired, rule_effects
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredInterface, apply_delta
+from wgfleet.protocol.destinations import DestinationPlace
 from wgfleet.protocol.features import Feature
 
 GUESTS = "\u0645\u0647\u0645\u0627\u0646\u200c\u0647\u0627"  # in Persian, with a joiner
@@ -261,6 +267,29 @@ def test_who_is_limited_to_some_configs_sees_their_sets_and_gives_no_other(
     answer = client.post("/api/configs/wg0/peers", json={"name": "bert", "rule_set": "guests"}, headers=mine)
     assert answer.status_code == 201
     assert node.rules() == {"anna": "guests", "bert": "guests"}
+
+
+def test_own_things_of_an_independent_config_are_those_of_its_nodes_one_after_another(world: World) -> None:
+    config = world.config(mode="independent", pools=("10.8.0.0/16", "fd08::/56"))
+    world.serving(config, "fra1", "ams1")
+    with world.store.write() as tx:
+        guests = rule_sets.create(tx, ACTOR, {"name": "guests"})
+        changes: ConfigChanges = {"rule_set": guests.id, "dns": ["10.8.0.1", "lan", "10.8.9.9", "1.1.1.1"]}
+        configs.update(tx, ACTOR, configs.get(tx, config.id), changes)
+    with world.store.read() as tx:
+        (found,) = rule_effects.at_present(tx, [config.id])
+        wanted = [
+            addressing.gateway(pool.network)
+            for assignment, _ in assignment_rows.of_config(tx, config.id)
+            for pool in assignment_rows.pools(tx, config.id, assignment.id)
+        ]
+    assert list(found.own.gateways) == wanted
+    assert len(wanted) == 4
+    assert found.own.name_servers == {
+        "10.8.0.1": DestinationPlace.NODE,
+        "10.8.9.9": DestinationPlace.USERS,
+        "1.1.1.1": DestinationPlace.OUTSIDE,
+    }
 
 
 def test_many_that_are_made_by_one_call_may_have_rules(client: httpx.Client, node: RuledNode) -> None:

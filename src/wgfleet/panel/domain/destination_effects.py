@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wgfleet.panel.domain.destination_changes import lost
-from wgfleet.panel.domain.destination_rules import UserConnection, allows
+from wgfleet.panel.domain.destination_rules import UserConnection, allows, port_spans
 from wgfleet.protocol.destinations import DestinationPlace, DestinationTransport, RuleSet
 
 _DNS_PORT = 53
@@ -119,9 +119,8 @@ def denied(own: OwnThings, rules: RuleSet | None) -> list[str]:
 
 def _opens(rules: RuleSet, address: str, node_port: str) -> bool:
     transport, _, ports = node_port.partition("/")
-    first, _, last = ports.partition("-")
-    by = DestinationTransport(transport)
-    return all(_allowed(rules, address, DestinationPlace.NODE, by, int(port)) for port in {first, last or first})
+    by, (span,) = DestinationTransport(transport), port_spans([ports])
+    return all(_allowed(rules, address, DestinationPlace.NODE, by, port) for port in set(span))
 
 
 def _allowed(rules: RuleSet, address: str, place: DestinationPlace, transport: DestinationTransport, port: int) -> bool:

@@ -5,6 +5,7 @@ Pure.
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,8 +101,13 @@ def fits(rule: DestinationRule, connection: UserConnection) -> bool:
         rule.place in {DestinationPlace.ANYWHERE, connection.place}
         and rule.transport in {DestinationTransport.ANY, connection.transport}
         and (not rule.ports or any(first <= connection.port <= last for first, last in port_spans(rule.ports)))
-        and (not rule.networks or in_any(connection.address, map(ipaddress.ip_network, rule.networks)))
+        and (not rule.networks or in_any(connection.address, _parsed_networks(rule.networks)))
     )
+
+
+@lru_cache(MAX_RULES)  # those of a set, which is asked for each gateway, port and name server
+def _parsed_networks(networks: tuple[str, ...]) -> tuple[IPNetwork, ...]:
+    return tuple(map(ipaddress.ip_network, networks))
 
 
 def port_spans(ports: Iterable[str]) -> list[tuple[int, int]]:
@@ -118,9 +124,9 @@ def in_any(address: IPAddress, networks: Iterable[IPNetwork]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
 
 
-def place_of(address: str, own: Iterable[str], of_users: Iterable[str]) -> DestinationPlace:
+def place_of(address: str, own: Iterable[str], of_users: Iterable[IPNetwork]) -> DestinationPlace:
     """Say where an address is. `own`: addresses of nodes; `of_users`: networks that peers have, or that are behind."""
     if address in own:
         return DestinationPlace.NODE
-    inside = in_any(ipaddress.ip_address(address), map(ipaddress.ip_network, of_users))
+    inside = in_any(ipaddress.ip_address(address), of_users)
     return DestinationPlace.USERS if inside else DestinationPlace.OUTSIDE

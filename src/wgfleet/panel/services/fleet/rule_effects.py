@@ -20,7 +20,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import held_settings as held_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import rule_sets as rule_set_rows
-from wgfleet.panel.store.tables import Config
+from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.destinations import DestinationPlace
 from wgfleet.protocol.features import Feature
 
@@ -50,34 +50,35 @@ def at_present(tx: Tx, config_ids: Iterable[str], supposed: SupposedTag | None =
 
 
 def _own_things(tx: Tx, config: Config, sets: Iterable[str]) -> OwnThings:
-    gateways = _gateways(tx, config)
-    of_users = [*(pool.network for pool in config_rows.pools(tx, [config.id])), *peer_rows.networks(tx, config.id)]
+    pools = config_rows.pools(tx, [config.id])
+    gateways = [gateway(pool.network) for pool in (_slices(tx, config) if config.mode == INDEPENDENT else pools)]
     through = [ipaddress.ip_network(text) for text in config.client_allowed_ips]
+    entries = {each: rule_set_rows.dns_of(tx, config.id, each) for each in sets}
+    servers = {
+        each
+        for each in {*config.dns, *(entry for some in entries.values() for entry in some)}
+        if is_address(each) and in_any(ipaddress.ip_address(each), through)
+    }
+    networks = [*(pool.network for pool in pools), *peer_rows.networks(tx, config.id)] if servers else []
+    of_users = [ipaddress.ip_network(text) for text in networks]
+    places = {each: place_of(each, gateways, of_users) for each in servers}
 
-    def places(entries: Iterable[str]) -> dict[str, DestinationPlace]:
+    def among(some: Iterable[str]) -> dict[str, DestinationPlace]:
         """Return where the name servers among entries are, of those that are reached through the tunnel."""
-        servers = [each for each in entries if is_address(each)]
-        return {
-            each: place_of(each, gateways, of_users) for each in servers if in_any(ipaddress.ip_address(each), through)
-        }
+        return {each: places[each] for each in some if each in places}
 
     return OwnThings(
         gateways=tuple(gateways),
         node_ports=tuple(config.node_ports),
-        name_servers=places(config.dns),
-        of_sets={each: places(rule_set_rows.dns_of(tx, config.id, each)) for each in sets},
+        name_servers=among(config.dns),
+        of_sets={each: among(some) for each, some in entries.items()},
     )
 
 
-def _gateways(tx: Tx, config: Config) -> list[str]:
-    """Return the addresses of nodes in the tunnel."""
-    if config.mode != INDEPENDENT:
-        return [gateway(pool.network) for pool in config_rows.pools(tx, [config.id])]
-    return [
-        gateway(pool.network)
-        for assignment, _ in assignment_rows.of_config(tx, config.id)
-        for pool in assignment_rows.pools(tx, config.id, assignment.id)
-    ]
+def _slices(tx: Tx, config: Config) -> list[Pool]:
+    """Return the networks of an independent config's nodes: those of the oldest first, IPv4 before IPv6."""
+    found = assignment_rows.slices(tx, config.id)
+    return sorted(found, key=lambda pool: (pool.assignment_id or "", ":" in pool.network, pool.id))
 
 
 def _too_old(tx: Tx, config_id: str) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ def _too_old(tx: Tx, config_id: str) -> tuple[str, ...]:
     return tuple(
         sorted(
             node.name
-            for assignment, node in assignment_rows.with_nodes(tx, [config_id])
+            for assignment, node in assignment_rows.of_config(tx, config_id)
             if (node.connected or node.agent_version is not None)
             and assignment.phase != Phase.REMOVED
             and Feature.RULES not in node.agent_features
