@@ -269,6 +269,20 @@ def test_who_is_limited_to_some_configs_sees_their_sets_and_gives_no_other(
     assert node.rules() == {"anna": "guests", "bert": "guests"}
 
 
+def test_a_list_says_of_each_set_who_is_held_to_it(client: httpx.Client, node: RuledNode) -> None:
+    made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])
+    for name in ("all", "guests", "own", "unused"):
+        rule_set(client, name, NO_USERS)
+    made(client, "/api/tags", name="office", rule_set="guests")
+    peer(client, "anna", tags=["office"])
+    peer(client, "bert", rule_set="own")
+    made(client, "/api/configs/wg1/peers/batch", count=3)
+    patch(client, "/api/configs/wg1", rule_set="all")
+    held = {each["name"]: each["held"] for each in client.get("/api/rule-sets").json()["items"]}
+    assert held == {"all": 3, "guests": 1, "own": 1, "unused": 0}
+    assert node.sets() == ["guests", "own"]
+
+
 def test_own_things_of_an_independent_config_are_those_of_its_nodes_one_after_another(world: World) -> None:
     config = world.config(mode="independent", pools=("10.8.0.0/16", "fd08::/56"))
     world.serving(config, "fra1", "ams1")

@@ -107,7 +107,7 @@ class RuleSetView(View):
 
 def _views(tx: Tx, rows: Sequence[RuleSetRow], within: Limit | None) -> list[RuleSetView]:
     uses = rule_sets.uses(tx, rows, within)
-    config_ids = {row.id: rule_sets.configs_using(tx, row, within) for row in rows}
+    config_ids = rule_sets.configs_using_each(tx, rows, within)
     everywhere = sorted({each for found in config_ids.values() for each in found})
     present = dict(zip(everywhere, rule_effects.at_present(tx, everywhere), strict=True))
     counted = {config_id: each.counted() for config_id, each in present.items()}

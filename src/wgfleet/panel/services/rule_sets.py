@@ -92,10 +92,17 @@ def uses(tx: Tx, rows: Collection[RuleSetRow], within: Limit | None = None) -> M
     return rule_set_rows.uses(tx, [row.id for row in rows], within)
 
 
-def configs_using(tx: Tx, row: RuleSetRow, within: Limit | None = None) -> list[str]:
+def configs_using(tx: Tx, row: RuleSetRow) -> list[str]:
     """Return the ids of the configs that use a set: by themselves, their peers, or tags of these."""
-    found = rule_set_rows.configs_using(tx, row.id)
-    return found if within is None else [each for each in found if each in within.configs]
+    return rule_set_rows.configs_using(tx, [row.id])[row.id]
+
+
+def configs_using_each(tx: Tx, rows: Collection[RuleSetRow], within: Limit | None = None) -> dict[str, list[str]]:
+    """Return the ids of the configs that use each set, by its id; `within`: as far as they are seen with a limit."""
+    found = rule_set_rows.configs_using(tx, [row.id for row in rows])
+    if within is None:
+        return found
+    return {set_id: [each for each in configs if each in within.configs] for set_id, configs in found.items()}
 
 
 def update(tx: Tx, actor: str, row: RuleSetRow, changes: RuleSetChanges) -> RuleSetRow:
@@ -108,7 +115,7 @@ def update(tx: Tx, actor: str, row: RuleSetRow, changes: RuleSetChanges) -> Rule
         _check_name_is_free(tx, changed["name"])
     if changed.keys() - {"name"}:  # nodes call a set by its id
         rule_set_rows.hold(tx, row.id, alone=True)
-        for config_id in rule_set_rows.configs_using(tx, row.id):
+        for config_id in configs_using(tx, row):
             generations.bump(tx, config_id, settings=True)
     for name, value in changed.items():
         setattr(row, name, value)

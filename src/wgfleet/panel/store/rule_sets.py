@@ -104,9 +104,7 @@ def used_in(tx: Tx, config_ids: Collection[str]) -> list[str]:
 
 def of_config(tx: Tx, config_id: str) -> list[RuleSetRow]:
     """Return the sets that a config's nodes are to know, in the order of their ids."""
-    if not (set_ids := used_in(tx, [config_id])):
-        return []
-    return list(tx.session.scalars(select(RuleSetRow).where(RuleSetRow.id.in_(set_ids)).order_by(RuleSetRow.id)))
+    return sorted(by_ids(tx, used_in(tx, [config_id])), key=lambda row: row.id)
 
 
 def dns_of(tx: Tx, config_id: str, set_id: str) -> list[str]:
@@ -118,17 +116,20 @@ def dns_of(tx: Tx, config_id: str, set_id: str) -> list[str]:
     return list(dict.fromkeys(entry for entries in found for entry in entries or ()))
 
 
-def configs_using(tx: Tx, set_id: str) -> list[str]:
-    """Return the ids of the configs whose nodes are to know a set, sorted."""
-    tagged = select(PeerTag.peer_id).join(Tag, Tag.id == PeerTag.tag_id).where(Tag.rule_set == set_id)
-    found = tx.session.scalars(
-        union(
-            select(Config.id).where(Config.rule_set == set_id),
-            select(Peer.config_id).where(Peer.rule_set == set_id, Peer.rule_set != ""),
-            select(Peer.config_id).where(Peer.id.in_(tagged)),
-        )
+def configs_using(tx: Tx, set_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the ids of the configs whose nodes are to know each of some sets, sorted."""
+    found: dict[str, list[str]] = {set_id: [] for set_id in set_ids}
+    if not found:
+        return found
+    tagged = select(Tag.rule_set, Peer.config_id).join(PeerTag, PeerTag.tag_id == Tag.id)
+    pairs = union(
+        select(Config.rule_set, Config.id).where(Config.rule_set.in_(found)),
+        select(Peer.rule_set, Peer.config_id).where(Peer.rule_set.in_(found), Peer.rule_set != ""),
+        tagged.join(Peer, Peer.id == PeerTag.peer_id).where(Tag.rule_set.in_(found)),
     )
-    return sorted(found)
+    for set_id, config_id in tx.session.execute(pairs):
+        found[set_id or ""].append(config_id)
+    return {set_id: sorted(config_ids) for set_id, config_ids in found.items()}
 
 
 def any_named(tx: Tx, peer_ids: Collection[str]) -> bool:
