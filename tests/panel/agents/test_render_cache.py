@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import update
 
 from tests.panel.authority import keep
-from tests.panel.world import World
+from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.push_body import PushBody
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.reconcile.agents import render_cache
 from wgfleet.panel.reconcile.agents.node_work import WorkReader
 from wgfleet.panel.reconcile.agents.render_cache import RenderCache
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.fleet import common_peers, desired, peers
 from wgfleet.panel.services.fleet.common_peers import CommonPeers
 from wgfleet.panel.store import assignments as assignment_rows
@@ -29,6 +29,22 @@ def whole(world: World, config: Config, node: Node, keeper: RenderCache | None) 
         assignment = assignment_rows.get(tx, config.id, node.id)
         assert assignment is not None
         return desired.whole(tx, world.vault, configs.get(tx, config.id), assignment, keeper)
+
+
+def test_nodes_of_a_config_share_its_sets_of_rules(world: World) -> None:
+    config = world.config()
+    nodes = world.serving(config, "fra1", "ams1")
+    with world.store.write() as tx:
+        guests = rule_sets.create(tx, ACTOR, {"name": "guests"})
+        configs.update(tx, ACTOR, configs.get(tx, config.id), {"rule_set": guests.id})
+        guests_id = guests.id
+    cache = RenderCache()
+    one, other = (whole(world, config, node, cache).settings.rule_sets for node in nodes)
+    assert one is other
+    with world.store.write() as tx:
+        rule_sets.update(tx, ACTOR, rule_sets.get(tx, guests_id), {"otherwise_allowed": False})
+    (fresh,) = whole(world, config, nodes[0], cache).settings.rule_sets
+    assert ([each.otherwise_allowed for each in one], fresh.otherwise_allowed) == ([True], False)
 
 
 def users(interface: DesiredInterface) -> set[PublicKey]:

@@ -18,6 +18,7 @@ from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.vault import Vault, VaultError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import DesiredPeer
+from wgfleet.protocol.destinations import RuleSet
 from wgfleet.protocol.keys import PublicKey
 
 Key = tuple[str, int, int]
@@ -63,12 +64,14 @@ class PackedPeers(Mapping[PublicKey, DesiredPeer]):
 class CommonPeers:
     """What changed of a config's peers after a generation. Not to be changed: several pushes may share it.
 
-    `unreadable`: those whose preshared key does not open, and why.
+    `unreadable`: those whose preshared key does not open, and why. `rule_sets`: those that nodes are to know, where the
+    interface changed too.
     """
 
     upsert: Mapping[PublicKey, DesiredPeer]
     remove: tuple[PublicKey, ...] = ()
     unreadable: Mapping[PublicKey, str] = field(default_factory=dict)
+    rule_sets: tuple[RuleSet, ...] = ()
 
     def packed(self) -> "CommonPeers":
         """Return the same in little memory."""

@@ -1,6 +1,7 @@
 """The desired state of a config on a node, rendered from rows: the whole of it, or what changed since a generation."""
 
 import hashlib
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +32,7 @@ from wgfleet.protocol.desired import (
     MuteSettings,
     Push,
 )
+from wgfleet.protocol.destinations import RuleSet
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -50,11 +52,12 @@ def whole(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, keeper: Keeper | None = None
 ) -> DesiredInterface:
     """Render everything; what it has in common with other nodes is taken from `keeper`, or kept there."""
-    upsert, _ = _peers(tx, vault, config, assignment, 0, keeper)
+    common, left_out = _common(tx, vault, config, assignment, 0, keeper)
+    upsert, _ = common.without(left_out)
     upsert |= probe_peers(tx, config, assignment)
     return DesiredInterface(
         generation=Generation(config.generation),
-        settings=interface(tx, vault, config, assignment),
+        settings=interface(tx, vault, config, assignment, common.rule_sets),
         peers=upsert,
     )
 
@@ -63,7 +66,8 @@ def since(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, base: int, keeper: Keeper | None = None
 ) -> InterfaceDelta:
     """Render what changed after generation `base`, which the node has applied."""
-    upsert, remove = _peers(tx, vault, config, assignment, base, keeper)
+    common, left_out = _common(tx, vault, config, assignment, base, keeper)
+    upsert, remove = common.without(left_out)
     if config.probes_generation > base:
         upsert |= probe_peers(tx, config, assignment)
     changed = config.settings_generation > base
@@ -72,7 +76,7 @@ def since(
         config_id=ConfigId(config.id),
         base=Generation(base),
         generation=Generation(config.generation),
-        settings=interface(tx, vault, config, assignment) if changed else None,
+        settings=interface(tx, vault, config, assignment, common.rule_sets) if changed else None,
         upsert=upsert,
         remove=remove,
     )
@@ -110,7 +114,7 @@ def prepared(
         if isinstance(packed, PackedPeers) and packed.needs <= known and common.is_whole_without(left_out):
             own = DesiredInterface(
                 generation=Generation(config.generation),
-                settings=interface(tx, vault, config, assignment),
+                settings=interface(tx, vault, config, assignment, common.rule_sets),
                 peers=probe_peers(tx, config, assignment),
             )
             return PreparedPush(features.for_agent(own, known), packed.members)
@@ -142,7 +146,9 @@ def push(
     return features.for_agent(since(tx, vault, config, assignment, base, keeper), known)
 
 
-def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> InterfaceSettings:
+def interface(
+    tx: Tx, vault: Vault, config: Config, assignment: Assignment, sets: tuple[RuleSet, ...]
+) -> InterfaceSettings:
     """Render the interface alone."""
     return rendering.settings(
         rendering.NetworkValues(
@@ -160,7 +166,7 @@ def interface(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> I
             floating=_floating(tx, vault, config, assignment),
             mute=_mute(tx, vault, config, assignment),
             backbone=backbone.rendered(tx, vault, config, assignment),
-            rule_sets=rule_sets.rendered(tx, config.id),
+            rule_sets=sets,
         )
     )
 
@@ -255,13 +261,6 @@ def probe_peers(tx: Tx, config: Config, assignment: Assignment) -> dict[PublicKe
     return {PublicKey(key): DesiredPeer(allowed_ips=()) for key in probe_keys.admitted(tx, config, assignment)}
 
 
-def _peers(
-    tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int, keeper: Keeper | None
-) -> tuple[dict[PublicKey, DesiredPeer], tuple[PublicKey, ...]]:
-    common, left_out = _common(tx, vault, config, assignment, since, keeper)
-    return common.without(left_out)
-
-
 def _common(
     tx: Tx, vault: Vault, config: Config, assignment: Assignment, since: int, keeper: Keeper | None
 ) -> tuple[CommonPeers, set[str]]:
@@ -269,7 +268,9 @@ def _common(
     pools = [pool.id for pool in served_pools(tx, config, assignment)]
 
     def render() -> CommonPeers:
-        return common_peers.render(tx, vault, config.id, pools, since)
+        changed = since == 0 or config.settings_generation > since
+        sets = rule_sets.rendered(tx, config.id) if changed else ()
+        return replace(common_peers.render(tx, vault, config.id, pools, since), rule_sets=sets)
 
     if keeper is None or config.mode == INDEPENDENT:
         common = render()
