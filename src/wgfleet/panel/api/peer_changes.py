@@ -100,7 +100,7 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     """Say whom a change would be about."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
+        limits.check_named_group(tx, caller.limit, body.group)
         it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), _spec(body))
         return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
@@ -109,7 +109,7 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
     """Begin a change."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
+        limits.check_named_group(tx, caller.limit, body.group)
         wanted = filter_of(tx, panel, caller, row.id, body.filter)
         operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(body), body.expect)
         tx.refresh(operation)

@@ -103,7 +103,7 @@ def _with_known(
         caller.need(SECRETS, "giving a peer an owner")
 
     def group(name: str) -> None:
-        limits.check_group(tx, caller.limit, {"group": name})
+        limits.check_named_group(tx, caller.limit, name)
         node_groups.named(tx, name, "group")
 
     checks: dict[str, Callable[[str], object]] = {

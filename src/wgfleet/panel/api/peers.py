@@ -129,7 +129,7 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
     with panel.store.read() as tx:
         owners |= {each: ownership.owner_id(tx, each) for each in named}
         for group in {body.group for body in bodies}:
-            limits.check_group(tx, caller.limit, {} if group is None else {"group": group})
+            limits.check_named_group(tx, caller.limit, group)
         for rule_set in {body.rule_set for body in bodies}:
             rule_sets.check_named(tx, caller.limit, {"rule_set": rule_set})
     return [_spec(body, owners[body.owner]) for body in bodies]
@@ -276,7 +276,7 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
         rule_sets.check_named(tx, caller.limit, given)
         if "group" in body.model_fields_set:
             given.pop("group", None)
-            limits.check_group(tx, caller.limit, {"group": body.group} if body.group else {})
+            limits.check_named_group(tx, caller.limit, body.group)
             given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
         if "owner" in body.model_fields_set:
             caller.need(SECRETS, "giving a peer an owner")

@@ -85,7 +85,13 @@ def check_group(tx: Tx, limit: Limit | None, changes: Mapping[str, Any]) -> None
         return
     if changes["group"] is None:
         raise NotFound("a node without a group is outside of what you see; give one of your node groups", field="group")
-    check(tx, limit, "node group", changes["group"], "group")
+    check_named_group(tx, limit, changes["group"])
+
+
+def check_named_group(tx: Tx, limit: Limit | None, name: str | None) -> None:
+    """Raise where the node group that a peer is to prefer (None: none) is not within a limit."""
+    if name is not None:
+        check(tx, limit, "node group", name, "group")
 
 
 def sees_event(tx: Tx, limit: Limit, kind: str, identifier: str) -> bool:
