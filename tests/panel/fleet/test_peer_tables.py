@@ -9,15 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.panel.conftest import made
-from wgfleet.panel.api import Panel, peer_table_runs
+from wgfleet.panel.api import Panel, peer_table_plans, peer_table_runs
+from wgfleet.panel.api.peer_table_plans import Existing
 from wgfleet.panel.domain import peer_table
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.reconcile.peer_changes import PeerChangeReconciler
 from wgfleet.panel.services import audit, peer_changes, table_changes
+from wgfleet.panel.services.access.callers import ADMIN, WRITE, Caller
 
 PATH = "/api/configs/wg0/peers/csv"
 PERSIAN = "\u0633\u0627\u0631\u0627-\u06af\u0648\u0634\u06cc"
 CSV = {"content-type": "text/csv"}
+ANYBODY = Caller("0" * 32, "test", frozenset({ADMIN}), stale_use=False)
 PUBLIC = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg="  # the example of wg(8)
 
 
@@ -125,6 +129,17 @@ def test_a_table_that_comes_back_changes_what_was_edited_alone(client: httpx.Cli
     assert send(client, edited, preview=True, existing="update").json()["same"] == 2
     assert send(client, edited, preview=True).json()["wrong"] == 2
     assert send(client, edited, existing="skip").json()["same"] == 2
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_change_is_refused_to_who_does_not_see_its_rules_any_more(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/configs/wg0/peers", name="anna")
+    made(client, "/api/rule-sets", name="guests")
+    found = peer_table_plans.plan(panel, ANYBODY, "wg0", b"name,rule_set\nanna,guests", Existing.UPDATE)
+    limited = Caller("1" * 32, "limited", frozenset({WRITE}), stale_use=False, limit=Limit())
+    done = peer_table_runs.carry_out(panel, limited, "wg0", found)
+    assert (len(found.changes), done.changes, [each.column for each in done.wrong]) == (1, [], ["rule_set"])
+    assert peers(client)["anna"]["rule_set"] is None
 
 
 @pytest.mark.usefixtures("wg0")

@@ -13,7 +13,7 @@ from wgfleet.panel.api.peer_table_plans import RowChange, TablePlan
 from wgfleet.panel.api.peers import specs_of
 from wgfleet.panel.domain.peer_table import WrongCell
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
-from wgfleet.panel.services import configs, peer_changes, table_changes
+from wgfleet.panel.services import configs, peer_changes, rule_sets, table_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers
@@ -80,16 +80,20 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
     """Return changes with ids in the place of names, as far as the caller may name them."""
     groups: dict[str, str] = {}
     owners: dict[str, str] = {}
+    sets: set[str] = set()
     found = []
     for each in changes:
         group, owner = each.changes.get("group"), each.changes.get("owner")
         if group and group not in groups:
-            limits.check_group(tx, caller.limit, {"group": group})
+            limits.check_named_group(tx, caller.limit, group)
             groups[group] = node_groups.named(tx, group, "group").id
         if "owner" in each.changes:
             caller.need(SECRETS, "giving a peer an owner")
         if owner and owner not in owners:
             owners[owner] = ownership.owner_id(tx, owner)
+        if (rule_set := each.changes.get("rule_set")) and rule_set not in sets:
+            rule_sets.check_named(tx, caller.limit, each.changes)
+            sets.add(rule_set)
         values = table_changes.resolved(each.changes, groups.get(group or ""), owners.get(owner or ""))
         found.append(TableLine(each.peer_id, each.line, values))
     return found

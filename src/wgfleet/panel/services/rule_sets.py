@@ -67,13 +67,13 @@ def id_for(tx: Tx, reference: str | None, field: str, known: dict[str, str]) -> 
     return row.id
 
 
-def check_named(tx: Tx, within: Limit | None, changes: Mapping[str, Any], at: str = "") -> None:
+def check_named(tx: Tx, within: Limit | None, changes: Mapping[str, Any]) -> None:
     """Refuse a set that somebody with a limit does not see, in the words for one that does not exist."""
     if within is not None and (reference := changes.get("rule_set")):
         try:
             get(tx, reference, within)
         except NotFound as refused:
-            raise Invalid(str(refused), *refused.hints, field=f"{at}rule_set") from None
+            raise Invalid(str(refused), *refused.hints, field="rule_set") from None
 
 
 def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[RuleSetRow]:
