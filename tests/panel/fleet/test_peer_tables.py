@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.panel.conftest import made
+from tests.panel.store.plans import explained
 from wgfleet.panel.api import Panel, peer_table_plans, peer_table_runs
 from wgfleet.panel.api.peer_table_plans import Existing
 from wgfleet.panel.domain import peer_table
@@ -129,6 +130,23 @@ def test_a_table_that_comes_back_changes_what_was_edited_alone(client: httpx.Cli
     assert send(client, edited, preview=True, existing="update").json()["same"] == 2
     assert send(client, edited, preview=True).json()["wrong"] == 2
     assert send(client, edited, existing="skip").json()["same"] == 2
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_look_at_more_changes_asks_the_database_no_more(client: httpx.Client, panel: Panel) -> None:
+    made(client, "/api/tags", name="office")
+    made(client, "/api/rule-sets", name="guests")
+    made(client, "/api/configs/wg0/peers/batch", count=6, name_prefix="user-", first_number=1)
+
+    def asked(number: int) -> int:
+        rows = [f"user-{i},office,1300,guests" for i in range(1, number + 1)]
+        table = "\n".join(["name,tags,mtu,rule_set", *rows]).encode()
+        with explained(panel.store.engine) as plans:
+            found = peer_table_plans.plan(panel, ANYBODY, "wg0", table, Existing.UPDATE)
+        assert (len(found.changes), found.wrong) == (number, [])
+        return plans.statements
+
+    assert asked(6) == asked(2)
 
 
 @pytest.mark.usefixtures("wg0")

@@ -20,8 +20,8 @@ from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables
+from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Config
 
 FIXED = ("addresses", "preshared_key", "id")
 """Columns that say something of a new peer, and that no change of one has."""
@@ -70,7 +70,7 @@ def plan(panel: Panel, caller: Caller, config: str, data: bytes, existing: Exist
         known = peer_tables.existing(
             tx, row, [values["name"] for _, values in sound], [values["id"] for _, values in sound if values.get("id")]
         )
-        _sort(tx, row, found, sound, known, existing)
+        _sort(DetailChecks(tx, row), found, sound, known, existing)
     _check_new(panel, caller, config, found)
     found.wrong.sort(key=lambda each: each.line)
     return found
@@ -136,15 +136,13 @@ def _refusal(check: Callable[[str], object], name: str) -> str | None:
 
 
 def _sort(
-    tx: Tx,
-    config: Config,
+    checks: DetailChecks,
     found: TablePlan,
     rows: Sequence[tuple[TableRow, Values]],
     known: Sequence[Values],
     existing: Existing,
 ) -> None:
     """Sort rows into new peers, changes, and what stays."""
-    networks = configs.networks(tx, [config.id])[config.id]
     by_name, by_id = ({each[key]: each for each in known} for key in ("name", "id"))
     for row, values in rows:
         before = by_id.get(values["id"]) if values.get("id") else by_name.get(values["name"])
@@ -163,7 +161,7 @@ def _sort(
             if other is not None and other is not before:
                 found.wrong.append(WrongCell(row.line, "name", f"another peer is named {values['name']!r}"))
                 continue
-            _change(tx, networks, found, row.line, values, before)
+            _change(checks, found, row.line, values, before)
 
 
 def _new(found: TablePlan, line: int, values: Values) -> None:
@@ -178,7 +176,7 @@ def _new(found: TablePlan, line: int, values: Values) -> None:
     found.lines.append(line)
 
 
-def _change(tx: Tx, networks: Sequence[str], found: TablePlan, line: int, values: Values, before: Values) -> None:
+def _change(checks: DetailChecks, found: TablePlan, line: int, values: Values, before: Values) -> None:
     changes = {name: value for name, value in values.items() if not _alike(name, value, before[name])}
     fixed = [name for name in FIXED if name in changes]
     if fixed:
@@ -192,7 +190,8 @@ def _change(tx: Tx, networks: Sequence[str], found: TablePlan, line: int, values
     except ValidationError as error:
         found.wrong += _complaints(line, error)
         return
-    if (wrong := peer_tables.wrong_change(tx, networks, changes)) is not None:
+    wrong = checks.wrong_settings(changes, changes) or checks.wrong_tags(changes.get("tags", ()))
+    if wrong is not None:
         found.wrong.append(WrongCell(line, wrong.field, wrong.detail))
         return
     found.changes.append(RowChange(line, before["id"], before["name"], changes))

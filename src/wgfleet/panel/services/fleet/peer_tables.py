@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -24,6 +24,9 @@ from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.protocol.addresses import host_network, parse_address
 from wgfleet.protocol.errors import FieldError
+
+if TYPE_CHECKING:
+    from wgfleet.panel.services.fleet.client_settings import ClientSettings
 
 MOST_WRONG = 20  # looked for where each look is at all of a table
 _AT = re.compile(r"peers\[(\d+)\]\.(\w+)")
@@ -107,27 +110,41 @@ def place(field: str) -> tuple[int, str] | None:
     return None if at is None else (int(at[1]), at[2])
 
 
+class DetailChecks:
+    """Checks of tags and settings, one peer of a config after another; what many of them name is looked up once."""
+
+    def __init__(self, tx: Tx, config: Config) -> None:
+        self._tx = tx
+        self._networks = configs.networks(tx, [config.id])[config.id]
+        self._tags: dict[tuple[str, ...], WrongSpec | None] = {}
+        self._sets: dict[str, str] = {}
+
+    def wrong_tags(self, names: Sequence[str]) -> WrongSpec | None:
+        """Return why a peer cannot have these tags."""
+        if (key := tuple(names)) not in self._tags:
+            self._tags[key] = _refused(None, partial(tags.named, self._tx, key, "tags"))
+        return self._tags[key]
+
+    def wrong_settings(self, of_file: Mapping[str, Any], held: Mapping[str, Any]) -> WrongSpec | None:
+        """Return why a peer's file cannot have these settings, or nodes cannot hold it to those."""
+        return _refused(
+            None, partial(client_settings.checked, cast("ClientSettings", of_file), self._networks)
+        ) or _refused(None, partial(held_settings.checked, self._tx, held, known=self._sets))
+
+
 def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
-    networks = configs.networks(tx, [config.id])[config.id]
-    known: dict[tuple[str, ...], WrongSpec | None] = {}
-    sets: dict[str, str] = {}
+    checks = DetailChecks(tx, config)
     wrong = []
     for index, spec in enumerate(specs):
         if (details := spec.details) is None:
             continue
-        if details.tags not in known:
-            known[details.tags] = _refused(index, partial(tags.named, tx, details.tags, "tags"))
-        bad = (
-            known[details.tags]
-            or _refused(index, partial(client_settings.checked, details.settings, networks))
-            or _refused(index, partial(held_settings.checked, tx, details.held, known=sets))
-        )
+        bad = checks.wrong_tags(details.tags) or checks.wrong_settings(details.settings, details.held)
         if bad is not None:
             wrong.append(bad._replace(number=index))
     return wrong
 
 
-def _refused(index: int, check: Callable[[], object]) -> WrongSpec | None:
+def _refused(index: int | None, check: Callable[[], object]) -> WrongSpec | None:
     try:
         check()
     except (PanelError, FieldError) as error:
@@ -158,17 +175,3 @@ def _wrong_addresses(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[
 
     found = [_refused(index, partial(take, spec.addresses)) for index, spec in enumerate(specs)]
     return [each for each in found if each is not None]
-
-
-def wrong_change(tx: Tx, networks: Sequence[str], changes: Mapping[str, Any]) -> WrongSpec | None:
-    """Return why a peer cannot be changed so, as far as that can be told without doing it.
-
-    `networks`: the pools of its config.
-    """
-
-    def check() -> None:
-        client_settings.checked({name: changes[name] for name in SETTINGS if name in changes}, networks)  # type: ignore[arg-type]
-        held_settings.checked(tx, changes)
-        tags.named(tx, changes.get("tags", ()), "tags")
-
-    return _refused(0, check)
