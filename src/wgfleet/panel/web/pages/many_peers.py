@@ -143,12 +143,7 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
 def _place(form: SubmittedForm, field: str) -> str:
     """Return the field of the page that stands for one of the API's body."""
     if not field.startswith("job"):
-        return {
-            "tag": "given_tag",
-            "group": "given_group",
-            "download_speed": "download",
-            "upload_speed": "upload",
-        }.get(field, field)
+        return "given_tag" if field == "tag" else field
     if field == "job.period":
         return "limit_period"
     return "limit_date" if form.get("limit_date") else "limit_gib"
