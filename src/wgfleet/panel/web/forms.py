@@ -21,6 +21,7 @@ from wgfleet.panel.errors import Forbidden, Invalid, PanelError
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.quantities import speed_of
 
 TOKEN = "form_token"  # noqa: S105 - the name of a field
 SAFE = {"GET", "HEAD"}
@@ -109,6 +110,16 @@ class SubmittedForm:
                 found = field_problem({**item, "loc": ("body", *item["loc"])})
                 self.wrong.setdefault(prefix + found.field.partition("[")[0], found.detail)
             return None
+
+
+def given_speed(form: SubmittedForm, name: str) -> int | None:
+    """Return the speed that a field gives, in bits per second; None: it is empty. Raise `FieldError`."""
+    if not (text := form.get(name).strip()):
+        return None
+    try:
+        return speed_of(text)
+    except ValueError as error:
+        raise FieldError(name, str(error)) from None
 
 
 def typed_name_is(form: SubmittedForm, name: str) -> None:

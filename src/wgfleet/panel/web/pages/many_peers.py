@@ -25,11 +25,11 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import node_groups, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.web.addresses import with_query
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.quantities import bytes_of, speed_of
+from wgfleet.protocol.quantities import bytes_of
 
 router = APIRouter(include_in_schema=False)
 MOST = 1000
@@ -151,14 +151,7 @@ def _place(form: SubmittedForm, field: str) -> str:
 
 def _speeds(form: SubmittedForm) -> dict[str, Any]:
     """Return the speeds that the form asks for: one that is empty stays. Raise `FieldError`."""
-    found = {}
-    for name in SPEEDS:
-        if text := form.get(name).strip():
-            try:
-                found[name] = speed_of(text)
-            except ValueError as error:
-                raise FieldError(name, str(error)) from None
-    return found
+    return {name: speed for name in SPEEDS if (speed := given_speed(form, name)) is not None}
 
 
 def _job(form: SubmittedForm) -> dict[str, Any]:

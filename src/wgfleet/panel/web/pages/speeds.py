@@ -13,11 +13,10 @@ from wgfleet.panel.api.peers import ChangedPeer, update_peer
 from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
 from wgfleet.panel.domain.held_settings import SPEEDS
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed
 from wgfleet.panel.web.pages import jobs
 from wgfleet.panel.web.rendering import gone_on
-from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.quantities import check_speed, speed_of
+from wgfleet.protocol.quantities import check_speed
 
 router = APIRouter(include_in_schema=False)
 
@@ -57,13 +56,9 @@ def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagRe
 
 
 def _wanted(form: SubmittedForm) -> dict[str, Any]:
-    """Return the speeds that a form asks for; raise `FieldError` for one that is none."""
+    """Return the speeds that a form asks for; raise `FieldError` for one that is none, or that nobody is held to."""
     found: dict[str, Any] = {}
     for name in SPEEDS:
-        text = form.get(name).strip()
-        try:
-            found[name] = speed_of(text) if text else None
-        except ValueError as error:
-            raise FieldError(name, str(error)) from None
+        found[name] = given_speed(form, name)
         check_speed(found[name] or 0, name)
     return found
