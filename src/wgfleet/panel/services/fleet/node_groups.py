@@ -55,6 +55,11 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
     return group
 
 
+def name_of(tx: Tx, group_id: str | None) -> str | None:
+    """Return the name of the group that a node or a peer has; None: it has none."""
+    return None if group_id is None else get(tx, group_id).name
+
+
 def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[NodeGroup]:
     """Return groups in the order of creation, starting after the id `after`."""
     return node_group_rows.page(tx, after, limit, within)

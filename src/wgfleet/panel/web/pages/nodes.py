@@ -15,8 +15,6 @@ from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
-from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Node
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
@@ -73,7 +71,7 @@ def show_node(request: Request, panel: ThePanel, caller: Reader, node: Reference
             "node": views(tx, [row])[0],
             "served": [{"config": config.name, "assignment": assignment} for assignment, config in served],
             "free": [each.name for each in configs.page(tx, None, MOST_FREE, caller.limit) if each.id not in taken],
-            "group": _group(tx, row),
+            "group": node_groups.name_of(tx, row.group_id),
             "group_id": row.group_id,
             "with_query": with_query,
         }
@@ -124,7 +122,3 @@ def _delete(request: Request, panel: Panel, caller: Caller, node: str, form: Sub
             "form": form,
         }
         return page(request, "nodes/delete.html", context, status=form.status)
-
-
-def _group(tx: Tx, row: Node) -> str | None:
-    return None if row.group_id is None else node_groups.get(tx, row.group_id).name

@@ -45,7 +45,7 @@ def _edit(request: Request, panel: Panel, caller: Caller, node: str, form: Submi
         context = {
             "node": views(tx, [row])[0],
             "form": form,
-            "group": None if row.group_id is None else node_groups.get(tx, row.group_id).name,
+            "group": node_groups.name_of(tx, row.group_id),
             "groups": node_groups.page(tx, None, MOST_GROUPS, caller.limit),
         }
         return page(request, "nodes/edit.html", context, status=form.status)
