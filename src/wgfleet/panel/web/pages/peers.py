@@ -126,13 +126,19 @@ def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id
     """Show the file of a peer as text and as a code. That is audited."""
     with panel.store.read() as tx:
         context = of_peer(tx, peers.shown(tx, peer_id))
-        listed = assignments.listing(tx, context["config"].id)
         nameless = context["config"].mode == configs.CLUSTER and endpoint_groups.find(tx, context["config"]) is None
-        joining = [each.node.name for each in listed if each.assignment.phase == Phase.JOINING]
     found: Sequence[ClientFile] = ()
     with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves it yet: the page waits for one
         found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+    joining = [] if found else _joining(panel, context["config"].id)
     return page(request, "peers/access.html", {**context, "files": found, "joining": joining, "nameless": nameless})
+
+
+def _joining(panel: Panel, config_id: str) -> list[str]:
+    """Return the names of the nodes that are about to serve a config."""
+    with panel.store.read() as tx:
+        listed = assignments.listing(tx, config_id)
+        return [each.node.name for each in listed if each.assignment.phase == Phase.JOINING]
 
 
 @router.get("/peers/{peer_id}/file")
