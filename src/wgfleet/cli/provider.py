@@ -1,6 +1,5 @@
 """`wgfleet provider`: systems beside the panel that vouch for people, by OpenID Connect or LDAP."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from wgfleet.cli.arguments import Provider
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
-from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.confirmation import Yes, ask_secret, go_on
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say
@@ -104,7 +103,7 @@ def update(
         "roles": _roles(role) if role else None,
         "default_role": default_role,
         "enabled": enabled,
-        "secret": _secret() if secret else None,
+        "secret": ask_secret("Secret") if secret else None,
     }
     changes: Document = {name: value for name, value in wanted.items() if value is not None}
     if not changes:
@@ -158,7 +157,7 @@ def _create(
 ) -> None:
     body = {"name": name, "roles": _roles(role or []), "default_role": default_role, "makes_users": makes_users}
     if secret:
-        body["secret"] = _secret()
+        body["secret"] = ask_secret("Secret")
     with panel() as client:
         show_fields(client.call("POST", "/api/sign-in-providers", body | kind), as_json=as_json)
 
@@ -170,9 +169,3 @@ def _roles(given: list[str]) -> dict[str, str]:
     ):
         raise typer.BadParameter(f"--role {wrong!r} is not GROUP=ROLE")
     return {group: role for group, _, role in pairs}
-
-
-def _secret() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Secret", hide_input=True, err=True))
-    return sys.stdin.readline().rstrip("\r\n")
