@@ -11,7 +11,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, ROUTED6_ADDRESSES, ROUTED_ADDRESSES
+from wgfleet.lab.topology import ALL_FLOATING_ADDRESSES, FLOATING_ADDRESSES, ROUTED6_ADDRESSES, ROUTED_ADDRESSES
 from wgfleet.lab.waiting import wait_for
 
 ON_LINK, ROUTED, DNS_PROVIDER = "l2", "bgp", "rfc2136"
@@ -88,4 +88,4 @@ def not_held_once(lab: Lab) -> list[str]:
 def _addresses(host: Host) -> Sequence[str]:
     links = json.loads(host.run("ip", "-j", "addr", "show"))
     found = [info["local"] for link in links for info in link.get("addr_info", [])]
-    return [address for address in found if address in {*FLOATING_ADDRESSES, *ROUTED_ADDRESSES, *ROUTED6_ADDRESSES}]
+    return [address for address in found if address in ALL_FLOATING_ADDRESSES]

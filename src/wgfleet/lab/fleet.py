@@ -17,7 +17,7 @@ from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
 from wgfleet.lab.state import Lab
-from wgfleet.lab.topology import FLOATING_ADDRESSES, RANGE, ROUTED6_ADDRESSES, ROUTED_ADDRESSES
+from wgfleet.lab.topology import ALL_FLOATING_ADDRESSES, RANGE
 from wgfleet.lab.waiting import look_for, wait_for
 
 CONFIG = "wg0"
@@ -154,7 +154,7 @@ def power_off(host: Host) -> int:
     A machine without power has no floating addresses either, while a namespace would keep them.
     """
     killed = host.kill_all()
-    for address in (*FLOATING_ADDRESSES, *ROUTED_ADDRESSES, *ROUTED6_ADDRESSES):
+    for address in ALL_FLOATING_ADDRESSES:
         host.run("ip", "addr", "flush", "to", address)
     return killed
 

@@ -50,6 +50,7 @@ ROUTED = ipaddress.IPv4Network("198.18.48.0/24")  # of no segment: routers lead 
 ROUTED_ADDRESSES = tuple(str(ROUTED[i]) for i in range(4, 11))
 ROUTED6 = ipaddress.IPv6Network("2001:2:0:48::/64")
 ROUTED6_ADDRESSES = tuple(str(ROUTED6[i]) for i in range(4, 11))
+ALL_FLOATING_ADDRESSES = (*FLOATING_ADDRESSES, *ROUTED_ADDRESSES, *ROUTED6_ADDRESSES)
 _V6 = ipaddress.IPv6Address("2001:2::")
 V6_LENGTH = 96  # before the bits of the IPv4 address
 
