@@ -123,6 +123,7 @@ def test_a_read_scans_no_table_that_grows(filled: Filled, name: str) -> None:
 
 OF_A_NODE: dict[str, Query] = {
     "live sessions": READS["live sessions of a node"],
+    "quiet sessions": lambda tx, it: sessions.quiet_on(tx, it.node_id, it.config.id, 1.0, clock.now() - LIVE_S),
     "sessions that nobody took over": lambda tx, it: sessions.kept_by(tx, it.node_id, it.config.id),
     "sessions to forget": lambda tx, it: sessions.forget(tx, it.node_id, it.config.id),
 }

@@ -102,27 +102,46 @@ def arrived(
     tx.session.execute(statement, rows)
 
 
+class NewestSession(NamedTuple):
+    """The newest session of a peer, which is a node's: where that has seen it, and when they last shook hands."""
+
+    peer_id: str
+    endpoint: str
+    latest_handshake: int
+
+
 def live_on(tx: Tx, node_id: str, config_id: str, since: float) -> list[tuple[str, str]]:
     """Return (peer id, endpoint) of peers whose newest session is this node's, with a handshake since `since`.
 
     A peer that has shaken hands elsewhere later has moved on, and is not this node's any more.
     """
+    found = _newest_on(tx, node_id, config_id, PeerSession.latest_handshake >= since)
+    return [(seen.peer_id, seen.endpoint) for seen in found]
+
+
+def quiet_on(tx: Tx, node_id: str, config_id: str, since: float, until: float) -> list[NewestSession]:
+    """Return the newest sessions of peers that are this node's, with the handshake since `since` and before `until`."""
+    between = and_(PeerSession.latest_handshake >= since, PeerSession.latest_handshake < until)
+    return _newest_on(tx, node_id, config_id, between)
+
+
+def _newest_on(tx: Tx, node_id: str, config_id: str, shook_hands: ColumnElement[bool]) -> list[NewestSession]:
     elsewhere = aliased(PeerSession)
     later = or_(
         elsewhere.latest_handshake > PeerSession.latest_handshake,
         and_(elsewhere.latest_handshake == PeerSession.latest_handshake, elsewhere.seen_at > PeerSession.seen_at),
     )
     rows = tx.session.execute(
-        select(PeerSession.peer_id, PeerSession.endpoint)
+        select(PeerSession.peer_id, PeerSession.endpoint, PeerSession.latest_handshake)
         .where(
             _of_node(node_id, config_id),
-            PeerSession.latest_handshake >= since,
+            shook_hands,
             PeerSession.endpoint.is_not(None),
             _none(elsewhere, later),
         )
         .order_by(PeerSession.peer_id)
     ).all()
-    return [(peer_id, endpoint) for peer_id, endpoint in rows if endpoint]
+    return [NewestSession(peer_id, endpoint, at) for peer_id, endpoint, at in rows if endpoint]
 
 
 def seen_at(tx: Tx, addresses: Collection[str], but: str, since: float) -> list[str]:

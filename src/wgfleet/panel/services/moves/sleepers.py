@@ -33,18 +33,15 @@ def due(
     if takeover_sources.of_config(tx, vault, config.id).found.get(node_id):
         return config.name, []
     now = clock.steady()
-    live = dict(session_rows.live_on(tx, node_id, config.id, now - live_within_s))
-    quiet = {
-        peer_id: endpoint
-        for peer_id, endpoint in session_rows.live_on(tx, node_id, config.id, now - ASLEEP_S)
-        if peer_id not in live
-    }
     moves = operation_rows.moves(tx, operation_id)
-    quiet = {peer_id: where for peer_id, where in quiet.items() if peer_id not in moves or not moves[peer_id].live}
-    seen = session_rows.latest(tx, quiet)
+    quiet = {
+        seen.peer_id: seen
+        for seen in session_rows.quiet_on(tx, node_id, config.id, now - ASLEEP_S, now - live_within_s)
+        if seen.peer_id not in moves or not moves[seen.peer_id].live
+    }
     having = Having(tx, config.id, reachable)
     calls = [
-        TakeoverCall(peer.id, peer.public_key, quiet[peer.id], peer.home_node_id, from_node_id=node_id)
+        TakeoverCall(peer.id, peer.public_key, quiet[peer.id].endpoint, peer.home_node_id, from_node_id=node_id)
         for peer in operation_rows.moving_peers(tx, quiet)
         if peer.admitted
         and peer.home_node_id is not None
@@ -52,7 +49,7 @@ def due(
         and peer.home_node_id in having.well
         and having.peer(peer.home_node_id, peer)
     ]
-    calls.sort(key=lambda call: seen[call.peer_id].latest_handshake, reverse=True)
+    calls.sort(key=lambda call: quiet[call.peer_id].latest_handshake, reverse=True)
     return config.name, calls[:MOST]
 
 
