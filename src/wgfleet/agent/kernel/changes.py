@@ -59,17 +59,12 @@ class ChangeSource:
 
 def open_addresses() -> ChangeSource:
     """Open a source for addresses, those that are there for a time included."""
-    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    events.setblocking(False)
-    events.bind((0, _ADDRESS_GROUPS))
-    return ChangeSource(events, lambda _: True)
+    return ChangeSource(_rtnetlink(_ADDRESS_GROUPS), lambda _: True)
 
 
 def open_sources() -> list[ChangeSource]:
     """Open a source for links, addresses, routes and forwarding, and one for nftables where the kernel has it."""
-    links = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-    links.setblocking(False)
-    links.bind((0, _ROUTE_GROUPS))
+    links = _rtnetlink(_ROUTE_GROUPS)
     for group in _NETCONF:
         links.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
     found = [ChangeSource(links, _changes_links)]
@@ -84,6 +79,13 @@ def open_sources() -> list[ChangeSource]:
         firewall.close()
         return found
     return [*found, ChangeSource(firewall, _changes_firewall)]
+
+
+def _rtnetlink(groups: int) -> socket.socket:
+    events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    events.setblocking(False)
+    events.bind((0, groups))
+    return events
 
 
 def _changes_links(message: bytes) -> bool:
