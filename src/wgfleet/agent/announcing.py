@@ -86,7 +86,8 @@ class _Announcer:
             # Withdrawals first: another machine may have the address by now.
             for word, addresses in (("withdraw", announced - wanted), ("announce", wanted - announced)):
                 for address in sorted(addresses):
-                    await self._pipes.ask(f"{word} route {address}/{_length(address)} next-hop self")
+                    length = host_addresses.prefix_length(address)
+                    await self._pipes.ask(f"{word} route {address}/{length} next-hop self")
                     _log.info("floating_address.told_to_exabgp", word=word, address=address)
             said = None
         except KernelError as error:
@@ -114,7 +115,3 @@ class _Announcer:
             writer.write(msgspec.json.encode(await asyncio.shield(self._looking)) + b"\n")
             await writer.drain()
             writer.close()
-
-
-def _length(address: str) -> int:
-    return 128 if ":" in address else 32

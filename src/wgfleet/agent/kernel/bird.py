@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.control_sockets import conversation
+from wgfleet.agent.kernel.host_addresses import prefix_length
 
 _MOST = 256 * 1024  # bytes of an answer
 _NOT_FOUND = 8001
@@ -41,7 +42,7 @@ class Bird:
         """Tell whether BIRD announces an address by one of its sessions."""
         for name in sessions:
             try:
-                lines = await self._ask(f"show route {_network(address)} export {name}")
+                lines = await self._ask(f"show route {address}/{prefix_length(address)} export {name}")
             except _RefusedError:  # a session of the other IP version has no table for it; or it went down just now
                 continue
             if any(_SOURCE.search(line) for line in lines):
@@ -50,7 +51,7 @@ class Bird:
 
     async def claimant(self, address: str) -> str | None:
         """Return by which session a router says that another machine has an address; None if none does."""
-        lines = await self._ask("show protocols", f"show route {_network(address)}")
+        lines = await self._ask("show protocols", f"show route {address}/{prefix_length(address)}")
         up = set(_established(lines))
         found = [match[1] for line in lines if (match := _SOURCE.search(line)) and match[1] in up]
         return found[0] if found else None
@@ -69,10 +70,6 @@ class Bird:
 def _established(lines: list[str]) -> list[str]:
     words = [line.split() for line in lines]
     return [each[0] for each in words if len(each) > 1 and each[1] == "BGP" and "Established" in each]
-
-
-def _network(address: str) -> str:
-    return f"{address}/128" if ":" in address else f"{address}/32"
 
 
 async def _answer(reader: asyncio.StreamReader) -> list[str]:

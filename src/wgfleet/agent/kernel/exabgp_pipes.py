@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.exabgp import ExabgpState
+from wgfleet.agent.kernel.host_addresses import prefix_length
 
 _TIMEOUT_S = 0.8  # less than the agent has; exabgp looks at its pipes a hundred times a second
 _MOST = 2000  # lines of an answer: a router that tells this machine of all the world's networks is set up wrongly
@@ -89,6 +90,6 @@ def _neighbors(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for line in lines:
         match = _ROUTE.match(line)
-        if match and match[3] == ("128" if ":" in match[2] else "32"):
+        if match and match[3] == str(prefix_length(match[2])):
             found[match[2]] = (*found.get(match[2], ()), match[1])
     return found

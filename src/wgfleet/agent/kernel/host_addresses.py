@@ -8,6 +8,7 @@ import errno
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
@@ -30,15 +31,10 @@ class Location:
 async def locate(addresses: Collection[str]) -> dict[str, list[Location]]:
     """Find those of `addresses` that the machine has; each may be on several links."""
     found: dict[str, list[Location]] = {}
-    async with AsyncIPRoute() as ip:
-        try:
-            async for message in await ip.addr("dump"):
-                text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-                if text in addresses:
-                    alone = message["prefixlen"] == _length(text)
-                    found.setdefault(text, []).append(Location(_name(message["index"]), alone, _valid_s(message)))
-        except NetlinkError as error:
-            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
+    for text, message in await _dump():
+        if text in addresses:
+            alone = message["prefixlen"] == prefix_length(text)
+            found.setdefault(text, []).append(Location(_name(message["index"]), alone, _valid_s(message)))
     return found
 
 
@@ -58,13 +54,8 @@ async def alone_on(link: str) -> set[str]:
         index = socket.if_nametoindex(link)
     except OSError:
         return set()
-    async with AsyncIPRoute() as ip:
-        try:
-            found = [message async for message in await ip.addr("dump", index=index)]
-        except NetlinkError as error:
-            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
-    texts = ((each, each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")) for each in found)
-    return {text for each, text in texts if text and each["index"] == index and each["prefixlen"] == _length(text)}
+    found = await _dump(index=index)
+    return {text for text, each in found if each["index"] == index and each["prefixlen"] == prefix_length(text)}
 
 
 async def link_towards(address: str) -> str:
@@ -100,6 +91,22 @@ async def remove(address: str, link: str) -> None:
     await _change("del", address, link, {errno.EADDRNOTAVAIL, errno.ENODEV}, {})
 
 
+def prefix_length(address: str) -> int:
+    """Return the length of the prefix that is this address alone."""
+    return 128 if ":" in address else 32
+
+
+async def _dump(**of: int) -> list[tuple[str, Any]]:
+    """Return the machine's addresses, with the kernel's message about each."""
+    async with AsyncIPRoute() as ip:
+        try:
+            found = [message async for message in await ip.addr("dump", **of)]
+        except NetlinkError as error:
+            raise KernelError(f"reading the machine's addresses failed: {errno.errorcode.get(error.code)}") from None
+    texts = ((each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS"), each) for each in found)
+    return [(text, each) for text, each in texts if text]
+
+
 async def _change(command: str, address: str, link: str, fine: set[int], more: dict[str, int]) -> None:
     try:
         index = socket.if_nametoindex(link)
@@ -109,7 +116,7 @@ async def _change(command: str, address: str, link: str, fine: set[int], more: d
         raise KernelError(f"link {link}, address {address}: it is gone") from None
     async with AsyncIPRoute() as ip:
         try:
-            await ip.addr(command, index=index, address=address, prefixlen=_length(address), **more)
+            await ip.addr(command, index=index, address=address, prefixlen=prefix_length(address), **more)
         except NetlinkError as error:
             if error.code not in fine:
                 reason = errno.errorcode.get(error.code, error.code)
@@ -120,10 +127,6 @@ def _valid_s(message: dict[str, object]) -> float | None:
     cached = message.get_attr("IFA_CACHEINFO")  # type: ignore[attr-defined]  # pyroute2 has no types
     left = _FOR_EVER if cached is None else cached["ifa_valid"]
     return None if left == _FOR_EVER else float(left)
-
-
-def _length(address: str) -> int:
-    return 128 if ":" in address else 32
 
 
 def _name(index: int) -> str:
