@@ -5,13 +5,16 @@ Real ones are asked in tests/lab/test_routing_daemons.py.
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from wgfleet.agent.kernel.bird import Bird
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.agent.kernel.exabgp import Exabgp
+from wgfleet.agent.kernel.control_sockets import AT_ONCE
+from wgfleet.agent.kernel.exabgp import Exabgp, ExabgpState
 from wgfleet.agent.kernel.frr import Frr
 from wgfleet.agent.kernel.routing_daemons import RoutingDaemon, RoutingDaemons
 
@@ -30,6 +33,7 @@ SUMMARY = b'{"ipv4Unicast": {"peers": {"192.0.2.1": {"state": "Established"}, "1
 PATHS = (
     b'{"paths": [{"sourced": true, "peer": {}}, {"peer": {"peerId": "192.0.2.1"}}, {"peer": {"peerId": "192.0.2.2"}}]}'
 )
+TOLD = b'{"paths": [{"sourced": true, "bestpath": {"overall": true}}], "advertisedTo": {"192.0.2.1": {}}}'
 END = b"\0\0\0\0"
 
 
@@ -39,8 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("run")
 
 
-async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str | None:
-    """Ask a daemon at whose socket each connection gets the greeting and then an answer for each command."""
+@contextlib.asynccontextmanager
+async def _answering(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> AsyncIterator[None]:
+    """Serve at a daemon's socket, where each connection gets the greeting and then an answer for each command."""
     given = iter(answers)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,7 +58,19 @@ async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str
 
     daemon.socket.parent.mkdir(parents=True, exist_ok=True)
     async with await asyncio.start_unix_server(serve, daemon.socket):
+        yield
+
+
+async def _asked(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> str | None:
+    async with _answering(daemon, answers, end):
         return await daemon.claimant("203.0.113.10")
+
+
+async def _announced(
+    daemon: RoutingDaemon, answers: list[bytes], end: bytes, addresses: list[str], sessions: list[str]
+) -> set[str]:
+    async with _answering(daemon, answers, end):
+        return await daemon.announced(addresses, sessions)
 
 
 @pytest.mark.parametrize(("last", "expected"), [(ROUTES, "upstream"), (b"8001 Network not found\n", None)])
@@ -65,6 +82,35 @@ def test_bird_says_by_which_session_a_router_told_it(run: Path, last: bytes, exp
 @pytest.mark.parametrize(("last", "expected"), [(PATHS, "neighbor 192.0.2.1"), (b"{\n}\n", None)])
 def test_frr_says_by_which_neighbor_a_router_told_it(run: Path, last: bytes, expected: str | None) -> None:
     assert asyncio.run(_asked(Frr(run), [SUMMARY + END, last + END], b"\0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("sessions", "refused"),
+    [(["upstream"], []), (["upstream6", "upstream"], [b"8003 No\n", b"8003-In two\n8003 lines\n", b"9001 No\n"])],
+    ids=["alone", "after another"],
+)
+def test_bird_is_asked_about_all_addresses_in_one_conversation_and_may_refuse_some(
+    run: Path, sessions: list[str], refused: list[bytes]
+) -> None:
+    asked = ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
+    answers = [GREETING, RESTRICTED, *refused, ROUTES, b"8001 Network not found\n", ROUTES]
+    assert asyncio.run(_announced(Bird(run), answers, b"\n", asked, sessions)) == {asked[0], asked[2]}
+
+
+def test_many_addresses_are_asked_about_in_several_conversations(run: Path) -> None:
+    asked = [f"203.0.113.{i}" for i in range(AT_ONCE + 2)]
+    answers = [GREETING, RESTRICTED, *[ROUTES] * AT_ONCE, GREETING, RESTRICTED, b"8001 Network not found\n", ROUTES]
+    assert asyncio.run(_announced(Bird(run), answers, b"\n", asked, ["upstream"])) == {*asked} - {asked[-2]}
+    answers = [TOLD + END] * (AT_ONCE + 1) + [b"{\n}\n" + END]
+    assert asyncio.run(_announced(Frr(run), answers, b"\0", asked, ["192.0.2.1"])) == {*asked[:-1]}
+
+
+def test_exabgp_is_asked_once_about_all_addresses(run: Path) -> None:
+    told = {"203.0.113.10": ("192.0.2.1",), "203.0.113.11": ("192.0.2.9",), "2001:db8::10": ("192.0.2.2", "192.0.2.1")}
+    answers = [msgspec.json.encode(ExabgpState(announced=told)) + b"\n"]
+    asked = [*told, "203.0.113.12"]
+    found = asyncio.run(_announced(Exabgp(run), answers, b"\n", asked, ["192.0.2.1"]))
+    assert found == {"203.0.113.10", "2001:db8::10"}
 
 
 @pytest.mark.parametrize(

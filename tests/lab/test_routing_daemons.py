@@ -72,9 +72,11 @@ def known(lab: Lab, address: str) -> list[str]:
 
 
 def announces(host: Host, address: str) -> bool:
+    """Ask about an address among all that routers lead to nodes, of both versions."""
+
     async def ask() -> bool:
         found = daemon(host)
-        return await found.announces(address, await found.sessions())
+        return address in await found.announced({*ROUTED_ADDRESSES, *ROUTED6_ADDRESSES}, await found.sessions())
 
     return asyncio.run(ask())
 

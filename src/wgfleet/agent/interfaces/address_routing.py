@@ -7,7 +7,7 @@ the daemons.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import structlog
 
@@ -59,8 +59,9 @@ class RoutingWatch:
                 return self._silent_about
             present = self._floating.present(self._reconciler.name) or frozenset()
             self._since = {address: self._since.get(address, now) for address in present}
-            for address, since in sorted(self._since.items()):
-                if not await _announced(address, speaking) and now - since >= _SOON_S:
+            silent = await nowhere(present, speaking)
+            for address in sorted(silent):
+                if now - self._since[address] >= _SOON_S:
                     self._silent_until = now + _AGAIN_S
                     self._silent_about = _not_announced(address, speaking)
                     return self._silent_about
@@ -86,18 +87,20 @@ class RoutingWatch:
         return speaking
 
 
-async def _announced(address: str, speaking: Speaking) -> bool:
-    """Tell whether a daemon announces an address; raise `KernelError` if none does and one did not answer."""
+async def nowhere(addresses: Collection[str], speaking: Speaking) -> set[str]:
+    """Return which addresses no daemon announces; raise `KernelError` if there are any and one did not answer."""
+    left = set(addresses)
     failed: KernelError | None = None
     for daemon, sessions in speaking:
+        if not left:
+            break
         try:
-            if await daemon.announces(address, sessions):
-                return True
+            left -= await daemon.announced(left, sessions)
         except KernelError as error:
             failed = error
-    if failed is not None:
+    if left and failed is not None:
         raise failed
-    return False
+    return left
 
 
 def _not_announced(address: str, speaking: Speaking) -> str:

@@ -6,11 +6,12 @@ agent never tells it to.
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError
-from wgfleet.agent.kernel.control_sockets import conversation
+from wgfleet.agent.kernel.control_sockets import conversation, parts
 from wgfleet.agent.kernel.host_addresses import prefix_length
 
 _MOST = 256 * 1024  # bytes of an answer
@@ -18,6 +19,7 @@ _NOT_FOUND = 8001
 _FIRST_ERROR = 8000
 _REPLY = re.compile(r"(\d{4})([ -])(.*)")
 _SOURCE = re.compile(r"\[(\S+) [^\]]*\]")
+Ask = Callable[[str], Awaitable[list[str]]]
 
 
 class _RefusedError(KernelError):
@@ -36,35 +38,47 @@ class Bird:
 
     async def sessions(self) -> list[str]:
         """Return the names of BIRD's sessions with routers that are up; raise `KernelError` if it does not answer."""
-        return _established(await self._ask("show protocols"))
+        async with self._conversation() as ask:
+            return _established(await ask("show protocols"))
 
-    async def announces(self, address: str, sessions: Collection[str]) -> bool:
-        """Tell whether BIRD announces an address by one of its sessions."""
-        for name in sessions:
-            try:
-                lines = await self._ask(f"show route {address}/{prefix_length(address)} export {name}")
-            except _RefusedError:  # a session of the other IP version has no table for it; or it went down just now
-                continue
-            if any(_SOURCE.search(line) for line in lines):
-                return True
-        return False
+    async def announced(self, addresses: Collection[str], sessions: Collection[str]) -> set[str]:
+        """Return the addresses that BIRD announces by one of these sessions."""
+        found: set[str] = set()
+        for some in parts([(session, address) for session in sessions for address in addresses]):
+            async with self._conversation() as ask:
+                for session, address in some:
+                    if address not in found and await _exports(ask, session, address):
+                        found.add(address)
+        return found
 
     async def claimant(self, address: str) -> str | None:
         """Return by which session a router says that another machine has an address; None if none does."""
-        lines = await self._ask("show protocols", f"show route {address}/{prefix_length(address)}")
-        up = set(_established(lines))
+        async with self._conversation() as ask:
+            up = set(_established(await ask("show protocols")))
+            lines = await ask(f"show route {address}/{prefix_length(address)}")
         found = [match[1] for line in lines if (match := _SOURCE.search(line)) and match[1] in up]
         return found[0] if found else None
 
-    async def _ask(self, *commands: str) -> list[str]:
-        """Return the lines of the answers, one after the other, without their codes."""
-        lines: list[str] = []
+    @asynccontextmanager
+    async def _conversation(self) -> AsyncIterator[Ask]:
+        """Give what asks a command, and returns the lines of the answer without their codes."""
         async with conversation(self.name, self.socket, _MOST) as (reader, writer):
-            await _answer(reader)  # its greeting
-            for command in ("restrict", *commands):
+
+            async def ask(command: str) -> list[str]:
                 writer.write(f"{command}\n".encode())
-                lines += await _answer(reader)
-        return lines
+                return await _answer(reader)
+
+            await _answer(reader)  # its greeting
+            await ask("restrict")
+            yield ask
+
+
+async def _exports(ask: Ask, session: str, address: str) -> bool:
+    try:
+        lines = await ask(f"show route {address}/{prefix_length(address)} export {session}")
+    except _RefusedError:  # a session of the other IP version has no table for it; or it went down just now
+        return False
+    return any(_SOURCE.search(line) for line in lines)
 
 
 def _established(lines: list[str]) -> list[str]:
@@ -75,6 +89,7 @@ def _established(lines: list[str]) -> list[str]:
 async def _answer(reader: asyncio.StreamReader) -> list[str]:
     """Read one answer: its last line has a space behind the code; the others a minus, or begin with a space."""
     lines: list[str] = []
+    refusal: str | None = None
     size = 0
     while True:
         raw = await reader.readuntil(b"\n")
@@ -88,7 +103,9 @@ async def _answer(reader: asyncio.StreamReader) -> list[str]:
             continue
         code, last, text = int(match[1]), match[2] == " ", match[3]
         if code >= _FIRST_ERROR and code != _NOT_FOUND:
-            raise _RefusedError(f"BIRD does not understand: {text[:200]}")
+            refusal = refusal or text
         lines.append(text)
+        if last and refusal is not None:
+            raise _RefusedError(f"BIRD does not understand: {refusal[:200]}")
         if last:
             return lines

@@ -1,13 +1,23 @@
 """Control sockets of other programs on this machine: a conversation that ends in time, whatever is at the other end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from wgfleet.agent.kernel.commands import KernelError
 
+T = TypeVar("T")
+
 TIMEOUT_S = 1.0  # a program that runs answers within milliseconds
+AT_ONCE = 16  # questions in one conversation, so that its time is enough for all of them on a busy machine too
+
+
+def parts(questions: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the questions of one conversation after the other."""
+    for start in range(0, len(questions), AT_ONCE):
+        yield questions[start : start + AT_ONCE]
 
 
 @asynccontextmanager

@@ -42,9 +42,10 @@ class Exabgp:
         """Return the neighbors with which a session is up; raise `KernelError` if exabgp does not answer."""
         return list((await self._ask()).sessions)
 
-    async def announces(self, address: str, sessions: Collection[str]) -> bool:
-        """Tell whether exabgp announces an address to one of these neighbors."""
-        return bool(set((await self._ask()).announced.get(address, ())) & set(sessions))
+    async def announced(self, addresses: Collection[str], sessions: Collection[str]) -> set[str]:
+        """Return the addresses that exabgp announces to one of these neighbors."""
+        told = (await self._ask()).announced
+        return {address for address in addresses if set(told.get(address, ())) & set(sessions)}
 
     async def claimant(self, address: str) -> str | None:
         """Return which neighbor says that another machine has an address; None if none does."""

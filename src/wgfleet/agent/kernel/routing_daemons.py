@@ -30,8 +30,8 @@ class RoutingDaemon(Protocol):
     async def sessions(self) -> list[str]:
         """Return the names of the sessions with routers that are up."""
 
-    async def announces(self, address: str, sessions: Collection[str]) -> bool:
-        """Tell whether an address of this machine is announced by one of these sessions."""
+    async def announced(self, addresses: Collection[str], sessions: Collection[str]) -> set[str]:
+        """Return those of this machine's addresses that are announced by one of these sessions."""
 
     async def claimant(self, address: str) -> str | None:
         """Return by which session a router says that another machine has an address; None if none does."""
