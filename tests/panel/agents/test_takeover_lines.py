@@ -18,10 +18,17 @@ def body(*said: TakeoverResult) -> bytes:
     return b"".join(msgspec.json.encode(each) + b"\n" for each in said)
 
 
+def taken(whole: bytes) -> TakeoverResult:
+    lines = TakeoverLines("node x", TAKEOVER, lambda _: None)
+    lines.take(whole)
+    return lines.last(whole)
+
+
+@pytest.mark.parametrize("whole", [body(EARLY, ALL), body(EARLY, ALL)[:-1]], ids=["ended", "unended"])
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_those_who_answered_early_are_heard_as_they_come_and_the_last_line_is_of_all(size: int) -> None:
+def test_those_who_answered_early_are_heard_as_they_come_and_the_last_line_is_of_all(whole: bytes, size: int) -> None:
     heard: list[TakeoverResult] = []
-    lines, whole = TakeoverLines("node x", TAKEOVER, heard.append), body(EARLY, ALL)
+    lines = TakeoverLines("node x", TAKEOVER, heard.append)
     for at in range(0, len(whole), size):
         lines.take(whole[at : at + size])
     assert heard == [EARLY]
@@ -42,4 +49,4 @@ def test_an_agent_that_knows_no_lines_answers_with_one_that_has_no_end() -> None
 )
 def test_an_answer_without_an_end_or_with_more_than_was_asked_is_none(whole: bytes) -> None:
     with pytest.raises(TransientError, match="node x"):
-        TakeoverLines("node x", TAKEOVER, lambda _: None).last(whole)
+        taken(whole)

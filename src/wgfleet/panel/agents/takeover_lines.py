@@ -19,18 +19,20 @@ class TakeoverLines:
         self._decoder = msgspec.json.Decoder(TakeoverResult)
         self._hear = hear
         self._rest = b""
+        self._said: TakeoverResult | None = None  # in the last line that has an end
 
     def take(self, data: bytes) -> None:
         """Take the next part of the body."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            said = self._read(line)
+            self._said = said = self._read(line)
             if said.more:
                 self._hear(said)
 
     def last(self, body: bytes) -> TakeoverResult:
-        """Return what is said at the end of the whole body."""
-        said = self._read(body.removesuffix(b"\n").rpartition(b"\n")[2])
+        """Return what is said at the end of the whole body, all of which was taken."""
+        unended = body.rpartition(b"\n")[2]
+        said = self._read(unended) if unended or self._said is None else self._said
         if said.more:
             raise answers.nonsense(self._label, ValueError("it ended in the middle"))
         return said
