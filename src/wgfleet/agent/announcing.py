@@ -21,6 +21,7 @@ from wgfleet.agent.kernel.exabgp import ExabgpState
 from wgfleet.agent.kernel.exabgp_pipes import ExabgpPipes
 from wgfleet.agent.kernel.routing_daemons import LINK
 from wgfleet.agent.running import log_as_json, until_first
+from wgfleet.protocol.addresses import host_network
 
 _EVERY_S = 1.0  # also without a change: exabgp forgets, as when its settings are read again
 _SOCKET_MODE = 0o660  # for the group of exabgp, which the agent's unit has
@@ -86,8 +87,7 @@ class _Announcer:
             # Withdrawals first: another machine may have the address by now.
             for word, addresses in (("withdraw", announced - wanted), ("announce", wanted - announced)):
                 for address in sorted(addresses):
-                    length = host_addresses.prefix_length(address)
-                    await self._pipes.ask(f"{word} route {address}/{length} next-hop self")
+                    await self._pipes.ask(f"{word} route {host_network(address)} next-hop self")
                     _log.info("floating_address.told_to_exabgp", word=word, address=address)
             said = None
         except KernelError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.control_sockets import conversation, parts
-from wgfleet.agent.kernel.host_addresses import prefix_length
+from wgfleet.protocol.addresses import host_network
 
 _MOST = 256 * 1024  # bytes of an answer
 _NOT_FOUND = 8001
@@ -55,7 +55,7 @@ class Bird:
         """Return by which session a router says that another machine has an address; None if none does."""
         async with self._conversation() as ask:
             up = set(_established(await ask("show protocols")))
-            lines = await ask(f"show route {address}/{prefix_length(address)}")
+            lines = await ask(f"show route {host_network(address)}")
         found = [match[1] for line in lines if (match := _SOURCE.search(line)) and match[1] in up]
         return found[0] if found else None
 
@@ -75,7 +75,7 @@ class Bird:
 
 async def _exports(ask: Ask, session: str, address: str) -> bool:
     try:
-        lines = await ask(f"show route {address}/{prefix_length(address)} export {session}")
+        lines = await ask(f"show route {host_network(address)} export {session}")
     except _RefusedError:  # a session of the other IP version has no table for it; or it went down just now
         return False
     return any(_SOURCE.search(line) for line in lines)
