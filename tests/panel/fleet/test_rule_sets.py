@@ -7,7 +7,7 @@ import pytest
 
 from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
-from tests.panel.fleet.test_speeds import of_node, patch, peer
+from tests.panel.fleet.test_speeds import FollowingNode, of_node, patch, peer
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain import addressing
@@ -17,7 +17,7 @@ from wgfleet.panel.services.configs import ConfigChanges
 from wgfleet.panel.services.fleet import desired, rule_effects
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol import features
-from wgfleet.protocol.desired import DesiredInterface, apply_delta
+from wgfleet.protocol.desired import DesiredInterface
 from wgfleet.protocol.destinations import DestinationPlace
 from wgfleet.protocol.features import Feature
 
@@ -26,22 +26,17 @@ NO_USERS = {"allow": False, "place": "users"}
 WEB = {"allow": True, "transport": "tcp", "ports": ["443", "8000-8100"]}
 
 
-class RuledNode:
-    """A node that applies deltas, each checked against the whole."""
-
-    def __init__(self, panel: Panel, client: httpx.Client) -> None:
-        self.panel, self.client = panel, client
-        self.has: DesiredInterface | None = None
+class RuledNode(FollowingNode):
+    """One that is asked for its rules."""
 
     def rules(self) -> dict[str, str]:
         """Take what is new; return the names of the sets of those that have one, by name."""
-        self._take()
-        assert self.has is not None
-        names = {each["id"]: each["name"] for each in self.client.get("/api/rule-sets").json()["items"]}
+        has = self.take()
         shown = self.client.get("/api/configs/wg0/peers").json()["items"]
         of = {each["public_key"]: each for each in shown}
-        found = {key: each.rule_set for key, each in self.has.peers.items() if key in of}
-        assert set(found.values()) - {""} <= {each.name for each in self.has.settings.rule_sets}
+        found = {key: each.rule_set for key, each in has.peers.items() if key in of}
+        assert set(found.values()) - {""} <= {each.name for each in has.settings.rule_sets}
+        names = self._names()
         assert {of[key]["name"]: names.get(set_id) for key, set_id in found.items()} == {
             each["name"]: each["rule_set"] for each in shown
         }
@@ -49,21 +44,11 @@ class RuledNode:
 
     def sets(self) -> list[str]:
         """Return the names of the sets that the node knows."""
-        self._take()
-        assert self.has is not None
-        names = {each["id"]: each["name"] for each in self.client.get("/api/rule-sets").json()["items"]}
-        return sorted(names[each.name] for each in self.has.settings.rule_sets)
+        names = self._names()
+        return sorted(names[each.name] for each in self.take().settings.rule_sets)
 
-    def _take(self) -> None:
-        with self.panel.store.read() as tx:
-            config, assignment = of_node(tx)
-            whole = desired.whole(tx, self.panel.vault, config, assignment)
-            if self.has is not None and self.has.generation != whole.generation:
-                delta = desired.since(tx, self.panel.vault, config, assignment, self.has.generation)
-                self.has = apply_delta(self.has, delta)
-            if self.has is not None:
-                assert (self.has.peers, self.has.settings) == (whole.peers, whole.settings), "no node would hear of it"
-            self.has = whole
+    def _names(self) -> dict[str, str]:
+        return {each["id"]: each["name"] for each in self.client.get("/api/rule-sets").json()["items"]}
 
 
 @pytest.fixture

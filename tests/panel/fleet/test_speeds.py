@@ -23,12 +23,31 @@ MBIT = 1_000_000
 
 
 @dataclass
-class NodeView:
+class FollowingNode:
     """A node that applies deltas, each checked against the whole."""
 
     panel: Panel
     client: httpx.Client
     has: DesiredInterface | None = None
+
+    def take(self) -> DesiredInterface:
+        """Take what is new; return all that it has."""
+        with self.panel.store.read() as tx:
+            config, assignment = of_node(tx)
+            whole = desired.whole(tx, self.panel.vault, config, assignment)
+            if self.has is not None and self.has.generation != whole.generation:
+                delta = desired.since(tx, self.panel.vault, config, assignment, self.has.generation)
+                self.has = apply_delta(self.has, delta)
+            if self.has is not None:
+                assert (self.has.peers, self.has.settings) == (whole.peers, whole.settings), "no node would hear of it"
+            self.has = whole
+        return whole
+
+
+@dataclass
+class NodeView(FollowingNode):
+    """One that is asked for the speeds of its peers."""
+
     names: dict[str, str] = field(default_factory=dict)
 
     def speeds(self) -> dict[str, tuple[int, int]]:
@@ -37,28 +56,13 @@ class NodeView:
             self.names[peer["public_key"]] = peer["name"]
             shown = (peer["download_speed"] or 0, peer["upload_speed"] or 0)
             if self.has is not None and peer["public_key"] in self.has.peers:
-                self._take()
-                on_node = self.has.peers[peer["public_key"]]
+                on_node = self.take().peers[peer["public_key"]]
                 assert shown == (on_node.download, on_node.upload), peer["name"]
-        self._take()
-        assert self.has is not None
         return {
             self.names[key]: (each.download // MBIT, each.upload // MBIT)
-            for key, each in self.has.peers.items()
+            for key, each in self.take().peers.items()
             if each.download or each.upload
         }
-
-    def _take(self) -> None:
-        with self.panel.store.read() as tx:
-            config, assignment = of_node(tx)
-            whole = desired.whole(tx, self.panel.vault, config, assignment)
-            if self.has is not None and self.has.generation != whole.generation:
-                delta = desired.since(tx, self.panel.vault, config, assignment, self.has.generation)
-                self.has = apply_delta(self.has, delta)
-                assert (self.has.peers, self.has.settings) == (whole.peers, whole.settings)
-            elif self.has is not None:
-                assert self.has.peers == whole.peers, "something changed, and no node would hear of it"
-            self.has = whole
 
 
 def of_node(tx: Any) -> tuple[Config, Assignment]:
