@@ -93,6 +93,15 @@ def publish(panel: Panel, world: World) -> None:
     world.sync_all(config, *world_nodes(panel))
 
 
+def make_for_pages(panel: Panel) -> None:
+    """Put a fleet into the rows of which each page shows something: it is published, and a node was removed."""
+    world = make(panel, peers=55)
+    publish(panel, world)
+    with panel.store.read() as tx:
+        office, fra = configs.get(tx, "office"), node_service.get(tx, "fra1")
+    world.remove(office, fra, force=True)
+
+
 def world_nodes(panel: Panel) -> list[Node]:
     """Return the nodes of wg0."""
     with panel.store.read() as tx:

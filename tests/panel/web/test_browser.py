@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, Error, Page, Route
 from tests.panel.web import sample
 from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Visit, complaints, peer_path, submit
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import nodes as node_rows
 
 pytestmark = pytest.mark.slow
@@ -19,11 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def fleet(panel: Panel) -> None:
-    world = sample.make(panel, peers=55)
-    sample.publish(panel, world)
-    with panel.store.read() as tx:
-        office, fra = configs.get(tx, "office"), nodes.get(tx, "fra1")
-    world.remove(office, fra, force=True)
+    sample.make_for_pages(panel)
 
 
 def test_a_search_shows_its_results_while_somebody_types(visit: Visit) -> None:

@@ -9,7 +9,6 @@ from fastapi.routing import APIRoute
 from tests.panel.web import sample
 from tests.panel.web.conftest import Visit, complaints, peer_path, submit
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_groups, nodes, tags
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.web.site import ROUTERS
@@ -144,11 +143,7 @@ DARK = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-b
 
 @pytest.fixture(scope="module", autouse=True)
 def fleet(panel: Panel) -> None:
-    world = sample.make(panel, peers=55)
-    sample.publish(panel, world)
-    with panel.store.read() as tx:
-        office, fra = configs.get(tx, "office"), nodes.get(tx, "fra1")
-    world.remove(office, fra, force=True)
+    sample.make_for_pages(panel)
     with panel.store.write() as tx:
         tags.create(tx, "test", {"name": "vip"})
         node_groups.create(tx, "test", "near", region="west")
