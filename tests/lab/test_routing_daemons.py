@@ -8,14 +8,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.routing_daemons import RoutingDaemon, RoutingDaemons
-from wgfleet.lab import routing
+from wgfleet.lab import bird, routing
 from wgfleet.lab import state as labs
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.state import Lab
@@ -71,6 +71,12 @@ def known(lab: Lab, address: str) -> list[str]:
     return [line for line in routing.routes(lab.host(ROUTER)).splitlines() if line.startswith(f"{address}/")]
 
 
+def has_bfd(lab: Lab, host: Host) -> bool:
+    """Say whether the router sees a host by BFD."""
+    lines = bird.ask(lab.host(ROUTER), "show", "bfd", "sessions").splitlines()
+    return any(line.split()[:1] == [host.address] and "Up" in line for line in lines)
+
+
 def announces(host: Host, address: str) -> bool:
     """Ask about an address among all that routers lead to nodes, of both versions."""
 
@@ -96,9 +102,12 @@ def fault(host: Host) -> str:
         return str(error)
 
 
-def wait_announced(lab: Lab, host: Host, address: str) -> None:
-    wait_for(lambda: bool(known(lab, address)) and announces(host, address), lambda: f"{known(lab, address)}",
-             within_s=SEEN_S)  # fmt: skip
+def wait_announced(lab: Lab, host: Host, address: str, prolong: Callable[[], object] = lambda: None) -> None:
+    def look() -> bool:
+        prolong()
+        return bool(known(lab, address)) and announces(host, address)
+
+    wait_for(look, lambda: f"{known(lab, address)}", within_s=SEEN_S)
 
 
 @FAMILIES
@@ -106,8 +115,7 @@ def test_what_is_on_loopback_is_announced_until_its_time_is_over(lab: Lab, node:
     (file,) = [node.directory / each.file for each in routing.DAEMONS.values() if each.is_set_up(node)]
     settings = file.read_bytes()
     assert not announces(node, address)
-    put(node, address, VALID_S)
-    wait_announced(lab, node, address)
+    wait_announced(lab, node, address, lambda: put(node, address, VALID_S))
     said = known(lab, address)
     for _ in range(10):
         put(node, address, VALID_S)  # as the agent does twice a second
@@ -157,6 +165,22 @@ def test_one_that_died_is_an_error_and_announces_again_when_it_is_started(lab: L
         wait_for(lambda each=each: bool(known(lab, each)), "not announced again", within_s=SEEN_S)  # type: ignore[misc]
         wait_announced(lab, node, each)
     assert len(sessions(node)) == 2
+
+
+@pytest.mark.parametrize("lab", ["frr"], indirect=True)
+def test_routers_drop_what_frr_announced_when_it_dies_without_bfd(lab: Lab, node: Host) -> None:
+    address = ROUTED_ADDRESSES[0]
+    _, bfdd, bgpd = routing.DAEMONS["frr"].processes
+    put(node, address)
+    wait_announced(lab, node, address)
+    assert node.signal(signal.SIGKILL, bfdd)
+    wait_for(lambda: not has_bfd(lab, node), "the router does not notice that BFD is gone", within_s=SEEN_S)
+    wait_announced(lab, node, address)
+    assert node.signal(signal.SIGKILL, bgpd)
+    wait_for(lambda: known(lab, address) == [], "the router keeps it", within_s=SEEN_S)
+    routing.start(node)
+    wait_announced(lab, node, address)
+    wait_for(lambda: has_bfd(lab, node), "BFD does not come back", within_s=SEEN_S)
 
 
 @pytest.mark.parametrize("lab", ["frr"], indirect=True)

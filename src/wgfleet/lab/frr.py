@@ -28,6 +28,7 @@ bfd
   transmit-interval 150
 router bgp {number}
  bgp router-id {own}
+ bgp graceful-restart-disable
  no bgp default ipv4-unicast
  timers bgp 3 9
  neighbor router peer-group
