@@ -3,10 +3,10 @@
 import functools
 import gc
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +16,7 @@ from sqlalchemy import Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests import groups, markers
+from tests.migrated import migrated_at
 from tests.postgresql import PostgresqlServer, postgresql_server
 from wgfleet.panel import host_names, plugins
 from wgfleet.panel.store import Store, databases, schema
@@ -152,33 +153,18 @@ def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite file with the schema and no rows."""
-    path = tmp_path_factory.mktemp("template") / "panel.sqlite"
-    with_schema(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(scope="session")
 def postgresql_template(postgresql: PostgresqlServer) -> Iterator[str]:
     """The name of a PostgreSQL database with the schema and no rows."""
     with postgresql.database() as url:
-        with_schema(url)
+        with closing(Store(url)) as store:
+            schema.migrate(store)
         yield str(make_url(url).database)
 
 
-def with_schema(url: str) -> None:
-    store = Store(url)
-    schema.migrate(store)
-    store.close()
-
-
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     """SQLAlchemy's URL of a new SQLite database with the schema."""
-    path = tmp_path / "panel.sqlite"
-    shutil.copyfile(sqlite_template, path)
-    return f"sqlite:///{path}"
+    return migrated_at(tmp_path / "panel.sqlite")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

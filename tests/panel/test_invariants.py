@@ -5,8 +5,6 @@ address twice; no node may have a peer again before it dropped it; what an agent
 rendering gives; every node whose rendering a transaction changed is among those that are told.
 """
 
-import functools
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.migrated import migrated_at
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.affected import affected
@@ -27,11 +26,9 @@ from wgfleet.panel.reconcile.agents.render_cache import RenderCache
 from wgfleet.panel.services import configs, operations, retention
 from wgfleet.panel.services.fleet import desired, peers
 from wgfleet.panel.services.fleet.peers import PeerChanges, PeerSpec
-from wgfleet.panel.store import Store
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.desired import apply_delta
@@ -42,16 +39,6 @@ NODES_HEAR = {Topic.CONFIG, Topic.PEERS, Topic.NEW_PEERS}
 Rendering = dict[tuple[str, str], Any]
 
 
-@functools.cache
-def migrated() -> Path:
-    """Return a database with all tables and no rows; migrating is the slow part of a new one."""
-    file = Path(tempfile.mkdtemp(prefix="wgfleet-test-")) / "panel.sqlite"
-    store = Store(f"sqlite:///{file}")
-    migrate(store)
-    store.close()
-    return file
-
-
 class Rows(RuleBasedStateMachine):
     """Two configs, one of each mode, on up to three nodes."""
 
@@ -59,9 +46,7 @@ class Rows(RuleBasedStateMachine):
     def begin(self) -> None:
         # In memory: thousands of commits would otherwise wait for the disk.
         self.folder = tempfile.TemporaryDirectory(dir="/dev/shm")
-        file = Path(self.folder.name) / "panel.sqlite"
-        shutil.copy(migrated(), file)
-        self.world = World.open(f"sqlite:///{file}")
+        self.world = World.open(migrated_at(Path(self.folder.name) / "panel.sqlite"))
         self.keeper = RenderCache()
         self.configs: list[Config] = [
             self.world.config("wg0", "cluster", ("10.8.0.0/26", "fd00:8::/64")),

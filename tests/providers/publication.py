@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.migrated import migrated_at
 from tests.panel.world import World, opened
 from tests.providers.cloudflare.environment import SECRET, ZONE, ZONE_ID, CloudflareEnvironment, cloudflare
 from tests.providers.cloudflare.models import Stored
@@ -190,7 +191,7 @@ def panel(folder: Path) -> Iterator[Panel]:
         stack.enter_context(patch.object(clock, "now", moved.now))
         at = stack.enter_context(cloudflare())
         at.stand_in.limit = type(at.stand_in.limit)(now=moved.now)
-        world = stack.enter_context(opened(f"sqlite:///{folder / 'panel.sqlite'}"))
+        world = stack.enter_context(opened(migrated_at(folder / "panel.sqlite")))
         made = Panel(world, at, moved)
         yield made
         made.publisher.close()

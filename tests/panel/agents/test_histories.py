@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
+from tests.migrated import migrated_at
 from tests.panel.agents.model import ModelAgent, content, settle
 from tests.panel.world import ACTOR, World, opened
 from wgfleet.panel.services import configs, incarnations
@@ -53,6 +54,7 @@ class Copies:
 @pytest.fixture
 def copies(tmp_path: Path) -> Iterator[Copies]:
     with ExitStack() as stack:
+        migrated_at(tmp_path / "panel.sqlite")
         yield Copies(tmp_path, stack, Vault([bytes(32)]))
 
 

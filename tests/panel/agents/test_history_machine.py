@@ -6,7 +6,6 @@ found in the first cycle; no agent obeys an older panel after a newer one; gener
 """
 
 import asyncio
-import functools
 import shutil
 import sqlite3
 import tempfile
@@ -21,6 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.migrated import migrated_at
 from tests.panel.agents.machine import Line, Machine
 from tests.panel.agents.model import content
 from tests.panel.authority import keep
@@ -40,7 +40,6 @@ from wgfleet.panel.services.fleet import node_agents, nodes, peers
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.store import Store
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.panel_name import PanelName
@@ -48,15 +47,6 @@ from wgfleet.protocol.panel_name import PanelName
 MAX_PANELS = 4
 NODES = 3
 which = st.integers(0, 11)
-
-
-@functools.cache
-def migrated() -> Path:
-    """Return a database with all tables and no rows; migrating is the slow part of a new one."""
-    file = Path(tempfile.mkdtemp(prefix="wgfleet-test-")) / "panel.sqlite"
-    with closing(Store(f"sqlite:///{file}")) as store:
-        migrate(store)
-    return file
 
 
 @dataclass
@@ -83,9 +73,9 @@ class Histories(RuleBasedStateMachine):
         self.machines: dict[str, Machine] = {}
         self.files = self.peers = 0
         path = self.file()
-        shutil.copy(migrated(), path)
+        url = migrated_at(path)
         # Its CA is there before a panel names itself: agents tell installations apart by it.
-        with closing(Store(f"sqlite:///{path}")) as store:
+        with closing(Store(url)) as store:
             keep(store, self.vault)
         self.panels = [self.start(path)]
         world = self.panels[0].world

@@ -1,7 +1,6 @@
 """A desk on SQLite; what depends on the database runs on both."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,8 @@ from wgfleet.panel.store.tables import Config
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    with opened(f"sqlite:///{tmp_path / 'panel.sqlite'}") as world:
+def desk(sqlite_url: str) -> Iterator[Desk]:
+    with opened(sqlite_url) as world:
         yield Desk(world)
 
 

@@ -4,7 +4,6 @@ SQLite is enough: pages ask the same services as the API, whose tests run on bot
 """
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
+from tests.migrated import migrated_at
 from tests.panel.authority import keep
 from tests.panel.conftest import NO_AUTHORITY, ListedEvents, served
 from wgfleet.panel import passwords
@@ -45,10 +45,10 @@ PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def panel(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+def panel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     folder = tmp_path_factory.mktemp("panel")
-    path = shutil.copyfile(sqlite_template, folder / "panel.sqlite")
-    store, vault, settings = Store(f"sqlite:///{path}"), Vault([bytes(32)]), Settings(data_dir=folder)
+    url = migrated_at(folder / "panel.sqlite")
+    store, vault, settings = Store(url), Vault([bytes(32)]), Settings(data_dir=folder)
     yield Panel(
         store=store,
         vault=vault,
