@@ -211,6 +211,8 @@ def counts(tx: Tx, config_ids: Collection[str]) -> dict[str, tuple[int, int]]:
 
 def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config:
     """Change a config; the generation grows only where its nodes must have something else."""
+    if "rule_set" in changes:
+        generations.hold(tx, config.id)  # before the set, as all do
     values = _checked(tx, changes) | reach.checked(tx, changes, config.name)
     changed = {name: value for name, value in values.items() if getattr(config, name) != value}
     if not changed:

@@ -285,7 +285,7 @@ def _delete(tx: Tx, operation: Operation, config: Config, peer_ids: Sequence[str
 
 def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
     options = operations.options_of(operation, PeerChangeOptions)
-    tag = tags.get(tx, options.tag_id or "")
+    (tag,) = tags.hold(tx, [tags.get(tx, options.tag_id or "")], "tag")
     has = tag_rows.having(tx, tag.id, peer_ids)
     found = peer_rows.by_ids(tx, peer_ids)
     if options.action == PeerAction.REMOVE_TAG:

@@ -114,6 +114,8 @@ def update(tx: Tx, actor: str, row: RuleSetRow, changes: RuleSetChanges) -> Rule
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
     if changed.keys() - {"name"}:  # nodes call a set by its id
+        for config_id in rule_set_rows.configs_using(tx, row.id):
+            generations.hold(tx, config_id)  # before the set, as all do
         rule_set_rows.hold(tx, row.id, alone=True)
         for config_id in configs_using(tx, row):
             generations.bump(tx, config_id, settings=True)

@@ -31,6 +31,13 @@ def find(tx: Tx, reference: str) -> Tag | None:
     return tx.session.scalar(select(Tag).where(or_(Tag.id == reference, Tag.name == reference)))
 
 
+def hold(tx: Tx, tag_ids: Collection[str], *, alone: bool) -> list[Tag]:
+    """Keep tags from being changed, or (`alone`) from being given to anybody too; return them as they are now."""
+    tx.settle()
+    query = select(Tag).where(Tag.id.in_(tag_ids)).order_by(Tag.id).with_for_update(read=not alone)
+    return list(tx.session.scalars(query.execution_options(populate_existing=True)))
+
+
 def page(tx: Tx, after: str | None, limit: int) -> Sequence[Tag]:
     """Return tags in the order they were made, after the id `after`."""
     query = select(Tag).order_by(Tag.id).limit(limit)

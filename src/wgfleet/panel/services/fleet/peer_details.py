@@ -8,13 +8,13 @@ from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import configs, held_settings
+from wgfleet.panel.services import configs, generations, held_settings
 from wgfleet.panel.services.fleet import client_settings, tags
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import tags as tag_rows
-from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.panel.store.tables import Config, Peer, Tag
 
 MAX_NOTES = 4_000
 _LINES = str.maketrans("", "", "\n\t")
@@ -46,6 +46,7 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     networks = configs.networks(tx, [config.id])[config.id]
     columns: dict[str, dict[str, Any]] = {}
     tagged: dict[str, list[str]] = {}
+    found: dict[str, Tag] = {}
     tag_ids: dict[tuple[str, ...], list[str]] = {}
     known: dict[str, str] = {}
     for peer_id, each, at in details:
@@ -53,9 +54,13 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
         if values:
             columns[peer_id] = values
         if each.tags not in tag_ids:
-            tag_ids[each.tags] = [tag.id for tag in tags.named(tx, each.tags, f"{at}tags")]
+            named = tags.named(tx, each.tags, f"{at}tags")
+            tag_ids[each.tags] = [tag.id for tag in named]
+            found |= {tag.id: tag for tag in named}
         for tag_id in tag_ids[each.tags]:
             tagged.setdefault(tag_id, []).append(peer_id)
+    if found:
+        tags.hold(tx, found.values(), "tags")
     tag_rows.set_columns(tx, columns)
     for tag_id, peer_ids in tagged.items():
         tag_rows.give(tx, tag_id, peer_ids)
@@ -72,6 +77,8 @@ def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str,
 
 def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     """Change what of it is given; return the names of what is different now."""
+    if not {"tags", *HELD}.isdisjoint(changes):
+        generations.hold(tx, peer.config_id)  # before tags and sets of rules, as all do
     settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
     networks = configs.networks(tx, [peer.config_id])[peer.config_id] if settings else []
     values = client_settings.checked(settings, networks) | held_settings.checked(tx, changes)

@@ -1,4 +1,8 @@
-"""Tags: words for some peers, of any config, and settings of all of them."""
+"""Tags: words for some peers, of any config, and settings of all of them.
+
+Who gives a tag and who changes what it stands for wait for each other, or nodes would hear of one of them only. All
+lock in one order: configs, tags, sets of rules, each by id.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +13,7 @@ from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, held_settings
+from wgfleet.panel.services import audit, generations, held_settings
 from wgfleet.panel.services.fleet import client_settings
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
@@ -17,6 +21,7 @@ from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import held_settings as held_rows
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import rule_sets as rule_set_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Tag
@@ -115,6 +120,7 @@ def only(tx: Tx, tag_id: str, rows: Sequence[ShownPeer]) -> list[ShownPeer]:
 
 def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
     """Change a tag. Nodes hold its peers to something else at once; files that users have stay as they are."""
+    tag = _alone(tx, tag)
     values = _checked(tx, changes)
     changed = {name: value for name, value in values.items() if getattr(tag, name) != value}
     if not changed:
@@ -132,6 +138,7 @@ def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
 
 def delete(tx: Tx, actor: str, tag: Tag) -> None:
     """Delete a tag, which leaves its peers as they are otherwise."""
+    tag = _alone(tx, tag)
     peers = counts(tx, [tag]).get(tag.id, 0)
     if not held_settings.of_row(tag).is_empty:
         held_settings.tag_changed(tx, tag, rules=bool(tag.rule_set))
@@ -146,6 +153,8 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
         for i, peer_id in enumerate(peer_ids):
             if peer_id not in known:
                 raise Invalid(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS), field=f"{field}[{i}]")
+    hold_configs(tx, configs_of(tx, {*add, *remove}))
+    (tag,) = hold(tx, [tag], "tag")
     held_settings.tags_changed(tx, [tag], {*add, *remove})
     tag_rows.take(tx, tag.id, remove)
     _check_count(tx, tag, add)
@@ -155,15 +164,43 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
 
 
 def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag]) -> None:
-    """Give a peer these tags and no other."""
+    """Give a peer these tags and no other. Its config is locked."""
     wanted = {tag.id for tag in tags}
     present = tag_rows.of_peer(tx, peer_id)
+    hold(tx, {tag.id: tag for tag in (*tags, *present)}.values(), "tags")
     has = {tag.id for tag in present}
     held_settings.tags_changed(tx, [tag for tag in (*tags, *present) if tag.id in wanted ^ has], [peer_id])
     for tag_id in has - wanted:
         tag_rows.take(tx, tag_id, [peer_id])
     for tag_id in wanted - has:
         tag_rows.give(tx, tag_id, [peer_id])
+
+
+def hold(tx: Tx, tags: Collection[Tag], field: str) -> list[Tag]:
+    """Keep tags, and their sets of rules, as they are until they are given or taken. Lock the configs first."""
+    found = tag_rows.hold(tx, [tag.id for tag in tags], alone=False)
+    there = {tag.id for tag in found}
+    for tag in tags:
+        if tag.id not in there:
+            raise Invalid(f"there is no tag {tag.name!r} any more", Hint(HintCode.LIST_TAGS), field=field)
+    for set_id in sorted({tag.rule_set for tag in found if tag.rule_set}):
+        rule_set_rows.hold(tx, set_id, alone=False)
+    return found
+
+
+def hold_configs(tx: Tx, config_ids: Collection[str]) -> None:
+    """Lock configs, whose peers get something else."""
+    for config_id in sorted(config_ids):
+        generations.hold(tx, config_id)
+
+
+def _alone(tx: Tx, tag: Tag) -> Tag:
+    """Keep a tag from being changed or given by others, and return it as it is now."""
+    hold_configs(tx, configs_with(tx, tag))
+    found = tag_rows.hold(tx, [tag.id], alone=True)
+    if not found:
+        raise NotFound(f"there is no tag {tag.name!r} any more", Hint(HintCode.LIST_TAGS))
+    return found[0]
 
 
 def of_peer(tx: Tx, peer_id: str) -> Sequence[Tag]:
