@@ -144,6 +144,28 @@ def test_a_claim_beyond_all_counting_ends_no_agent() -> None:
     assert place(a, 1) == 1
 
 
+@pytest.mark.parametrize("later_s", [0.5, 2.5])
+def test_a_claim_that_its_node_took_to_the_grave_outdoes_no_node_that_has_not_heard_it(later_s: float) -> None:
+    a, b, c = of(1), of(2), of(3)
+    a.seen(key(7), 5.0, networks(7))
+    tell(a, (b, c), 5.0)
+    b.seen(key(7), 10.0, networks(7))
+    tell(b, (a, c), 10.0)
+    joined = of(1, epoch=2)  # it was removed and is back, and b dies before they have heard each other
+    tell(c, (joined,), 10.1)
+    joined.seen(key(7), 10.0 + later_s, networks(7), surely=True)
+    tell(joined, (c,), 10.0 + later_s)
+    assert place(c, 7) == (2 if later_s < 1 else 1), "a handshake of the same second may be the older one"
+    c.reach({1})
+    assert (place(c, 7), place(joined, 7)) == (1, 1)
+    joined.seen(key(7), 20.0, networks(7))
+    joined.reach({2, 3})  # b comes back
+    c.reach({1, 2})
+    tell(b, (joined, c), 21.0)
+    tell(joined, (c, b), 21.0)
+    assert [place(each, 7) for each in (joined, c, b)] == [1, 1, 1]
+
+
 def test_a_node_that_says_all_the_time_that_it_has_started_again_is_heard_once_a_second() -> None:
     a, b = of(1), of(2)
     for number in range(3):

@@ -310,7 +310,7 @@ class BackboneWatch:
         )
         if reached != self._reached:
             self._reached = reached
-            self._woken.set()
+            self._tell()
 
     def _answer(self, number: int) -> None:
         if self._where is not None and self._socket is not None:
@@ -323,6 +323,7 @@ class BackboneWatch:
         """Send what is new to all nodes, and have the routes follow."""
         if self._where is None:
             return
+        self._where.reach(self._reached)
         self._woken.set()
         if self._socket is None or self._told == self._where.upto:
             return
@@ -347,9 +348,7 @@ class BackboneWatch:
             (self._heard.keeping.add if message.keeps else self._heard.keeping.discard)(number)
             if message.hears:
                 self._heard.answered(number, now)
-                if number not in self._reached:
-                    self._reached |= {number}
-                    self._woken.set()
+                self._reached |= {number}
             self._where.complete(number, message.epoch, message.upto, now)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
             self._followed[number] = heard

@@ -2,13 +2,15 @@
 
 A node that sees a new handshake of a peer that another node has claims it, with a count one above the last: no clocks
 of two machines are compared in that. Of two claims the one with the higher count stands, then that of the node with the
-higher number, so all who have heard both agree. Times (s of this agent's monotonic clock) only keep a node from
-claiming by a handshake that is older than another node's claim.
+higher number, so all who have heard both agree. One that has not heard the last claim counts from too low. When it
+hears it, it claims again, if its handshake is the newer one; where the other node is dead by now, it never will. So the
+others take a newer handshake for it as well, and a node that is not reached loses to any other. Times (s of this
+agent's monotonic clock) are used for nothing else, and to keep a node from claiming by an older handshake.
 
 What a node has to say is numbered; one that has missed something is sent what changed since.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
@@ -82,6 +84,24 @@ class Whereabouts:
         self._changed_at: dict[bytes, int] = {}  # of what others have to hear, oldest first
         self._neighbors: dict[int, _Neighbor] = {}
         self._moved: dict[bytes, Claim | None] = {}  # where peers were whose place has changed
+        self._reached: Container[int] | None = None  # None: all others
+
+    def reach(self, numbers: Collection[int]) -> None:
+        """Take note of which other nodes are reached."""
+        if numbers == self._reached:
+            return
+        before, self._reached = self._reached, frozenset(numbers)
+        for number, neighbor in self._neighbors.items():
+            if (before is None or number in before) is not (number in self._reached):
+                for key in self._claimed_twice(neighbor):
+                    self._settle(key, self._own.get(key))
+
+    def _claimed_twice(self, neighbor: _Neighbor) -> set[bytes]:
+        found = neighbor.claims.keys() & self._own.keys()
+        for each in self._neighbors.values():
+            if each is not neighbor:
+                found |= neighbor.claims.keys() & each.claims.keys()
+        return found
 
     def seen(self, key: bytes, at: float, networks: tuple[str, ...], *, surely: bool = False) -> None:
         """Take note of a handshake with this node. `surely`: it is the newest, since this node asked for it now."""
@@ -221,14 +241,15 @@ class Whereabouts:
 
     def _claim(self, key: bytes, at: float, networks: tuple[str, ...]) -> None:
         stands = self._stands.get(key)
-        count = min(MAX_COUNT, 1 + (stands.count if stands is not None else 0))
+        known = [each.claims[key].count for each in self._neighbors.values() if key in each.claims]
+        count = min(MAX_COUNT, 1 + max((*known, stands.count if stands is not None else 0)))
         self._settle(key, Claim(count, self.number, at, networks))
 
     def _settle(self, key: bytes, own: Claim | None) -> None:
         """Find the claim that stands, with this one of our own, and take ours back if it is not that one."""
         claims = [each.claims[key] for each in self._neighbors.values() if key in each.claims]
-        best = max(claims, key=lambda it: it.rank, default=None)
-        ours = own is not None and (best is None or own.rank > best.rank)
+        best = self._best(claims)
+        ours = own is not None and (best is None or self._weight(own) > self._weight(best))
         stands = own if ours else best
         before, told = self._stands.get(key), self._own.pop(key, None)
         if stands is not None:
@@ -245,6 +266,18 @@ class Whereabouts:
         if not ours and at is not None and (stands is None or self._can_outdo(stands, at)):
             # Its last handshake was here after all, as that of an agent that has started again.
             self._claim(key, at, self._may_claim(key, ()))
+
+    def _best(self, claims: Collection[Claim]) -> Claim | None:
+        """Return the claim of another node that stands."""
+        highest = max(claims, key=self._weight, default=None)
+        if highest is None:
+            return None
+        newer = [each for each in claims if self._weight(each)[0] and each.at > highest.at + _GRANULARITY_S]
+        return max(newer, key=lambda it: (it.at, it.rank), default=highest)
+
+    def _weight(self, claim: Claim) -> tuple[bool, tuple[int, int]]:
+        here = claim.number == self.number or self._reached is None or claim.number in self._reached
+        return here, claim.rank
 
     def _can_outdo(self, stands: Claim, at: float) -> bool:
         """Whether a handshake with this node is a newer one, and no node has claimed the peer beyond all counting."""
