@@ -123,7 +123,7 @@ def preview_import(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportV
 def import_interface(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
     """Make the config and its peers, all or nothing. The same call again changes nothing: peers are known by key.
 
-    More than 100 peers are made in slices, between which other calls have their turn. Where one cannot be made, or the
+    More than 50 peers are made in slices, between which other calls have their turn. Where one cannot be made, or the
     panel is killed meanwhile, those that were made are taken back, and so are the tags and the config.
     """
     return _view(_run(panel, caller, body).make())

@@ -64,9 +64,10 @@ class PeerBatchCall:
             raise
 
     def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
-        made = Created([], {})
+        made, later = Created([], {}), peer_batches.wanted(drafts)
         for first in range(0, len(drafts), SLICE):
-            part, later = drafts[first : first + SLICE], peer_batches.wanted_later(drafts[first + SLICE :])
+            part = drafts[first : first + SLICE]
+            later -= peer_batches.wanted(part)
             with self._store.write() as tx:
                 config = configs.get(tx, config_id)
                 some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts, spoken_for=later)

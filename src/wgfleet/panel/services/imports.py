@@ -5,7 +5,7 @@ undone where it cannot be ended (`fleet.peer_batches`).
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wgfleet.imports.fleet import ImportedInterface
 from wgfleet.imports.numbers import number
@@ -120,11 +120,12 @@ def add(
     plan: ImportPlan,
     drafts: Sequence[PeerDraft],
     slice_: slice,
+    spoken_for: Collection[str],
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
 ) -> None:
-    """Make a slice of the peers. No node hears of it yet."""
-    part, later = drafts[slice_], peer_batches.wanted_later(drafts[slice_.stop :])
-    peer_batches.add(tx, batch_id, config, part, slice_.start, panel_hosts=panel_hosts, spoken_for=later)
+    """Make a slice of the peers. No node hears of it yet. `spoken_for`: as in `peer_batches.add`."""
+    part = drafts[slice_]
+    peer_batches.add(tx, batch_id, config, part, slice_.start, panel_hosts=panel_hosts, spoken_for=spoken_for)
     import_details.give(tx, config.id, _of(part, plan.carried[slice_]), clock.now())
 
 

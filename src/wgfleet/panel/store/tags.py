@@ -7,7 +7,7 @@ from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.many_rows import insert_many
+from wgfleet.panel.store.many_rows import insert_many, set_many
 from wgfleet.panel.store.tables import Peer, PeerTag, Tag
 
 _peer_tags = cast("Table", PeerTag.__table__)
@@ -97,10 +97,13 @@ def take(tx: Tx, tag_id: str, peer_ids: Collection[str]) -> None:
 
 def set_columns(tx: Tx, values: Mapping[str, Mapping[str, Any]]) -> None:
     """Set columns of peers by id, each peer its own ones."""
+    tx.settle()
+    notes = {peer_id: columns["notes"] for peer_id, columns in values.items() if "notes" in columns}
+    set_many(tx, _peers, "notes", notes)  # of most that are imported, and nothing else
     alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for peer_id, columns in values.items():
-        alike.setdefault(tuple(sorted(columns)), []).append({"peer": peer_id, **columns})
+        if names := tuple(sorted(columns.keys() - {"notes"})):
+            alike.setdefault(names, []).append({"peer": peer_id, **columns})
     for names, rows in alike.items():
         query = update(_peers).where(_peers.c.id == bindparam("peer"))
-        tx.settle()
         tx.connection.execute(query.values({name: bindparam(name) for name in names}), rows)

@@ -71,7 +71,7 @@ def add(
 ) -> Created:
     """Make a slice of a batch, whose peers are in its list from the number `first` on. No node hears of it yet.
 
-    `spoken_for`: see `wanted_later`.
+    `spoken_for`: what those of later slices want.
     """
     _go_on(tx, batch_id, config.id)
     return peers.add(
@@ -88,8 +88,8 @@ def add_tags(tx: Tx, batch_id: str, tag_ids: Sequence[str]) -> None:
     batch_rows.set_tags(tx, batch_id, [*(batch.tag_ids or ()), *tag_ids])
 
 
-def wanted_later(drafts: Sequence[PeerDraft]) -> set[str]:
-    """Return the addresses that the rest of a batch wants: nobody else of it gets them."""
+def wanted(drafts: Sequence[PeerDraft]) -> set[str]:
+    """Return the addresses that some of a batch want. What those of later slices want, nobody else of it gets."""
     found = set()
     for draft in drafts:
         for text in draft.spec.addresses:

@@ -13,7 +13,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store.addresses import AddressClaim, PoolRow
 from wgfleet.panel.store.tables import Config
-from wgfleet.protocol.addresses import host_network, parse_address
+from wgfleet.protocol.addresses import parse_address
 
 
 class AddressWish(NamedTuple):
@@ -73,7 +73,7 @@ def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: Sequence[AddressWish]) -> d
         for i, text in enumerate(each.addresses):
             field = f"{each.at}addresses[{i}]"
             address = parse_address(text, field)
-            pool = next((pool for pool in left if addressing.contains(pool.network, host_network(address))), None)
+            pool = next((pool for pool in left if addressing.inside(pool.network, [address])), None)
             if pool is None:
                 names = ", ".join(pool.network for pool in pools)
                 raise Invalid(
