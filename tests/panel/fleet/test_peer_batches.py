@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +16,8 @@ from wgfleet.panel.errors import PanelError, Unavailable
 from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
 from wgfleet.panel.services import configs, generations
 from wgfleet.panel.services.fleet import peer_batches, peers
-from wgfleet.panel.services.fleet.peer_batches import ABANDONED_S, SLICE
+from wgfleet.panel.services.fleet.peer_batches import SLICE
+from wgfleet.panel.services.fleet.unfinished_peers import ABANDONED_S
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Address, AuditEntry, Config, FreeOffset, Peer, PeerBatch, PeerTombstone, Pool
 from wgfleet.panel.store.turns import go_first
@@ -186,6 +188,64 @@ def test_what_a_killed_panel_has_made_is_undone(
         assert_nothing_is_left(panel)
     assert client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).status_code == 201
     assert wg0["name"] == "wg0"
+
+
+CSV = "name,notes\n" + "".join(f"p{number},x\n" for number in range(MANY))
+
+
+def changed_by_filter(client: httpx.Client) -> httpx.Response:
+    body: dict[str, Any] = {"action": "disable", "filter": {}}
+    seen = client.post("/api/configs/wg0/peers/changes/preview", json=body).json()
+    return client.post("/api/configs/wg0/peers/changes", json={**body, "expect": seen["who"]})
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, given_up: bool
+) -> None:
+    """What a call called "same", or changed, would be gone when the batch is taken back."""
+    drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
+    with panel.store.write() as tx:
+        batch_id = peer_batches.begin(tx, configs.get(tx, "wg0"), drafts)
+    for first in (0, SLICE):
+        with panel.store.write() as tx:
+            peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[first : first + SLICE], first)
+    if given_up:  # of 500, the first 250 are gone
+        with panel.store.write() as tx:
+            assert peer_batches.undo(tx, "panel", batch_id)
+    with panel.store.read() as tx:
+        (made,) = peers.page(tx, wg0["id"], None, 1)
+    new = {"name": made.name}
+
+    def table(path: str) -> httpx.Response:
+        return client.post(f"/api/configs/wg0/peers/{path}", content=CSV, headers={"Content-Type": "text/csv"})
+
+    calls: dict[str, Callable[[], httpx.Response]] = {
+        "a table": lambda: table("csv?existing=skip"),
+        "its preview": lambda: table("csv/preview?existing=refuse"),
+        "changes by a table": lambda: table("csv?existing=update"),
+        "a new peer": lambda: client.post("/api/configs/wg0/peers", json=new),
+        "new peers": lambda: client.post("/api/configs/wg0/peers/batch", json={"peers": [new]}),
+        "a key": lambda: client.post("/api/configs/wg0/peers", json={"name": "q", "public_key": made.public_key}),
+        "a change": lambda: client.patch(f"/api/peers/{made.id}", json={"notes": "mine"}),
+        "a deletion": lambda: client.delete(f"/api/peers/{made.id}"),
+        "its file": lambda: client.get(f"/api/peers/{made.id}/config"),
+        "a link": lambda: client.post(f"/api/peers/{made.id}/share-links", json={}),
+        "many changes": lambda: changed_by_filter(client),
+    }
+    for what, call in calls.items():
+        answer = call()
+        assert answer.status_code == 409, (what, answer.text)
+        assert "of a call that has not ended" in answer.json()["detail"], what
+        assert int(answer.headers["Retry-After"]) >= 1, what
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + ABANDONED_S + 1)
+    asyncio.run(AbandonedBatches(panel.store).look())
+    assert_nothing_is_left(panel)
+    with panel.store.read() as tx:
+        (noted,) = tx.session.scalars(select(AuditEntry).where(AuditEntry.action == "peers_not_created"))
+        assert noted.details["count"] == 2 * SLICE, "what was made and is gone, and not what was asked for"
+    assert calls["a table"]().json()["created"] == MANY
 
 
 def test_nobody_goes_on_with_a_batch_that_is_being_undone(panel: Panel, wg0: dict[str, Any]) -> None:

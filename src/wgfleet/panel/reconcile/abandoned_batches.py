@@ -6,9 +6,8 @@ from wgfleet.panel.reconcile.engine.tasks import came_round, keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import peer_batches
+from wgfleet.panel.services.fleet.unfinished_peers import LOOKED_FOR_S
 from wgfleet.panel.store import Store
-
-EVERY_S = 10.0
 
 log = structlog.get_logger()
 
@@ -21,7 +20,7 @@ class AbandonedBatches:
 
     async def run(self) -> None:
         """Undo what is abandoned, again and again."""
-        await keep_looking(self.look, EVERY_S, "peer_batches.failed")
+        await keep_looking(self.look, LOOKED_FOR_S, "peer_batches.failed")
 
     async def look(self) -> None:
         """Undo what is abandoned now."""

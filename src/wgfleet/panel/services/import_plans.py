@@ -15,6 +15,7 @@ from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs, import_checks, import_details, tunnel_networks
+from wgfleet.panel.services.fleet import unfinished_peers
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.fleet.peer_details import PeerDetails
 from wgfleet.panel.services.fleet.peers import PeerSpec
@@ -86,7 +87,7 @@ def plan(
 
     `may_own`: peers become the devices of users that are called as their owners were.
     """
-    known = {} if target.created else {row.public_key: row.name for row in peer_rows.of_config(tx, target.config.id)}
+    known = {} if target.created else _known(tx, target.config, interface)
     taken = {} if target.created else _taken(tx, target.config)
     found = imports.planned(interface, target.networks, known, taken)
     details = ImportDetails(tx, may_own=may_own)
@@ -107,6 +108,15 @@ def plan(
         tags=wanted,
         remarks=[*effects, *_remarks(interface, target)],
     )
+
+
+def _known(tx: Tx, config: Config, interface: ImportedInterface) -> dict[str, str]:
+    """Return the names of a config's peers by public key."""
+    rows = peer_rows.of_config(tx, config.id)
+    wanted = {text for peer in interface.peers for text in (peer.public_key, one_spelling(peer.name))}
+    hit = [row.id for row in rows if not wanted.isdisjoint((row.public_key, row.name))]
+    unfinished_peers.check_ended(tx, config.id, hit)
+    return {row.public_key: row.name for row in rows}
 
 
 def _taken(tx: Tx, config: Config) -> dict[str, str]:

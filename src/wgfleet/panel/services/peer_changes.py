@@ -20,7 +20,7 @@ from wgfleet.panel.domain.operations import (
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, generations, held_settings, operations
-from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags
+from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags, unfinished_peers
 from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
@@ -144,6 +144,7 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
         before = expect.partition("-")[0]
         others = f"{count} peers fit now, not {before}" if str(count) != before else f"{count} others fit now"
         raise Conflict(f"{others}; look again who they are", field="expect")
+    unfinished_peers.check_ended(tx, config.id, peer_ids, "filter")
     audit.record(
         tx, actor, "peers_change_started", "config", config.id,
         name=config.name, does=spec.action, peers=count, operation=operation.id, filter=spec.words,
@@ -201,8 +202,8 @@ def step(
         return False
     config = config_rows.lock(tx, operation.config_id or "")
     reason = "its config was deleted" if config is None else None
-    if operation_rows.cancelled(tx, operation_id):
-        reason = f"it was cancelled by {operation.cancelled_by}"
+    if (who_cancelled := operation_rows.cancelled_by(tx, operation_id)) is not None:
+        reason = f"it was cancelled by {who_cancelled}"
     if config is None or reason is not None:
         return _end(tx, operation, reason)
     peer_ids = _next(tx, operation, limit)

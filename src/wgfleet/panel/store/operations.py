@@ -18,9 +18,9 @@ def get(tx: Tx, operation_id: str) -> Operation | None:
     return tx.session.get(Operation, operation_id)
 
 
-def cancelled(tx: Tx, operation_id: str) -> bool:
-    """Tell whether an operation has been cancelled by now, whatever was read of it before."""
-    return tx.session.scalar(select(Operation.cancelled_by).where(Operation.id == operation_id)) is not None
+def cancelled_by(tx: Tx, operation_id: str) -> str | None:
+    """Return who has cancelled an operation by now, None: nobody, whatever was read of it before."""
+    return tx.session.scalar(select(Operation.cancelled_by).where(Operation.id == operation_id))
 
 
 def newest(tx: Tx, kind: OperationKind, subject: str) -> Operation | None:

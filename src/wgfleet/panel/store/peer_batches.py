@@ -36,6 +36,11 @@ def find(tx: Tx, batch_id: str) -> PeerBatch | None:
     return tx.session.get(PeerBatch, batch_id, populate_existing=True)
 
 
+def set_peers(tx: Tx, batch_id: str, peer_ids: Sequence[str]) -> None:
+    """Set which peers a batch has, once it makes no more."""
+    tx.connection.execute(update(PeerBatch).where(PeerBatch.id == batch_id).values(peer_ids=list(peer_ids)))
+
+
 def set_tags(tx: Tx, batch_id: str, tag_ids: Sequence[str]) -> None:
     """Set which tags were made for a batch."""
     tx.connection.execute(update(PeerBatch).where(PeerBatch.id == batch_id).values(tag_ids=list(tag_ids)))
@@ -45,6 +50,12 @@ def are_under_way(tx: Tx, config_id: str) -> bool:
     """Tell whether a config has batches."""
     query = select(PeerBatch.id).where(PeerBatch.config_id == config_id).limit(1)
     return tx.connection.scalar(query) is not None
+
+
+def unfinished(tx: Tx, config_id: str) -> list[tuple[float, set[str]]]:
+    """Return the batches of a config: when each last went on, and the ids that its peers have or get."""
+    query = select(PeerBatch.touched_at, PeerBatch.peer_ids).where(PeerBatch.config_id == config_id)
+    return [(touched_at, set(ids)) for touched_at, ids in tx.connection.execute(query)]
 
 
 def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:
@@ -59,12 +70,12 @@ def not_touched_since(tx: Tx, at: float) -> list[str]:
     return list(tx.connection.scalars(select(PeerBatch.id).where(PeerBatch.touched_at < at).order_by(PeerBatch.id)))
 
 
-def made(tx: Tx, peer_ids: Sequence[str], limit: int) -> list[str]:
-    """Return up to `limit` of the ids that peers have."""
+def made(tx: Tx, peer_ids: Sequence[str], limit: int | None = None) -> list[str]:
+    """Return the ids that peers have, or up to `limit` of them."""
     found: list[str] = []
     for chunk in chunked(peer_ids):
         found += tx.connection.scalars(select(Peer.id).where(Peer.id.in_(chunk)))
-        if len(found) >= limit:
+        if limit is not None and len(found) >= limit:
             break
     return found[:limit]
 

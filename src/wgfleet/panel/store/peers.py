@@ -56,6 +56,11 @@ def named(tx: Tx, config_id: str, names: Collection[str]) -> list[Peer]:
     return found
 
 
+def ids_of_key(tx: Tx, config_id: str, public_key: str) -> list[str]:
+    """Return the ids of the peers of a config that have a public key: one, or none."""
+    return list(tx.session.scalars(select(Peer.id).where(Peer.config_id == config_id, Peer.public_key == public_key)))
+
+
 def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
     """Return the names of a config's peers that begin with `prefix`."""
     query = select(Peer.name).where(Peer.config_id == config_id, Peer.name.startswith(prefix, autoescape=True))

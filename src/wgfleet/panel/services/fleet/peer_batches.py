@@ -12,6 +12,7 @@ from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
+from wgfleet.panel.services.fleet.unfinished_peers import ABANDONED_S
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
 from wgfleet.panel.store.tables import Config, PeerBatch
@@ -20,7 +21,6 @@ from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.errors import FieldError
 
 SLICE = 250  # peers in a transaction, which takes 15 ms with them
-ABANDONED_S = 30.0  # without a slice; one that waits for its turn has it, or fails, after ten
 FIELD = "peers"
 """The path of the list in the request, for errors."""
 
@@ -130,8 +130,12 @@ def undo(tx: Tx, actor: str, batch_id: str) -> bool:
     if batch is None:
         return False
     generations.hold(tx, batch.config_id)  # before its batches, as who deletes it does
-    if not batch_rows.give_up(tx, batch_id):
+    before = batch_rows.find(tx, batch_id)  # as it is now that nobody else writes
+    if before is None or not batch_rows.give_up(tx, batch_id):
         return False
+    if before.touched_at != batch_rows.GIVEN_UP:  # what it has made by now is all that it ever has
+        batch_rows.set_peers(tx, batch_id, batch_rows.made(tx, before.peer_ids))
+        batch = batch_rows.find(tx, batch_id) or before
     config = configs.get(tx, batch.config_id)
     ids = batch_rows.made(tx, batch.peer_ids, SLICE)
     if ids:

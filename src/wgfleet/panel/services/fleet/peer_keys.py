@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from wgfleet.panel.errors import Conflict
-from wgfleet.panel.services.fleet import probe_keys
+from wgfleet.panel.services.fleet import probe_keys, unfinished_peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -30,5 +30,6 @@ def check_free(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
         if key in of_probes:
             raise Conflict("this public key belongs to the probes of the nodes; give the user's own", field=field)
         if key in of_peers:
+            unfinished_peers.check_ended(tx, config.id, peer_rows.ids_of_key(tx, config.id, key), field)
             raise Conflict("this public key is already used by another peer", field=field)
         of_peers.add(key)

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_table import Values
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, held_settings, rule_sets
-from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags
+from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags, unfinished_peers
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import addresses as address_rows
@@ -50,6 +50,7 @@ def existing(tx: Tx, config: Config, names: Collection[str], ids: Collection[str
     """Return the rows of those peers of a config that have one of the names or of the ids."""
     found = {peer.id: peer for peer in peer_rows.named(tx, config.id, names)}
     found |= {peer.id: peer for peer in peer_rows.by_ids(tx, ids) if peer.config_id == config.id}
+    unfinished_peers.check_ended(tx, config.id, found.keys())
     return values(tx, list(found.values()))
 
 

@@ -14,6 +14,7 @@ from wgfleet.panel.services import audit, configs, generations, held_settings, t
 from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, peer_networks, peer_places
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_places import AddressWish
+from wgfleet.panel.services.fleet.unfinished_peers import check_ended, check_named_ended
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -219,10 +220,11 @@ def _places(field: str, first: int, drafts: Sequence[PeerDraft]) -> list[str]:
 
 
 def get(tx: Tx, peer_id: str) -> Peer:
-    """Return a peer."""
+    """Return a peer, of which no call that has not ended may take it back."""
     peer = peer_rows.get(tx, peer_id)
     if peer is None:
         raise _no_peer(peer_id)
+    check_ended(tx, peer.config_id, [peer.id])
     return peer
 
 
@@ -336,15 +338,12 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
 
 def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
     """Refuse names and public keys that the config, or the same list, has already."""
-    keys_at = [
-        (spec.public_key, f"{at}public_key")
-        for spec, at in zip(specs, places, strict=True)
-        if spec.public_key is not None
-    ]
+    keys_at = [(spec.public_key, f"{at}public_key") for spec, at in zip(specs, places, strict=True)]
     taken_names, _ = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])
-    peer_keys.check_free(tx, config, keys_at)
+    peer_keys.check_free(tx, config, [(key, at) for key, at in keys_at if key is not None])
     for spec, at in zip(specs, places, strict=True):
         if parse_title(spec.name, MAX_NAME, f"{at}name") in taken_names:
+            check_named_ended(tx, config.id, spec.name, f"{at}name")
             raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
         taken_names.add(spec.name)
 

@@ -104,7 +104,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     """
     r = steps.load(tx, operation_id)
     generations.hold(tx, r.config.id)
-    if operation_rows.cancelled(tx, operation_id):
+    if operation_rows.cancelled_by(tx, operation_id) is not None:
         return
     ends_at = operations.progress_of(r.operation, RemovalProgress).window_ends_at
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:

@@ -1,0 +1,35 @@
+"""Peers of calls that have not ended: they go where such a call was cut off, so nobody else may count on them."""
+
+from collections.abc import Collection
+
+from wgfleet.panel import clock
+from wgfleet.panel.errors import Conflict
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peer_batches as batch_rows
+from wgfleet.panel.store import peers as peer_rows
+
+ABANDONED_S = 30.0  # without a slice; one that waits for its turn has it, or fails, after ten
+LOOKED_FOR_S = 10.0  # between two looks for such batches
+
+
+def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | None = None) -> None:
+    """Refuse to use or change peers of a config of which some are of an unfinished batch. Call it once they are read.
+
+    What is in no batch when it was read stays: batches have new peers only.
+    """
+    batches = batch_rows.unfinished(tx, config_id) if peer_ids else []
+    hit = [touched_at for touched_at, ids in batches if not ids.isdisjoint(peer_ids)]
+    if not hit:
+        return
+    wait_s = max(1, round(max(hit) + ABANDONED_S + LOOKED_FOR_S - clock.now()))
+    which = "this peer is" if len(peer_ids) == 1 else "some of these peers are"
+    raise Conflict(
+        f"{which} of a call that has not ended, and taken back if that was cut off; try again in {wait_s} s",
+        field=field,
+        retry_after_s=wait_s,
+    )
+
+
+def check_named_ended(tx: Tx, config_id: str, name: str, field: str | None = None) -> None:
+    """Refuse to say that a name is in use where its peer is of an unfinished batch."""
+    check_ended(tx, config_id, [peer.id for peer in peer_rows.named(tx, config_id, [name])], field)
