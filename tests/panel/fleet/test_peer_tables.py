@@ -195,6 +195,30 @@ def test_each_wrong_line_is_said_and_nothing_is_done(client: httpx.Client) -> No
 
 
 @pytest.mark.usefixtures("wg0")
+def test_texts_that_the_call_refuses_are_wrong_in_the_look_at_it(client: httpx.Client) -> None:
+    lines = ["name,notes,dns", 'anna,"x\x1b[31m",', "bert,ok,", '"x\u202e",,', "carl,,10.0.0.1"]
+    for existing in ("refuse", "update"):
+        seen = send(client, "\n".join(lines), preview=True, existing=existing).json()
+        assert [(each["line"], each["column"]) for each in seen["problems"]] == [(2, "notes"), (4, "name")]
+    done = send(client, "\n".join(lines), leave_out_wrong="true").json()
+    assert (done["created"], done["wrong"], set(peers(client))) == (2, 2, {"bert", "carl"})
+    anna = made(client, "/api/configs/wg0/peers", name="anna")
+    table = [
+        f'{anna["id"]},anna,"x\x1b",,',
+        f"{peers(client)['bert']['id']},b\u2066,,,",
+        ",carl,,nonet,",
+        ",bert,,,nokey",
+    ]
+    seen = send(
+        client, "\n".join(["id,name,notes,networks,public_key", *table]), preview=True, existing="update"
+    ).json()
+    assert seen["changed"] == 0
+    assert {(each["line"], each["column"]) for each in seen["problems"]} == {
+        (2, "notes"), (3, "name"), (4, "networks"), (5, "public_key"),
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("wg0")
 def test_what_only_one_may_give_is_refused_to_others(client: httpx.Client) -> None:
     weak = made(client, "/api/keys", name="weak", scopes=["write"])["key"]
     answer = client.post(PATH, content=b"name,owner\nanna,admin\n", headers={**CSV, "authorization": f"Bearer {weak}"})

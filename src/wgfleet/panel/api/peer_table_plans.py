@@ -190,7 +190,7 @@ def _change(checks: DetailChecks, found: TablePlan, line: int, values: Values, b
     except ValidationError as error:
         found.wrong += _complaints(line, error)
         return
-    wrong = checks.wrong_settings(changes, changes) or checks.wrong_tags(changes.get("tags", ()))
+    wrong = checks.wrong_change(changes)
     if wrong is not None:
         found.wrong.append(WrongCell(line, wrong.field, wrong.detail))
         return

@@ -71,7 +71,7 @@ def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str,
     """Return notes and settings of a new peer's file as rows have them, or name the field that is wrong."""
     values = client_settings.checked(details.settings, networks, at)
     if details.notes:
-        values["notes"] = _notes(details.notes, f"{at}notes")
+        values["notes"] = parse_notes(details.notes, f"{at}notes")
     return values
 
 
@@ -83,7 +83,7 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     networks = configs.networks(tx, [peer.config_id])[peer.config_id] if settings else []
     values = client_settings.checked(settings, networks) | held_settings.checked(tx, changes)
     if "notes" in changes:
-        values["notes"] = _notes(changes["notes"], "notes")
+        values["notes"] = parse_notes(changes["notes"], "notes")
     changed = [name for name, value in values.items() if getattr(peer, name) != value]
     if not set(HELD).isdisjoint(changed):
         held_settings.peers_changed(tx, [peer.id], rules="rule_set" in changed)
@@ -97,7 +97,8 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     return changed
 
 
-def _notes(text: str, at: str) -> str:
+def parse_notes(text: str, at: str) -> str:
+    """Check what administrators write about a peer: lines of text; return their one spelling."""
     notes = one_spelling(text.replace("\r\n", "\n")).strip()
     if len(notes) > MAX_NOTES:
         raise Invalid(f"must be at most {MAX_NOTES} characters, not {len(notes)}", field=at)

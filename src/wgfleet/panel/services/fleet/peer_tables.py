@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.domain.client_settings import SETTINGS
+from wgfleet.panel.domain.fields import parse_title
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_table import Values
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, held_settings, rule_sets
-from wgfleet.panel.services.fleet import client_settings, peer_places, peers, tags, unfinished_peers
+from wgfleet.panel.services.fleet import client_settings, peer_details, peer_places, peers, tags, unfinished_peers
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import addresses as address_rows
@@ -22,8 +23,9 @@ from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.tables import Config, Peer
-from wgfleet.protocol.addresses import host_network, parse_address
+from wgfleet.protocol.addresses import host_network, parse_address, parse_network
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.keys import parse_peer_key
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
@@ -132,6 +134,25 @@ class DetailChecks:
             None, partial(client_settings.checked, cast("ClientSettings", of_file), self._networks)
         ) or _refused(None, partial(held_settings.checked, self._tx, held, known=self._sets))
 
+    def wrong_change(self, changes: Values) -> WrongSpec | None:
+        """Return why a peer cannot be changed so, as far as that does not depend on other lines."""
+        return (
+            self.wrong_settings(changes, changes)
+            or self.wrong_tags(changes.get("tags", ()))
+            or _refused(None, partial(_check_texts, changes))
+        )
+
+
+def _check_texts(values: Values) -> None:
+    if "name" in values:
+        parse_title(values["name"], peers.MAX_NAME)
+    if values.get("notes"):
+        peer_details.parse_notes(values["notes"], "notes")
+    if values.get("public_key"):
+        parse_peer_key(values["public_key"], "public_key")
+    for i, network in enumerate(values.get("networks") or ()):
+        parse_network(network, f"networks[{i}]")
+
 
 def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
     checks = DetailChecks(tx, config)
@@ -139,7 +160,11 @@ def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[Wr
     for index, spec in enumerate(specs):
         if (details := spec.details) is None:
             continue
-        bad = checks.wrong_tags(details.tags) or checks.wrong_settings(details.settings, details.held)
+        bad = (
+            checks.wrong_tags(details.tags)
+            or checks.wrong_settings(details.settings, details.held)
+            or _refused(None, partial(_check_texts, {"notes": details.notes}))
+        )
         if bad is not None:
             wrong.append(bad._replace(number=index))
     return wrong
