@@ -80,6 +80,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
         {"domain": "vpn.example.com", "floating_addresses": ["fe80::1"]}, 422, "floating_addresses[0]"),
     "name of two lines": ("POST", "/api/configs/wg0/peers", {"name": "an\u2028na"}, 422, "name"),
     "name that nobody sees": ("POST", "/api/configs/wg0/peers", {"name": "\u200d\u200c"}, 422, "name"),
+    "name that turns what comes after": ("POST", "/api/configs/wg0/peers", {"name": "\u202eevil\u202c"}, 422, "name"),
+    "name of an isolate": (
+        "POST", "/api/configs/wg0/peers/batch", {"peers": [{"name": "\u2066x"}]}, 422, "peers[0].name"),
+    "tag that turns what comes after": ("POST", "/api/tags", {"name": "x\u202b"}, 422, "name"),
     "name of a filler": ("POST", "/api/configs/wg0/peers", {"name": "\u3164"}, 422, "name"),
     "name of a mark": ("POST", "/api/configs/wg0/peers", {"name": "\ufe0f"}, 422, "name"),
     "name that is there in another spelling": (

@@ -20,6 +20,9 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NEVER_IN_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})  # marks: with nothing below them
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a symbol, by category, that show nothing
+_TURNING = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # what comes after, and others' text with it
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -44,6 +47,11 @@ def parse_title(text: str, limit: int, field: str = "name") -> str:
     title = one_spelling(text)
     if len(title) > limit:
         raise Invalid(f"must be 1 to {limit} characters, not {len(title)}", field=field)
+    if not _TURNING.isdisjoint(title):
+        raise Invalid(
+            "must be without characters that turn the direction of the text (U+202A to U+202E, U+2066 to U+2069)",
+            field=field,
+        )
     categories = {unicodedata.category(character) for character in title}
     if categories & _NEVER_IN_TEXT:
         raise Invalid("must be one line, without control characters", field=field)

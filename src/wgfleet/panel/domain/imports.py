@@ -13,6 +13,7 @@ from wgfleet.panel.errors import Invalid
 
 MAX_NAME = 64
 KEY_IN_NAME = 8
+_KEPT = frozenset("\u200c\u200d\u200e\u200f")  # joiners and marks of direction, which Persian and Arabic need
 
 
 class PeerFate(StrEnum):
@@ -87,7 +88,7 @@ def planned(
 def _name(peer: ImportedPeer, taken: Collection[str]) -> tuple[str, list[str]]:
     """Return a name that may be had, the same at each run, and the remark where it is another one."""
     letters = "".join(c for c in peer.public_key if c.isascii() and c.isalnum())[:KEY_IN_NAME]
-    text = "".join(" " if unicodedata.category(c)[0] == "C" and c != "\u200d" else c for c in one_spelling(peer.name))
+    text = "".join(" " if unicodedata.category(c)[0] == "C" and c not in _KEPT else c for c in one_spelling(peer.name))
     wanted = " ".join(text.split())[:MAX_NAME].strip() or f"peer-{letters}"
     try:
         wanted = parse_title(wanted, MAX_NAME)
