@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import update
 
 from tests.panel.conftest import made
 from tests.panel.world import ACTOR, World
@@ -142,6 +143,17 @@ def test_a_cancelled_one_leaves_the_rest_as_they_are(world: World) -> None:
     assert (ended.state, ended.result["peers_changed"], ended.result["peers_left"]) == (OperationState.FAILED, 3, 4)
     assert "cancelled" in ended.result["reason"]
     assert sum(enabled(world).values()) == 4
+
+
+def test_who_cancelled_it_is_said_where_it_was_read_just_before(world: World) -> None:
+    config = world.config()
+    world.peers(config, "a")
+    operation = begin(world, config, PeerFilter(config_ids=[config.id]), PeerChangeSpec(PeerAction.DISABLE, {}), 1)
+    with world.store.write() as tx:
+        before = operations.get(tx, operation.id)
+        tx.connection.execute(update(Operation).where(Operation.id == operation.id).values(cancelled_by=ACTOR))
+        assert not peer_changes.step(tx, operation.id)
+        assert before.result["reason"] == f"it was cancelled by {ACTOR}"
 
 
 def test_a_tag_that_somebody_cannot_get_is_said_and_one_that_is_gone_ends_it(world: World) -> None:
