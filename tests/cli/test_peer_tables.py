@@ -1,5 +1,7 @@
 """`wgfleet peer to-csv` and `from-csv`: each line is said first, and a file that comes back changes nothing."""
 
+import os
+import re
 from pathlib import Path
 
 import httpx
@@ -32,6 +34,24 @@ def test_a_file_makes_peers_and_comes_back(wgfleet: Run, client: httpx.Client, t
     out.write_text(text.replace("bert", "carl"))
     assert wgfleet("peer", "from-csv", "wg0", str(out), "--existing", "update", "--yes").returncode == 0
     assert [each["name"] for each in client.get("/api/configs/wg0/peers").json()["items"]] == ["anna", "carl"]
+
+
+@pytest.mark.usefixtures("wg0")
+def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(wgfleet: Run, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    said = {
+        "/dev/zero": "is no file",
+        str(pipe): "is no file",
+        "/proc/self/mem": "error",
+        str(tmp_path): "irectory|no file",
+    }
+    for path, words in said.items():
+        refused = wgfleet("peer", "from-csv", "wg0", path, "--dry-run")
+        assert (refused.returncode, bool(re.search(words, refused.stderr))) == (2, True), refused
+        assert "Traceback" not in refused.stderr
+    options = wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--dns-options", str(pipe))
+    assert (options.returncode, "is no file" in options.stderr) == (2, True), options
 
 
 def test_many_changes_are_left_to_an_operation(wgfleet: Run, client: httpx.Client, tmp_path: Path) -> None:

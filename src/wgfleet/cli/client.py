@@ -48,6 +48,8 @@ class Client:
 
     def __init__(self, to: PanelAccess, *, sends_secret: bool = False) -> None:
         """Refuse plain http to another machine where a key, or a body with a secret, would be sent."""
+        if to.ca_file is not None and to.ca_file.exists() and not to.ca_file.is_file():
+            raise CallFailed(f"{to.ca_file} is no regular file, so none of CA certificates", USAGE)
         try:
             verify = ssl.create_default_context(cafile=to.ca_file)
         except (OSError, ssl.SSLError) as error:

@@ -5,6 +5,7 @@
 
 import ipaddress
 import json
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
@@ -14,6 +15,7 @@ from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.fields import show_thing
+from wgfleet.cli.given_files import file_text
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
 
@@ -46,7 +48,7 @@ def endpoint(
     dns_mode: Annotated[str | None, typer.Option(help="sync, upsert_only or dry_run.")] = None,
     dns_drift: Annotated[str | None, typer.Option(help="repair or report.")] = None,
     dns_options: Annotated[
-        typer.FileText | None,
+        Path | None,
         typer.Option(help="File with the provider's options, a JSON object; - for standard input."),
     ] = None,
     floating_address: Annotated[
@@ -136,13 +138,14 @@ def _put(client: Client, path: str, body: Document, *, yes: bool, dry_run: bool)
     return cast("Document", client.call("PATCH", path, body))
 
 
-def _options(file: typer.FileText) -> dict[str, Any]:
+def _options(file: Path) -> dict[str, Any]:
+    text = file_text(file)
     try:
-        options = json.load(file)
+        options = json.loads(text)
     except ValueError as error:
-        typer.echo(f"error: --dns-options: {file.name} is not JSON: {error}", err=True)
+        typer.echo(f"error: --dns-options: {file} is not JSON: {error}", err=True)
         raise typer.Exit(USAGE) from None
     if not isinstance(options, dict):
-        typer.echo(f'error: --dns-options: {file.name} must hold a JSON object, such as {{"token": "..."}}', err=True)
+        typer.echo(f'error: --dns-options: {file} must hold a JSON object, such as {{"token": "..."}}', err=True)
         raise typer.Exit(USAGE)
     return options

@@ -9,6 +9,7 @@ from wgfleet.cli.arguments import Config, OnlyNode
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import FAILED, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.given_files import file_bytes
 from wgfleet.cli.output import AsJson, Output, say, show_json, write_secret
 from wgfleet.cli.waiting import follow, show_operation
 
@@ -39,7 +40,9 @@ def to_csv(
 
 def from_csv(
     config: Config,
-    file: Annotated[Path, typer.Argument(help="CSV file, with a line of columns; `name` is enough.", exists=True)],
+    file: Annotated[
+        Path, typer.Argument(help="CSV file, with a line of columns; `name` is enough. - for standard input.")
+    ],
     *,
     existing: Annotated[str, typer.Option(help=EXISTING)] = "refuse",
     leave_out_wrong: Annotated[
@@ -57,7 +60,7 @@ def from_csv(
     """
     path = f"/api/configs/{part(config)}/peers/csv"
     with panel() as client:
-        data = file.read_bytes()
+        data = file_bytes(file)
         found = client.send_table(f"{path}/preview", data, existing=existing)
         if as_json and dry_run:
             show_json(found)

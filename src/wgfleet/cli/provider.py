@@ -9,6 +9,7 @@ from wgfleet.cli.arguments import Provider
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, ask_secret, go_on
 from wgfleet.cli.fields import show_fields
+from wgfleet.cli.given_files import file_text
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
@@ -64,7 +65,7 @@ def create_ldap(
     base: Annotated[str, typer.Option(help="Below which people are looked for.")],
     bind_dn: Annotated[str, typer.Option(help="Who reads the directory.")] = "",
     starttls: Annotated[bool, typer.Option("--starttls", help="For ldap://: speak TLS before anything else.")] = False,
-    ca_file: Annotated[Path | None, typer.Option(help="PEM of the CAs that count.", exists=True)] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="PEM of the CAs that count.")] = None,
     user_filter: Annotated[str | None, typer.Option(help="With {name}.")] = None,
     group_base: Annotated[str | None, typer.Option(help="Below which groups are looked for.")] = None,
     group_filter: Annotated[str | None, typer.Option(help="With {dn} or {name}.")] = None,
@@ -81,7 +82,7 @@ def create_ldap(
         "group_base": group_base,
         "group_filter": group_filter,
         "subject_attribute": subject_attribute,
-        "ca": None if ca_file is None else ca_file.read_text(),
+        "ca": None if ca_file is None else file_text(ca_file),
     }
     ldap = {"url": url, "base": base, "bind_dn": bind_dn, "starttls": starttls}
     ldap |= {key: value for key, value in given.items() if value is not None}

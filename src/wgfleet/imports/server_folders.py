@@ -8,7 +8,6 @@ import codecs
 import ipaddress
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import msgspec
 from wgfleet.imports import wg_quick
 from wgfleet.imports.addresses import listed
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer, UnreadableError
+from wgfleet.imports.given_files import bytes_of
 from wgfleet.imports.numbers import number, whole_number
 from wgfleet.imports.wg_quick import UserFile
 
-MAX_BYTES = 16 * 1024 * 1024
 MAX_FILES = 20_000
 MAX_ENTRIES, MAX_DEPTH = 100_000, 4  # that are looked at below a folder; Algo's are three folders deep
 LAST_ADDRESS = 2**32
@@ -61,22 +60,9 @@ def read(path: Path) -> ImportedFleet:
 
 def text_of(path: Path) -> str:
     """Return the text of a file, in UTF-8 or, as some Windows programs write it, UTF-16. Raise `UnreadableError`."""
-    try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadableError(f"{path}: is no file")
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror}") from None
-    if len(raw) > MAX_BYTES:
-        raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024 // 1024} MiB, which no such file is")
+    raw = bytes_of(path)
     wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return raw.decode("utf-16" if wide else "utf-8-sig", "replace")
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody writes to would be waited for."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _words(name: str) -> str:

@@ -1,0 +1,31 @@
+"""Files that commands are given: a regular one, or standard input for `-`, of 16 MiB at most."""
+
+import sys
+from pathlib import Path
+
+import typer
+
+from wgfleet.cli.client import USAGE
+from wgfleet.cli.output import plain
+from wgfleet.imports.fleet import UnreadableError
+from wgfleet.imports.given_files import MAX_BYTES, bytes_of, checked
+
+
+def file_bytes(file: Path) -> bytes:
+    """Return what is in a file, or end the command with words."""
+    try:
+        if str(file) == "-":
+            return checked(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+        return bytes_of(file)
+    except UnreadableError as error:
+        typer.echo(f"error: {plain(str(error))}", err=True)
+        raise typer.Exit(USAGE) from None
+
+
+def file_text(file: Path) -> str:
+    """Return the text of a file in UTF-8, or end the command with words."""
+    try:
+        return file_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        typer.echo(f"error: {plain(str(file))}: is no text in UTF-8", err=True)
+        raise typer.Exit(USAGE) from None
