@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 `application/problem+json`. They never repeat what was sent: it may contain a key."""
+"""Errors as RFC 9457 `application/problem+json`. Of a body that is not valid nothing is repeated: it may hold a key."""
 
 import itertools
 from collections.abc import Sequence
