@@ -143,15 +143,24 @@ def test_what_cannot_be_kept_is_said_of_each_peer(client: httpx.Client, keys: Ke
 
 
 def test_names_that_nobody_can_have_are_replaced(client: httpx.Client, keys: Keys) -> None:
-    content = interface(keys, *(peer(keys, name, f"10.9.0.{number}/32") for number, name in enumerate("abcde", 2)))
-    names = ["a\nb", " \u3164 ", "x" * 300, "نام فارسی", "👨‍👩‍👧 family"]
+    content = interface(keys, *(peer(keys, name, f"10.9.0.{number}/32") for number, name in enumerate("abcdefg", 2)))
+    names = [
+        "a\nb",
+        " \u3164 ",
+        "x" * 300,
+        "نام فارسی",
+        "👨‍👩‍👧 family",
+        "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
+        "\u202eevil\u202c",
+    ]
     for row, name in zip(content["interface"]["peers"], names, strict=True):
         row["name"] = name[:256]
     listed = [row["name"] for row in done(client, content)["peers"]]
     assert listed[0] == "a b"
     assert listed[1].startswith("peer-")
     assert listed[2] == "x" * 64
-    assert listed[3:] == names[3:]
+    assert listed[3:6] == names[3:6]
+    assert listed[6] == "evil"
 
 
 def test_another_key_and_a_missing_one_are_refused(client: httpx.Client, fleet: ImportedFleet, keys: Keys) -> None:
