@@ -216,6 +216,7 @@ def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
     with panel.store.read() as tx:
         (made,) = peers.page(tx, wg0["id"], None, 1)
     new = {"name": made.name}
+    other = client.post("/api/configs/wg0/peers", json={"name": "other"}).json()["id"]
 
     def table(path: str) -> httpx.Response:
         return client.post(f"/api/configs/wg0/peers/{path}", content=CSV, headers={"Content-Type": "text/csv"})
@@ -228,6 +229,7 @@ def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
         "new peers": lambda: client.post("/api/configs/wg0/peers/batch", json={"peers": [new]}),
         "a key": lambda: client.post("/api/configs/wg0/peers", json={"name": "q", "public_key": made.public_key}),
         "a change": lambda: client.patch(f"/api/peers/{made.id}", json={"notes": "mine"}),
+        "another's new name": lambda: client.patch(f"/api/peers/{other}", json=new),
         "a deletion": lambda: client.delete(f"/api/peers/{made.id}"),
         "its file": lambda: client.get(f"/api/peers/{made.id}/config"),
         "a link": lambda: client.post(f"/api/peers/{made.id}/share-links", json={}),
@@ -238,6 +240,7 @@ def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
         assert answer.status_code == 409, (what, answer.text)
         assert "of a call that has not ended" in answer.json()["detail"], what
         assert int(answer.headers["Retry-After"]) >= 1, what
+    assert client.delete(f"/api/peers/{other}").status_code == 204
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + ABANDONED_S + 1)
     asyncio.run(AbandonedBatches(panel.store).look())

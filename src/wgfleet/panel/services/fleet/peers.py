@@ -321,6 +321,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
     if "name" in changes:
         values["name"] = parse_title(changes["name"], MAX_NAME)
         if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
+            check_named_ended(tx, peer.config_id, changes["name"], "name")
             raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
         wanted = [(changes["networks"], "networks")]
