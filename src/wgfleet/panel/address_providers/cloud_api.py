@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.provider_http import exchange, open_client, words
+from wgfleet.panel.provider_answers import shown_answer
+from wgfleet.panel.provider_http import exchange, open_client
 
 MAX_WAIT_S = 3600.0
 _TOKEN = re.compile(r"[!-~]+")  # otherwise the HTTP library puts the whole header into its error
@@ -78,6 +79,7 @@ class CloudApi:
         digest = hashlib.sha256(token.get_secret_value().encode()).hexdigest()
         self.account = Account(f"{service.name} {digest[:32]}", service.calls, service.window_s)
         self.calls = 0
+        self._secrets = {"token": token.get_secret_value()}
 
     def close(self) -> None:
         self._client.close()
@@ -88,11 +90,15 @@ class CloudApi:
         host = self._client.base_url.host
         return self._read(*exchange(self._client, host, self._timeout_s, method, path, params=query, json=body))
 
+    def shown(self, text: str) -> str:
+        """Return what the cloud says as it may be shown: without the token, which it may repeat."""
+        return shown_answer(text, self._secrets)
+
     def _read(self, response: httpx.Response, content: bytes) -> dict[str, Any]:
         host, status = self._client.base_url.host, response.status_code
         body = _object(content)
         code, text = self._service.said(body or {})
-        said = words(f"{text} ({code})" if text and code else text or code) or f"HTTP {status}"
+        said = self.shown(f"{text} ({code})" if text and code else text or code) or f"HTTP {status}"
         wait_s = _wait_s(response)
         if status == httpx.codes.TOO_MANY_REQUESTS:
             raise Blocked(f"{host} refuses more calls of this account: {said}", retry_after_s=wait_s)

@@ -21,7 +21,6 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.provider_http import words
 
 ASSIGNED_ELSEWHERE = "floating_ip_assigned"
 PER_PAGE, MAX_PAGES = 50, 40
@@ -138,7 +137,7 @@ class Hetzner(CloudClient[CloudApi]):
         )
         if action.status != "success":
             error = action.error
-            said = words(f"{error.message} ({error.code})") if error else action.status
+            said = self._api.shown(f"{error.message} ({error.code})") if error else action.status
             raise TransientError(f"Hetzner failed at {what} of {floating.ip}: {said}")
 
     def _floating(self, address: str) -> FloatingIp:

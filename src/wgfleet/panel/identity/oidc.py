@@ -25,6 +25,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.identities import VouchedPerson
 from wgfleet.panel.errors import TooMany, TransientError, Unavailable
 from wgfleet.panel.identity import IdentityRefused
+from wgfleet.panel.provider_answers import shown_answer
 from wgfleet.panel.provider_http import exchange, open_client, words
 from wgfleet.panel.store import sealed
 from wgfleet.panel.vault import Vault, VaultError
@@ -188,7 +189,8 @@ class OidcClient:
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         else:
             body = {**body, "client_id": options.client_id, "client_secret": options.client_secret}
-        return _fetched("POST", metadata["token_endpoint"], "a token", headers=headers, data=body)
+        secret = options.client_secret or ""
+        return _fetched("POST", metadata["token_endpoint"], "a token", secret, headers=headers, data=body)
 
     def _claims(self, known: _Known, options: OidcOptions, token: dict[str, Any], nonce: str) -> dict[str, Any]:
         text = token.get("id_token")
@@ -253,7 +255,7 @@ def _room(host: str) -> Iterator[None]:
         _present.release()
 
 
-def _fetched(method: str, url: str, what: str, **request: Any) -> dict[str, Any]:
+def _fetched(method: str, url: str, what: str, secret: str = "", **request: Any) -> dict[str, Any]:
     host = urlsplit(url).netloc
     try:
         with _room(host), open_client(url, _TIMEOUT_S, {"Accept": "application/json"}) as client:
@@ -265,7 +267,8 @@ def _fetched(method: str, url: str, what: str, **request: Any) -> dict[str, Any]
     except ValueError:
         answer = None
     if method == "POST" and response.status_code != _OK:
-        said = words(str(answer.get("error"))) if isinstance(answer, dict) else f"HTTP {response.status_code}"
+        text = str(answer.get("error")) if isinstance(answer, dict) else f"HTTP {response.status_code}"
+        said = shown_answer(text, {"client_secret": secret})
         raise IdentityRefused(f"the provider does not take the code: {said}; sign in again", "code")
     if response.status_code != _OK or not isinstance(answer, dict):
         raise Unavailable(f"{host} answers HTTP {response.status_code} when asked for {what}, and no JSON object")

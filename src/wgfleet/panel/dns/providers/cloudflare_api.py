@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.provider_http import open_client
+from wgfleet.panel.provider_answers import shown_answer
+from wgfleet.panel.provider_http import open_client, words
 
 BLOCK_S = 300.0  # published: an account that exceeds the rate limit is blocked for the next five minutes
-MAX_WORDS = 300
 # Error codes, of which there is no official list. The first three mean that the name is not as it was read.
 GONE = 81044
 EXISTS = {81057, 81058}
@@ -35,6 +35,7 @@ class Api:
             {"authorization": f"Bearer {token.get_secret_value()}", "accept": "application/json"},
         )
         self.host = self._client.base_url.host
+        self._secrets = {"token": token.get_secret_value()}
 
     def close(self) -> None:
         self._client.close()
@@ -47,7 +48,7 @@ class Api:
             response = self._client.request(method, path, params=query, json=body)
         except (httpx.TransportError, httpx.DecodingError) as error:
             # From None: the transport's error holds the request, which holds the token.
-            raise TransientError(f"no answer from {self.host}: {_words(str(error)) or type(error).__name__}") from None
+            raise TransientError(f"no answer from {self.host}: {words(str(error)) or type(error).__name__}") from None
         return self._read(response, needs)
 
     def _read(self, response: httpx.Response, needs: str) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class Api:
             wait_s = _retry_after(response)
             raise Blocked(f"{self.host} has blocked this token for {wait_s:.0f} s", retry_after_s=wait_s)
         body = _object(response)
-        errors = _errors(body)
+        errors = self._errors(body)
         said = "; ".join(f"[{code}] {words}" for code, words in errors) or f"HTTP {status}"
         codes = {code for code, _ in errors}
         if response.is_server_error or body is None:
@@ -84,6 +85,16 @@ class Api:
             raise TransientError(f"{self.host} answers: {said}")
         raise PermanentError(f"{self.host} refuses: {said}")
 
+    def _errors(self, body: dict[str, Any] | None) -> list[tuple[int, str]]:
+        listed = (body or {}).get("errors")
+        if not isinstance(listed, list):
+            return []
+        return [
+            (error["code"], shown_answer(str(error.get("message", "")), self._secrets))
+            for error in listed
+            if isinstance(error, dict) and isinstance(error.get("code"), int)
+        ]
+
 
 def _object(response: httpx.Response) -> dict[str, Any] | None:
     """Return the JSON object of the API's envelope, None for anything else."""
@@ -94,21 +105,6 @@ def _object(response: httpx.Response) -> dict[str, Any] | None:
         if isinstance(body, dict) and isinstance(body.get("success"), bool):
             return body
     return None
-
-
-def _errors(body: dict[str, Any] | None) -> list[tuple[int, str]]:
-    listed = (body or {}).get("errors")
-    if not isinstance(listed, list):
-        return []
-    return [
-        (error["code"], _words(str(error.get("message", ""))))
-        for error in listed
-        if isinstance(error, dict) and isinstance(error.get("code"), int)
-    ]
-
-
-def _words(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()[:MAX_WORDS]
 
 
 def _given_retry_after(response: httpx.Response) -> float | None:

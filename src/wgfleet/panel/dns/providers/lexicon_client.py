@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from wgfleet.panel.dns.providers import Blocked
-from wgfleet.panel.dns.providers.lexicon_answers import shown_answer
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_answers import shown_answer
 
 CALL_S = 60.0  # lexicon's providers have no time limit of their own
 _REFUSED, _SLOW_DOWN, _SERVER_ERROR = (401, 403), 429, 500

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgfleet.panel.dns.providers.lexicon_answers import HIDDEN, PART, SHOWN, shown_answer
+from wgfleet.panel.provider_answers import HIDDEN, PART, SHOWN, shown_answer
 
 SENT = 'pä"ss <w>ord/+ of & 2026'
 SETTINGS = {"auth_username": "anna", "auth_password": SENT, "pdns_server": "https://dns.example.com"}

@@ -1,4 +1,4 @@
-"""Answers of services as they may be shown: short, printable, and without the settings that were sent."""
+"""Answers of providers as they may be shown: short, printable, and without the credential that they were sent."""
 
 import base64
 import html
