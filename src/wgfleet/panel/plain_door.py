@@ -20,6 +20,7 @@ IN_THE_CLEAR = (
     "This came in the clear, and so did its credential: anybody on the way may have read it. "
     "Replace the credential, and call by https.\n"
 )
+CREDENTIALS = frozenset({"authorization", "x-api-key"})  # a browser sends its sign-in by https only
 OF_PROGRAMS = re.compile(r"/+(api/.*|healthz|readyz|metrics|openapi\.json|\.well-known/.*)", re.DOTALL)
 
 
@@ -35,11 +36,15 @@ def plain_door(answer: Callable[[str], str | None], home: str) -> ASGIApp:
         return PlainTextResponse(found)
 
     async def elsewhere(request: Request) -> Response:
-        if "authorization" in request.headers or request.method not in {"GET", "HEAD"}:
+        if not CREDENTIALS.isdisjoint(request.headers):
             return PlainTextResponse(IN_THE_CLEAR, 403)
-        if OF_PROGRAMS.fullmatch(request.url.path.removeprefix(f"/{base.decode()}") if base else request.url.path):
+        if request.method not in {"GET", "HEAD"} or OF_PROGRAMS.fullmatch(
+            request.url.path.removeprefix(f"/{base.decode()}") if base else request.url.path
+        ):
             return PlainTextResponse(f"Nothing is answered in the clear. Call {home} by https.\n", 403)
         page = request.scope["raw_path"].lstrip(b"/")
+        if base and ".." in re.split(r"[/\\]", request.scope["path"]):
+            return PlainTextResponse("no such page\n", 404)  # a browser would leave the path of `home`
         if base and (page == base or page.startswith(base + b"/")):
             page = page[len(base) :].lstrip(b"/")
         query = request.scope["query_string"]

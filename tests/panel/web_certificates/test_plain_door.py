@@ -4,8 +4,9 @@ import asyncio
 import http.client
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
+from urllib.parse import unquote
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 
@@ -35,6 +36,8 @@ def door() -> Iterator[int]:
         ("GET", "/peers?search=a%20b&x=%0d%0aa:b", {}, "peers?search=a%20b&x=%0d%0aa:b"),
         ("HEAD", "/nodes/%2e%2e/%C3%A4", {}, "nodes/%2e%2e/%C3%A4"),
         ("GET", "/api/nodes", {"authorization": "Bearer wgk_secret"}, 403),
+        ("GET", "/nodes", {"x-api-key": "wgf_secret"}, 403),
+        ("GET", "/nodes", {"cookie": "of=another; program=here"}, "nodes"),
         ("POST", "/login", {}, 403),
         ("POST", "/api/enroll", {}, 403),
         ("GET", "/api/ca.pem", {}, 403),
@@ -58,20 +61,43 @@ def test_nothing_else_is_behind_the_plain_door(
         sent_on = isinstance(expected, str)
         assert answer.status == (308 if sent_on else expected)
         assert answer.getheader("location") == (f"{HOME}{expected}" if sent_on else None)
+        told = "Replace the credential" in answer.read().decode()
+        assert told is not headers.keys().isdisjoint({"authorization", "x-api-key"})
 
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("/", ""), ("/vpn", ""), ("/vpn/peers", "peers"), ("/peers", "peers"), ("/vpn/readyz", 403), ("/vpnx", "vpnx")],
+    [
+        ("/", ""),
+        ("/vpn", ""),
+        ("/vpn/peers", "peers"),
+        ("/peers", "peers"),
+        ("/vpn/readyz", 403),
+        ("/vpnx", "vpnx"),
+        ("/../../etc", 404),
+        ("/vpn/../etc", 404),
+        ("/%2e%2e/%2E./etc", 404),
+        ("/vpn/..%5c..%2Fetc", 404),
+        ("/a..b", "a..b"),
+    ],
 )
 def test_a_panel_below_a_path_has_its_pages_there(path: str, expected: int | str) -> None:
     app = plain_door(lambda _: None, "https://example.com/vpn/")
+    sent: list[Any] = []
 
-    async def get() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://example.com") as client:
-            return await client.get(path)
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
 
-    answer = asyncio.run(get())
-    assert answer.headers.get("location", answer.status_code) == (
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": unquote(path), "raw_path": path.encode(), "query_string": b""}
+
+    async def asked() -> None:
+        await app({**scope, "headers": [], "scheme": "http", "server": ("example.com", 80)}, receive, send)
+
+    asyncio.run(asked())
+    location = dict(sent[0]["headers"]).get(b"location", b"").decode()
+    assert (location or sent[0]["status"]) == (
         f"https://example.com/vpn/{expected}" if isinstance(expected, str) else expected
     )
