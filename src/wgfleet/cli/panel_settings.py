@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from wgfleet.panel import settings as panel_settings
+from wgfleet.panel.dns.plugins import DnsPlugins
+from wgfleet.panel.errors import Invalid
 from wgfleet.panel.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 
 EXIT_SETTINGS = 2
@@ -19,10 +21,21 @@ SettingsFile = Annotated[Path | None, typer.Option("--settings-file", help=f"Def
 def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) -> Settings:
     """Load the settings; print every problem and exit with code 2 if there are any."""
     try:
-        return load_settings(path, os.environ, overrides)
+        settings = load_settings(path, os.environ, overrides)
     except SettingsError as error:
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    if settings.acme.directory is not None:
+        _check_acme(settings)
+    return settings
+
+
+def _check_acme(settings: Settings) -> None:
+    try:
+        DnsPlugins.installed(settings).check_acme(settings.acme)
+    except Invalid as error:
+        typer.echo(f"error: {error.field}: {error}", err=True)
         raise typer.Exit(EXIT_SETTINGS) from None
 
 

@@ -146,14 +146,20 @@ class Plugins(Generic[T]):
         return {key: value if key in public else HIDDEN for key, value in options.items()}
 
     def _invalid(self, name: str, error: ValidationError) -> Invalid:
+        """Name the first option that is wrong, and say of how many others."""
         # The input is not repeated: it may be a secret.
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first, *others = error.errors(include_url=False, include_input=False, include_context=False)
         message = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "missing":
             message = "must be given"
             setting = _setting(self.types[name].Options, str(first["loc"][0]))
             if setting is not None:
                 message += f", or {setting.path} in the panel's settings"
+        elif first["type"] == "extra_forbidden":
+            message = f"is no option of it; there are {', '.join(self.types[name].Options.model_fields) or 'none'}"
+        names = list(dict.fromkeys(".".join(map(str, each["loc"])) for each in others if each["loc"]))
+        if names:
+            message += f" (wrong too: {', '.join(names)})"
         return Invalid(message[:1].lower() + message[1:], field=".".join([self.options_field, *map(str, first["loc"])]))
 
 

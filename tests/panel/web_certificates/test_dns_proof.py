@@ -1,12 +1,17 @@
 """A certificate for names at whose port 80 nobody answers: the CA finds a TXT record, which is gone afterwards."""
 
+import json
+import os
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dns.resolver
 import pytest
 
+from tests import programs
 from tests.panel.web_certificates.test_watch import look, row
 from tests.panel.world import World
 from tests.providers.knot import Knot, free_port, knot
@@ -107,7 +112,7 @@ def test_records_of_a_panel_that_died_on_the_way_are_removed_too(
         ({"key_name": "reader"}, "rfc2136", "does not know key reader"),
         ({"port": 1}, "rfc2136", "does not answer"),
         ({"server": "10.0.0.1"}, "rfc2136", "dns.allowed_servers"),
-        ({"sever": "127.0.0.1"}, "rfc2136", "acme.dns_options.sever: "),
+        ({"sever": "127.0.0.1"}, "rfc2136", "acme.dns_options.sever: is no option of it; there are server, port, "),
         ({}, "null", "no TXT records"),
         ({}, "nobody", "there is no DNS provider 'nobody'; installed: "),
     ],
@@ -162,3 +167,40 @@ def test_options_may_come_from_the_environment_and_are_shown_nowhere() -> None:
     assert found.acme.dns_options is not None
     assert found.acme.dns_options.get_secret_value() == {"key_name": "name", "key_secret": "c2VjcmV0"}
     assert "c2VjcmV0" not in f"{found!r} {found.model_dump_json()}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "zone", "options", "said"),
+    [
+        ("rfc2136", "example.org", {"port": "X", "key_nam": "x"}, "acme.dns_options.port: .*wrong too: key_nam"),
+        (
+            "rfc2136",
+            "example.org",
+            {"key_name": "x", "key_secret": "no base64"},
+            "acme.dns_options.key_secret: .*base64",
+        ),
+        ("rfc2136", "..", {}, "acme.dns_zone: .*is not a DNS name"),
+        ("cloudflare", "a/b", {"token": "t"}, "acme.dns_zone: .*is not the id of a zone"),
+        (
+            "cloudflare",
+            "a",
+            {},
+            "acme.dns_options.token: must be given, or dns.cloudflare_token in the panel's settings",
+        ),
+        ("lexicon", "example.org", {"provider": "nobody"}, "acme.dns_options"),
+        ("null", "example.org", {}, "acme.dns_provider: puts no TXT records"),
+        ("nobody", "example.org", {}, "acme.dns_provider: there is no DNS provider 'nobody'"),
+    ],
+)
+def test_what_no_provider_can_work_with_is_refused_before_a_ca_is_asked(
+    tmp_path: Path, provider: str, zone: str, options: dict[str, Any], said: str
+) -> None:
+    acme = {"DIRECTORY": "letsencrypt", "TERMS_AGREED": "true", "NAMES": "panel.example.org"}
+    acme |= {"DNS_PROVIDER": provider, "DNS_ZONE": zone, "DNS_OPTIONS": json.dumps(options)}
+    environment = {**os.environ, **{f"WGFLEET_ACME__{name}": value for name, value in acme.items()}}
+    for command in ("check-settings", "run"):
+        where = () if command == "check-settings" else ("--data-dir", str(tmp_path / "data"))
+        ended = programs.run("panel", command, *where, environment=environment)
+        assert ended.returncode == 2
+        assert re.search(said, ended.stderr), ended.stderr
+        assert "no base64" not in ended.stderr

@@ -18,9 +18,10 @@ from wgfleet.panel.dns.providers import (
     Record,
     TextProvider,
 )
-from wgfleet.panel.errors import Invalid
+from wgfleet.panel.errors import Invalid, PermanentError
 from wgfleet.panel.plugins import Plugins
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.settings.dns import DnsSettings
 
 log = structlog.get_logger()
@@ -64,6 +65,26 @@ class DnsPlugins(Plugins[ProviderType]):
         self.destinations.check_options(options, self.options_field)
         with self.destinations.enforced():
             return _Limited(kind(zone, checked), self.destinations)
+
+    def check_acme(self, acme: AcmeSettings) -> None:
+        """Raise `Invalid`, with the setting as its field, where the provider that is to answer a CA cannot be used.
+
+        Nobody is asked: a CA counts failures, so that what can be seen before is not to be one.
+        """
+        if acme.dns_provider is None:
+            return
+        options = {} if acme.dns_options is None else acme.dns_options.get_secret_value()
+        try:
+            provider = self.open(acme.dns_provider, acme.dns_zone or "", options)
+        except PermanentError as error:
+            wrong = "dns_zone" if acme.dns_provider in self.types else "dns_provider"
+            raise Invalid(str(error), field=f"acme.{wrong}") from None
+        except Invalid as error:
+            error.field = (error.field or "").replace("dns.", "acme.dns_", 1)
+            raise
+        provider.close()
+        if not provider.capabilities.texts:
+            raise Invalid("puts no TXT records; choose another provider", field="acme.dns_provider")
 
     def check_name(self, name: str, options: Mapping[str, Any], published: str, where: str) -> None:
         """Raise `Invalid` for a name that a group without a credential of its own may not publish."""

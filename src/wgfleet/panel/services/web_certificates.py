@@ -182,7 +182,7 @@ def try_now(tx: Tx, actor: str) -> bool:
     row = rows.get(tx)
     if row is None or row.error is None:
         return False
-    row.next_at = 0.0
+    row.next_at = clock.now()
     audit.record(tx, actor, "tried", "web_certificate", "panel")
     return True
 
