@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,16 @@ def test_what_is_no_file_is_neither_waited_for_nor_read_without_end(wgfleet: Run
         assert "Traceback" not in refused.stderr
     options = wgfleet("config", "endpoint", "wg0", "--domain", "vpn.example.com", "--dns-options", str(pipe))
     assert (options.returncode, "is no file" in options.stderr) == (2, True), options
+
+
+@pytest.mark.usefixtures("wg0")
+def test_what_a_command_of_a_shell_prints_is_taken(wgfleet: Run, tmp_path: Path) -> None:
+    """In bash: `wgfleet peer from-csv wg0 <(...)`; secrets are given in this way."""
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", f"printf 'name\\nanna\\n' >{pipe}"]):
+        made_of = wgfleet("peer", "from-csv", "wg0", str(pipe), "--yes")
+    assert (made_of.returncode, "1 peers created" in made_of.stdout) == (0, True), made_of
 
 
 def test_many_changes_are_left_to_an_operation(wgfleet: Run, client: httpx.Client, tmp_path: Path) -> None:
