@@ -7,7 +7,6 @@ import structlog
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.acme_client import DNS_01, HTTP_01, Proof
-from wgfleet.panel.dns.propagation import NameServers
 from wgfleet.panel.dns.providers import TextProvider
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.errors import Invalid, PermanentError, TransientError
@@ -59,7 +58,6 @@ class _InDns:
         self._store = store
         self._publisher = publisher
         self._settings = settings
-        self._servers = NameServers()
 
     def show(self, where: str, text: str) -> None:
         with self._store.write() as tx:
@@ -68,9 +66,11 @@ class _InDns:
         faultpoints.reached("web_certificate.answered")
 
     def settle(self) -> None:
+        from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
+
         with self._store.read() as tx:
             shown = web_certificates.texts(tx)
-        if shown and not self._servers.wait_for_texts(shown, self._settings.dns_wait_s):
+        if shown and not NameServers().wait_for_texts(shown, self._settings.dns_wait_s):
             log.info("web_certificate.texts_not_seen", names=[name for name, _ in shown])
 
     def clear(self) -> bool:
