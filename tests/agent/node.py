@@ -8,15 +8,18 @@ import queue
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
 import httpx
 import msgspec
+import pytest
 from typer.testing import CliRunner
 
 from tests.agent.authority import Authority, Files
@@ -33,6 +36,7 @@ from wgfleet.protocol.messages import Snapshot, WatchMessage
 
 T = TypeVar("T")
 PORT = 51900
+STARTS = 3
 _CLONE_NEWNET = 0x40000000  # setns(2)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -82,6 +86,25 @@ class Host:
         self._spawned.append(
             subprocess.Popen(self.command(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         )
+
+    def wireguard(self, interface: str = "wg0") -> None:
+        """Start a user's WireGuard and wait until it answers; where it ends before, say why and try again."""
+        self.run("mkdir", "-p", "/run/wireguard")
+        for _ in range(STARTS):
+            with tempfile.TemporaryFile() as said:
+                process = subprocess.Popen(
+                    self.command("wireguard-go", "-f", interface), stdout=subprocess.DEVNULL, stderr=said
+                )
+                self._spawned.append(process)
+                eventually(partial(self._answers_or_ended, process, interface))
+                if process.poll() is None:
+                    return
+                said.seek(0)
+                print(f"wireguard-go ended with {process.returncode}: {said.read().decode()}")  # noqa: T201 - shown with a failure
+        pytest.fail(f"wireguard-go of {self.namespace} did not start")
+
+    def _answers_or_ended(self, process: subprocess.Popen[bytes], interface: str) -> bool:
+        return process.poll() is not None or bool(self.run("wg", "show", interface, check=False))
 
     def enter(self) -> None:
         """Move the calling thread into the network namespace."""

@@ -45,8 +45,7 @@ class Running:
 
 
 def device(host: Host, address: str, text: str) -> None:
-    host.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: host.run("wg", "show", "wg0", check=False))
+    host.wireguard()
     host.run("wg", "setconf", "wg0", "/dev/stdin", stdin=text)
     host.run("ip", "addr", "add", address, "dev", "wg0")
     host.run("ip", "link", "set", "wg0", "up")

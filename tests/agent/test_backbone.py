@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 import pytest
@@ -111,8 +110,7 @@ def pair(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Pair:
         (("anna", anna, ("10.8.0.2/24", "fd08::2/64")), ("bert", bert, ("10.8.0.3/24", "fd08::3/64"))), 11
     ):
         cable(switch, user, number)
-        user.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-        eventually(partial(user.run, "wg", "show", "wg0", check=False))
+        user.wireguard()
         made_pair.connect(user, name, 1 if name == "anna" else 2, *own)
     bert.run("ip", "addr", "add", "192.168.7.1/32", "dev", "lo")
     return made_pair

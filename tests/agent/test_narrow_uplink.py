@@ -74,8 +74,7 @@ def narrow(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> tup
 
 def joins(user: Host, addresses: tuple[str, ...]) -> None:
     """Have the user do what a stock file says, which knows nothing of the node's uplink."""
-    user.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: user.run("wg", "show", "wg0", check=False))
+    user.wireguard()
     user.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {USER}\n[Peer]\nPublicKey = {public_key(KEY)}\n"

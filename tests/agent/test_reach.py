@@ -98,8 +98,7 @@ def pings(host: Host, address: str, source: str | None = None) -> bool:
 def connected(switch: Host, user: Host, number: int, wanted: DesiredInterface, key: str, addresses: list[str]) -> None:
     """Have a user join the network that a config makes, with everything but the node itself routed into it."""
     cable(switch, user, number)
-    user.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: user.run("wg", "show", "wg0", check=False))
+    user.wireguard()
     user.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {key}\n[Peer]\nPublicKey = {public_key(wanted.settings.private_key)}\n"

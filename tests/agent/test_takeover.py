@@ -80,8 +80,7 @@ def net(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Net:
     for node in (a, b):
         node.start()
         assert applied(node, wanted).verified
-    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.wireguard()
     client.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {client_private}\n"

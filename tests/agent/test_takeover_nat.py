@@ -56,8 +56,7 @@ def put_behind_nat(client: Host, nat: Host) -> None:
 
 def connect(client: Host, own: PrivateKey, key: PrivateKey) -> Callable[[], bool]:
     """Have a client connect to the floating address; return what tells whether its node answers."""
-    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.wireguard()
     client.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {own}\n[Peer]\nPublicKey = {public_key(key)}\n"

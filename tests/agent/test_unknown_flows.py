@@ -159,8 +159,7 @@ def build(make_host: Callable[[], Host], make_node: Callable[..., Node], *, masq
         if not masquerade:
             node.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         assert applied(node, wanted).verified
-    client.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: client.run("wg", "show", "wg0", check=False))
+    client.wireguard()
     client.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {key}\n[Peer]\nPublicKey = {public_key(mine)}\n"

@@ -111,8 +111,7 @@ def test_pools_with_the_panel_or_the_uplink_in_them_are_refused(site: Site) -> N
 def inside(site: Site) -> Site:
     """The panel is a user of wg0 now, in a network that is routed to that user, and reaches the agent by the tunnel."""
     assert applied(site.node, push(1, OPEN)).verified
-    site.panel.spawn("sh", "-c", "mkdir -p /run/wireguard; exec wireguard-go -f wg0")
-    eventually(lambda: site.panel.run("wg", "show", "wg0", check=False))
+    site.panel.wireguard()
     site.panel.run(
         *("wg", "setconf", "wg0", "/dev/stdin"),
         stdin=f"[Interface]\nPrivateKey = {USER}\n[Peer]\nPublicKey = {public_key(KEY)}\n"
