@@ -14,6 +14,7 @@ from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import assignments, cordons, node_groups, nodes
 from wgfleet.panel.services.moves import departures, drain, group_drain, rebalance
+from wgfleet.panel.services.moves.departures import Departure
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.web.departing import Leaving, names, refusal
@@ -130,14 +131,19 @@ def _of_node(tx: Tx, row: Node, caller: Caller) -> dict[str, Any]:
     return {"node": views(tx, [row])[0], "served": [config.name for _, config in served]}
 
 
+def _leaving(tx: Tx, row: Node, caller: Caller) -> list[tuple[str, Departure]]:
+    """Return the configs that a node serves, each with what becomes of its clients there."""
+    return [
+        (config.name, departures.foresee(tx, config, row))
+        for assignment, config in assignments.of_node(tx, row.id, caller.limit)
+        if assignment.phase == Phase.SERVING
+    ]
+
+
 def _drain(request: Request, panel: Panel, caller: Caller, node: str, form: SubmittedForm) -> Response:
     with panel.store.read() as tx:
         row = nodes.get(tx, node)
-        served = [
-            (config.name, departures.foresee(tx, config, row))
-            for assignment, config in assignments.of_node(tx, row.id, caller.limit)
-            if assignment.phase == Phase.SERVING
-        ]
+        served = _leaving(tx, row, caller)
         context = {
             **_of_node(tx, row, caller),
             "form": form,
@@ -152,12 +158,7 @@ def _drain_group(request: Request, panel: Panel, caller: Caller, group: str, for
     with panel.store.read() as tx:
         row = node_groups.get(tx, group)
         members = node_groups.members(tx, row.id)
-        served = [
-            (node.name, config.name, departures.foresee(tx, config, node))
-            for node in members
-            for assignment, config in assignments.of_node(tx, node.id, caller.limit)
-            if assignment.phase == Phase.SERVING
-        ]
+        served = [(node.name, config, found) for node in members for config, found in _leaving(tx, node, caller)]
         context = {
             "group": row.name,
             "nodes": [node.name for node in members],
