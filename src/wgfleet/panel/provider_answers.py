@@ -21,11 +21,16 @@ def shown_answer(text: str, settings: Mapping[str, str]) -> str:
     forms = {form for value in settings.values() if value for form in _forms(value)}
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "...")
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = one_line(text)
     low = text.lower()
     if any(part in low for key, value in settings.items() if _is_secret(key) for part in _parts(value)):
         return HIDDEN
     return text[:SHOWN]
+
+
+def one_line(text: str) -> str:
+    """Return a text with a space for each run of spaces, line ends and characters that are not printable."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _is_secret(key: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import TransientError
+from wgfleet.panel.provider_answers import one_line
 
 if TYPE_CHECKING:
     import httpx
@@ -49,7 +50,7 @@ def exchange(
 
 def words(text: str) -> str:
     """Return a text of a provider as it may be shown: on one line, and not too long."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:MAX_WORDS]
+    return one_line(text)[:MAX_WORDS]
 
 
 @cache

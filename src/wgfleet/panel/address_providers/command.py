@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.program import Finished, run
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.provider_answers import one_line
 
 SETTING = "floating.programs"
 VERSION = 1  # of what is asked and answered
@@ -106,7 +107,7 @@ class CommandProvider:
         # The longest first: of one that begins with another the rest would be left.
         for value in sorted((each.get_secret_value() for each in self._secrets.values()), key=len, reverse=True):
             text = text.replace(value, "(secret)") if value else text
-        text = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+        text = one_line(text)
         ended = f"signal {-finished.code}" if finished.code < 0 else f"exit code {finished.code}"
         return f"{text[-MAX_WORDS:]} ({ended})" if text else ended
 

@@ -58,7 +58,7 @@ class Api:
             raise Blocked(f"{self.host} has blocked this token for {wait_s:.0f} s", retry_after_s=wait_s)
         body = _object(response)
         errors = self._errors(body)
-        said = "; ".join(f"[{code}] {words}" for code, words in errors) or f"HTTP {status}"
+        said = "; ".join(f"[{code}] {text}" for code, text in errors) or f"HTTP {status}"
         codes = {code for code, _ in errors}
         if response.is_server_error or body is None:
             what = said if body is not None else f"{UNREADABLE} (HTTP {status})"
