@@ -26,14 +26,14 @@ def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) 
         for problem in error.problems:
             typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(EXIT_SETTINGS) from None
-    if settings.acme.directory is not None:
+    if settings.acme.directory is not None and settings.acme.dns_provider is not None:
         _check_acme(settings)
     return settings
 
 
 def _check_acme(settings: Settings) -> None:
     try:
-        DnsPlugins.installed(settings).check_acme(settings.acme)
+        DnsPlugins.installed(settings).open_for(settings.acme).close()
     except Invalid as error:
         typer.echo(f"error: {error.field}: {error}", err=True)
         raise typer.Exit(EXIT_SETTINGS) from None

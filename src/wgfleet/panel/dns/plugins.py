@@ -66,25 +66,24 @@ class DnsPlugins(Plugins[ProviderType]):
         with self.destinations.enforced():
             return _Limited(kind(zone, checked), self.destinations)
 
-    def check_acme(self, acme: AcmeSettings) -> None:
-        """Raise `Invalid`, with the setting as its field, where the provider that is to answer a CA cannot be used.
+    def open_for(self, acme: AcmeSettings) -> TextProvider:
+        """Make the provider that is to answer a CA; raise `Invalid`, with the setting as its field, where none can.
 
         Nobody is asked: a CA counts failures, so that what can be seen before is not to be one.
         """
-        if acme.dns_provider is None:
-            return
-        options = {} if acme.dns_options is None else acme.dns_options.get_secret_value()
+        name = acme.dns_provider or ""
         try:
-            provider = self.open(acme.dns_provider, acme.dns_zone or "", options)
+            provider = self.open(name, acme.dns_zone or "", acme.provider_options)
         except PermanentError as error:
-            wrong = "dns_zone" if acme.dns_provider in self.types else "dns_provider"
+            wrong = "dns_zone" if name in self.types else "dns_provider"
             raise Invalid(str(error), field=f"acme.{wrong}") from None
         except Invalid as error:
             error.field = (error.field or "").replace("dns.", "acme.dns_", 1)
             raise
-        provider.close()
         if not provider.capabilities.texts:
+            provider.close()
             raise Invalid("puts no TXT records; choose another provider", field="acme.dns_provider")
+        return cast("TextProvider", provider)
 
     def check_name(self, name: str, options: Mapping[str, Any], published: str, where: str) -> None:
         """Raise `Invalid` for a name that a group without a credential of its own may not publish."""

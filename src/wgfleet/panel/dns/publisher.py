@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -19,6 +19,7 @@ from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.domain.dns.states import HeldReason
 from wgfleet.panel.domain.dns.target import SyncResult, Target
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.settings.acme import AcmeSettings
 
 MAX_READS = 4  # in one sync: others may race us, or an answer may be lost; the rest is for the next attempt
 
@@ -122,16 +123,12 @@ class Publisher:
             return []
         return [finding for finding in found if not finding.ok and finding.certain]
 
-    def change_text(
-        self, kind: str, zone: str, options: Mapping[str, Any], change: Callable[[TextProvider], None]
-    ) -> None:
-        """Have a provider add or remove a TXT record. Errors are those of `sync`."""
-        provider = self.plugins.open(kind, zone, options)
+    def change_text(self, acme: AcmeSettings, change: Callable[[TextProvider], None]) -> None:
+        """Have the provider that answers a CA add or remove a TXT record. Errors are those of `sync`."""
+        provider = self.plugins.open_for(acme)
         try:
-            if not provider.capabilities.texts:
-                raise PermanentError(f"the DNS provider {kind!r} puts no TXT records; choose another one")
-            self.metrics.count_calls(kind, "text", TEXT_CALLS)
-            self._call(provider, lambda: change(cast("TextProvider", provider)), TEXT_CALLS)
+            self.metrics.count_calls(acme.dns_provider or "", "text", TEXT_CALLS)
+            self._call(provider, lambda: change(provider), TEXT_CALLS)
         finally:
             provider.close()
 

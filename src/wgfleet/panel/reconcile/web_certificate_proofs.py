@@ -87,13 +87,10 @@ class _InDns:
         return True
 
     def _change(self, change: Callable[[TextProvider], None]) -> None:
-        settings = self._settings
-        options = settings.dns_options.get_secret_value() if settings.dns_options is not None else {}
         try:
-            self._publisher.change_text(settings.dns_provider or "", settings.dns_zone or "", options, change)
+            self._publisher.change_text(self._settings, change)
         except Invalid as error:
-            setting = (error.field or "").replace("dns.", "acme.dns_", 1)
-            raise PermanentError(f"{setting}: {error}") from None
+            raise PermanentError(f"{error.field}: {error}") from None
 
 
 def _removal(name: str, text: str) -> Callable[[TextProvider], None]:

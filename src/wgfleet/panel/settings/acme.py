@@ -100,6 +100,11 @@ class AcmeSettings(Group):
     )
 
     @property
+    def provider_options(self) -> dict[str, Any]:
+        """The options of the DNS provider with its secrets: never log them."""
+        return {} if self.dns_options is None else self.dns_options.get_secret_value()
+
+    @property
     def listens(self) -> tuple[Listener, ...]:
         """Where port 80's door is: nowhere by default where the CA's questions are answered by DNS."""
         return () if self.dns_provider is not None and "listen" not in self.model_fields_set else self.listen
