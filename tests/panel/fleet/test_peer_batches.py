@@ -199,17 +199,23 @@ def changed_by_filter(client: httpx.Client) -> httpx.Response:
     return client.post("/api/configs/wg0/peers/changes", json={**body, "expect": seen["who"]})
 
 
-@pytest.mark.parametrize("given_up", [False, True])
-def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
-    client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, given_up: bool
-) -> None:
-    """What a call called "same", or changed, would be gone when the batch is taken back."""
+def unfinished(panel: Panel) -> tuple[str, list[peers.PeerDraft]]:
+    """Begin a batch of `MANY` peers, and make those of its first two slices."""
     drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
     with panel.store.write() as tx:
         batch_id = peer_batches.begin(tx, configs.get(tx, "wg0"), drafts)
     for first in (0, SLICE):
         with panel.store.write() as tx:
             peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[first : first + SLICE], first)
+    return batch_id, drafts
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
+    client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *, given_up: bool
+) -> None:
+    """What a call called "same", or changed, would be gone when the batch is taken back."""
+    batch_id, _ = unfinished(panel)
     if given_up:  # of 500, the first 250 are gone
         with panel.store.write() as tx:
             assert peer_batches.undo(tx, "panel", batch_id)
@@ -253,12 +259,7 @@ def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
 
 def test_nobody_goes_on_with_a_batch_that_is_being_undone(panel: Panel, wg0: dict[str, Any]) -> None:
     """A call that stood still, or whose clock jumped, would say that all are made, of which the first are gone."""
-    drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])
-    with panel.store.write() as tx:
-        batch_id = peer_batches.begin(tx, configs.get(tx, "wg0"), drafts)
-    for first in (0, SLICE):
-        with panel.store.write() as tx:
-            peer_batches.add(tx, batch_id, configs.get(tx, "wg0"), drafts[first : first + SLICE], first)
+    batch_id, drafts = unfinished(panel)
     with panel.store.write() as tx:
         assert peer_batches.undo(tx, "test", batch_id), "there is more to undo"
     with pytest.raises(Unavailable), panel.store.write() as tx:
