@@ -10,7 +10,7 @@ from wgfleet.panel.api.models import Page
 from wgfleet.panel.api.nodes import NodeView, shown
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import NodeLoad
+from wgfleet.panel.store.nodes import LoadRow
 
 SAID = 'it said "no" \\ é'
 
@@ -20,7 +20,7 @@ def test_a_page_is_what_its_model_says(client: httpx.Client, world: World) -> No
     fra, ams = world.serving(config, "fra1", "ams1")
     world.node("ber1")
     with world.store.write() as tx:
-        node_rows.set_load(tx, NodeLoad(node_id=fra.id, cpu=0.5, memory=1.0, bandwidth=0.0, at=clock.now()))
+        node_rows.set_loads(tx, [LoadRow(node_id=fra.id, cpu=0.5, memory=1.0, bandwidth=0.0, at=clock.now())])
         node_rows.set_values(
             tx, ams.id, {"agent_version": "0.0.1", "agent_features": ["reach"], "clock_ahead_s": 7.5, "summary": SAID}
         )

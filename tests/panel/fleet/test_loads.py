@@ -11,7 +11,8 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import capacity, loads, node_groups, nodes, peers
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import Config, Node, NodeLoad
+from wgfleet.panel.store.nodes import LoadRow
+from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.messages import LOAD_S, Load
 
 
@@ -49,7 +50,7 @@ def test_what_a_node_said_long_ago_does_not_count(world: World) -> None:
     placed_by(world, config, "least_load")
     with world.store.write() as tx:
         old = clock.now() - loads.STALE_S - 1
-        node_rows.set_load(tx, NodeLoad(node_id=one.id, cpu=0.9, memory=0, bandwidth=0, at=old))
+        node_rows.set_loads(tx, [LoadRow(node_id=one.id, cpu=0.9, memory=0, bandwidth=0, at=old)])
         assert loads.busy(tx, [one.id, two.id]) == {}
     world.peers(config, "a")
     assert homes(world, config) == {one.id: 1}, "by peers, and then by id"

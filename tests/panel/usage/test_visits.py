@@ -37,12 +37,12 @@ class Visited:
         with self.world.store.write() as tx:
             said = [NodeSessions(self.nodes[node].id, self.config.id, stats)]
             sessions.record(tx, said, NOON + at)
-            self.visits.note(tx, said, NOON + at, NOON + at)
+            visits.write(tx, self.visits.note(tx, said, NOON + at, NOON + at))
 
     def passes(self, at: float) -> None:
         """Let time pass in which no node says anything."""
         with self.world.store.write() as tx:
-            self.visits.note(tx, [], NOON + at, NOON + at)
+            visits.write(tx, self.visits.note(tx, [], NOON + at, NOON + at))
 
     def found(self) -> list[tuple[int, str, float, float]]:
         """Return node, endpoint, begin and end of each, the oldest first."""

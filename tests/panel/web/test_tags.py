@@ -12,6 +12,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents.visits import Visits
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes, peers
+from wgfleet.panel.store import visits
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.observed import PeerStats
 
@@ -110,7 +111,7 @@ def test_a_peer_says_when_it_was_connected(admin: httpx.Client, panel: Panel, pe
         node = nodes.get(tx, "fra1")
         stats = {shown.public_key: PeerStats(endpoint="198.51.100.77:9", latest_handshake=int(clock.steady()))}
         said = [NodeSessions(node.id, shown.config_id, stats)]
-        Visits().note(tx, said, clock.now() - 120, clock.steady())
+        visits.write(tx, Visits().note(tx, said, clock.now() - 120, clock.steady()))
     page = admin.get(peer).text
     assert "198.51.100.77:9" in page
     assert ">fra1<" in page

@@ -33,7 +33,8 @@ from wgfleet.panel.services.fleet import loads, node_agents, node_names, nodes, 
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Node, NodeLoad
+from wgfleet.panel.store.nodes import LoadRow
+from wgfleet.panel.store.tables import Node
 from wgfleet.protocol import releases
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
@@ -181,7 +182,7 @@ def _private(node: Node) -> str | None:
     return None if node.witness else private_warning(node.endpoint_addresses)
 
 
-def _load(row: NodeLoad | None) -> Shown | None:
+def _load(row: LoadRow | None) -> Shown | None:
     if row is None:
         return None
     return {"cpu": row.cpu, "memory": row.memory, "bandwidth": row.bandwidth, "at": utc(row.at)}

@@ -24,6 +24,9 @@ _OF_CONFIG = (
     .order_by(Assignment.id)
 )
 _CLEANUPS = select(Cleanup).where(Cleanup.node_id == _NODE)
+_CARRIED = select(Assignment.node_id, Assignment.config_id).where(
+    Assignment.node_id.in_(bindparam("node_ids", expanding=True))
+)
 
 
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
@@ -33,8 +36,9 @@ def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:
 
 def carried(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
     """Return which configs nodes carry, as (node id, config id)."""
-    query = select(Assignment.node_id, Assignment.config_id).where(Assignment.node_id.in_(node_ids))
-    return {(node_id, config_id) for node_id, config_id in tx.session.execute(query)}
+    tx.settle()
+    rows = tx.connection.execute(_CARRIED, {"node_ids": list(node_ids)})
+    return {(node_id, config_id) for node_id, config_id in rows}
 
 
 def by_id(tx: Tx, assignment_id: str) -> Assignment | None:

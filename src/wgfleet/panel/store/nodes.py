@@ -1,15 +1,26 @@
 """Rows of nodes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BindParameter, bindparam, func, or_, select, update
+from sqlalchemy import BindParameter, Table, bindparam, func, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.many_rows import upsert_many
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad, Peer
+
+
+class LoadRow(NamedTuple):
+    """How busy a node is, as in `NodeLoad`."""
+
+    node_id: str
+    cpu: float
+    memory: float
+    bandwidth: float
+    at: float
 
 
 def add(tx: Tx, node: Node) -> None:
@@ -95,7 +106,8 @@ _CONFIG_NAMES = (
     .where(Assignment.node_id.in_(_IDS))
     .order_by(Config.name)
 )
-_LOADS = select(NodeLoad).where(NodeLoad.node_id.in_(_IDS))
+_LOADS = select(*(getattr(NodeLoad, name) for name in LoadRow._fields)).where(NodeLoad.node_id.in_(_IDS))
+_BANDWIDTHS = select(Node.id, Node.bandwidth_mbps).where(Node.id.in_(_IDS))
 
 
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
@@ -107,9 +119,9 @@ def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
-def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, NodeLoad]:
+def loads(tx: Tx, node_ids: Collection[str]) -> dict[str, LoadRow]:
     """Return how busy nodes were when they last said so; those that never did are left out."""
-    return {load.node_id: load for load in tx.session.scalars(_LOADS, {"ids": list(node_ids)})}
+    return {row[0]: LoadRow(*row) for row in tx.connection.execute(_LOADS, {"ids": list(node_ids)})}
 
 
 def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
@@ -120,14 +132,14 @@ def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
 
 def bandwidths(tx: Tx, node_ids: Collection[str]) -> dict[str, int | None]:
     """Return the bandwidth that was set for those nodes that there are, in Mbit/s."""
-    rows = tx.session.execute(select(Node.id, Node.bandwidth_mbps).where(Node.id.in_(node_ids)))
-    return {row.id: row.bandwidth_mbps for row in rows}
+    tx.settle()
+    return dict(tx.connection.execute(_BANDWIDTHS, {"ids": list(node_ids)}).all())
 
 
-def set_load(tx: Tx, load: NodeLoad) -> None:
-    """Keep how busy a node is, instead of what it said before."""
-    tx.session.merge(load)
-    tx.session.flush()
+def set_loads(tx: Tx, rows: Sequence[LoadRow]) -> None:
+    """Keep how busy nodes are, instead of what they said before."""
+    kept = {name: f"excluded.{name}" for name in LoadRow._fields[1:]}
+    upsert_many(tx, cast("Table", NodeLoad.__table__), LoadRow._fields, rows, ("node_id",), kept)
 
 
 def owed_interfaces(tx: Tx, node_id: str) -> Sequence[str]:

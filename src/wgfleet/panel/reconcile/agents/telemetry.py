@@ -20,8 +20,11 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services.fleet import loads
 from wgfleet.panel.store import Store
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import sessions as session_rows
+from wgfleet.panel.store import visits as visit_rows
 from wgfleet.panel.store.sessions import NodeSessions
+from wgfleet.panel.store.visits import VisitRow
 
 FLUSH_S = 1.0
 ROWS = 1000  # of sessions in one transaction, which takes some 20 ms: who writes waits for it
@@ -94,11 +97,26 @@ class TelemetryWriter:
             for node_id, part in batch
             for config_id, stats in part.sessions.items()
         ]
+        visits = self._noted(said)
+        try:
+            return self._recorded(batch, said, visits)
+        except Unavailable:
+            self._visits.give_back(visits)
+            raise
+
+    def _noted(self, said: list[NodeSessions]) -> list[VisitRow]:
+        """Return what is to be written of visits: worked out before the turn to write, for which others wait."""
+        with self._store.read() as tx:
+            carried = assignment_rows.carried(tx, {each.node_id for each in said})
+            known = [each for each in said if (each.node_id, each.config_id) in carried]
+            return self._visits.note(tx, known, clock.now(), clock.steady())
+
+    def _recorded(self, batch: list[Part], said: list[NodeSessions], visits: list[VisitRow]) -> list[NodeSessions]:
         with self._store.write() as tx:
             not_carried = session_rows.record(tx, said, clock.steady())
             refused = {(each.node_id, each.config_id) for each in not_carried}
             carried = [each for each in said if (each.node_id, each.config_id) not in refused]
-            self._visits.note(tx, carried, clock.now(), clock.steady())
+            visit_rows.write(tx, [each for each in visits if (each.node_id, each.config_id) not in refused])
             loads.report(tx, {node_id: part.load for node_id, part in batch if part.load is not None})
             for node_id, part in batch:
                 refusal_buffer.record(tx, node_id, part.refusals)

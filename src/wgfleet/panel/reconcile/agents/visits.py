@@ -14,6 +14,7 @@ GAP_S = 300.0  # WireGuard shakes hands every two minutes; a visit ends where it
 LEAST_S = 60.0  # a visit lasts: where endpoints come and go sooner, they are one
 MAX_KNOWN = 200_000  # visits that go on; the rows know of others
 LOOK_S = 60.0  # between looks for visits that have ended
+PLACES = 20  # looked through at a time: all of 200,000 visits at once would take a tenth of a second
 READ = 0  # the handshake of a visit that is known from its row alone
 
 Place = tuple[str, str]
@@ -58,15 +59,20 @@ class Visits:
     def __init__(self, *, keep: bool = True) -> None:
         self.keep = keep
         self._known: dict[Place, dict[str, _Visit]] = {}
+        self._unlooked: list[Place] = []
+        self._unwritten: list[VisitRow] = []
         self._began_at = self._looked_at = math.inf
 
-    def note(self, tx: Tx, said: Iterable[NodeSessions], now: float, steady: float) -> None:
-        """Write down what nodes reported at `now`, which is `steady` by the clock of handshakes."""
+    def note(self, tx: Tx, said: Iterable[NodeSessions], now: float, steady: float) -> list[VisitRow]:
+        """Take note of what nodes reported at `now`, which is `steady` by the clock of handshakes.
+
+        Return what `store.visits.write` is to write. A transaction that reads is enough here.
+        """
         if not self.keep:
-            return
+            return []
         if self._began_at == math.inf:
             self._began_at = self._looked_at = now
-        rows = self._ended(now)
+        rows, self._unwritten = self._unwritten + self._ended(now), []
         for node_id, config_id, stats in said:
             place = (node_id, config_id)
             known = self._known.setdefault(place, {})
@@ -79,7 +85,11 @@ class Visits:
             }
             known |= self._read(tx, place, {key: each for key, each in live.items() if key not in known}, now)
             rows += _noted(place, known, live, now)
-        visits.write(tx, rows)
+        return rows
+
+    def give_back(self, rows: list[VisitRow]) -> None:
+        """Keep what could not be written for the next time."""
+        self._unwritten = rows
 
     def _read(self, tx: Tx, place: Place, said: dict[str, PeerStats], now: float) -> dict[str, _Visit]:
         """Return visits of the rows that go on. Of those of an earlier panel it is not written how long they lasted."""
@@ -100,14 +110,17 @@ class Visits:
     def _ended(self, now: float) -> list[VisitRow]:
         """Forget visits that have ended; return how long they lasted. All of them where they are too many."""
         full = sum(map(len, self._known.values())) > MAX_KNOWN
-        if not full and 0 <= now - self._looked_at < LOOK_S:
-            return []
-        self._looked_at = now
+        if full or not 0 <= now - self._looked_at < LOOK_S:
+            self._looked_at, self._unlooked = now, list(self._known)
+        places = self._unlooked if full else self._unlooked[:PLACES]
+        self._unlooked = self._unlooked[len(places) :]
         rows: list[VisitRow] = []
-        for place, known in self._known.items():
+        for place in places:
+            known = self._known.get(place, {})
             ended = [key for key, each in known.items() if full or not 0 <= now - each.last_at <= GAP_S]
             rows += [known.pop(key).row(place, key) for key in ended]
-        self._known = {place: known for place, known in self._known.items() if known}
+            if not known:
+                self._known.pop(place, None)
         return rows
 
 

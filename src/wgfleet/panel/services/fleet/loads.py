@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from wgfleet.panel import clock
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.tables import NodeLoad
+from wgfleet.panel.store.nodes import LoadRow
 from wgfleet.protocol.messages import Load
 
 STALE_S = 60.0  # six reports of the agent: what is older says nothing of how busy a node is now
@@ -16,16 +16,17 @@ def report(tx: Tx, said: Mapping[str, Load]) -> None:
 
     Of the uplink the share of what the node is said to carry counts, else of the link.
     """
-    now = clock.now()
+    if not said:
+        return
+    now, rows = clock.now(), []
     for node_id, mbps in sorted(node_rows.bandwidths(tx, said).items()):
         load = said[node_id]
         share = load.bandwidth_bps / (mbps * 1e6) if mbps else load.bandwidth
-        node_rows.set_load(
-            tx, NodeLoad(node_id=node_id, cpu=load.cpu, memory=load.memory, bandwidth=share or 0.0, at=now)
-        )
+        rows.append(LoadRow(node_id, load.cpu, load.memory, share or 0.0, now))
+    node_rows.set_loads(tx, rows)
 
 
-def fresh(tx: Tx, node_ids: Collection[str]) -> Mapping[str, NodeLoad]:
+def fresh(tx: Tx, node_ids: Collection[str]) -> Mapping[str, LoadRow]:
     """Return how busy nodes are; those that have not said so lately are left out."""
     now = clock.now()
     return {node_id: load for node_id, load in node_rows.loads(tx, node_ids).items() if abs(now - load.at) <= STALE_S}
