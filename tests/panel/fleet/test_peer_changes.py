@@ -161,7 +161,7 @@ def test_a_tag_that_somebody_cannot_get_is_said_and_one_that_is_gone_ends_it(wor
     full, *_ = world.peers(config, "full", "b", "c", "d")
     with world.store.write() as tx:
         many = [tags.create(tx, ACTOR, {"name": f"t{i}"}) for i in range(tags.MAX_TAGS)]
-        tags.set_of_peer(tx, full.id, many)
+        tags.set_of_peer(tx, full.id, many, [])
         more = tags.create(tx, ACTOR, {"name": "more"})
     wanted = PeerFilter(config_ids=[config.id])
     spec = PeerChangeSpec(PeerAction.ADD_TAG, {}, tag="more")

@@ -12,13 +12,17 @@ MAX_LOST = 2**20  # changes that a copy may be behind: a year of them at one eac
 def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic | None = Topic.CONFIG) -> int:
     """Lock the config, raise its generation and return it. Call it first in whatever changes what a node must have.
 
+    It is raised once in a transaction.
+
     `settings`: the interface itself changes too, not only its peers. `topic`: `PEERS` or `NEW_PEERS` where only
     peers change, which the DNS name of the config does not depend on; None: nobody hears of it yet.
     """
+    before = tx.raised.get(config_id)
     generation = config_rows.bump(tx, config_id, settings=settings)
     if generation is None:
         raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
-    _note_who_made(tx, config_id, generation)
+    if before is None or before[0] != generation:
+        _note_who_made(tx, config_id, generation)
     if topic is not None:
         tx.wake(topic, config_id)
     return generation
@@ -26,7 +30,7 @@ def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic | None 
 
 def hold(tx: Tx, config_id: str) -> None:
     """Lock the config as `bump` does, and leave its generation."""
-    config_rows.lock(tx, config_id)
+    config_rows.hold(tx, config_id)
 
 
 def _note_who_made(tx: Tx, config_id: str, generation: int) -> None:

@@ -93,14 +93,37 @@ _BUMP, _BUMP_SETTINGS = _bump("generation"), _bump("generation", "settings_gener
 
 
 def bump(tx: Tx, config_id: str, *, settings: bool) -> int | None:
-    """Lock the row, raise its generation by one and return it; None where there is no such config."""
+    """Lock the row, raise its generation by one and return it; None where there is no such config.
+
+    What a transaction changes is seen at once, so it is one generation: once raised, it is not raised again.
+    """
+    generation, of_settings = tx.raised.get(config_id, (None, False))
+    if generation is not None and (of_settings or not settings):
+        tx.settle()
+        return generation
     config = tx.session.scalar(_BUMP_SETTINGS if settings else _BUMP, {"config_id": config_id})
-    return None if config is None else config.generation
+    if config is None:
+        return None
+    tx.locked.add(config_id)
+    tx.raised[config_id] = (config.generation, settings)
+    return config.generation
+
+
+_LOCK = select(Config).where(Config.id == bindparam("config_id")).with_for_update()
 
 
 def lock(tx: Tx, config_id: str) -> Config | None:
     """Lock a config as `bump` does, and leave its generation; None where there is no such config."""
-    return tx.session.scalar(select(Config).where(Config.id == config_id).with_for_update())
+    config = tx.session.scalar(_LOCK, {"config_id": config_id})
+    if config is not None:
+        tx.locked.add(config_id)
+    return config
+
+
+def hold(tx: Tx, config_id: str) -> None:
+    """Lock a config, if this transaction has not done so."""
+    if config_id not in tx.locked:
+        lock(tx, config_id)
 
 
 def set_values(tx: Tx, config_id: str, values: dict[str, Any]) -> None:
@@ -110,6 +133,7 @@ def set_values(tx: Tx, config_id: str, values: dict[str, Any]) -> None:
 
 def overtake(tx: Tx, config_id: str, generation: int) -> int:
     """Raise a config's generation above `generation`, as one that no delta leads to; return it."""
+    tx.raised.pop(config_id, None)
     config = tx.session.get_one(Config, config_id)
     config.generation = max(config.generation, generation + 1)
     config.settings_generation = config.oldest_base = config.generation
@@ -155,5 +179,6 @@ def assignment_counts(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
 
 def delete(tx: Tx, config: Config) -> None:
     """Delete a config with its peers and pools; the database deletes what hangs on them."""
+    tx.raised.pop(config.id, None)
     tx.session.execute(delete_rows(Peer).where(Peer.config_id == config.id))
     tx.session.execute(delete_rows(Config).where(Config.id == config.id))

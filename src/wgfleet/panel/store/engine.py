@@ -33,6 +33,10 @@ class Tx:
         self.connection = connection
         self._session = session
         self.wakes: dict[Wake, None] = {}
+        self.locked: set[str] = set()
+        """The configs that it has locked, by id."""
+        self.raised: dict[str, tuple[int, bool]] = {}
+        """Those whose generation it has raised: to which, and whether settings changed too."""
 
     @property
     def session(self) -> Session:

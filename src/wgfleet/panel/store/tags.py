@@ -18,6 +18,13 @@ _NAMES = (
     .where(PeerTag.peer_id.in_(bindparam("ids", expanding=True)))
     .order_by(Tag.name)
 )
+_TAG = select(Tag).where(or_(Tag.id == bindparam("reference"), Tag.name == bindparam("reference")))
+_OF_PEER = (
+    select(Tag)
+    .join(PeerTag, PeerTag.tag_id == Tag.id)
+    .where(PeerTag.peer_id == bindparam("peer_id"))
+    .order_by(Tag.name)
+)
 
 
 def add(tx: Tx, tag: Tag) -> None:
@@ -28,7 +35,7 @@ def add(tx: Tx, tag: Tag) -> None:
 
 def find(tx: Tx, reference: str) -> Tag | None:
     """Return the tag of that id or name."""
-    return tx.session.scalar(select(Tag).where(or_(Tag.id == reference, Tag.name == reference)))
+    return tx.session.scalar(_TAG, {"reference": reference})
 
 
 def hold(tx: Tx, tag_ids: Collection[str], *, alone: bool) -> list[Tag]:
@@ -58,8 +65,7 @@ def counts(tx: Tx, tag_ids: Collection[str]) -> dict[str, int]:
 
 def of_peer(tx: Tx, peer_id: str) -> Sequence[Tag]:
     """Return a peer's tags by name."""
-    query = select(Tag).join(PeerTag, PeerTag.tag_id == Tag.id).where(PeerTag.peer_id == peer_id)
-    return tx.session.scalars(query.order_by(Tag.name)).all()
+    return tx.session.scalars(_OF_PEER, {"peer_id": peer_id}).all()
 
 
 def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:

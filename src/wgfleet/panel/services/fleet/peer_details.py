@@ -15,6 +15,7 @@ from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Config, Peer, Tag
+from wgfleet.panel.store.wakes import Topic
 
 MAX_NOTES = 4_000
 _LINES = str.maketrans("", "", "\n\t")
@@ -86,13 +87,13 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
         values["notes"] = parse_notes(changes["notes"], "notes")
     changed = [name for name, value in values.items() if getattr(peer, name) != value]
     if not set(HELD).isdisjoint(changed):
-        held_settings.peers_changed(tx, [peer.id], rules="rule_set" in changed)
+        peer.generation = generations.bump(tx, peer.config_id, settings="rule_set" in changed, topic=Topic.PEERS)
     for name in changed:
         setattr(peer, name, values[name])
     if "tags" in changes:
-        wanted = tags.named(tx, changes["tags"], "tags")
-        if {tag.id for tag in wanted} != {tag.id for tag in tag_rows.of_peer(tx, peer.id)}:
-            tags.set_of_peer(tx, peer.id, wanted)
+        wanted, present = tags.named(tx, changes["tags"], "tags"), tag_rows.of_peer(tx, peer.id)
+        if {tag.id for tag in wanted} != {tag.id for tag in present}:
+            tags.set_of_peer(tx, peer.id, wanted, present)
             changed.append("tags")
     return changed
 

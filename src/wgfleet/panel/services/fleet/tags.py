@@ -163,10 +163,9 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
     return given
 
 
-def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag]) -> None:
-    """Give a peer these tags and no other. Its config is locked."""
+def set_of_peer(tx: Tx, peer_id: str, tags: Collection[Tag], present: Collection[Tag]) -> None:
+    """Give a peer these tags in the place of those that it has at present. Its config is locked."""
     wanted = {tag.id for tag in tags}
-    present = tag_rows.of_peer(tx, peer_id)
     hold(tx, {tag.id: tag for tag in (*tags, *present)}.values(), "tags")
     has = {tag.id for tag in present}
     held_settings.tags_changed(tx, [tag for tag in (*tags, *present) if tag.id in wanted ^ has], [peer_id])
