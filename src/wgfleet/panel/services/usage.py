@@ -16,8 +16,7 @@ from wgfleet.panel.store import Tx, node_traffic, usage_sums
 from wgfleet.panel.store import usage as usage_rows
 from wgfleet.panel.store.node_traffic import Traffic
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.tables import UsageSource
-from wgfleet.panel.store.usage import CounterRow, PeerUse
+from wgfleet.panel.store.usage import CounterRow, PeerUse, SourceRow
 from wgfleet.panel.store.usage_sums import By, Per, Sum, Total, UsageQuestion
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
@@ -49,13 +48,19 @@ class NamedSum(NamedTuple):
 
 
 @dataclass
-class _Sums:
-    """What batches add, of all nodes in a transaction."""
+class Weighed:
+    """What batches of several nodes add, by what was read of the rows. `basis` is what nobody may have changed since.
 
+    `acknowledged`: what each node need not say again, once that is written.
+    """
+
+    basis: object
     hours: dict[tuple[CounterRow, int], tuple[int, int]] = field(default_factory=dict)
     totals: dict[str, PeerUse] = field(default_factory=dict)
     changed: list[CounterRow] = field(default_factory=list)
     new: list[CounterRow] = field(default_factory=list)
+    sources: dict[str, SourceRow] = field(default_factory=dict)
+    acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
 
     def add(self, counter: CounterRow, each: Added) -> None:
         if not each.received and not each.sent:
@@ -67,12 +72,35 @@ class _Sums:
         self.totals[counter.peer_id] = PeerUse(counter.config_id, received + each.received, sent + each.sent)
 
 
-def take(tx: Tx, batches: Sequence[NodeBatch], now: float) -> dict[str, Acknowledged]:
-    """Add what is new in batches of several nodes; return what each node need not say again."""
+def take(tx: Tx, batches: Sequence[NodeBatch], now: float, weighed: Weighed | None = None) -> dict[str, Acknowledged]:
+    """Add what is new in batches of several nodes; return what each node need not say again.
+
+    `weighed`: what it came to before this transaction. It counts where nothing that it goes by has changed since.
+    """
+    if weighed is None or weighed.basis != _basis(tx, batches):
+        weighed = weigh(tx, batches, now)
+    usage_rows.counted(tx, list(weighed.sources.values()))
+    usage_rows.add_counters(tx, weighed.new)
+    usage_rows.claim(tx, weighed.changed)
+    usage_rows.add_hours(tx, weighed.hours)
+    usage_rows.add_totals(tx, weighed.totals, now)
+    return weighed.acknowledged
+
+
+def _basis(tx: Tx, batches: Sequence[NodeBatch]) -> object:
+    """Return what changes wherever keys, peers, nodes or counters of batches come or go, or a batch is added."""
+    return usage_rows.basis(
+        tx, {each.node_id for each in batches}, {config_id for each in batches for config_id in each.batch.configs}
+    )
+
+
+def weigh(tx: Tx, batches: Sequence[NodeBatch], now: float) -> Weighed:
+    """Work out what batches of several nodes add, and write nothing: others who write need not wait for it."""
     node_ids = {each.node_id for each in batches}
     nodes, known = usage_rows.nodes(tx, node_ids), usage_rows.sources(tx, node_ids)
     entrusted = usage_rows.entrusted(tx, node_ids)
-    sums, acknowledged = _Sums(), {}
+    sums = Weighed(_basis(tx, batches))
+    acknowledged = sums.acknowledged
     numbers = _numbers(tx)
     for node_id, batch, asked in batches:
         source = known.get(node_id)
@@ -91,7 +119,7 @@ def take(tx: Tx, batches: Sequence[NodeBatch], now: float) -> dict[str, Acknowle
                 refused += over
         if refused and (source is None or refused != source.refused_bytes):
             log.warning("usage.refused", node_id=node_id, refused_bytes=refused)
-        fresh = UsageSource(
+        fresh = SourceRow(
             node_id=node_id,
             name=name,
             epoch=batch.epoch,
@@ -99,14 +127,9 @@ def take(tx: Tx, batches: Sequence[NodeBatch], now: float) -> dict[str, Acknowle
             at=now,
             refused_bytes=min(refused, 2**62),
         )
-        usage_rows.counted(tx, fresh)
-        known[node_id] = fresh
+        sums.sources[node_id] = known[node_id] = fresh
         acknowledged[node_id] = (batch.epoch, batch.sequence)
-    usage_rows.add_counters(tx, sums.new)
-    usage_rows.claim(tx, sums.changed)
-    usage_rows.add_hours(tx, sums.hours)
-    usage_rows.add_totals(tx, sums.totals, now)
-    return acknowledged
+    return sums
 
 
 def _numbers(tx: Tx) -> Iterator[int]:
@@ -119,7 +142,7 @@ def _numbers(tx: Tx) -> Iterator[int]:
 
 def _take_config(
     tx: Tx,
-    sums: _Sums,
+    sums: Weighed,
     numbers: Iterator[int],
     said: tuple[str, str, Sequence[UsageRow]],
     when: tuple[float, float, int],

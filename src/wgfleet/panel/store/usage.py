@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Table, delete, exists, func, insert, literal, select, update
+from sqlalchemy import BindParameter, Table, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.store import node_traffic, summed_usage
@@ -48,51 +48,90 @@ class PeerUse(NamedTuple):
     sent: int
 
 
-def sources(tx: Tx, node_ids: Collection[str]) -> dict[str, UsageSource]:
+class SourceRow(NamedTuple):
+    """What is known of a node that was counted on, as in `UsageSource`."""
+
+    node_id: str
+    name: str
+    epoch: str
+    sequence: int
+    at: float
+    refused_bytes: int
+
+
+# Statements made once: they are asked several times a second.
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
+_SOURCES = select(*(getattr(UsageSource, name) for name in SourceRow._fields)).where(UsageSource.node_id.in_(_IDS))
+_NODES = select(Node.id, Node.name, Node.created_at, Node.bandwidth_mbps).where(Node.id.in_(_IDS))
+_ENTRUSTED = select(EntrustedNode.node_id, EntrustedNode.config_id).where(EntrustedNode.node_id.in_(_IDS))
+_GENERATIONS = select(Config.id, Config.generation).where(Config.id.in_(_IDS))
+_LAST = select(func.max(UsageCounter.id))
+
+
+def sources(tx: Tx, node_ids: Collection[str]) -> dict[str, SourceRow]:
     """Return what is known of nodes that were counted on, by node id."""
-    query = select(UsageSource).where(UsageSource.node_id.in_(node_ids))
-    return {row.node_id: row for row in tx.session.scalars(query)}
+    return {row[0]: SourceRow(*row) for row in tx.connection.execute(_SOURCES, {"ids": list(node_ids)})}
 
 
 def nodes(tx: Tx, node_ids: Collection[str]) -> dict[str, tuple[str, float, int | None]]:
     """Return the name of each node that there is, when it was made, and what its uplink carries in Mbit/s."""
-    query = select(Node.id, Node.name, Node.created_at, Node.bandwidth_mbps).where(Node.id.in_(node_ids))
-    return {node_id: (name, at, mbps) for node_id, name, at, mbps in tx.session.execute(query)}
+    tx.settle()
+    rows = tx.connection.execute(_NODES, {"ids": list(node_ids)})
+    return {node_id: (name, at, mbps) for node_id, name, at, mbps in rows}
 
 
 def entrusted(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
     """Return which configs nodes have, or had, the keys of, as (node id, config id)."""
-    query = select(EntrustedNode.node_id, EntrustedNode.config_id).where(EntrustedNode.node_id.in_(node_ids))
-    return {(node_id, config_id) for node_id, config_id in tx.session.execute(query)}
+    rows = tx.connection.execute(_ENTRUSTED, {"ids": list(node_ids)})
+    return {(node_id, config_id) for node_id, config_id in rows}
+
+
+def basis(tx: Tx, node_ids: Collection[str], config_ids: Collection[str]) -> object:
+    """Return what is another one where nodes come or go, or were counted on, or anything in configs changes."""
+    tx.settle()
+    generations = sorted(map(tuple, tx.connection.execute(_GENERATIONS, {"ids": list(config_ids)})))
+    known = sources(tx, node_ids)
+    counted = sorted((node_id, known.get(node_id)) for node_id in nodes(tx, node_ids))
+    return generations, counted, tx.connection.scalar(_LAST)
 
 
 def counters(tx: Tx, node_id: str, config_id: str, keys: Collection[str]) -> dict[str, CounterRow]:
     """Return the newest counter of each public key at a node."""
-    columns = [getattr(UsageCounter, name) for name in _COUNTER]
-    found = {}
-    for chunk in chunked(keys):
-        query = select(*columns).where(
-            UsageCounter.node_id == node_id, UsageCounter.config_id == config_id, UsageCounter.public_key.in_(chunk)
-        )
-        for row in tx.connection.execute(query.order_by(UsageCounter.id)):
-            found[row.public_key] = CounterRow(*row)
-    return found
+    place = {"node_id": node_id, "config_id": config_id}
+    return {
+        row[3]: CounterRow(*row)
+        for chunk in chunked(keys)
+        for row in tx.connection.execute(_COUNTERS, place | {"ids": chunk})
+    }
+
+
+_COUNTERS = (
+    select(*(getattr(UsageCounter, name) for name in _COUNTER))
+    .where(UsageCounter.node_id == bindparam("node_id"), UsageCounter.config_id == bindparam("config_id"))
+    .where(UsageCounter.public_key.in_(_IDS))
+    .order_by(UsageCounter.id)
+)
 
 
 def owners(tx: Tx, config_id: str, keys: Collection[str]) -> dict[str, tuple[str, bool]]:
     """Return the peer that has each public key, or had it (True)."""
     found: dict[str, tuple[str, bool]] = {}
     for chunk in chunked(keys):
-        for table, former in ((FormerKey.peer_id, True), (Peer.id, False)):
-            kind: Any = table.class_
-            query = select(kind.public_key, table).where(kind.config_id == config_id, kind.public_key.in_(chunk))
-            found |= {key: (peer_id, former) for key, peer_id in tx.connection.execute(query)}
+        for query, former in ((_FORMER, True), (_PRESENT, False)):
+            rows = tx.connection.execute(query, {"config_id": config_id, "ids": chunk})
+            found |= {key: (peer_id, former) for key, peer_id in rows}
     return found
+
+
+_FORMER, _PRESENT = (
+    select(kind.public_key, peer_id).where(kind.config_id == bindparam("config_id"), kind.public_key.in_(_IDS))
+    for kind, peer_id in ((FormerKey, FormerKey.peer_id), (Peer, Peer.id))
+)
 
 
 def next_counter(tx: Tx) -> int:
     """Return the first number that no counter has."""
-    return (tx.session.scalar(select(func.max(UsageCounter.id))) or 0) + 1
+    return (tx.connection.scalar(_LAST) or 0) + 1
 
 
 def add_counters(tx: Tx, rows: Sequence[CounterRow]) -> None:
@@ -134,10 +173,10 @@ def add_totals(tx: Tx, used: Mapping[str, PeerUse], at: float) -> None:
     upsert_many(tx, _table(UsageTotal), columns, rows, ("peer_id",), more)
 
 
-def counted(tx: Tx, row: UsageSource) -> None:
-    """Note the last batch of a node."""
-    tx.session.merge(row)
-    tx.session.flush()
+def counted(tx: Tx, rows: Sequence[SourceRow]) -> None:
+    """Note the last batch of nodes, each once."""
+    kept = {name: f"excluded.{name}" for name in SourceRow._fields[1:]}
+    upsert_many(tx, _table(UsageSource), SourceRow._fields, rows, ("node_id",), kept)
 
 
 def leave(tx: Tx, config_id: str, keys: Mapping[str, tuple[str, str]], at: float) -> None:
