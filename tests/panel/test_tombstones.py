@@ -6,9 +6,10 @@ from tests.panel.test_retention import prune
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.retention import DAY_S
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, generations
 from wgfleet.panel.services.fleet import assignments, desired, peers
 from wgfleet.panel.store.tables import Config, Node, Peer
+from wgfleet.panel.store.wakes import Topic
 
 
 def delete(world: World, config: Config, gone: list[Peer]) -> None:
@@ -23,6 +24,21 @@ def delta_reaches(world: World, config: Config, node: Node) -> bool:
         fresh = configs.get(tx, config.id)
         mine = next(view.assignment for view in assignments.listing(tx, config.id) if view.node.id == node.id)
         return has.generation >= max(fresh.oldest_base, mine.oldest_base)
+
+
+def test_a_generation_is_raised_once_in_a_transaction_and_for_settings_too(world: World) -> None:
+    config = world.config()
+    with world.store.write() as tx:
+        before = configs.get(tx, config.id).generation
+        first = generations.bump(tx, config.id, topic=Topic.PEERS)
+        assert (first, generations.bump(tx, config.id)) == (before + 1, before + 1)
+        assert generations.bump(tx, config.id, settings=True) == before + 2
+        assert generations.bump(tx, config.id, settings=True) == before + 2
+        row = configs.get(tx, config.id)
+        assert (row.generation, row.settings_generation) == (before + 2, before + 2)
+        assert {wake.topic for wake in tx.wakes} >= {Topic.PEERS, Topic.CONFIG}
+    with world.store.write() as tx:
+        assert generations.bump(tx, config.id) == before + 3
 
 
 def test_a_node_that_was_away_longer_than_tombstones_are_kept_gets_the_whole(world: World) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.panel.store.test_turns import is_taken
 from tests.waiting import eventually
+from wgfleet.panel.reconcile.engine import threads
 from wgfleet.panel.reconcile.engine.threads import Work, always, come_first, doing, in_thread
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.turns import WriterTurns
@@ -54,6 +55,29 @@ def test_what_is_begun_within_a_kind_of_work_is_of_it_and_nothing_after_it() -> 
     assert urgent.startswith(Work.URGENT.value)
     assert telemetry.startswith(Work.TELEMETRY.value)
     assert after.startswith(Work.ORDINARY.value)
+
+
+def test_telemetry_begins_when_what_clients_wait_for_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_PATIENCE_S", 600.0)
+    order: list[Work] = []
+    go_on = threading.Event()
+
+    def hang() -> None:
+        go_on.wait()
+        order.append(Work.URGENT)
+
+    async def scene() -> None:
+        with doing(Work.URGENT):
+            urgent = asyncio.create_task(in_thread(hang))
+        await asyncio.sleep(0)
+        with doing(Work.TELEMETRY):
+            waits = asyncio.create_task(in_thread(order.append, Work.TELEMETRY))
+        await asyncio.sleep(0.1)
+        go_on.set()
+        await asyncio.gather(urgent, waits)
+
+    asyncio.run(scene())
+    assert order == [Work.URGENT, Work.TELEMETRY]
 
 
 @pytest.mark.parametrize("refused", [False, True])

@@ -21,6 +21,7 @@ from wgfleet.panel.store.tables import (
     UsageSource,
     UsageTotal,
 )
+from wgfleet.panel.store.usage import PeerUse
 from wgfleet.protocol.ids import ConfigId
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.usage import UsageBatch, UsageRow
@@ -171,6 +172,25 @@ def test_an_answer_to_an_older_question_is_late(site: Told) -> None:
     with site.world.store.write() as tx:
         assert usage.take(tx, [old], clock.now()) == {here.id: ("e1", 1)}
     assert site.total(alice) == (100, 1000)
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_what_was_weighed_before_counts_unless_a_key_has_left_since(site: Told, *, leaves: bool) -> None:
+    alice, bob = site.world.peers(site.config, "alice", "bob")
+    here = site.nodes[0]
+    batch = UsageBatch("e1", 1, clock.now(), {ConfigId(site.config.id): (row(alice.public_key, 100, 1000),)})
+    said = [NodeBatch(here.id, batch)]
+    with site.world.store.read() as tx:
+        weighed = usage.weigh(tx, said, clock.now())
+    if leaves:
+        site.delete(alice)
+    weighed.totals[bob.id] = PeerUse(site.config.id, 1, 1)
+    with site.world.store.write() as tx:
+        usage.take(tx, said, clock.now(), weighed)
+    with site.world.store.read() as tx:
+        (counter,) = tx.session.scalars(select(UsageCounter)).all()
+    assert (counter.peer_id, counter.former) == (alice.id, leaves)
+    assert (site.total(alice), site.total(bob)) == ((100, 1000), None if leaves else (1, 1))
 
 
 def test_a_node_that_is_gone_is_passed_over(site: Told) -> None:
