@@ -33,8 +33,7 @@ from wgfleet.panel.services.fleet import loads, node_agents, node_names, nodes, 
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.nodes import LoadRow
-from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.nodes import AnyNode, LoadRow
 from wgfleet.protocol import releases
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
@@ -177,7 +176,7 @@ class NodeView(View):
     created_at: datetime
 
 
-def _private(node: Node) -> str | None:
+def _private(node: AnyNode) -> str | None:
     """Warn of private addresses, but not of a witness, which no client calls."""
     return None if node.witness else private_warning(node.endpoint_addresses)
 
@@ -188,7 +187,7 @@ def _load(row: LoadRow | None) -> Shown | None:
     return {"cpu": row.cpu, "memory": row.memory, "bandwidth": row.bandwidth, "at": utc(row.at)}
 
 
-def shown(tx: Tx, rows: Sequence[Node]) -> list[Shown]:
+def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
     """Return nodes as they are shown, with what they have."""
     ids = [node.id for node in rows]
     configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
@@ -237,7 +236,7 @@ def shown(tx: Tx, rows: Sequence[Node]) -> list[Shown]:
     ]
 
 
-def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
+def views(tx: Tx, rows: Sequence[AnyNode]) -> list[NodeView]:
     """Show nodes."""
     return [NodeView.model_validate(each) for each in shown(tx, rows)]
 
@@ -245,7 +244,7 @@ def views(tx: Tx, rows: Sequence[Node]) -> list[NodeView]:
 @router.get("/api/nodes", summary="List nodes", response_model=Page[NodeView])
 def list_nodes(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Response:
     with panel.store.read() as tx:
-        rows, following = cut(nodes.page(tx, after, limit + 1, caller.limit), limit)
+        rows, following = cut(nodes.shown(tx, after, limit + 1, caller.limit), limit)
         items = shown(tx, rows)
     return encoded_page(items, following)
 

@@ -7,10 +7,12 @@ from sqlalchemy import select
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node, WitnessKey
 
+_WITNESSES = select(Node).where(Node.witness).order_by(Node.id)  # made once: each list of nodes asks
+
 
 def witnesses(tx: Tx) -> Sequence[Node]:
     """Return all witnesses, oldest first."""
-    return tx.session.scalars(select(Node).where(Node.witness).order_by(Node.id)).all()
+    return tx.session.scalars(_WITNESSES).all()
 
 
 def of_config(tx: Tx, config_id: str) -> Sequence[WitnessKey]:

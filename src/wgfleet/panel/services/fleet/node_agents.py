@@ -14,6 +14,7 @@ from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.nodes import AnyNode
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_port
@@ -130,7 +131,7 @@ def heard(tx: Tx, reports: Mapping[str, tuple[float, float | None]]) -> None:
     node_rows.set_heard(tx, reports)
 
 
-def clock_warning(node: Node) -> str | None:
+def clock_warning(node: AnyNode) -> str | None:
     """Say that a node's clock is wrong, or None."""
     ahead_s = node.clock_ahead_s or 0.0
     if clocks.is_right(ahead_s):

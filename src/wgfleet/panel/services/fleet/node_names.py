@@ -14,6 +14,7 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.nodes import AnyNode
 from wgfleet.panel.store.tables import HostName, Node
 from wgfleet.protocol.domains import parse_domain
 
@@ -82,7 +83,7 @@ def moved(tx: Tx) -> list[tuple[str, list[str]]]:
     return found
 
 
-def warnings(tx: Tx, nodes: Sequence[Node]) -> dict[str, str]:
+def warnings(tx: Tx, nodes: Sequence[AnyNode]) -> dict[str, str]:
     """Say of nodes, by id, what is wrong with their names."""
     rows = host_name_rows.by_names(tx, [node.endpoint_name for node in nodes if node.endpoint_name is not None])
     said: dict[str, str] = {}

@@ -19,6 +19,7 @@ from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store.nodes import ShownNode
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -131,6 +132,11 @@ def resolve(tx: Tx, reference: str) -> str:
 def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[Node]:
     """Return nodes in the order of creation, starting after the id `after`."""
     return node_rows.page(tx, after, limit, within)
+
+
+def shown(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> list[ShownNode]:
+    """Return nodes as `page` does, to be looked at."""
+    return node_rows.shown(tx, after, limit, within)
 
 
 def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:

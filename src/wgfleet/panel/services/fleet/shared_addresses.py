@@ -21,7 +21,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.nodes import NodePlace
+from wgfleet.panel.store.nodes import AnyNode, NodePlace
 from wgfleet.panel.store.tables import Config, Node
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -168,7 +168,7 @@ def _files_port(tx: Tx, config: Config) -> int:
     return config.listen_port if group is None else group.port
 
 
-def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
+def warnings(tx: Tx, found: Collection[AnyNode]) -> dict[str, str]:
     """Say of nodes, by id, that another one has an address of theirs, and what that means."""
     at: dict[str, list[NodePlace]] = {}
     wanted = {address for node in found for address in node.endpoint_addresses}
@@ -185,7 +185,7 @@ def warnings(tx: Tx, found: Collection[Node]) -> dict[str, str]:
     return said
 
 
-def _words(tx: Tx, node: Node, address: str, other: NodePlace) -> str:
+def _words(tx: Tx, node: AnyNode, address: str, other: NodePlace) -> str:
     config = _configs_by_node(tx, node.id).get(other.id)
     if config is None:
         return f"{address} is an address of node {other.name!r} too: no config can be on both at one port"

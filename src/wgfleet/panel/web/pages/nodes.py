@@ -32,7 +32,7 @@ def list_nodes(
     request: Request, panel: ThePanel, caller: Reader, connected: Annotated[Literal["", "yes", "no"], Query()] = ""
 ) -> Response:
     with panel.store.read() as tx:
-        found = views(tx, nodes.page(tx, None, MOST, caller.limit))
+        found = views(tx, nodes.shown(tx, None, MOST, caller.limit))
         wanted = [node for node in found if not connected or node.connected == (connected == "yes")]
         return page(request, "nodes/list.html", {"nodes": wanted, "connected": connected}, blocks={"now"})
 
