@@ -10,6 +10,7 @@ from contextlib import closing
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path, PurePosixPath
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Dialect, Engine, make_url
@@ -18,7 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from tests import groups, markers
 from tests.migrated import migrated_at
 from tests.postgresql import PostgresqlServer, postgresql_server
-from wgfleet.panel import host_names, plugins
+from wgfleet.panel import clock, host_names, plugins
+from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.store import Store, databases, schema
 from wgfleet.panel.store import engine as store_engine
 
@@ -39,6 +41,19 @@ def no_lookups() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host_names, "getaddrinfo", nobody)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_authorities_of_the_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Trust nobody where a client is not told whom: to read the world's authorities takes 20 ms, and no test meets one.
+
+    OpenSSL wants one in the file; nobody has its key.
+    """
+    file = tmp_path_factory.mktemp("authorities") / "nobody.pem"
+    file.write_text(Authority.create("nobody", clock.now()).certificate_pem)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certifi, "where", lambda: str(file))
         yield
 
 

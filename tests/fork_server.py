@@ -13,6 +13,9 @@ import socket
 import sys
 from pathlib import Path
 
+import httpcore  # noqa: F401 - what each command would load later: it would take most of its time
+import typer._adapters  # noqa: F401 - with pydantic, at the first option
+
 from wgfleet import cli
 
 MOST_BYTES = 1 << 18
