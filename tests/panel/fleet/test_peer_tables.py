@@ -292,6 +292,21 @@ def test_many_changes_are_an_operation_that_goes_on_after_a_panel_that_was_kille
     assert named == ["p0", "p1", "p2", "p3", "p4", "p6", "p8"], "each once"
 
 
+def test_lines_take_networks_that_lines_before_them_give_up_and_none_that_those_have_taken(
+    client: httpx.Client, wg0: dict[str, Any]
+) -> None:
+    path = f"/api/configs/{wg0['name']}/peers"
+    made(client, path, name="anna", networks=["10.77.0.0/24"])
+    made(client, path, name="bert", networks=["10.77.1.0/24"])
+    moved = send(client, "name,networks\nanna,10.77.2.0/24\nbert,10.77.0.0/24\n", existing="update")
+    assert (moved.json()["changed"], moved.json()["problems"]) == (2, [])
+    taken = send(client, "name,networks\nanna,10.77.3.0/24\nbert,10.77.3.0/25\n", existing="update").json()
+    assert (taken["changed"], [(each["line"], each["column"]) for each in taken["problems"]]) == (1, [(3, "networks")])
+    assert "'anna'" in taken["problems"][0]["detail"]
+    networks = {name: each["networks"] for name, each in peers(client).items()}
+    assert networks == {"anna": ["10.77.3.0/24"], "bert": ["10.77.0.0/24"]}
+
+
 def test_many_changes_that_are_cancelled_leave_the_rest_as_they_are(
     client: httpx.Client, panel: Panel, many: str
 ) -> None:

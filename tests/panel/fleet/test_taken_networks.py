@@ -21,11 +21,11 @@ def networks() -> st.SearchStrategy[Network]:
     return st.one_of(v4, v6, st.sampled_from([ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]))
 
 
-@given(st.lists(networks(), max_size=40))
-def test_a_network_is_taken_where_one_that_was_taken_overlaps_it(wanted: list[Network]) -> None:
+@given(st.lists(st.tuples(networks(), st.booleans()), max_size=40))
+def test_a_network_is_taken_where_one_that_was_taken_overlaps_it(wanted: list[tuple[Network, bool]]) -> None:
     taken: dict[Network, str] = {}
     index = TakenNetworks()
-    for number, network in enumerate(wanted):
+    for number, (network, returned) in enumerate(wanted):
         in_the_way = {
             str(other): owner
             for other, owner in taken.items()
@@ -37,4 +37,7 @@ def test_a_network_is_taken_where_one_that_was_taken_overlaps_it(wanted: list[Ne
             taken[network] = f"owner {number}"
         else:
             assert in_the_way[found.network] == found.owner
+        index.release(network, "somebody else")
+        if returned and network in taken:
+            index.release(network, taken.pop(network))
     assert len(index) == len(taken)

@@ -4,7 +4,7 @@ Pure.
 """
 
 import ipaddress
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network
@@ -42,3 +42,11 @@ class TakenNetworks:
             return taken[before - 1]
         insort(taken, TakenNetwork(first, last, str(network), owner))
         return None
+
+    def release(self, network: IPv4Network | IPv6Network, owner: str) -> None:
+        """Have a network be free again, if that owner has it."""
+        taken = self._by_version[network.version]
+        given = TakenNetwork(int(network.network_address), int(network.broadcast_address), str(network), owner)
+        place = bisect_left(taken, given)
+        if place < len(taken) and taken[place] == given:
+            del taken[place]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 from wgfleet.panel.domain.operations import PeerChangeOptions, PeerChangeProgress
 from wgfleet.panel.services import audit, generations, operations, peer_changes, tunnel_networks
 from wgfleet.panel.services.fleet import ownership, peers
+from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.peer_changes import TABLE, Slice
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_changes as change_rows
@@ -31,13 +32,14 @@ def make(
 ) -> None:
     """Make changes, all or none. Their values are those of a change of a peer, and `owner_id`."""
     known = {peer.id: peer for peer in peer_rows.by_ids(tx, [each.peer_id for each in lines])}  # by one statement
+    networks = ChangedNetworks(panel_hosts)
     for each in lines:
         peer = known.get(each.peer_id) or peers.get(tx, each.peer_id)
         values = dict(each.changes)
         if OWNER in values:
             ownership.give(tx, actor, peer, values.pop(OWNER))
         if values:
-            peers.update(tx, vault, actor, peer, cast("PeerChanges", values), panel_hosts=panel_hosts)
+            peers.update(tx, vault, actor, peer, cast("PeerChanges", values), networks=networks)
         if not SEEN_BY_OTHERS.isdisjoint(values):
             tx.flush()
 

@@ -197,11 +197,11 @@ def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
         tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(generation=generation))
 
 
-def networks_by_peer(tx: Tx, config_id: str, without: str | None = None) -> list[tuple[str, str]]:
-    """Return (network, peer name) for the networks behind a config's peers, but for the peer `without`."""
-    query = select(Peer.id, Peer.name, Peer.networks).where(Peer.config_id == config_id)
+def networks_by_peer(tx: Tx, config_id: str) -> list[tuple[str, str]]:
+    """Return (network, peer name) for the networks behind a config's peers."""
+    query = select(Peer.name, Peer.networks).where(Peer.config_id == config_id)
     rows = tx.session.execute(query.where(func.json_array_length(Peer.networks) > 0).order_by(Peer.id))
-    return [(network, name) for peer_id, name, networks in rows if peer_id != without for network in networks]
+    return [(network, name) for name, networks in rows for network in networks]
 
 
 def all_networks(tx: Tx) -> list[tuple[str, str]]:

@@ -2,18 +2,52 @@
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from itertools import chain
+from typing import NamedTuple
 
 from wgfleet.panel.domain.taken_networks import TakenNetworks
+from wgfleet.panel.domain.tunnel_networks import NeededAddresses
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.services import configs, tunnel_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Config
+from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.protocol.addresses import parse_network
 
 MAX_NETWORKS = 20_000
 """In a config, its pools among them: each is a route on every node, and is read whenever one is added."""
+_SAME = "another network of the same request"
+AnyNetwork = IPv4Network | IPv6Network
+
+
+class _InTheWay(NamedTuple):
+    """What networks of peers are checked against."""
+
+    outside: NeededAddresses
+    taken: TakenNetworks
+
+
+class ChangedNetworks:
+    """Networks of peers of one config that are changed in one transaction: what there are is read once.
+
+    `panel_hosts` are the panel's own, each with what it is.
+    """
+
+    def __init__(self, panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING) -> None:
+        self._panel_hosts = panel_hosts
+        self._found: _InTheWay | None = None
+
+    def check(self, tx: Tx, config: Config, peer: Peer, wanted: Sequence[str], field: str) -> None:
+        """Raise unless a peer may have these networks instead of its own; the transaction is then to be given up."""
+        if wanted and self._found is None:
+            self._found = _in_the_way(tx, config, self._panel_hosts)
+        if self._found is not None:
+            for own in peer.networks:
+                self._found.taken.release(ipaddress.ip_network(own), _owner(peer.name))
+            for network in _taken(self._found, wanted, field):
+                self._found.taken.release(network, _SAME)
+                self._found.taken.take(network, _owner(peer.name))
 
 
 def check(
@@ -21,41 +55,50 @@ def check(
     config: Config,
     wanted: Sequence[tuple[Sequence[str], str]],
     *,
-    without: str | None = None,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
     pools: Sequence[str] | None = None,
 ) -> None:
-    """Raise unless each (networks, field) may be had.
+    """Raise unless each (networks, field) of a new peer may be had.
 
-    `without` is the peer that is being changed; `panel_hosts` are the panel's own, each with what it is. `pools`: the
-    networks of a config that is not there yet.
+    `panel_hosts` as in `ChangedNetworks`. `pools`: the networks of a config that is not there yet.
     """
     if not any(networks for networks, _ in wanted):
         return
-    outside = tunnel_networks.needed(tx, panel_hosts)
-    own = configs.networks(tx, [config.id])[config.id] if pools is None else pools
-    taken = TakenNetworks(
-        chain(
-            ((network, "a pool of the config") for network in own),
-            (
-                (behind, f"the networks of peer {owner!r}")
-                for behind, owner in peer_rows.networks_by_peer(tx, config.id, without)
-            ),
-        )
-    )
+    found = _in_the_way(tx, config, panel_hosts, pools)
     for networks, field in wanted:
-        for i, text in enumerate(networks):
-            at = f"{field}[{i}]"
-            network = ipaddress.ip_network(parse_network(text, at))
-            if network.prefixlen == 0:
-                raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
-            tunnel_networks.check(network, at, outside)
-            other = taken.take(network, "another network of the same request")
-            if other is not None:
-                raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=at)
-            if len(taken) > MAX_NETWORKS:
-                raise Exhausted(
-                    f"a config can have {MAX_NETWORKS} networks behind its peers, each a route on every node; "
-                    "combine neighboring networks, or use another config",
-                    field=at,
-                )
+        _taken(found, networks, field)
+
+
+def _in_the_way(
+    tx: Tx, config: Config, panel_hosts: Mapping[str, str], pools: Sequence[str] | None = None
+) -> _InTheWay:
+    own = configs.networks(tx, [config.id])[config.id] if pools is None else pools
+    behind = ((network, _owner(owner)) for network, owner in peer_rows.networks_by_peer(tx, config.id))
+    taken = TakenNetworks(chain(((network, "a pool of the config") for network in own), behind))
+    return _InTheWay(tunnel_networks.needed(tx, panel_hosts), taken)
+
+
+def _owner(name: str) -> str:
+    return f"the networks of peer {name!r}"
+
+
+def _taken(found: _InTheWay, networks: Sequence[str], field: str) -> list[AnyNetwork]:
+    """Take networks that nothing is in the way of; return them."""
+    given = []
+    for i, text in enumerate(networks):
+        at = f"{field}[{i}]"
+        network = ipaddress.ip_network(parse_network(text, at))
+        if network.prefixlen == 0:
+            raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
+        tunnel_networks.check(network, at, found.outside)
+        other = found.taken.take(network, _SAME)
+        if other is not None:
+            raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=at)
+        if len(found.taken) > MAX_NETWORKS:
+            raise Exhausted(
+                f"a config can have {MAX_NETWORKS} networks behind its peers, each a route on every node; "
+                "combine neighboring networks, or use another config",
+                field=at,
+            )
+        given.append(network)
+    return given

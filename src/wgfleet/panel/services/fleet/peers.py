@@ -13,6 +13,7 @@ from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, held_settings, tunnel_networks, usage
 from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, peer_networks, peer_places
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
+from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.fleet.peer_places import AddressWish
 from wgfleet.panel.services.fleet.unfinished_peers import check_ended, check_named_ended
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
@@ -271,25 +272,28 @@ def update(
     changes: PeerChanges,
     *,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    networks: ChangedNetworks | None = None,
 ) -> Peer:
-    """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it."""
+    """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it.
+
+    `networks`: those of a transaction that changes many peers of the config.
+    """
     details = {name: value for name, value in changes.items() if name in peer_details.CHANGEABLE}
-    changed = _change_on_nodes(tx, vault, peer, changes, panel_hosts) if changes.keys() - details.keys() else []
+    among = networks or ChangedNetworks(panel_hosts)
+    changed = _change_on_nodes(tx, vault, peer, changes, among) if changes.keys() - details.keys() else []
     changed += peer_details.change(tx, peer, cast("DetailChanges", details))
     audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
     return peer
 
 
-def _change_on_nodes(
-    tx: Tx, vault: Vault, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[str, str]
-) -> list[str]:
+def _change_on_nodes(tx: Tx, vault: Vault, peer: Peer, changes: PeerChanges, networks: ChangedNetworks) -> list[str]:
     # A peer's networks are routes of the interface, and come and go with it.
     rerouted = "networks" in changes or ("enabled" in changes and bool(peer.networks))
     generation = generations.bump(tx, peer.config_id, settings=rerouted, topic=Topic.PEERS)
     tx.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
         raise Invalid("give a public key or ask for new keys, not both", field="public_key")
-    changed = _set_columns(tx, peer, changes, panel_hosts)
+    changed = _set_columns(tx, peer, changes, networks)
     if "public_key" in changes or changes.get("rotate_keys"):
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
@@ -315,7 +319,7 @@ def remove(tx: Tx, config: Config, peer_ids: Collection[str]) -> list[Peer]:
     return peers
 
 
-def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[str, str]) -> list[str]:
+def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, networks: ChangedNetworks) -> list[str]:
     """Set what is no key; return the names of what is different now."""
     values: dict[str, Any] = {}
     if "name" in changes:
@@ -324,8 +328,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, panel_hosts: Mapping[
             check_named_ended(tx, peer.config_id, changes["name"], "name")
             raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
     if "networks" in changes:
-        wanted = [(changes["networks"], "networks")]
-        peer_networks.check(tx, configs.get(tx, peer.config_id), wanted, without=peer.id, panel_hosts=panel_hosts)
+        networks.check(tx, configs.get(tx, peer.config_id), peer, changes["networks"], "networks")
         values["networks"] = [parse_network(each, "networks") for each in changes["networks"]]
     if "group_id" in changes:
         values["group_id"] = changes["group_id"]
