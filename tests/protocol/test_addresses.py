@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.strategies import addresses, canonical, interface_addresses, networks
 from wgfleet.protocol.addresses import (
+    address_of,
     join_endpoint,
     parse_address,
     parse_endpoint,
@@ -123,7 +124,7 @@ def test_a_port_out_of_range_is_refused(port: int) -> None:
 @given(addresses, ports)
 def test_an_endpoint_splits_into_what_it_was_joined_from(address: IpAddress, port: int) -> None:
     joined = join_endpoint(canonical(address), port)
-    assert split_endpoint(joined) == (canonical(address), port)
+    assert split_endpoint(joined) == (address_of(joined), port) == (canonical(address), port)
     assert parse_endpoint(joined) == joined
 
 

@@ -320,8 +320,11 @@ class AgentConnection:
         self._buffer.forget(config_id)
 
     async def flush(self) -> None:
-        """Write the sessions that this node reported now; kept for later where the database cannot be had."""
-        due = self._buffer.take()
+        """Write the sessions that this node reported now; kept for later where the database cannot be had.
+
+        Bare counters wait for their time: a takeover waits for this, and nothing in it follows from them.
+        """
+        due = self._buffer.take(None)
         if not due:
             return
         try:

@@ -45,11 +45,11 @@ class SessionBuffer:
         """Drop a config that the node no longer carries."""
         self._configs.pop(config_id, None)
 
-    def take(self, counters_every_s: float = COUNTERS_S) -> dict[str, dict[str, PeerStats]]:
-        """Return what is due for writing, and forget it; counters at their pace."""
-        now = clock.monotonic()
-        counters = self._counted_at is None or now - self._counted_at >= counters_every_s
-        if counters:
+    def take(self, counters_every_s: float | None = COUNTERS_S) -> dict[str, dict[str, PeerStats]]:
+        """Return what is due for writing, and forget it; counters at their pace, None: not now."""
+        now, counters = clock.monotonic(), False
+        if counters_every_s is not None and (self._counted_at is None or now - self._counted_at >= counters_every_s):
+            counters = True
             # From the second time on, each node has a moment of its own: after a start all begin at once.
             early_s = 0.0 if self._counted_at is not None else counters_every_s * clock.fraction()
             self._counted_at = now - early_s

@@ -20,7 +20,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.addresses import join_endpoint, split_endpoint
+from wgfleet.protocol.addresses import address_of, join_endpoint
 from wgfleet.protocol.features import Feature
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
     leaving = node_rows.find(tx, operation.node_id or "") if for_s else None
     if leaving is not None and Feature.RELAY not in leaving.agent_features:
         leaving = None
-    relaying_at = relaying(tx, {split_endpoint(call.endpoint)[0] for call in calls if call.source is None})
+    relaying_at = relaying(tx, {address_of(call.endpoint) for call in calls if call.source is None})
     targets: dict[str, Node | None] = {}
     found = []
     for call in calls:
         six = call.endpoint.startswith("[")
-        relay = relaying_at.get(split_endpoint(call.endpoint)[0])
+        relay = relaying_at.get(address_of(call.endpoint))
         if relay is not None:
             for_this = None
         elif call.attempts in RELAYED_AFTER and leaving is not None and call.node_id != leaving.id:
@@ -103,7 +103,7 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
             found.append(call)
             continue
         target = None if returns or there is None else _endpoint(tx, config, call.node_id, there)
-        at = split_endpoint(call.endpoint)[0] if for_this is None else here
+        at = address_of(call.endpoint) if for_this is None else here
         found.append(replace(call, via=RelayVia(relay.id, at, target, config.id, for_this)))
     return found
 
@@ -140,5 +140,5 @@ def relayed(tx: Tx, operation: Operation, taken_over: Collection[str]) -> set[st
     return {
         peer_id
         for peer_id, session in session_rows.latest(tx, sorted(taken_over)).items()
-        if session.endpoint and session.node_id != node.id and split_endpoint(session.endpoint)[0] in own
+        if session.endpoint and session.node_id != node.id and address_of(session.endpoint) in own
     }
