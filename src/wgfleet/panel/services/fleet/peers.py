@@ -274,10 +274,7 @@ def update(
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
     networks: ChangedNetworks | None = None,
 ) -> Peer:
-    """Change a peer; new keys leave the old public key behind as a tombstone, so that every node drops it.
-
-    `networks`: those of a transaction that changes many peers of the config.
-    """
+    """Change a peer; new keys leave the old public key behind as a tombstone. `networks`: of all that are changed."""
     details = {name: value for name, value in changes.items() if name in peer_details.CHANGEABLE}
     among = networks or ChangedNetworks(panel_hosts)
     changed = _change_on_nodes(tx, vault, peer, changes, among) if changes.keys() - details.keys() else []
