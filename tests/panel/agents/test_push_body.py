@@ -52,11 +52,13 @@ def test_bodies_for_many_nodes_take_the_memory_of_one() -> None:
 
 
 def test_packed_peers_are_the_same_peers() -> None:
-    packed = PackedPeers(PEERS)
-    assert dict(packed) == packed.unpacked() == PEERS
+    packed, few = PackedPeers(PEERS), dict(list(PEERS.items())[:100])
+    assert packed.unpacked() == PEERS
+    assert list(packed) == list(PEERS)
+    assert dict(PackedPeers(few)) == few  # each is read out of all
     assert len(packed) == len(PEERS)
     some = list(PEERS)
-    for few in ([some[5]], ["x", some[-1]], some[: FEW_KEYS + 1]):
-        assert packed.has_any(few)
+    for keys in ([some[5]], ["x", some[-1]], some[: FEW_KEYS + 1]):
+        assert packed.has_any(keys)
     for none in ([], ["A" * 44, ""], [f"{n}" for n in range(FEW_KEYS + 1)]):
         assert not packed.has_any(none)
