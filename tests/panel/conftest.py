@@ -28,11 +28,15 @@ from wgfleet.panel.reconcile.engine.events import Event, Events
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.dns import DnsSettings
-from wgfleet.panel.store import Store, schema
+from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 
 # For clients of plain HTTP. Without, each would read all the world's authorities, which takes 20 ms.
 NO_AUTHORITY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+# For tests of many values that are refused, or shown, one by one: no value reaches a statement, and each statement that
+# is run on the way is run on PostgreSQL by other tests too.
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class ListedEvents(Events):
@@ -83,7 +87,6 @@ def world(database_url: str) -> Iterator[World]:
 @pytest.fixture
 def panel(database_url: str, tmp_path: Path) -> Iterator[Panel]:
     store = Store(database_url)
-    schema.migrate(store)
     # Nobody listens there: what a provider says of a group is then told later.
     dns = DnsSettings(
         cloudflare_token=SecretStr("a-token"),

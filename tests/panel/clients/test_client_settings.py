@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.client_settings import without
 from wgfleet.panel.keypairs import new_key_pair
@@ -118,6 +118,7 @@ def test_files_leave_out_excluded_networks_but_never_the_pools(panel: Panel, cli
     assert lines(client, anna)["AllowedIPs"] == "0.0.0.0/0"
 
 
+@one_database
 @pytest.mark.usefixtures("wg0")
 @pytest.mark.parametrize(
     ("body", "field"),

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel.domain import platform_files
 from wgfleet.panel.domain.rendering import ClientValues, client_file
 from wgfleet.panel.errors import Conflict
@@ -185,6 +185,7 @@ def test_each_has_the_key_in_its_content_alone_and_is_the_same_again(platform: P
             platforms.made(keyless, platform)
 
 
+@one_database
 @pytest.mark.parametrize("platform", Platform)
 def test_the_api_gives_each_to_those_who_may_read_secrets(
     client: httpx.Client, wg0: dict[str, Any], platform: Platform

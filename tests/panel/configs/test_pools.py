@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.pool_changes import PoolChange, change
@@ -82,6 +82,7 @@ def test_what_is_not_given_stays_and_other_fields_change_along(client: httpx.Cli
     assert client.patch("/api/configs/wg0", json={"keepalive": 20}).json()["pools"] == ["10.8.0.0/16"]
 
 
+@one_database
 @pytest.mark.parametrize(
     ("pools", "words"),
     [

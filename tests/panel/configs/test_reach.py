@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.certificates import Issued
@@ -54,6 +54,7 @@ def test_a_config_is_filtered_unless_its_settings_open_something(client: httpx.C
     assert patched(client, "wg0", node_ports=[])["node_ports"] == []
 
 
+@one_database
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -101,6 +102,7 @@ def test_an_agent_that_has_no_filter_is_sent_none(panel: Panel) -> None:
     assert getattr(push, "settings").reach is None  # noqa: B009 - a whole, as the base is 0
 
 
+@one_database
 @pytest.mark.parametrize("port", ["tcp/51900", "tcp/51000-52000"])
 @pytest.mark.parametrize("owner", ["the agent of node 'fra1'", "agents"])
 def test_the_port_of_an_agent_is_not_opened(client: httpx.Client, port: str, owner: str) -> None:

@@ -3,9 +3,10 @@
 import httpx
 import pytest
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 
 
+@one_database
 @pytest.mark.parametrize(
     ("dns", "warning"),
     [
@@ -26,6 +27,7 @@ def test_a_search_domain_without_a_name_server_is_said(
     assert (config["dns_warning"] is None) is (warning is None)
 
 
+@one_database
 @pytest.mark.parametrize("dns", ["0.0.0.0", "224.0.0.251", "::ffff:9.9.9.9", "255.255.255.255", "fe80::1", "9.9.9", ""])
 def test_what_is_never_a_name_server_is_refused_for_configs_peers_and_tags(client: httpx.Client, dns: str) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
@@ -38,6 +40,7 @@ def test_what_is_never_a_name_server_is_refused_for_configs_peers_and_tags(clien
         assert (answer.status_code, answer.json()["field"]) == (422, "dns[1]"), answer.text
 
 
+@one_database
 @pytest.mark.parametrize("domain", ["localhost", "vpn.localhost", "Invalid.", "vpn.invalid"])
 def test_a_name_that_leads_nowhere_is_refused(client: httpx.Client, domain: str) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])

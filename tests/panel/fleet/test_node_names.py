@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.fleet.test_host_names import Resolver, resolver
 from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.host_names import HostNameWatch
@@ -97,6 +97,7 @@ def test_an_address_that_the_node_cannot_have_is_refused_once_and_said(
     assert "the agent of node 'fra1' is at 192.0.2.1" in str(entries)
 
 
+@one_database
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [

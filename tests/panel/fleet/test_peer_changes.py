@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.operations import OperationState
@@ -213,6 +213,7 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
     assert there["value"].startswith("2020-01-01")
 
 
+@one_database
 @pytest.mark.usefixtures("wg0")
 @pytest.mark.parametrize(
     ("body", "field"),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.fleet.test_speeds import FollowingNode, of_node, patch, peer
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.api import Panel
@@ -130,6 +130,7 @@ def test_an_older_agent_gets_what_it_knows_and_is_named(panel: Panel, client: ht
     assert "nobody to rules" in said
 
 
+@one_database
 @pytest.mark.parametrize(
     ("rule", "field", "said"),
     [

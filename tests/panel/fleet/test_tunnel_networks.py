@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel import machine
 from wgfleet.panel.domain.tunnel_networks import NeededAddresses, special_range
 
@@ -51,6 +51,7 @@ COVERED = [
 ]
 
 
+@one_database
 @pytest.mark.usefixtures("config")
 @pytest.mark.parametrize(("network", "who"), COVERED)
 def test_a_peer_cannot_have_them(client: httpx.Client, network: str, who: str) -> None:
@@ -71,6 +72,7 @@ def test_a_peer_cannot_have_them(client: httpx.Client, network: str, who: str) -
         assert who.lower() in said["detail"].lower()
 
 
+@one_database
 @pytest.mark.usefixtures("config")
 @pytest.mark.parametrize(
     "pool", ["203.0.113.0/24", "2001:db8:7::/48", "198.51.100.0/24", "192.0.2.0/24", "203.0.113.192/26", "127.9.0.0/16"]

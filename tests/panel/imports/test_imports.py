@@ -10,7 +10,7 @@ import pytest
 from tests.imports import samples
 from tests.imports.samples import Keys
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.imports import wg_quick, wgdashboard
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface
 from wgfleet.imports.wgdashboard import GIB
@@ -229,6 +229,7 @@ def test_an_owner_is_the_user_of_that_name_or_a_line_of_the_notes(client: httpx.
     assert notes == ["", "owner: bert", f"owner: {anna['id']}", "hers"]
 
 
+@one_database
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -280,6 +281,7 @@ def test_a_hostile_or_broken_peer_is_refused_with_its_place(
     assert client.get("/api/configs").json()["items"] == []
 
 
+@one_database
 @pytest.mark.parametrize(
     ("endpoint", "field"), [("vpn.example.com:²", "endpoint"), ("vpn.example.com:", "endpoint"), (":", "endpoint"),
                             ("vpn.example.com:99999999", "port"), ("a b:51820", "domain")]

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.jobs import decisions
@@ -61,6 +61,7 @@ def test_kinds_of_jobs_keep_what_they_were_given(client: httpx.Client) -> None:
     assert client.delete("/api/tags/office").status_code == 204
 
 
+@one_database
 @pytest.mark.parametrize(
     ("body", "field"),
     [
