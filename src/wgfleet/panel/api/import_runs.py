@@ -1,12 +1,17 @@
 """Imports as calls: looked at without a lock, then made, few peers in one transaction and many in slices."""
 
+import hashlib
 from collections.abc import Sequence
 
+import msgspec
+
 from wgfleet.imports.fleet import ImportedInterface, ImportedTag
+from wgfleet.panel import clock
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.peer_batches import ATTEMPTS, undo
 from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.errors import Conflict
+from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs, import_checks, import_plans, imports
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import peer_batches
@@ -16,6 +21,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 
 SLICE = 50  # peers, or tags, in a transaction: with limits and notes they take 20 ms, and 60 on PostgreSQL
+UNDER_WAY_S = 5.0  # after which one of thousands of peers may have ended
 
 
 class ImportRun:
@@ -40,6 +46,11 @@ class ImportRun:
 
     def plan(self) -> ImportPlan:
         """Say what it does. Nobody waits for it, but for the moment in which a config is made to see if that can be."""
+        if self._is_large() and self._store.is_held(self._same()):
+            raise self._under_way()
+        return self._plan()
+
+    def _plan(self) -> ImportPlan:
         with self._store.read() as tx:
             target = import_plans.existing(tx, self._interface, self._name)
         if target is None:
@@ -56,10 +67,34 @@ class ImportRun:
             )
 
     def make(self) -> ImportPlan:
-        """Do it, all or nothing. Where others were quicker, it is planned again."""
+        """Do it, all or nothing. One of many peers is made once at a time, whoever asks for the same."""
+        take_back(self._store)
+        if not self._is_large():
+            return self._make()
+        with self._store.holding(self._same()) as nobody_else:
+            if not nobody_else:
+                raise self._under_way()
+            return self._make()
+
+    def _is_large(self) -> bool:
+        return len(self._interface.peers) > SLICE
+
+    def _same(self) -> str:
+        """Return what equal imports have in common."""
+        whole = msgspec.json.encode((self._name, self._interface, list(self._tags)))
+        return f"import {hashlib.blake2b(whole).hexdigest()}"
+
+    def _under_way(self) -> Conflict:
+        return Conflict(
+            f"this same import of {self._name!r} is under way; wait for its end, after which this call changes nothing",
+            retry_after_s=UNDER_WAY_S,
+        )
+
+    def _make(self) -> ImportPlan:
+        """Make it. Where others were quicker, it is planned again."""
         attempts = ATTEMPTS
         while True:
-            plan = self.plan()
+            plan = self._plan()
             drafts = imports.draft(self._panel.vault, plan)
             attempts -= 1
             try:
@@ -80,24 +115,29 @@ class ImportRun:
             imports.make_peers(tx, self._caller.actor, config, plan, drafts, self._hosts)
 
     def _in_slices(self, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
-        with self._store.write() as tx:
-            config = self._config(tx, plan)
-            batch_id = imports.begin(tx, config, plan, drafts)
-        try:
-            for first in range(0, len(plan.tags), SLICE):
-                with self._store.write() as tx:
-                    imports.make_tags(tx, self._caller.actor, plan.tags[first : first + SLICE], batch_id)
-            later = peer_batches.wanted(drafts)
-            for first in range(0, len(drafts), SLICE):
-                part = slice(first, first + SLICE)
-                later -= peer_batches.wanted(drafts[part])
-                with self._store.write() as tx:
-                    imports.add(tx, batch_id, configs.get(tx, config.id), plan, drafts, part, later, self._hosts)
+        batch_id = clock.new_id()
+        with self._store.holding(batch_id):
             with self._store.write() as tx:
-                imports.complete(tx, batch_id, self._caller.actor, configs.get(tx, config.id), plan, drafts)
-        except BaseException as error:
-            undo(self._store, self._caller.actor, batch_id, error)
-            raise
+                config = self._config(tx, plan)
+                imports.begin(tx, batch_id, config, plan, drafts)
+            try:
+                self._slices(batch_id, config.id, plan, drafts)
+            except BaseException as error:
+                undo(self._store, self._caller.actor, batch_id, error)
+                raise
+
+    def _slices(self, batch_id: str, config_id: str, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
+        for first in range(0, len(plan.tags), SLICE):
+            with self._store.write() as tx:
+                imports.make_tags(tx, self._caller.actor, plan.tags[first : first + SLICE], batch_id)
+        later = peer_batches.wanted(drafts)
+        for first in range(0, len(drafts), SLICE):
+            part = slice(first, first + SLICE)
+            later -= peer_batches.wanted(drafts[part])
+            with self._store.write() as tx:
+                imports.add(tx, batch_id, configs.get(tx, config_id), plan, drafts, part, later, self._hosts)
+        with self._store.write() as tx:
+            imports.complete(tx, batch_id, self._caller.actor, configs.get(tx, config_id), plan, drafts)
 
     def _config(self, tx: Tx, plan: ImportPlan) -> Config:
         return self._make_config(tx).config if plan.target.created else configs.get(tx, plan.target.config.id)

@@ -5,8 +5,10 @@ All that costs time and needs no lock is done before the first slice.
 
 from collections.abc import Sequence
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.errors import Conflict, PanelError
+from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peer_batches, peer_places, peers
 from wgfleet.panel.services.fleet.peer_batches import FIELD, SLICE
@@ -32,6 +34,7 @@ class PeerBatchCall:
 
     def make(self, drafts: Sequence[PeerDraft]) -> Created:
         """Make all of them, or none."""
+        take_back(self._store)
         attempts = ATTEMPTS if self._prefix is not None and self._first_number is None else 1
         while True:
             attempts -= 1
@@ -53,15 +56,17 @@ class PeerBatchCall:
             named = self._named(tx, config, drafts)
             peers.check(tx, config, named, field=FIELD, panel_hosts=self._hosts)
             peer_places.check_room(tx, config, len(named))
-        with self._store.write() as tx:
-            config = configs.get(tx, config.id)
-            named = self._beyond_others(tx, config, named)
-            batch_id = peer_batches.begin(tx, config, named, self._prefix)
-        try:
-            return self._slices(batch_id, config.id, named)
-        except BaseException as error:
-            undo(self._store, self._actor, batch_id, error)
-            raise
+        batch_id = clock.new_id()
+        with self._store.holding(batch_id):
+            with self._store.write() as tx:
+                config = configs.get(tx, config.id)
+                named = self._beyond_others(tx, config, named)
+                peer_batches.begin(tx, batch_id, config, named, self._prefix)
+            try:
+                return self._slices(batch_id, config.id, named)
+            except BaseException as error:
+                undo(self._store, self._actor, batch_id, error)
+                raise
 
     def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
         made, later = Created([], {}), peer_batches.wanted(drafts)

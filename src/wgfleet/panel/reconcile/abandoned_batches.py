@@ -1,4 +1,8 @@
-"""Batches of peers whose maker was killed: what they have made is undone, a little in each transaction."""
+"""Batches of peers with which nobody goes on: what they have made is undone, a little in each transaction.
+
+Who makes one holds its id while that process lives, so that a batch whose maker was killed is known at once. One whose
+maker lives and stands still is abandoned after a while.
+"""
 
 import structlog
 
@@ -24,15 +28,28 @@ class AbandonedBatches:
 
     async def look(self) -> None:
         """Undo what is abandoned now."""
-        for batch_id in await in_thread(self._abandoned):
-            log.warning("peer_batch.undone", batch_id=batch_id)
-            while await in_thread(self._undo, batch_id):
+        for batch_id in await in_thread(abandoned, self._store):
+            while await in_thread(_undo, self._store, batch_id):
                 came_round()
 
-    def _abandoned(self) -> list[str]:
-        with self._store.read() as tx:
-            return peer_batches.abandoned(tx)
 
-    def _undo(self, batch_id: str) -> bool:
-        with self._store.write() as tx:
-            return peer_batches.undo(tx, audit.PANEL, batch_id)
+def take_back(store: Store) -> None:
+    """Undo what is abandoned now, for a call that is not to wait until the core looks."""
+    for batch_id in abandoned(store):
+        while _undo(store, batch_id):
+            pass
+
+
+def abandoned(store: Store) -> list[str]:
+    """Return the batches with which nobody goes on."""
+    with store.read() as tx:
+        found = peer_batches.under_way(tx)
+    return [batch_id for batch_id, stands_still in found.items() if stands_still or not store.is_held(batch_id)]
+
+
+def _undo(store: Store, batch_id: str) -> bool:
+    with store.write() as tx:
+        more = peer_batches.undo(tx, audit.PANEL, batch_id)
+    if not more:
+        log.warning("peer_batch.undone", batch_id=batch_id)
+    return more

@@ -108,9 +108,9 @@ def make_peers(
     _record(tx, actor, config, plan)
 
 
-def begin(tx: Tx, config: Config, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> str:
-    """Note that peers are about to be made, and return the id of the batch."""
-    return peer_batches.begin(tx, config, drafts, made_config=plan.target.created)
+def begin(tx: Tx, batch_id: str, config: Config, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
+    """Note that peers are about to be made. `batch_id`: as in `peer_batches.begin`."""
+    peer_batches.begin(tx, batch_id, config, drafts, made_config=plan.target.created)
 
 
 def add(

@@ -4,7 +4,7 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import Connection, event
@@ -17,6 +17,7 @@ from wgfleet.panel.store import checkpoints, local_transport, notifications
 from wgfleet.panel.store.databases import CONNECTIONS, open_database, sqlite_file
 from wgfleet.panel.store.exchange import MAX_BYTES, Exchange, Listeners, Transport
 from wgfleet.panel.store.failures import translated
+from wgfleet.panel.store.holds import Holds, HoldsByDatabase, HoldsByFile
 from wgfleet.panel.store.lease import DatabaseLease, HeldByFiles, Lease
 from wgfleet.panel.store.local_transport import LocalTransport
 from wgfleet.panel.store.notifications import Notifications
@@ -80,6 +81,7 @@ class Store:
         event.listen(self.engine, "checkin", self._returned)
         self._file = sqlite_file(url)
         self._turns = None if self._file is None else WriterTurns(self._file)
+        self._holds: Holds = HoldsByDatabase(self.engine) if self._file is None else HoldsByFile(self._file)
         self._listeners = Listeners()
         self._exchange: Exchange | None = None
         self._permitted: Callable[[], bool] | None = None
@@ -101,6 +103,14 @@ class Store:
     def lease(self, name: str) -> Lease:
         """Return the lease of those who decide on this database; `name` says who asks."""
         return HeldByFiles() if self._turns else DatabaseLease(self.engine, name)
+
+    def holding(self, name: str) -> AbstractContextManager[bool]:
+        """Have a name for a block, as long as this process lives; the block gets False where somebody else has it."""
+        return self._holds.holding(name)
+
+    def is_held(self, name: str) -> bool:
+        """Tell whether somebody who lives has a name."""
+        return self._holds.is_held(name)
 
     def write_only_while(self, permitted: Callable[[], bool]) -> None:
         """From now on begin and commit a transaction that writes only where `permitted` says so."""

@@ -65,9 +65,10 @@ def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:
     return cast("int | None", tx.connection.scalar(query))
 
 
-def not_touched_since(tx: Tx, at: float) -> list[str]:
-    """Return the ids of batches that last went on before a time, or are given up."""
-    return list(tx.connection.scalars(select(PeerBatch.id).where(PeerBatch.touched_at < at).order_by(PeerBatch.id)))
+def all_under_way(tx: Tx) -> list[tuple[str, float]]:
+    """Return the ids of all batches, and when each last went on."""
+    rows = tx.connection.execute(select(PeerBatch.id, PeerBatch.touched_at).order_by(PeerBatch.id))
+    return [(batch_id, touched_at) for batch_id, touched_at in rows]
 
 
 def made(tx: Tx, peer_ids: Sequence[str], limit: int | None = None) -> list[str]:

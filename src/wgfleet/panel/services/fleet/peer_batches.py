@@ -26,14 +26,20 @@ FIELD = "peers"
 
 
 def begin(
-    tx: Tx, config: Config, drafts: Sequence[PeerDraft], prefix: str | None = None, *, made_config: bool = False
-) -> str:
-    """Note that peers are about to be made, and return the id of the batch. `prefix`: of names that are numbered.
+    tx: Tx,
+    batch_id: str,
+    config: Config,
+    drafts: Sequence[PeerDraft],
+    prefix: str | None = None,
+    *,
+    made_config: bool = False,
+) -> None:
+    """Note that peers are about to be made. `batch_id`: new, and held by who makes them. `prefix`: of numbered names.
 
     `made_config`: the config was made for them, and goes if they do.
     """
     batch = PeerBatch(
-        id=clock.new_id(),
+        id=batch_id,
         config_id=config.id,
         peer_ids=[draft.id for draft in drafts],
         name_prefix=prefix,
@@ -43,7 +49,6 @@ def begin(
         tag_ids=None,
     )
     batch_rows.add(tx, batch)
-    return batch.id
 
 
 def beyond_others(tx: Tx, config: Config, prefix: str, drafts: Sequence[PeerDraft]) -> Sequence[PeerDraft]:
@@ -116,9 +121,10 @@ def _too_late() -> Unavailable:
     return Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
 
 
-def abandoned(tx: Tx) -> list[str]:
-    """Return the batches with which nobody goes on."""
-    return batch_rows.not_touched_since(tx, clock.now() - ABANDONED_S)
+def under_way(tx: Tx) -> dict[str, bool]:
+    """Return all batches by id: whether so long has passed since the last slice that nobody can be going on with it."""
+    since = clock.now() - ABANDONED_S
+    return {batch_id: touched_at < since for batch_id, touched_at in batch_rows.all_under_way(tx)}
 
 
 def undo(tx: Tx, actor: str, batch_id: str) -> bool:

@@ -8,8 +8,8 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
 from wgfleet.panel.store import peers as peer_rows
 
-ABANDONED_S = 30.0  # without a slice; one that waits for its turn has it, or fails, after ten
-LOOKED_FOR_S = 10.0  # between two looks for such batches
+ABANDONED_S = 30.0  # without a slice, though its maker lives; one that waits for its turn has it, or fails, after ten
+LOOKED_FOR_S = 2.0  # between two looks for batches whose maker died, or that are abandoned
 
 
 def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | None = None) -> None:
