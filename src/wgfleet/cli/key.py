@@ -58,6 +58,7 @@ def delete(key: Key, *, yes: Yes = False) -> None:
         found = next((each for each in client.all("/api/keys") if each["id"] == identifier), None)
         if found and not yes:
             used = f"used {age(found['last_used_at'])} ago" if found["last_used_at"] else "never used"
-            go_on(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used})?")
+            begun = f"; {found['operations']} operations that it began stop" if found.get("operations") else ""
+            go_on(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used}{begun})?")
         client.call("DELETE", f"/api/keys/{part(identifier)}")
     say(f"{found['name'] if found else key} is revoked")

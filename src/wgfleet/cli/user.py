@@ -105,9 +105,10 @@ def delete(user: User, *, yes: Yes = False) -> None:
     with panel() as client:
         found = client.get(f"/api/users/{part(user)}")
         if not yes:
+            begun = f"; {found['operations']} operations that the user began stop" if found.get("operations") else ""
             go_on(
                 f"Delete {found['role']} {found['name']} ({found['sign_ins']} sign-ins end, and {found['devices']} "
-                "devices are deleted)?"
+                f"devices are deleted{begun})?"
             )
         client.call("DELETE", f"/api/users/{part(user)}?devices=delete")
     say(f"{found['name']} is deleted")

@@ -1,4 +1,4 @@
-"""From where a request came: the address of its caller, for the audit log and for limits.
+"""From where a request came: the address of its caller, for the audit log and for limits, and whose credential it has.
 
 The doors in front of the API and the pages bind it once for each request. What is done for the request has it too,
 also in another thread; what reconcilers do later has none.
@@ -15,6 +15,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 UNKNOWN = "unknown"
 _MAPPED_BITS = 96  # of an IPv6 address that stands for an IPv4 address, before that
 _address: ContextVar[str | None] = ContextVar("origin", default=None)
+_requester: ContextVar[str | None] = ContextVar("requester", default=None)
 
 
 def of(scope: Mapping[str, Any]) -> str:
@@ -83,3 +84,13 @@ def bind(scope: Mapping[str, Any]) -> None:
 def address() -> str | None:
     """Return from where it came what is done now; None: from nowhere, it is the panel's own work."""
     return _address.get()
+
+
+def bind_requester(reference: str) -> None:
+    """Note whose credential the request has that is served in this context: `Caller.reference`."""
+    _requester.set(reference)
+
+
+def requester() -> str | None:
+    """Return for whose credential it is what is done now; None: it is the panel's own work."""
+    return _requester.get()

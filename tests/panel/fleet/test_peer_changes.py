@@ -1,5 +1,6 @@
 """Many peers changed by one call: who that is, each once, and on after a panel that died."""
 
+from contextvars import Context
 from typing import Any
 
 import httpx
@@ -8,11 +9,15 @@ from sqlalchemy import update
 
 from tests.panel.conftest import made, one_database
 from tests.panel.world import ACTOR, World
+from wgfleet.panel import origin
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.domain.peer_changes import PeerAction, who
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import audit, configs, operations, peer_changes
+from wgfleet.panel.services.access import api_keys, users
+from wgfleet.panel.services.access.callers import ADMIN, ROLES, WRITE, Caller, Role
+from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.services.fleet import node_groups, peers, tags
 from wgfleet.panel.services.moves import cancelling
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
@@ -129,6 +134,51 @@ def test_all_get_a_group_and_speeds(world: World) -> None:
     assert ended.state is OperationState.SUCCEEDED
     with world.store.read() as tx:
         assert {each.group_id for each in tx.session.query(Peer)} == {None}
+
+
+@pytest.mark.parametrize(
+    "lost", ["revoked", "deleted", "disabled", "nothing any more", "not change this any more", None]
+)
+def test_what_somebody_began_stops_when_that_one_may_do_it_no_more(world: World, lost: str | None) -> None:
+    """At its next slice; what is done stays, and is listed. A name that is given again is not the same key."""
+    config = world.config()
+    world.peers(config, *"abcdefg")
+    with world.store.write() as tx:
+        api_keys.create_key(tx, ACTOR, "first", [ADMIN])
+        key, _ = api_keys.create_key(tx, ACTOR, "ci", [WRITE], configs=[config.id])
+        user = users.add(tx, ACTOR, UserSpec("eve", Role.OPERATOR))
+        of_key = Caller(key.id, "ci", frozenset({WRITE}), stale_use=False)
+        of_user = Caller(user.id, "eve", ROLES[Role.OPERATOR], stale_use=False, session_id="ended since")
+    caller = of_user if lost not in {"revoked", None} else of_key
+
+    def begun() -> Operation:
+        origin.bind_requester(caller.reference)
+        return begin(world, config, PeerFilter(config_ids=[config.id]), PeerChangeSpec(PeerAction.DISABLE, {}), 7)
+
+    operation = Context().run(begun)
+    assert operation.requester == caller.reference
+    assert step(world, operation)
+    with world.store.write() as tx:
+        assert operations.unfinished_of(tx, [of_key.reference, of_user.reference]) == {caller.reference: 1}
+        row = users.get(tx, user.id)
+        if lost == "revoked":
+            api_keys.revoke_key(tx, ACTOR, api_keys.get_key(tx, key.id))
+            api_keys.create_key(tx, ACTOR, "ci", [WRITE])
+        elif lost == "deleted":
+            users.delete(tx, ACTOR, row)
+        elif lost == "disabled":
+            users.update(tx, world.vault, ACTOR, row, {"disabled": True})
+        elif lost == "nothing any more":
+            users.update(tx, world.vault, ACTOR, row, {"role": Role.VIEWER})
+        elif lost is not None:
+            users.update(tx, world.vault, ACTOR, row, {"configs": []})
+    ended = to_the_end(world, operation)
+    if lost is None:
+        assert (ended.state, ended.result["peers_changed"]) == (OperationState.SUCCEEDED, 7)
+        return
+    assert (ended.state, ended.result["peers_changed"], ended.result["peers_left"]) == (OperationState.FAILED, 3, 4)
+    assert lost in ended.result["reason"]
+    assert list(enabled(world).values()).count(False) == 3
 
 
 def test_a_cancelled_one_leaves_the_rest_as_they_are(world: World) -> None:

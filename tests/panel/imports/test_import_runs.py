@@ -12,10 +12,11 @@ from sqlalchemy import func, select
 from wgfleet.imports.fleet import ImportedInterface, ImportedJob, ImportedPeer, ImportedTag
 from wgfleet.panel.api import Panel, import_runs
 from wgfleet.panel.api.import_runs import ImportRun
-from wgfleet.panel.errors import Conflict
+from wgfleet.panel.errors import Conflict, Forbidden
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches, abandoned
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.access.callers import ADMIN, Caller
 from wgfleet.panel.services.fleet import peer_batches, peers
 from wgfleet.panel.services.fleet.peer_details import PeerDetails
@@ -37,7 +38,7 @@ from wgfleet.panel.store.tables import (
 WHOLE = (Address, Config, EndpointGroup, LimitJob, Peer, PeerBatch, PeerTag, Pool, Tag, UsageTotal)
 """Tables of what an import makes."""
 COUNT, SLICE = 23, 10
-CALLER = Caller("k1", "anna", frozenset({ADMIN}), stale_use=False)
+NAME = "anna"
 LIMIT = ImportedJob(field="total_data", operator="lgt", value="11", action="restrict")
 WRITES = 8
 """Of such an import: the config is tried and made, tags, three slices of peers with their limits, and the end."""
@@ -48,8 +49,17 @@ class KilledError(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_slices(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_runs, "SLICE", SLICE)
+    with panel.store.write() as tx:
+        for name in ("first", NAME):
+            api_keys.create_key(tx, "test", name, [ADMIN])
+
+
+def caller(panel: Panel) -> Caller:
+    with panel.store.read() as tx:
+        key = api_keys.get_key(tx, NAME)
+    return Caller(key.id, key.name, frozenset(key.scopes), stale_use=False)
 
 
 def interface(count: int = COUNT) -> ImportedInterface:
@@ -78,7 +88,7 @@ def interface(count: int = COUNT) -> ImportedInterface:
 
 
 def run(panel: Panel, found: ImportedInterface) -> ImportRun:
-    return ImportRun(panel, CALLER, found, tags=[ImportedTag(name="t1", color="#112233")])
+    return ImportRun(panel, caller(panel), found, tags=[ImportedTag(name="t1", color="#112233")])
 
 
 def rows(panel: Panel) -> dict[str, int]:
@@ -150,6 +160,24 @@ def test_of_two_equal_imports_at_once_the_later_one_says_so(panel: Panel, monkey
     assert len(told) == 2 * 3
     assert {text.partition(" is under way")[0] for text in told} == {"this same import of 'office'"}
     assert run(panel, found).make().same == COUNT
+
+
+def test_an_import_whose_key_is_revoked_meanwhile_stops_and_nothing_of_it_stays(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, found = rows(panel), interface()
+    add, slices = peer_batches.add, [0]
+
+    def revoked(tx: Tx, *args: Any, **more: Any) -> Any:
+        slices[0] += 1
+        api_keys.revoke_key(tx, "test", api_keys.get_key(tx, NAME))
+        return add(tx, *args, **more)
+
+    monkeypatch.setattr(peer_batches, "add", revoked)
+    with pytest.raises(Forbidden, match="API key 'anna', which began it, was revoked"):
+        run(panel, found).make()
+    assert slices == [1]
+    assert rows(panel) == before
 
 
 def whole(before: dict[str, int]) -> dict[str, int]:

@@ -62,6 +62,7 @@ class Doorkeeper:
                 await problems.of(error)(scope, body.receive, body.send)
                 return
             body.drained = True
+            origin.bind_requester(state[CALLER].reference)
             if (visit := state.get(VISIT)) is not None:
                 visit.known(state[CALLER].id)
         await self._app(scope, body.receive, body.send)

@@ -13,6 +13,7 @@ from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs, import_checks, import_plans, imports
+from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import peer_batches
 from wgfleet.panel.services.fleet.peers import PeerDraft
@@ -129,14 +130,17 @@ class ImportRun:
     def _slices(self, batch_id: str, config_id: str, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
         for first in range(0, len(plan.tags), SLICE):
             with self._store.write() as tx:
+                standing.check(tx, self._caller, config_id)
                 imports.make_tags(tx, self._caller.actor, plan.tags[first : first + SLICE], batch_id)
         later = peer_batches.wanted(drafts)
         for first in range(0, len(drafts), SLICE):
             part = slice(first, first + SLICE)
             later -= peer_batches.wanted(drafts[part])
             with self._store.write() as tx:
+                standing.check(tx, self._caller, config_id)
                 imports.add(tx, batch_id, configs.get(tx, config_id), plan, drafts, part, later, self._hosts)
         with self._store.write() as tx:
+            standing.check(tx, self._caller, config_id)
             imports.complete(tx, batch_id, self._caller.actor, configs.get(tx, config_id), plan, drafts)
 
     def _config(self, tx: Tx, plan: ImportPlan) -> Config:

@@ -1,5 +1,6 @@
 """`/api/keys`: who may use this API."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,7 +11,8 @@ from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
-from wgfleet.panel.services.access import api_keys, callers, limits
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.access import api_keys, callers, limits, standing
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import ApiKey
 
@@ -52,6 +54,7 @@ class KeyView(View):
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None = Field(description="Accurate to one minute.")
+    operations: int = Field(description="How many that it began have not ended: they stop when it is revoked.")
 
 
 class NewKeyView(KeyView):
@@ -60,9 +63,16 @@ class NewKeyView(KeyView):
     key: str = Field(description="The secret key. It is never shown again.", examples=["wgf_..."])
 
 
-def _view(tx: Tx, row: ApiKey) -> KeyView:
+def views(tx: Tx, rows: Sequence[ApiKey]) -> list[KeyView]:
+    """Show keys."""
+    begun = operations.unfinished_of(tx, [standing.of_key(row.id) for row in rows])
+    return [_view(tx, row, begun.get(standing.of_key(row.id), 0)) for row in rows]
+
+
+def _view(tx: Tx, row: ApiKey, begun: int = 0) -> KeyView:
     configs, node_groups = limits.names(tx, row.limit_configs, row.limit_groups)
     return KeyView(
+        operations=begun,
         configs=configs,
         node_groups=node_groups,
         id=row.id,
@@ -77,7 +87,7 @@ def _view(tx: Tx, row: ApiKey) -> KeyView:
 @router.get("/api/keys", summary="List API keys")
 def list_keys(panel: ThePanel, _caller: Admin, after: After = None, limit: Limit = 100) -> Page[KeyView]:
     with panel.store.read() as tx:
-        return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: [_view(tx, row) for row in rows])
+        return page(api_keys.keys(tx, after, limit + 1), limit, lambda rows: views(tx, rows))
 
 
 @router.post("/api/keys", status_code=status.HTTP_201_CREATED, summary="Create an API key")
@@ -94,6 +104,10 @@ def create_key(panel: ThePanel, caller: Admin, body: NewKey) -> NewKeyView:
 
 @router.delete("/api/keys/{key}", status_code=status.HTTP_204_NO_CONTENT, summary="Revoke an API key")
 def revoke_key(panel: ThePanel, caller: Admin, key: Reference) -> None:
-    """Refused (409) for the last admin key that does not expire."""
+    """Refused (409) for the last admin key that does not expire.
+
+    What it began and has not ended stops at its next step, where that leaves nobody without a node: changes, drains,
+    rebalances and removals. An import is taken back.
+    """
     with panel.store.write() as tx:
         api_keys.revoke_key(tx, caller.actor, api_keys.get_key(tx, key))

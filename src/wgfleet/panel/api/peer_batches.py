@@ -10,6 +10,8 @@ from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.errors import Conflict, PanelError
 from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import standing
+from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peer_batches, peer_places, peers
 from wgfleet.panel.services.fleet.peer_batches import FIELD, SLICE
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
@@ -23,10 +25,10 @@ class PeerBatchCall:
     """A call that makes many peers. `prefix`: names are it and numbers from `first_number` on; None: the next ones."""
 
     def __init__(
-        self, panel: Panel, actor: str, config: str, prefix: str | None = None, first_number: int | None = None
+        self, panel: Panel, caller: Caller, config: str, prefix: str | None = None, first_number: int | None = None
     ) -> None:
         self._store = panel.store
-        self._actor = actor
+        self._caller = caller
         self._config = config
         self._prefix = prefix
         self._first_number = first_number
@@ -48,7 +50,7 @@ class PeerBatchCall:
         with self._store.write() as tx:
             config = configs.get(tx, self._config)
             named = self._beyond_others(tx, config, self._named(tx, config, drafts))
-            return peers.create(tx, self._actor, config, named, field=FIELD, panel_hosts=self._hosts)
+            return peers.create(tx, self._caller.actor, config, named, field=FIELD, panel_hosts=self._hosts)
 
     def _in_slices(self, drafts: Sequence[PeerDraft]) -> Created:
         with self._store.read() as tx:  # it refuses what cannot be made as a whole; each slice looks again
@@ -65,7 +67,7 @@ class PeerBatchCall:
             try:
                 return self._slices(batch_id, config.id, named)
             except BaseException as error:
-                undo(self._store, self._actor, batch_id, error)
+                undo(self._store, self._caller.actor, batch_id, error)
                 raise
 
     def _slices(self, batch_id: str, config_id: str, drafts: Sequence[PeerDraft]) -> Created:
@@ -75,9 +77,10 @@ class PeerBatchCall:
             later -= peer_batches.wanted(part)
             with self._store.write() as tx:
                 config = configs.get(tx, config_id)
+                standing.check(tx, self._caller, config_id)
                 some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts, spoken_for=later)
                 if first + SLICE >= len(drafts):
-                    peer_batches.complete(tx, batch_id, self._actor, config, drafts)
+                    peer_batches.complete(tx, batch_id, self._caller.actor, config, drafts)
             made.columns.extend(some.columns)
             made.addresses.update(some.addresses)
         return made

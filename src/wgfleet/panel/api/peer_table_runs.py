@@ -36,7 +36,7 @@ def carry_out(panel: Panel, caller: Caller, config: str, found: TablePlan) -> Ta
     if found.new:
         drafts = peers.draft(panel.vault, specs_of(panel, caller, found.new))
         try:
-            PeerBatchCall(panel, caller.actor, config).make(drafts)
+            PeerBatchCall(panel, caller, config).make(drafts)
         except (PanelError, FieldError) as error:
             raise _of_line(error, found.lines) from None
         done.new, done.lines = found.new, found.lines

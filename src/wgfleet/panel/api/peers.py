@@ -241,7 +241,7 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     else:
         drafts = peers.draft(panel.vault, [PeerSpec(body.name_prefix)] * (body.count or 0))
     prefix = one_spelling(body.name_prefix) if body.peers is None else None
-    made = PeerBatchCall(panel, caller.actor, config, prefix, body.first_number).make(drafts)
+    made = PeerBatchCall(panel, caller, config, prefix, body.first_number).make(drafts)
     # After the last commit, so that nodes get them while the answer is put together.
     with panel.store.read() as tx:
         special = {draft.id for draft in drafts if draft.spec.details}

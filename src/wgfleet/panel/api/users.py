@@ -12,7 +12,8 @@ from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS, References
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
-from wgfleet.panel.services.access import limits, providers, users
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.access import limits, providers, standing, users
 from wgfleet.panel.services.access.callers import ROLES, Role
 from wgfleet.panel.services.access.users import UserChanges, UserSpec
 from wgfleet.panel.services.fleet import ownership
@@ -65,6 +66,9 @@ class UserView(View):
     second_factor: bool = Field(description="Whether a code of an authenticator app is asked for.")
     recovery_codes: int = Field(description="How many are left.")
     sign_ins: int = Field(description="How many of them last.")
+    operations: int = Field(
+        description="How many that the user began have not ended: they stop when the user is disabled or deleted."
+    )
     link_expires_at: datetime | None = Field(description="Until when the link sets a password; null: there is none.")
     created_at: datetime
     signed_in_at: datetime | None
@@ -91,6 +95,7 @@ def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
     links, sign_ins = users.link_expiry(tx, rows), users.sign_in_counts(tx, rows)
     devices = ownership.counts(tx, [row.id for row in rows])
     vouching = {each.id: each.name for each in providers.listed(tx)}
+    begun = operations.unfinished_of(tx, [standing.of_user(row.id) for row in rows])
     within = {row.id: limits.names(tx, row.limit_configs, row.limit_groups) for row in rows}
     return [
         UserView(
@@ -107,6 +112,7 @@ def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
             second_factor=row.totp_since is not None,
             recovery_codes=len(row.recovery_digests),
             sign_ins=sign_ins.get(row.id, 0),
+            operations=begun.get(standing.of_user(row.id), 0),
             link_expires_at=utc(links.get(row.id)),
             created_at=utc(row.created_at),
             signed_in_at=utc(row.signed_in_at),

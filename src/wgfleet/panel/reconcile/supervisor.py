@@ -1,7 +1,5 @@
 """The supervisor: puts all reconcilers of a panel together, starts them and closes them."""
 
-from collections.abc import Awaitable, Callable
-
 from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.domain.operations import OperationKind
@@ -38,6 +36,7 @@ from wgfleet.panel.reconcile.key_rotations import KeyRotationWatch
 from wgfleet.panel.reconcile.moves.group_drain import GroupDrainReconciler
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.relay_sync import RelayReconciler
+from wgfleet.panel.reconcile.moves.stopping import Reconcile, Stopping
 from wgfleet.panel.reconcile.moves.worker import MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.owed import OwedWatch
@@ -47,13 +46,12 @@ from wgfleet.panel.reconcile.statistics import Statistics
 from wgfleet.panel.reconcile.succession import LOOK_S, Succession
 from wgfleet.panel.reconcile.web_certificates import WebCertificateWatch
 from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves.cancelling import CANCELLED
 from wgfleet.panel.services.moves.kinds import KINDS
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-
-Reconcile = Callable[[str], Awaitable[float | None]]
 
 
 class Supervisor:
@@ -110,9 +108,11 @@ class Supervisor:
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
+        stopping = Stopping(store)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
-            OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
+            **dict.fromkeys(CANCELLED, stopping.before(self._moves.reconcile)),
+            OperationKind.DRAIN_GROUP: stopping.before(GroupDrainReconciler(store).reconcile),
             OperationKind.CHANGE_PEERS: PeerChangeReconciler(store, vault, settings).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {

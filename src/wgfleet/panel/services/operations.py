@@ -3,12 +3,12 @@
 Its own progress wakes listeners as `progress`, not as `operation`: the reconciler must not wake itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, origin
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind, OperationState, Options, Progress, Result
 from wgfleet.panel.errors import NotFound
@@ -39,6 +39,11 @@ def page(
 ) -> list[Operation]:
     """Return operations, newest first, starting after the id `after`."""
     return operation_rows.page(tx, state, kind, after, limit, within)
+
+
+def unfinished_of(tx: Tx, requesters: Collection[str]) -> dict[str, int]:
+    """Count the operations that have not ended by who began them: `Caller.reference`."""
+    return operation_rows.unfinished_of(tx, requesters)
 
 
 def active_of(tx: Tx, config_id: str) -> list[Operation]:
@@ -72,6 +77,7 @@ def start(
         error=None,
         attempts=0,
         requested_by=actor,
+        requester=origin.requester(),
         cancelled_by=None,
         created_at=now,
         updated_at=now,

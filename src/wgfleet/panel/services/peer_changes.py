@@ -20,6 +20,7 @@ from wgfleet.panel.domain.operations import (
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, generations, held_settings, operations
+from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags, unfinished_peers
 from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
 from wgfleet.panel.services.jobs import commands, decisions
@@ -204,6 +205,7 @@ def step(
     reason = "its config was deleted" if config is None else None
     if (who_cancelled := operation_rows.cancelled_by(tx, operation_id)) is not None:
         reason = f"it was cancelled by {who_cancelled}"
+    reason = reason or standing.of_operation(tx, operation)
     if config is None or reason is not None:
         return _end(tx, operation, reason)
     peer_ids = _next(tx, operation, limit)

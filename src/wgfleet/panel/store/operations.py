@@ -43,6 +43,14 @@ def active(tx: Tx) -> list[tuple[OperationKind, str]]:
     return [(kind, operation_id) for kind, operation_id in tx.session.execute(query)]
 
 
+def unfinished_of(tx: Tx, requesters: Collection[str]) -> dict[str, int]:
+    """Count the operations that have not ended by who began them."""
+    query = select(Operation.requester, func.count()).where(
+        Operation.finished_at.is_(None), Operation.requester.in_(requesters)
+    )
+    return {str(requester): count for requester, count in tx.session.execute(query.group_by(Operation.requester))}
+
+
 def active_of(tx: Tx, config_id: str) -> list[Operation]:
     """Return a config's operations that have not ended."""
     query = select(Operation).where(Operation.finished_at.is_(None), Operation.config_id == config_id)

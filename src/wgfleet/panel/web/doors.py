@@ -103,6 +103,7 @@ class Doors:
                 return PlainTextResponse(error.detail, error.status)
             else:
                 state[CALLER] = caller
+                origin.bind_requester(caller.reference)
                 state[VISITOR] = replace(visitor, caller=caller, secret=token)
                 connection = state.get(CONNECTION)
                 if connection is not None:

@@ -58,6 +58,11 @@ class Caller:
         return f"API key {self.name!r}" if self.session_id is None else f"user {self.name!r}"
 
     @property
+    def reference(self) -> str:
+        """What stands for the key, or the user, for good; a name may be given again."""
+        return f"{'key' if self.session_id is None else 'user'}:{self.id}"
+
+    @property
     def actor(self) -> str:
         """The name in the audit log."""
         return f"key:{self.name}" if self.session_id is None else f"user:{self.name}"

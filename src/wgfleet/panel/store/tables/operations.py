@@ -40,6 +40,8 @@ class Operation(Base):
     error: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(Integer)
     requested_by: Mapped[str]
+    requester: Mapped[str | None]
+    """`Caller.reference` of who began it; None: the panel by itself, or a release before this column."""
     cancelled_by: Mapped[str | None]
     created_at: Mapped[float]
     updated_at: Mapped[float]

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Admin
-from wgfleet.panel.api.keys import NewKey, create_key
+from wgfleet.panel.api.keys import NewKey, create_key, views
 from wgfleet.panel.api.keys import list_keys as keys_of_api
 from wgfleet.panel.api.models import After, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -84,4 +84,5 @@ def _new(request: Request, form: SubmittedForm) -> Response:
 
 def _revoke(request: Request, panel: Panel, key: str, form: SubmittedForm) -> Response:
     with panel.store.read() as tx:
-        return page(request, "keys/revoke.html", {"key": api_keys.get_key(tx, key), "form": form}, status=form.status)
+        context = {"key": views(tx, [api_keys.get_key(tx, key)])[0], "form": form}
+        return page(request, "keys/revoke.html", context, status=form.status)

@@ -201,7 +201,7 @@ def create_peers(request: Request, panel: ThePanel, caller: Writer, form: TheFor
         with panel.sent_forms.once(form.get("sent")[:MOST_LETTERS]) as sent:
             if sent.led_to is None:
                 drafts = peers.draft(panel.vault, [PeerSpec(prefix)] * body.count)
-                PeerBatchCall(panel, caller.actor, name, prefix, body.first_number).make(drafts)
+                PeerBatchCall(panel, caller, name, prefix, body.first_number).make(drafts)
                 sent.led_to = with_query("/peers", {"config": name, "search": prefix})
         return gone_on(request, sent.led_to)
     except REFUSALS as error:
