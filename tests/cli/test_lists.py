@@ -4,7 +4,7 @@ import io
 import json
 import threading
 from contextlib import nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from wgfleet.cli import listing, output, references, watching
 from wgfleet.cli.client import CallFailed, Client
-from wgfleet.cli.listing import ListResult, listed
+from wgfleet.cli.listing import ListResult, _filters, listed
 from wgfleet.cli.output import size_cell
 
 IDS = [f"01a2176cdea10000{number:08x}11c89562" for number in range(3)]
@@ -73,6 +73,27 @@ def test_what_is_shown_besides_is_for_people_and_wide_has_more_columns(app: type
     assert "warning: beware" in shown.stderr
     assert "1024" in CliRunner().invoke(app, ["--wide"]).stdout
     assert "beware" not in CliRunner().invoke(app, ["--json"]).output
+
+
+def test_an_empty_list_says_what_was_asked_for_and_an_empty_option_asks_for_nothing(app: typer.Typer) -> None:
+    ran = CliRunner().invoke(app, ["--state", "gone"])
+    assert (ran.exit_code, "there are none for --state gone" in ran.output) == (0, True)
+    ran = CliRunner().invoke(app, ["--state", " "])
+    assert ran.exit_code != 0
+    assert "--state is empty; leave it out for all, or say which" in f"{ran.output}{ran.exception}"
+    assert _filters(list_entries_parameters) == {"kind": "--type", "all_of_them": "--all-of-them"}
+
+
+def list_entries_parameters(
+    _client: Client,
+    _config: str,
+    *,
+    kind: Annotated[str | None, typer.Option("--type")] = None,
+    all_of_them: bool = False,
+    limit: int = 50,
+) -> ListResult:
+    """Options as those of lists."""
+    return ListResult([{"kind": kind, "all": all_of_them, "limit": limit}])
 
 
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(app: typer.Typer) -> None:

@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from wgfleet.cli import watching
-from wgfleet.cli.client import USAGE, CallFailed, Document, panel
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, panel
 from wgfleet.cli.output import AsJson, order, say, show_json, show_table, text
 from wgfleet.cli.watching import Watch
 
@@ -66,13 +66,16 @@ def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[...,
             as_json: bool = False,
             **own: Any,
         ) -> None:
-            with panel() as client:
-                watching.draw(
-                    lambda: _show(find(client, *given, **own), shape, sort, match or (), wide=wide, as_json=as_json),
-                    watch=watch,
-                )
+            asked = _asked(own, filters)
 
-        shape = (columns, wide)
+            def show(client: Client) -> None:
+                found = find(client, *given, **own)
+                _show(found, shape, sort, match or (), asked, wide=wide, as_json=as_json)
+
+            with panel() as client:
+                watching.draw(lambda: show(client), watch=watch)
+
+        shape, filters = (columns, wide), _filters(find)
         _declare(command, find, more)
         return command
 
@@ -91,11 +94,44 @@ def _declare(command: Callable[..., None], find: Callable[..., ListResult], more
     command.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
 
 
+def _filters(find: Callable[..., ListResult]) -> dict[str, str]:
+    """Return the options of a list that are a choice among what there is, by parameter: those without a default."""
+    return {
+        each.name: _flag(each)
+        for each in list(inspect.signature(find).parameters.values())[1:]
+        if each.kind is inspect.Parameter.KEYWORD_ONLY and each.default in {None, False}
+    }
+
+
+def _flag(parameter: inspect.Parameter) -> str:
+    declared = [
+        word
+        for about in getattr(parameter.annotation, "__metadata__", ())
+        for word in (getattr(about, "default", None), *(getattr(about, "param_decls", None) or ()))
+        if isinstance(word, str) and word.startswith("--")  # the first stands where a default would
+    ]
+    return declared[0] if declared else f"--{parameter.name.replace('_', '-')}"
+
+
+def _asked(given: Mapping[str, Any], filters: Mapping[str, str]) -> list[str]:
+    """Return what was chosen, as options; refuse one that is empty, which chooses nothing."""
+    asked = []
+    for name, flag in filters.items():
+        value = given.get(name)
+        if value is None or value is False:
+            continue
+        if isinstance(value, str) and not value.strip():
+            raise CallFailed(f"{flag} is empty; leave it out for all, or say which", USAGE)
+        asked.append(flag if value is True else f"{flag} {value}")
+    return asked
+
+
 def _show(
     found: ListResult,
     shape: tuple[tuple[str, ...], tuple[str, ...]],
     sort: str | None,
     match: Sequence[str],
+    asked: Sequence[str],
     *,
     wide: bool,
     as_json: bool,
@@ -114,7 +150,8 @@ def _show(
     if rows:
         show_table([row for _, row in rows], (*columns, *extra) if wide else columns, whole=wide)
     else:
-        say("none of them fits" if found.documents else "there are none", err=True)
+        none = f"there are none for {' '.join(asked)}" if asked else "there are none"
+        say("none of them fits" if found.documents else none, err=True)
     for warning in found.warnings:
         say(f"warning: {warning}", err=True)
 

@@ -29,6 +29,9 @@ class Proof(Protocol):
 
     kind: str
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Raise where it is known, before the CA is asked, that some of the names cannot be shown."""
+
     def show(self, where: str, text: str) -> None:
         """Have the CA find a text from now on. `where`: the token that it asks with, or the name of the record."""
 
@@ -81,6 +84,7 @@ def new_key() -> str:
 
 def get_certificate(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     """Get a certificate with a new key; raise `AcmeError`. Takes seconds, up to some minutes where the CA is slow."""
+    proof.prepare(names)
     for _ in range(TRIES - 1):
         try:
             return _get(account, names, proof)

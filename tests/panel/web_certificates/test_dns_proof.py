@@ -17,8 +17,14 @@ from tests.panel.world import World
 from tests.providers.knot import Knot, free_port, knot
 from tests.providers.pebble import Pebble, pebble
 from wgfleet.panel import faultpoints
+from wgfleet.panel.dns.metrics import DnsMetrics
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.propagation import NameServers
+from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.dns.rate_limits import Limiter
+from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.listening import open_plain_sockets
+from wgfleet.panel.reconcile.web_certificate_proofs import proof_for
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.loading import load_settings
@@ -104,6 +110,86 @@ def test_records_of_a_panel_that_died_on_the_way_are_removed_too(
     assert row(world).chain
     look(world, settings)
     assert left(world, zone) == []
+
+
+@pytest.fixture
+def _public(zone: Knot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine sees names as the CA does."""
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], zone.port
+    monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+
+
+@pytest.mark.usefixtures("_public")
+def test_an_alias_is_followed_to_the_name_that_the_ca_looks_at(world: World, server: Pebble, zone: Knot) -> None:
+    aliases = {CHALLENGES[0]: "first.zone.example", "first.zone.example": "texts.zone.example"}
+    for name, target in aliases.items():
+        zone.plant(name, "CNAME", target)
+    seen: list[set[tuple[str, str, int]]] = []
+    settings = settings_for(server, zone)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(faultpoints, "reached", lambda _: seen.append(zone.records("texts.zone.example")))
+            look(world, settings)
+        assert (row(world).error, row(world).names) == (None, list(NAMES))
+        assert {kind for found in seen for kind, _, _ in found} == {"TXT"}
+        look(world, settings)
+        assert zone.records("texts.zone.example") == set()
+        with world.store.read() as tx:
+            assert web_certificates.texts(tx) == []
+    finally:
+        for name in aliases:
+            zone.remove(name)
+
+
+@pytest.mark.usefixtures("_public")
+@pytest.mark.parametrize(
+    ("names", "alias", "said"),
+    [
+        (
+            NAMES,
+            "texts.elsewhere.example",
+            "_acme-challenge.panel.zone.example is an alias (CNAME) of it: set acme.dns_",
+        ),
+        (
+            ("panel.elsewhere.example",),
+            None,
+            "or have _acme-challenge.panel.elsewhere.example be an alias (CNAME) of a ",
+        ),
+    ],
+)
+def test_a_name_in_another_zone_is_refused_before_the_ca_is_asked_and_nothing_is_owed(
+    world: World, server: Pebble, zone: Knot, names: tuple[str, ...], alias: str | None, said: str
+) -> None:
+    """The CA is not there at all."""
+    settings = settings_for(server, zone)
+    changed = {"names": names, "directory": f"https://127.0.0.1:{free_port()}/dir"}
+    settings = settings.model_copy(update={"acme": settings.acme.model_copy(update=changed)})
+    if alias is not None:
+        zone.plant(CHALLENGES[0], "CNAME", alias)
+    try:
+        look(world, settings)
+        error = row(world).error or ""
+        assert " is not in zone zone.example; " in error
+        assert said in error
+        with world.store.read() as tx:
+            assert web_certificates.texts(tx) == []
+    finally:
+        if alias is not None:
+            zone.remove(CHALLENGES[0])
+
+
+@pytest.mark.parametrize("certain", [True, False])
+def test_a_record_that_was_refused_is_not_owed_and_one_of_which_nobody_knows_is(
+    world: World, zone: Knot, server: Pebble, *, certain: bool
+) -> None:
+    settings = settings_for(server, zone, **({"key_name": "reader"} if certain else {"port": free_port()}))
+    publisher = Publisher(DnsPlugins.installed(settings), Limiter(world.store, world.vault), DnsMetrics())
+    proof = proof_for(settings.acme, world.store, publisher)
+    with pytest.raises((PermanentError, TransientError)):
+        proof.show(CHALLENGES[0], "text")
+    with world.store.read() as tx:
+        assert bool(web_certificates.texts(tx)) is not certain
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from tests.panel.thread_server import served
 from wgfleet.panel.listening import PlainDoor, open_sockets
 from wgfleet.panel.plain_door import plain_door
+from wgfleet.panel.request_targets import OriginForm
 from wgfleet.panel.server_certificate import ServerCertificate
 from wgfleet.panel.settings import Listener, Settings
 
@@ -35,6 +36,14 @@ def door() -> Iterator[int]:
         ("GET", "//evil.example/", {}, "evil.example/"),
         ("GET", "/peers?search=a%20b&x=%0d%0aa:b", {}, "peers?search=a%20b&x=%0d%0aa:b"),
         ("HEAD", "/nodes/%2e%2e/%C3%A4", {}, "nodes/%2e%2e/%C3%A4"),
+        ("GET", "http://example.com/peers?x=1", {}, "peers?x=1"),
+        ("GET", "HTTP://[2001:db8::1]:80", {}, ""),
+        ("GET", "http://example.com?x=1", {}, "?x=1"),
+        ("GET", "https://example.com//api/nodes", {}, 403),
+        ("GET", "http://example.com/.well-known/acme-challenge/none-such", {}, 404),
+        ("GET", "http://of@example.com/peers", {}, 404),
+        ("GET", "ftp://example.com/peers", {}, 404),
+        ("OPTIONS", "*", {}, 404),
         ("GET", "/api/nodes", {"authorization": "Bearer wgk_secret"}, 403),
         ("GET", "/nodes", {"x-api-key": "wgf_secret"}, 403),
         ("GET", "/nodes", {"cookie": "of=another; program=here"}, "nodes"),
@@ -101,3 +110,15 @@ def test_a_panel_below_a_path_has_its_pages_there(path: str, expected: int | str
     assert (location or sent[0]["status"]) == (
         f"https://example.com/vpn/{expected}" if isinstance(expected, str) else expected
     )
+
+
+def test_the_host_of_a_whole_address_stands_in_for_the_header() -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append((scope["path"], scope["raw_path"], scope["headers"]))
+
+    headers = [(b"host", b"other.example"), (b"accept", b"*/*")]
+    scope = {"type": "http", "raw_path": b"http://Panel.Example:8443/a%20b", "path": "?", "headers": headers}
+    asyncio.run(OriginForm(app)(scope, None, None))  # type: ignore[arg-type]  # neither is used
+    assert seen == [("/a b", b"/a%20b", [(b"host", b"panel.example:8443"), (b"accept", b"*/*")])]

@@ -68,7 +68,7 @@ class ImportRun:
             )
 
     def make(self) -> ImportPlan:
-        """Do it, all or nothing. One of many peers is made once at a time, whoever asks for the same."""
+        """Do it, all or nothing. One of many peers is made once at a time, by one of those who ask for the same."""
         take_back(self._store)
         if not self._is_large():
             return self._make()

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from wgfleet.panel import machine
 from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.api.attempts import Attempts, LinkPasswordTries
+from wgfleet.panel.api.name_guesses import NameGuesses
 from wgfleet.panel.api.refusals import Refusals
 from wgfleet.panel.api.sent_forms import SentForms
 from wgfleet.panel.dns.publisher import Publisher
@@ -57,8 +58,10 @@ class Panel:
     token_attempts: Attempts = field(init=False)
     sign_in_attempts: Attempts = field(init=False)
     """By address: of names, passwords, codes and links."""
+    name_guesses: NameGuesses = field(init=False)
+    """By name and address: of passwords that the panel checks itself."""
     guesses: Attempts = field(init=False)
-    """By name, from wherever."""
+    """By name, from wherever: of codes, whose guesser has the password, and of what a directory is asked."""
     link_guesses: Attempts = field(init=False)
     """By address; apart, so that nobody is kept from signing in by the links of others there."""
     link_passwords: LinkPasswordTries = field(init=False)
@@ -73,6 +76,7 @@ class Panel:
         made = {
             "token_attempts": Attempts("refused join tokens", notes=notes),
             "sign_in_attempts": Attempts("refused sign-ins", notes=notes),
+            "name_guesses": NameGuesses(notes),
             "guesses": Attempts("refused sign-ins", GUESSES, GUESSES_S, notes),
             "link_guesses": Attempts("refused links to files", notes=notes),
             "link_passwords": LinkPasswordTries(notes),

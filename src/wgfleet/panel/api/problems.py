@@ -142,6 +142,8 @@ def field_problem(item: dict[str, Any]) -> FieldProblem:
             field += f"[{part}]"
         elif part.isidentifier() and part[0].islower():
             field += f".{part}" if field else part
+    if item["type"] == "string_pattern_mismatch" and item.get("input") == "":
+        return FieldProblem(field=field or str(item["loc"][0]), detail="is empty; give a value, or leave it out")
     detail = _WORDS.get(item["type"]) or str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "too_short":
         detail = f"needs {item['ctx']['min_length']} or more"

@@ -1,7 +1,7 @@
 """`/api/sign-in` and `/api/sign-ins`: letting people in, and who is signed in."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
 from fastapi import APIRouter, Request, status
@@ -95,10 +95,15 @@ def shown_page(rows: Sequence[tuple[SignIn, str]], limit: int) -> Page[SignInVie
 def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     """Refuse those who failed too often, and count who fails now; give the caller's address."""
     remote = origin.of(request.scope)
-    no_guess = (sign_ins.CodeMissing,)
-    by_name = nullcontext() if name is None else panel.guesses.guess(name, but=no_guess)
+    missing = sign_ins.CodeMissing
+
+    def is_known() -> bool:
+        with panel.store.read() as tx:
+            return sign_ins.is_from(tx, name or "", source_of(remote))
+
+    by_name = nullcontext() if name is None else panel.name_guesses.guess(name, remote, is_known, missing)
     try:
-        with panel.sign_in_attempts.guess(source_of(remote), but=no_guess), by_name:
+        with panel.sign_in_attempts.guess(source_of(remote), but=(missing,)), by_name:
             yield remote
     except SignInRefused as refused:
         panel.refusals.sign_in_refused(panel.store, remote, refused)
@@ -106,6 +111,11 @@ def limited(panel: Panel, request: Request, name: str | None) -> Iterator[str]:
     except IdentityRefused as refused:
         panel.refusals.sign_in_refused(panel.store, remote, SignInRefused(refused.detail, refused.reason, None))
         raise
+
+
+def guessed_code(panel: Panel, name: str) -> AbstractContextManager[None]:
+    """Refuse a name with too many wrong codes, from wherever: who gives one has the password. For use in `limited`."""
+    return panel.guesses.guess(name, but=(sign_ins.CodeMissing,))
 
 
 def let_in_by_directory(
@@ -137,7 +147,7 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
         if vouched is not None:
             return vouched
         sign_ins.check(claimed, body.password.get_secret_value())
-        with panel.store.write() as tx:
+        with guessed_code(panel, body.name), panel.store.write() as tx:
             row, token = sign_ins.begin(tx, panel.vault, claimed, body.code, remote, program)
             view = shown(row, body.name)
     return NewSignInView(token=token, **view.model_dump())

@@ -16,6 +16,7 @@ from wgfleet.panel import clock
 ANSWER_S = 3.0
 EVERY_S = 2.0
 PORT = 53
+MOST_ALIASES = 8  # one after another; more, or a ring of them, no CA follows
 
 
 class NameServers:
@@ -35,6 +36,21 @@ class NameServers:
             if not missing or left_s <= 0:
                 return not missing
             time.sleep(min(EVERY_S, left_s))
+
+    def end_of_alias(self, name: str) -> str:
+        """Return the name that one stands for, by one alias (CNAME) or several; itself where it is none.
+
+        What cannot be looked up is taken as it is: a machine inside may not see names as a CA does.
+        """
+        resolver = self._resolver or dns.resolver.get_default_resolver()
+        found = dns.name.from_text(name)
+        for _ in range(MOST_ALIASES):
+            try:
+                (next_one,) = resolver.resolve(found, dns.rdatatype.CNAME, lifetime=ANSWER_S)
+            except (dns.exception.DNSException, ValueError):
+                break
+            found = next_one.target
+        return found.to_text(omit_final_dot=True).lower()
 
     def show(self, name: str, text: str) -> bool:
         """Tell whether each server of a name's zone has a TXT record at the name now."""

@@ -7,7 +7,7 @@ one never is, since servers take a bind without a password for an anonymous one,
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +60,7 @@ class DirectoryOptions:
 def authenticate(options: DirectoryOptions, name: str, password: str, guessing: Guessing) -> VouchedPerson:
     """Return who has that name and password; raise `IdentityRefused` otherwise, `Unavailable` where nobody says.
 
-    A directory finds somebody by many spellings: `guessing` gets the one that it has itself, where that is another.
+    A directory finds somebody by many spellings: `guessing` gets the one that it has itself.
     """
     with _room(options), _connected(options) as connection:
         found = _people(connection, options, name)
@@ -68,7 +68,7 @@ def authenticate(options: DirectoryOptions, name: str, password: str, guessing: 
             raise IdentityRefused("the name or the password is wrong", "name" if not found else "password")
         (entry,) = found
         known_as = _first(entry, options.name_attribute)
-        with nullcontext() if known_as == name else guessing(known_as), _errors(options):
+        with guessing(known_as), _errors(options):
             if not connection.rebind(entry["dn"], password):
                 if connection.result["result"] != _INVALID_CREDENTIALS:
                     raise Unavailable(f"{options.url} lets nobody in: {words(str(connection.result['description']))}")

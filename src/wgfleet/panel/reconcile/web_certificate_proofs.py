@@ -1,19 +1,22 @@
 """Proofs for a CA that names are the panel's: answers at their port 80, or TXT records beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import structlog
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.acme_client import DNS_01, HTTP_01, Proof
-from wgfleet.panel.dns.providers import TextProvider
+from wgfleet.panel.dns.providers import OutsideZone, TextProvider
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.errors import Invalid, PermanentError, TransientError
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.store import Store
 
+CHALLENGE = "_acme-challenge."
+NO_TEXT = "wgfleet-look"
 log = structlog.get_logger()
 
 
@@ -37,6 +40,9 @@ class _AtPort80:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Do nothing: what a CA reaches it alone knows."""
+
     def show(self, where: str, text: str) -> None:
         with self._store.write() as tx:
             web_certificates.keep_answer(tx, where, text)
@@ -59,11 +65,34 @@ class _InDns:
         self._publisher = publisher
         self._settings = settings
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Have the provider remove what is nowhere: most refuse a name at which they could put nothing either."""
+        for name in names:
+            with self._followed(f"{CHALLENGE}{name.removeprefix('*.')}") as place:
+                self._change(_removal(place, NO_TEXT))
+
     def show(self, where: str, text: str) -> None:
-        with self._store.write() as tx:
-            web_certificates.keep_text(tx, where, text)
-        self._change(lambda provider: provider.add_text(where, text))
+        with self._followed(where) as place:
+            with self._store.write() as tx:
+                web_certificates.keep_text(tx, place, text)
+            try:
+                self._change(lambda provider: provider.add_text(place, text))
+            except PermanentError:  # there is none, so none is to be removed
+                with self._store.write() as tx:
+                    web_certificates.forget_text(tx, place, text)
+                raise
         faultpoints.reached("web_certificate.answered")
+
+    @contextmanager
+    def _followed(self, where: str) -> Iterator[str]:
+        """Give the name that a CA is led to from one; say so where the record cannot be made there."""
+        from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
+
+        place = NameServers().end_of_alias(where)
+        try:
+            yield place
+        except OutsideZone as error:
+            raise PermanentError(f"{error}; {_way_out(where, place)}") from None
 
     def settle(self) -> None:
         from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
@@ -91,6 +120,12 @@ class _InDns:
             self._publisher.change_text(self._settings, change)
         except Invalid as error:
             raise PermanentError(f"{error.field}: {error}") from None
+
+
+def _way_out(where: str, place: str) -> str:
+    if place != where:
+        return f"{where} is an alias (CNAME) of it: set acme.dns_zone to the zone of {place}, or take the alias away"
+    return f"set acme.dns_zone to the zone of that name, or have {where} be an alias (CNAME) of a name in this one"
 
 
 def _removal(name: str, text: str) -> Callable[[TextProvider], None]:

@@ -144,6 +144,11 @@ def count_sign_ins(tx: Tx, user_ids: Sequence[str], now: float) -> dict[str, int
     return dict(tx.session.execute(query.group_by(SignIn.user_id)).all())
 
 
+def sign_in_addresses(tx: Tx, user_id: str, now: float) -> set[str]:
+    """Return where the sign-ins of a user that last came from."""
+    return set(tx.session.scalars(select(SignIn.address).where(SignIn.user_id == user_id, SignIn.expires_at > now)))
+
+
 def touch_sign_in(tx: Tx, sign_in_id: str, now: float, expires_at: float) -> None:
     """Note that a sign-in was used, and until when it lasts."""
     values = {"last_used_at": now, "expires_at": expires_at}

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.domain.dns.records import Changes, Record
-from wgfleet.panel.errors import TransientError
+from wgfleet.panel.errors import PermanentError, TransientError
 
 ENTRY_POINTS = "wgfleet.dns_providers"
 TEXT_TTL_S = 60
@@ -71,6 +71,10 @@ class Finding:
     ok: bool
     detail: str
     certain: bool = True
+
+
+class OutsideZone(PermanentError):
+    """A name is not in the zone that the provider was opened for."""
 
 
 class Provider(Protocol):

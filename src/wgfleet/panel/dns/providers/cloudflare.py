@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Blocked, Capabilities, Finding
+from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Blocked, Capabilities, Finding, OutsideZone
 from wgfleet.panel.dns.providers.cloudflare_api import UNREADABLE, Api
 from wgfleet.panel.dns.providers.cloudflare_records import (
     Batched,
@@ -161,7 +161,7 @@ class Cloudflare:
                 if isinstance(undone, Exception)
                 else ""
             )
-            raise PermanentError(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
+            raise OutsideZone(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
         self._names_in_zone.add(name)
 
     def check(self, name: str) -> list[Finding]:
@@ -225,9 +225,7 @@ class Cloudflare:
         if isinstance(shown, dict):
             zone = parsed(Zone, shown.get("result")).name
             if not encloses(zone, name):
-                raise PermanentError(
-                    f"name {name!r} is not in zone {zone!r} ({self._zone}); set the zone that it is in"
-                )
+                raise OutsideZone(f"name {name!r} is not in zone {zone!r} ({self._zone}); set the zone that it is in")
             self._names_in_zone.add(name)
         return 1
 

@@ -17,6 +17,7 @@ from wgfleet.panel.dns.providers import (
     Account,
     Capabilities,
     Finding,
+    OutsideZone,
     Raced,
     lexicon_client,
     ownership_txt,
@@ -144,7 +145,7 @@ class Lexicon:
 
     def _check_name(self, name: str) -> None:
         if name != self._zone and not name.endswith(f".{self._zone}"):
-            raise PermanentError(f"{name} is not in zone {self._zone}")
+            raise OutsideZone(f"{name} is not in zone {self._zone}")
 
     def _observe(self, session: Session, name: str) -> _Observed:
         marks = {entry.content: entry for entry in session.find(ownership_txt.marker_name(name), "TXT")}

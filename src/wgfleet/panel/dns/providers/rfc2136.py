@@ -25,7 +25,7 @@ import dns.tsig
 import dns.update
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Capabilities, Finding, Raced, ownership_txt
+from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Capabilities, Finding, OutsideZone, Raced, ownership_txt
 from wgfleet.panel.dns.providers.rfc2136_client import Connection, Primary
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
@@ -174,7 +174,7 @@ class Rfc2136:
     def _name(self, name: str) -> dns.name.Name:
         owner = dns.name.from_text(name)
         if not owner.is_subdomain(self._zone):
-            raise PermanentError(f"{name} is not in zone {self._zone.to_text(omit_final_dot=True)}")
+            raise OutsideZone(f"{name} is not in zone {self._zone.to_text(omit_final_dot=True)}")
         return owner
 
     def _marker(self, name: str) -> dns.name.Name:

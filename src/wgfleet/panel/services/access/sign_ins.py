@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock, passwords
 from wgfleet.panel.domain.limits import kept
 from wgfleet.panel.errors import NotFound, Unauthorized
@@ -60,6 +61,14 @@ def claim(tx: Tx, name: str) -> ClaimedUser:
     if user is None or user.name != name:
         return ClaimedUser(None, None)
     return ClaimedUser(user.id, user.password_hash, user.totp_since is not None, user.provider_id)
+
+
+def is_from(tx: Tx, name: str, source: str) -> bool:
+    """Tell whether the user of a name is signed in from an address, or another of the same network (`source_of`)."""
+    user = user_rows.find(tx, name)
+    if user is None or user.name != name:
+        return False
+    return any(source_of(address) == source for address in user_rows.sign_in_addresses(tx, user.id, clock.now()))
 
 
 def check(claimed: ClaimedUser, password: str) -> None:

@@ -10,7 +10,7 @@ from wgfleet.panel import origin, passwords
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.passkeys import has_host_name
-from wgfleet.panel.api.sign_ins import let_in_by_directory, limited
+from wgfleet.panel.api.sign_ins import guessed_code, let_in_by_directory, limited
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.door import VISIT as CONNECTION
@@ -72,7 +72,7 @@ def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheF
         shown = SubmittedForm().refused(Invalid(AGAIN))
         return password_page(request, panel, shown, following)
     try:
-        with limited(panel, request, pending.name):
+        with limited(panel, request, None), guessed_code(panel, pending.name):
             answer = _begin(request, panel, visitor, pending, form.get("code")[: passwords.MOST], following)
     except SignInRefused as error:
         shown = SubmittedForm().refused(error)
