@@ -41,3 +41,7 @@ def test_all_that_match_are_shown_then_changed(wgfleet: Run, client: httpx.Clien
         "peer", "change", "wg0", "set_speeds", "--upload", "5mbit", "--all-that-match", "--yes", "--no-wait"
     )
     assert slowed.returncode == 0, slowed.stderr
+    assert "--all-that-match" in wgfleet("peer", "move", "wg0", "--to", "eu", "--yes").stderr
+    nowhere = wgfleet("peer", "move", "wg0", "--to", "eu", "--tag", "trial", "--dry-run")
+    assert nowhere.returncode != 0
+    assert "the nodes of group 'eu' cannot get peers of config 'wg0': none serves it now" in nowhere.stderr

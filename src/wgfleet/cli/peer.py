@@ -42,6 +42,7 @@ Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 for command in (peer_files.file, peer_files.files, peer_files.bundle, peer_files.qr):
     app.command()(command)
 app.command()(peer_changes.change)
+app.command()(peer_changes.move)
 app.command()(peer_tables.to_csv)
 app.command()(peer_tables.from_csv)
 app.command()(peer_shares.share)

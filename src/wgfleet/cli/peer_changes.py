@@ -1,4 +1,4 @@
-"""`wgfleet peer change`: all peers of a config that fit are changed by one command, after a look at whom that is."""
+"""`wgfleet peer change` and `peer move`: all peers that fit, by one command, after a look at whom that is."""
 
 from typing import Annotated
 
@@ -17,6 +17,19 @@ ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job", "s
 SHOWN = 10  # names, before it asks
 
 
+All = Annotated[
+    bool, typer.Option("--all-that-match", help="All that fit what follows; by itself: all peers of the config.")
+]
+Search = Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")]
+Tag = Annotated[str | None, typer.Option(help="Only those with this tag.")]
+Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Only those.")]
+Live = Annotated[bool | None, typer.Option("--online/--offline", help="Only those.")]
+Restricted = Annotated[
+    bool | None, typer.Option("--restricted/--not-restricted", help="Only those that limits keep out, or not.")
+]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")]
+
+
 def change(
     config: Config,
     action: Annotated[str, typer.Argument(help=f"One of {', '.join(ACTIONS)}.")],
@@ -24,17 +37,13 @@ def change(
         list[str] | None, typer.Argument(help="The tag or group; or field and value of the job: total_data 50GB.")
     ] = None,
     *,
-    all_that_match: Annotated[
-        bool, typer.Option("--all-that-match", help="All that fit what follows; by itself: all peers of the config.")
-    ] = False,
-    search: Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    all_that_match: All = False,
+    search: Search = None,
+    tag: Tag = None,
     node: OnlyNode = None,
-    enabled: Annotated[bool | None, typer.Option("--enabled/--disabled", help="Only those.")] = None,
-    live: Annotated[bool | None, typer.Option("--online/--offline", help="Only those.")] = None,
-    restricted: Annotated[
-        bool | None, typer.Option("--restricted/--not-restricted", help="Only those that limits keep out, or not.")
-    ] = None,
+    enabled: Enabled = None,
+    live: Live = None,
+    restricted: Restricted = None,
     job_action: Annotated[
         str, typer.Option("--job-action", help="set_job: restrict, delete, reset_total_data_usage or none.")
     ] = "restrict",
@@ -43,7 +52,7 @@ def change(
     upload: Upload = None,
     yes: Yes = False,
     dry_run: DryRun = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")] = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Change all peers that fit; say first who they are, and who notices.
@@ -53,14 +62,46 @@ def change(
     far it is.
     """
     wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
+    body |= speeds.body(download, upload)
+    _carry_out(config, body, chosen=all_that_match, yes=yes, dry_run=dry_run, no_wait=no_wait, as_json=as_json)
+
+
+def move(
+    config: Config,
+    *,
+    to: Annotated[str, typer.Option("--to", help="Node that becomes their home; or node group, whose nodes do.")],
+    all_that_match: All = False,
+    search: Search = None,
+    tag: Tag = None,
+    node: OnlyNode = None,
+    enabled: Enabled = None,
+    live: Live = None,
+    restricted: Restricted = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give all peers that fit a home on a node, or on those of a group; say first who they are, and who notices.
+
+    Who is connected is called by the new node, as in a rebalance; who does not answer stays, and is not cut off.
+    """
+    wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    body: Document = {"filter": wanted, "action": "move", "to": to}
+    chosen = all_that_match or bool(wanted)
+    _carry_out(config, body, chosen=chosen, yes=yes, dry_run=dry_run, no_wait=no_wait, as_json=as_json)
+
+
+def _carry_out(
+    config: str, body: Document, *, chosen: bool, yes: bool, dry_run: bool, no_wait: bool, as_json: bool
+) -> None:
     path = f"/api/configs/{part(config)}/peers/changes"
     with panel() as client:
-        if not all_that_match:
+        if not chosen:
             raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
-        body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
-        body |= speeds.body(download, upload)
         found = client.call("POST", f"{path}/preview", body)
-        _show(found, action)
+        _show(found, body["action"])
         if dry_run or not found["peers"]:
             say("nothing was changed", err=True)
             return

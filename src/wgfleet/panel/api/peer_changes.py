@@ -21,6 +21,7 @@ from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import nodes, tags
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
+from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.listed_peers import PeerFilter
@@ -50,11 +51,17 @@ class PeersToChange(Body):
     filter: WantedPeers = Field(default_factory=WantedPeers)
     action: Annotated[PeerAction, Field(strict=False)] = Field(
         description="`add_tag` and `remove_tag` take `tag`, `set_job` takes `job`; `set_group` takes `group`, which "
-        "counts from the next rebalance on; `set_speeds` takes one speed or both, and one that is left out stays."
+        "counts from the next rebalance on; `set_speeds` takes one speed or both, and one that is left out stays; "
+        "`move` takes `to`."
     )
     tag: TagName | None = Field(default=None, description="Id or name of the tag that they get, or lose.")
     job: NewJob | None = Field(default=None, description="In the place of their own jobs of the same field.")
     group: Text | None = Field(default=None, description="Id or name of the node group that they prefer; null: none.")
+    to: Text | None = Field(
+        default=None,
+        description="`move`: id or name of the node that becomes their home, or of the node group whose nodes do, and "
+        "which they prefer from then on. There is room for all of them, or it is refused.",
+    )
     download_speed: Speed = Field(default=None, description=DOWNLOAD)
     upload_speed: Speed = Field(default=None, description=UPLOAD)
 
@@ -100,8 +107,8 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     """Say whom a change would be about."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        limits.check_named_group(tx, caller.limit, body.group)
-        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), _spec(body))
+        _check_limits(tx, caller, body)
+        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), _spec(panel, body))
         return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
 
@@ -109,9 +116,9 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
     """Begin a change."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        limits.check_named_group(tx, caller.limit, body.group)
+        _check_limits(tx, caller, body)
         wanted = filter_of(tx, panel, caller, row.id, body.filter)
-        operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(body), body.expect)
+        operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(panel, body), body.expect)
         tx.refresh(operation)
         return view(operation)
 
@@ -132,10 +139,26 @@ def filter_of(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: Want
     )
 
 
-def _spec(body: PeersToChange) -> PeerChangeSpec:
+def _check_limits(tx: Tx, caller: Caller, body: PeersToChange) -> None:
+    """Refuse a node group, or a node, that the caller does not see."""
+    limits.check_named_group(tx, caller.limit, body.group)
+    if body.to is not None and caller.limit is not None:
+        kind = "node group" if peer_moves.destination(tx, body.to).group_id is not None else "node"
+        limits.check(tx, caller.limit, kind, body.to, "to")
+
+
+def _spec(panel: Panel, body: PeersToChange) -> PeerChangeSpec:
     words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True).items()}
     job = None if body.job is None else jobs.spec_of(body.job)
     speeds = {name: getattr(body, name) for name in SPEEDS if name in body.model_fields_set}
     return PeerChangeSpec(
-        body.action, words, body.tag, job, body.group, cast("HeldChanges", speeds) if speeds else None
+        body.action,
+        words,
+        body.tag,
+        job,
+        body.group,
+        cast("HeldChanges", speeds) if speeds else None,
+        body.to,
+        panel.settings.drain.live_s,
+        panel.settings.drain.grace_s,
     )

@@ -18,6 +18,7 @@ class OperationKind(StrEnum):
     MOVE_ADDRESS = "move_address"  # a floating address goes to another node
     DRAIN_GROUP = "drain_group"  # the nodes of a group are emptied, one after the other
     CHANGE_PEERS = "change_peers"  # all peers that a filter lets through are changed
+    MOVE_PEERS = "move_peers"  # all peers that a filter lets through get homes on a node, or on those of a group
 
 
 class OperationState(StrEnum):
@@ -72,6 +73,16 @@ class AddressMoveOptions(MoveOptions):
 
     from_node_id: str | None
     to_node_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerMoveOptions(MoveOptions):
+    """Of a move of chosen peers. `filter`: as it was given; `to`: the name of the node or group; `nodes`: their ids."""
+
+    filter: dict[str, str]
+    to: str
+    nodes: tuple[str, ...]
+    group_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

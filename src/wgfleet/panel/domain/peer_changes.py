@@ -19,6 +19,8 @@ class PeerAction(StrEnum):
     """It prefers another node group, or none; a rebalance brings it there."""
     SET_SPEEDS = "set_speeds"
     """Nodes hold it to other speeds."""
+    MOVE = "move"
+    """It gets a home on a node, or on the nodes of a group, and its session is brought there."""
 
 
 OF_TAGS = frozenset({PeerAction.ADD_TAG, PeerAction.REMOVE_TAG})

@@ -19,13 +19,15 @@ from wgfleet.panel.domain.operations import (
 )
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
-from wgfleet.panel.services import audit, generations, held_settings, operations
+from wgfleet.panel.services import audit, configs, generations, held_settings, operations
 from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags, unfinished_peers
 from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
 from wgfleet.panel.services.jobs import commands, decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.services.jobs.decisions import Supposed
+from wgfleet.panel.services.moves import peer_moves
+from wgfleet.panel.services.moves.peer_moves import Destination
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -35,6 +37,7 @@ from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, NodeGroup, Operation, Tag
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.observed import LIVE_S
 
 SLICE = 250  # peers in a transaction
 LINES = 25  # of a table, whose peers each get something else
@@ -47,7 +50,8 @@ MOST_DECIDED = 20_000  # of which a look says whom limits cut off: 10,000 take a
 class PeerChangeSpec:
     """What is to be done. `tag` and `group` are ids or names; no group: none is preferred any more.
 
-    `words`: the filter as it was given, to be shown again.
+    `words`: the filter as it was given, to be shown again. `to`: the node or node group of a move, id or name;
+    `live_s`, `grace_s`: until when a session counts as live, and for how long one that does not follow is waited for.
     """
 
     action: PeerAction
@@ -56,6 +60,9 @@ class PeerChangeSpec:
     job: JobSpec | None = None
     group: str | None = None
     speeds: HeldChanges | None = None
+    to: str | None = None
+    live_s: float = LIVE_S
+    grace_s: float = 0.0
 
 
 class ChangeTargets(NamedTuple):
@@ -63,6 +70,7 @@ class ChangeTargets(NamedTuple):
 
     tag: Tag | None
     group: NodeGroup | None
+    to: Destination | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
 
 def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     """Say whom a change would be about."""
-    tag, group = _check(tx, spec)
+    tag, group, to = _check(tx, spec)
     counted, peer_ids = listed_peers.count(tx, wanted), listed_peers.ids(tx, wanted)
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
@@ -95,9 +103,16 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     if spec.action is PeerAction.SET_GROUP and peer_ids:
         name = "no node group in particular" if group is None else f"node group {group.name!r}"
         effects.append(f"nobody moves now: they prefer {name} from the next rebalance of the config on")
+    if to is not None and peer_ids:
+        effects += peer_moves.foresee(tx, _only_config(tx, wanted), peer_ids, to, spec.live_s)
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
         effects.append(f"nodes hold {counted.enabled} peers to other speeds at once; {counted.live} connected now")
     return PeersFound(counted.peers, who(peer_ids), counted.live, listed_peers.names(tx, wanted, NAMED), effects)
+
+
+def _only_config(tx: Tx, wanted: PeerFilter) -> Config:
+    (config_id,) = wanted.config_ids or ()
+    return configs.get(tx, config_id)
 
 
 def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag | None) -> list[str]:
@@ -125,18 +140,11 @@ def _of_rules(tx: Tx, peer_ids: Sequence[str], tag: Tag, *, given: bool) -> list
 def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: str) -> Operation:
     """Write down who is to be changed, and begin. `expect`: `who` of the look at it that was shown."""
     generations.hold(tx, config.id)
-    tag, group = _check(tx, spec)
-    options = PeerChangeOptions(
-        action=spec.action,
-        filter=spec.words,
-        tag_id=None if tag is None else tag.id,
-        tag=None if tag is None else tag.name,
-        job=None if spec.job is None else commands.plain(spec.job),
-        group_id=None if group is None else group.id,
-        group=None if group is None else group.name,
-        speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
-    )
-    operation = begin(tx, actor, config, options)
+    tag, group, to = _check(tx, spec)
+    if to is not None:
+        operation = peer_moves.start(tx, actor, config, to, spec.words, grace_s=spec.grace_s)
+    else:
+        operation = begin(tx, actor, config, _options(spec, tag, group))
     peer_ids = change_rows.begin(tx, operation.id, wanted)
     count = len(peer_ids)
     if not count:
@@ -146,12 +154,29 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
         others = f"{count} peers fit now, not {before}" if str(count) != before else f"{count} others fit now"
         raise Conflict(f"{others}; look again who they are", field="expect")
     unfinished_peers.check_ended(tx, config.id, peer_ids, "filter")
+    if to is not None:
+        peer_moves.check(tx, config, peer_ids, to)
     audit.record(
         tx, actor, "peers_change_started", "config", config.id,
         name=config.name, does=spec.action, peers=count, operation=operation.id, filter=spec.words,
+        **({} if to is None else {"to": to.name}),
     )  # fmt: skip
-    operations.advance(tx, operation.id, "", PeerChangeProgress(peers=count, changed=0))
+    if to is None:
+        operations.advance(tx, operation.id, "", PeerChangeProgress(peers=count, changed=0))
     return operation
+
+
+def _options(spec: PeerChangeSpec, tag: Tag | None, group: NodeGroup | None) -> PeerChangeOptions:
+    return PeerChangeOptions(
+        action=spec.action,
+        filter=spec.words,
+        tag_id=None if tag is None else tag.id,
+        tag=None if tag is None else tag.name,
+        job=None if spec.job is None else commands.plain(spec.job),
+        group_id=None if group is None else group.id,
+        group=None if group is None else group.name,
+        speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
+    )
 
 
 def begin(tx: Tx, actor: str, config: Config, options: PeerChangeOptions) -> Operation:
@@ -181,6 +206,9 @@ def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
         commands.check(spec.job)
     if spec.group is not None and spec.action is not PeerAction.SET_GROUP:
         raise Invalid(f"{spec.action.value!r} takes no group", field="group")
+    if (spec.to is not None) != (spec.action is PeerAction.MOVE):
+        takes = "a node or a node group" if spec.action is PeerAction.MOVE else "none"
+        raise Invalid(f"{spec.action.value!r} takes {takes}", field="to")
     if (spec.speeds is not None) != (spec.action is PeerAction.SET_SPEEDS):
         takes = "one speed or both" if spec.action is PeerAction.SET_SPEEDS else "no speeds"
         raise Invalid(f"{spec.action.value!r} takes {takes}", field="download_speed")
@@ -188,6 +216,7 @@ def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
     return ChangeTargets(
         None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0],
         None if spec.group is None else node_groups.named(tx, spec.group, "group"),
+        None if spec.to is None else peer_moves.destination(tx, spec.to),
     )
 
 

@@ -35,8 +35,8 @@ def begin_table(tx: Tx, operation_id: str, lines: Sequence[TableLine]) -> None:
     insert_many(tx, cast("Table", PeerChange.__table__), ("operation_id", "peer_id", "line", "changes"), rows)
 
 
-def waiting(tx: Tx, operation_id: str, limit: int, *, by_line: bool = False) -> list[str]:
-    """Return the ids of up to `limit` peers that are not changed yet; `by_line`: of the first lines of a table."""
+def waiting(tx: Tx, operation_id: str, limit: int | None, *, by_line: bool = False) -> list[str]:
+    """Return the ids of up to `limit` peers (None: all) that are not changed yet; `by_line`: in a table's order."""
     query = select(PeerChange.peer_id).where(PeerChange.operation_id == operation_id)
     order = (PeerChange.line, PeerChange.peer_id) if by_line else (PeerChange.peer_id,)
     return list(tx.session.scalars(query.order_by(*order).limit(limit)))

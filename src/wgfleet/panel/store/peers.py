@@ -191,6 +191,12 @@ def rehome(tx: Tx, homes: Mapping[PeerId, NodeId] | Mapping[PeerId, None]) -> No
     set_many(tx, _peers, "home_node_id", cast("Mapping[str, str | None]", homes))
 
 
+def set_group(tx: Tx, peer_ids: Collection[str], group_id: str) -> None:
+    """Have peers prefer a node group."""
+    for chunk in chunked(peer_ids):
+        tx.session.execute(update(Peer).where(Peer.id.in_(chunk)).values(group_id=group_id))
+
+
 def touch(tx: Tx, peer_ids: Collection[str], generation: int) -> None:
     """Mark peers as changed at a generation."""
     for chunk in chunked(peer_ids):

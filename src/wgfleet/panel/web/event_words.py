@@ -111,6 +111,7 @@ WORDS: dict[EventKind, dict[tuple[str, str], EventWord]] = {
         ("config", "imported"): EventWord(marked("it was imported")),
         ("config", "peers_change_started"): EventWord(marked("a change of many peers began")),
         ("config", "peers_changed"): EventWord(marked("a change of many peers ended")),
+        ("config", "peers_moved"): EventWord(marked("a move of many peers ended")),
         ("config", "peers_created"): EventWord(marked("peers were created")),
         ("config", "peers_not_created"): EventWord(marked("peers that were not finished were undone"), POOR),
         ("node", "enrolled"): EventWord(marked("its agent joined"), GOOD),

@@ -66,6 +66,7 @@ OPERATIONS = {
     "drain_group": OperationWords(
         marked("Drain of a node group"), (), marked("All nodes of the group are uncordoned, and their drains end.")
     ),
+    "move_peers": OperationWords(marked("Move of many peers"), _MOVES, marked("Peers that have a new home keep it.")),
     "change_peers": OperationWords(
         marked("Change of many peers"), (), marked("The rest of the peers stay as they are.")
     ),

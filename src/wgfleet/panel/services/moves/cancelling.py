@@ -15,7 +15,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
 
-CANCELLED = (OperationKind.REMOVE_NODE, OperationKind.DRAIN, OperationKind.REBALANCE)
+CANCELLED = (OperationKind.REMOVE_NODE, OperationKind.DRAIN, OperationKind.REBALANCE, OperationKind.MOVE_PEERS)
 """Kinds of moves that can be cancelled, as long as nobody would be left without a node."""
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from wgfleet.panel.domain.moves import MoveStep, MoveView
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import operations
-from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, removal, steps
+from wgfleet.panel.services.moves import address_move, drain, failover, peer_moves, rebalance, removal, steps
 from wgfleet.panel.store import Tx
 from wgfleet.panel.vault import Vault
 
@@ -33,6 +33,7 @@ KINDS: Mapping[OperationKind, MoveKind] = {
     OperationKind.FAILOVER: MoveKind(failover.view, steps.place, failover.close, urgent=True),
     OperationKind.DRAIN: MoveKind(drain.view, drain.place, drain.close),
     OperationKind.REBALANCE: MoveKind(rebalance.view, rebalance.place, rebalance.close),
+    OperationKind.MOVE_PEERS: MoveKind(peer_moves.view, peer_moves.place, peer_moves.close),
     OperationKind.MOVE_ADDRESS: MoveKind(address_move.view, address_move.place, address_move.close, urgent=True),
 }
 

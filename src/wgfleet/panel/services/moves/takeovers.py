@@ -34,7 +34,7 @@ CALL_AGAIN_S = 5.0
 SOME = 3  # calls in vain
 APART = "the clocks of the nodes are {:.0f} s apart, and clients refuse calls until so much time has passed; run NTP"
 Pending = tuple[MoveRow, MovingPeer]
-PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE}
+PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE, OperationKind.MOVE_PEERS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import node_groups, peers, tags
+from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, typed_name_is
@@ -43,8 +43,16 @@ ASKED = (
     "limit_period",
     "limit_date",
     "group",
+    "to",
     *SPEEDS,
 )
+NAMED = {
+    "add_tag": ("tag", "given_tag"),
+    "remove_tag": ("tag", "given_tag"),
+    "set_group": ("group", "group"),
+    "move": ("to", "to"),
+}
+"""What an action names: the field of the API's body, and that of the page."""
 _NOBODY = "0-" + "0" * 32  # what a look sends, which is compared with nothing
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
 ONE_LIMIT = marked("is a second limit; give them one after the other")
@@ -114,10 +122,9 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     data: dict[str, Any] = {"filter": wanted, "action": action, "expect": _NOBODY}
     if form.get("expect"):
         data["expect"] = form.get("expect")
-    if action in {"add_tag", "remove_tag"}:
-        data["tag"] = form.get("given_tag") or None
-    if action == "set_group":
-        data["group"] = form.get("group") or None
+    if action in NAMED:
+        of_body, of_page = NAMED[action]
+        data[of_body] = form.get(of_page) or None
     if action == "set_job" and form.get("limit_gib") and form.get("limit_date"):
         form.wrong["limit_date"] = ONE_LIMIT
         return None
@@ -177,6 +184,7 @@ def _change(
             "configs": configs.page(tx, None, MOST, caller.limit),
             "tags": tags.page(tx, None, MOST),
             "groups": node_groups.page(tx, None, MOST, caller.limit),
+            "nodes": nodes.page(tx, None, MOST, caller.limit),
         }
         return page(request, "peers/change.html", context, status=form.status)
 

@@ -34,11 +34,15 @@ LOGGED = {
     OperationKind.MOVE_ADDRESS: "floating_address",
     OperationKind.DRAIN_GROUP: "node_group",
     OperationKind.CHANGE_PEERS: "config",
+    OperationKind.MOVE_PEERS: "config",
 }
 LOG_SLACK_S = 1.0  # the last entry is made just after the end
 MOST_ENTRIES = 100
 Kind = Annotated[
-    Literal["", "remove_node", "failover", "drain", "rebalance", "move_address", "drain_group", "change_peers"], Query()
+    Literal[
+        "", "remove_node", "failover", "drain", "rebalance", "move_address", "drain_group", "change_peers", "move_peers"
+    ],
+    Query(),
 ]
 State = Annotated[Literal["", "pending", "running", "succeeded", "failed"], Query()]
 

@@ -1,0 +1,122 @@
+"""Chosen peers are moved to a node, or to the nodes of a group: rows, on both databases."""
+
+import pytest
+
+from tests.panel.moves.test_removal import homes, operation_now, run
+from tests.panel.world import ACTOR, LIVE_S, World
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.domain.operations import OperationKind, OperationState
+from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.services import configs, operations, peer_changes
+from wgfleet.panel.services.fleet import node_groups, nodes
+from wgfleet.panel.services.moves import cancelling
+from wgfleet.panel.services.peer_changes import PeerChangeSpec, PeersFound
+from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.panel.store.tables import Config, Operation, Peer, PeerChange
+
+S = MoveStep
+
+
+def spec(to: str) -> PeerChangeSpec:
+    return PeerChangeSpec(PeerAction.MOVE, {"search": "a"}, to=to, live_s=LIVE_S, grace_s=30)
+
+
+def found(world: World, config: Config, to: str, part: str | None = "a") -> PeersFound:
+    with world.store.read() as tx:
+        return peer_changes.look(tx, PeerFilter(config_ids=[config.id], part=part), spec(to))
+
+
+def begun(world: World, config: Config, to: str, part: str | None = "a") -> Operation:
+    expect = found(world, config, to, part).who
+    with world.store.write() as tx:
+        wanted = PeerFilter(config_ids=[config.id], part=part)
+        return peer_changes.start(tx, ACTOR, configs.get(tx, config.id), wanted, spec(to), expect)
+
+
+def test_those_who_fit_get_their_home_there_and_their_sessions_follow(world: World) -> None:
+    config = world.config()
+    one, two, three = world.serving(config, "one", "two", "three")
+    made = {peer.name: peer for peer in world.peers(config, "a1", "a2", "a3", "b1", "b2", "b3")}
+    world.sync_all(config, one, two, three)
+    before = homes(world, config)
+    away = next(peer for name, peer in made.items() if name.startswith("a") and before[name] != two.id)
+    old = {node.id: node for node in (one, two, three)}[before[away.name] or ""]
+    world.seen(config, old, {away.public_key: "198.51.100.7:4500"})
+    look = found(world, config, "two")
+    assert (look.peers, set(look.names)) == (3, {"a1", "a2", "a3"})
+    assert "1 connected now are called by the node of their new home" in " ".join(look.effects)
+    operation = begun(world, config, "two")
+    assert operation.kind is OperationKind.MOVE_PEERS
+    with pytest.raises(Conflict, match="moves peers of"):
+        begun(world, config, "one")
+    run(world, config, [one, two, three], operation)
+    ended = operation_now(world, operation)
+    moved = sum(before[name] != two.id for name in ("a1", "a2", "a3"))
+    assert (ended.state, ended.result["peers_migrated"]) == (OperationState.SUCCEEDED, moved)
+    assert homes(world, config) == {**before, **dict.fromkeys(("a1", "a2", "a3"), two.id)}
+    assert ended.result["sessions_taken_over"] == 1
+    with world.store.read() as tx:
+        assert tx.session.query(PeerChange).count() == 0
+
+
+def test_to_a_group_they_are_spread_over_its_nodes_and_prefer_it(world: World) -> None:
+    config = world.config()
+    one, two, three = world.serving(config, "one", "two", "three")
+    world.peers(config, *(f"a{number}" for number in range(8)))
+    world.sync_all(config, one, two, three)
+    with world.store.write() as tx:
+        group = node_groups.create(tx, ACTOR, "eu")
+        for node in (two, three):
+            nodes.get(tx, node.id).group_id = group.id
+    assert "they prefer that group from now on" in found(world, config, "eu").effects
+    operation = begun(world, config, "eu")
+    run(world, config, [one, two, three], operation)
+    assert operation_now(world, operation).state is OperationState.SUCCEEDED
+    assert set(homes(world, config).values()) == {two.id, three.id}
+    with world.store.read() as tx:
+        assert {peer.group_id for peer in tx.session.query(Peer)} == {group.id}
+
+
+def test_where_they_cannot_all_go_none_goes_and_it_is_said_before(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    world.peers(config, *(f"a{number}" for number in range(4)))
+    world.sync_all(config, one, two)
+    spare = world.node("spare")
+    with pytest.raises(NotFound, match="no node and no node group 'nowhere'"):
+        found(world, config, "nowhere")
+    with pytest.raises(Conflict, match="none serves it now"):
+        found(world, config, spare.name)
+    world.cordon(two)
+    with pytest.raises(Conflict, match="cordoned"):
+        found(world, config, "two")
+    world.uncordon(two)
+    with world.store.write() as tx:
+        nodes.get(tx, two.id).capacity = 3
+    with pytest.raises(Exhausted, match=r"node 'two' has room for 1 of 2 peers"):
+        found(world, config, "two")
+    with world.store.write() as tx:
+        nodes.get(tx, two.id).capacity = None
+    operation, before = begun(world, config, "two"), homes(world, config)
+    with world.store.write() as tx:
+        nodes.get(tx, two.id).capacity = 3
+    run(world, config, [one, two], operation)
+    ended = operation_now(world, operation)
+    assert (ended.state, homes(world, config)) == (OperationState.FAILED, before)
+    assert "has room for 1 of 2 peers" in ended.result["reason"]
+
+
+def test_one_that_is_cancelled_before_homes_are_given_changes_nothing(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    world.peers(config, *(f"a{number}" for number in range(4)))
+    world.sync_all(config, one, two)
+    operation, before = begun(world, config, "two"), homes(world, config)
+    with world.store.write() as tx:
+        cancelling.cancel(tx, ACTOR, operations.get(tx, operation.id))
+    run(world, config, [one, two], operation)
+    ended = operation_now(world, operation)
+    assert (ended.state, ended.cancelled_by, homes(world, config)) == (OperationState.FAILED, ACTOR, before)
+    with world.store.read() as tx:
+        assert tx.session.query(PeerChange).count() == 0
