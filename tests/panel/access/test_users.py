@@ -1,28 +1,23 @@
 """People who sign in: links, passwords, second factors, roles, and what ends a sign-in."""
 
-import itertools
 import json
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
 import httpx
-import pyotp
 import pytest
 from argon2 import PasswordHasher
 
-from tests.panel.access.people import WORDS, new_user, signed_in
-from tests.panel.conftest import NO_AUTHORITY, made
-from wgfleet.panel import clock, origin, passwords
-from wgfleet.panel.api import Panel, name_guesses
-from wgfleet.panel.api import panel as panel_module
-from wgfleet.panel.api.attempts import FAILURES, WINDOW_S, Attempts
-from wgfleet.panel.errors import TooMany, Unauthorized
+from tests.panel.access.people import WORDS, confirmed, new_user, refused, signed_in
+from tests.panel.conftest import made
+from wgfleet.panel import clock, passwords
+from wgfleet.panel.api import Panel
+from wgfleet.panel.api.attempts import FAILURES, WINDOW_S
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import ROLES, Role
@@ -30,20 +25,6 @@ from wgfleet.panel.store.tables import SignIn
 
 pytestmark = pytest.mark.usefixtures("quick_hashes")
 WRONG = {"password": "it is not this one"}
-
-
-@pytest.fixture
-def visitor(anonymous: httpx.Client) -> Iterator[httpx.Client]:
-    """A client of the same panel that shows what it is told to, and nothing else."""
-    with httpx.Client(base_url=anonymous.base_url, trust_env=False, verify=NO_AUTHORITY, timeout=120) as client:
-        yield client
-
-
-def refused(visitor: httpx.Client, **body: Any) -> dict[str, Any]:
-    answer = visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS} | body)
-    assert answer.status_code == 401, answer.text
-    problem: dict[str, Any] = answer.json()
-    return problem
 
 
 def test_a_user_sets_a_password_with_the_link_once_and_signs_in(client: httpx.Client, visitor: httpx.Client) -> None:
@@ -130,66 +111,6 @@ def test_who_fails_too_often_has_to_wait_and_it_is_audited_in_folds(
     assert 'wgfleet_refused_total{credential="sign_in"} 10' in client.get("/metrics").text
 
 
-def test_guesses_at_a_name_from_many_addresses_get_fewer_and_keep_nobody_out(
-    client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Strangers have one try each, then one a network; the owner has them all where the owner is signed in."""
-    monkeypatch.setattr(passwords, "matches", lambda password, _: password == WORDS)
-    monkeypatch.setattr(name_guesses, "_WIDER", {4: 16, 6: 48})
-    few, many, from_one = 5, 12, 3
-    for tries, most in (("few", few), ("many", many), ("some", from_one)):
-        monkeypatch.setattr(getattr(panel.name_guesses, f"_{tries}"), "_most", most)
-    new_user(client)
-    at = ["192.0.2.1"]
-    monkeypatch.setattr(origin, "of", lambda _scope: at[0])
-    monkeypatch.setattr(panel.sign_in_attempts, "_most", 1_000_000)
-
-    def guess(address: str, words: str = "a guess") -> int:
-        at[0] = address
-        return visitor.post("/api/sign-in", json={"name": "anna", "password": words}).status_code
-
-    home, elsewhere = "198.51.100.7", "203.0.113.9"
-    assert guess(home, WORDS) == 201
-    for number in range(few):
-        assert guess(f"2001:db8:1:{number:x}::1") == 401
-    assert guess(elsewhere, WORDS) == 201, "a stranger's try is one, and may be right"
-    assert [guess("2001:db8:1:fff::1"), guess("2001:db8:1:fff::2")] == [401, 429], "a /64 is one address"
-    for number in range(many - few - 1):
-        assert guess(f"2001:db8:2:{number:x}::1") == 401
-    assert [guess("2001:db8:3:1::1"), guess("2001:db8:3:2::1")] == [401, 429], "and now a /48 is"
-    assert [guess("10.1.1.1"), guess("10.1.2.2"), guess("10.2.1.1", WORDS)] == [401, 429, 201]
-    refused_now = visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS}).status_code
-    assert refused_now == 201, "it is known by now"
-    assert [guess(home) for _ in range(from_one)] == [401] * from_one
-    assert guess(home, WORDS) == 429, "one address, and the tries of one"
-    assert guess(elsewhere, WORDS) == 201
-
-
-def test_codes_are_guessed_as_often_from_many_addresses_as_from_one(
-    client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who gives one has the password: this keeps nobody out who is not robbed already."""
-    monkeypatch.setattr(passwords, "matches", lambda password, _: password == WORDS)
-    new_user(client)
-    confirmed(visitor, signed_in(visitor))
-    at = itertools.count(1)
-    monkeypatch.setattr(origin, "of", lambda _scope: f"2001:db8:{next(at):x}::1")
-    for _ in range(panel_module.GUESSES):
-        refused(visitor, code="000000")
-    answer = visitor.post("/api/sign-in", json={"name": "anna", "password": WORDS, "code": "000000"})
-    assert answer.status_code == 429
-
-
-def test_people_behind_one_address_who_are_asked_for_a_code_do_not_lock_each_other_out(
-    client: httpx.Client, visitor: httpx.Client
-) -> None:
-    new_user(client)
-    app, _ = confirmed(visitor, signed_in(visitor))
-    for _ in range(FAILURES + 1):
-        assert refused(visitor)["errors"][0]["field"] == "code"
-    signed_in(visitor, code=app.now())
-
-
 def test_a_sign_in_that_is_ended_twice_at_once_is_audited_once(client: httpx.Client, visitor: httpx.Client) -> None:
     new_user(client)
     signed_in(visitor)
@@ -209,20 +130,6 @@ def test_links_of_a_user_that_are_made_at_once_are_all_made_and_one_counts(
         links = list(pool.map(lambda _: new_link(client), range(8)))
     bodies = [{"link": link, "password": WORDS} for link in links]
     assert [visitor.post("/api/set-password", json=body).status_code for body in bodies].count(200) == 1
-
-
-def test_guesses_at_once_are_as_few_as_those_one_after_another() -> None:
-    attempts = Attempts("refused sign-ins")
-    with ExitStack() as under_way:
-        for _ in range(FAILURES):
-            under_way.enter_context(attempts.guess("anna"))
-        with pytest.raises(TooMany), attempts.guess("anna"):
-            pytest.fail("one more than there may be")
-    for _ in range(FAILURES):
-        with pytest.raises(Unauthorized), attempts.guess("anna"):
-            raise Unauthorized("wrong")
-    with pytest.raises(TooMany):
-        attempts.check("anna")
 
 
 def test_guessers_leave_threads_to_all_other_calls(
@@ -269,15 +176,6 @@ def test_a_password_is_the_same_however_a_keyboard_makes_its_characters(
     written = "Zürich Köln München"
     new_user(client, password=unicodedata.normalize("NFD", written))
     signed_in(visitor, password=unicodedata.normalize("NFC", written))
-
-
-def confirmed(visitor: httpx.Client, me: dict[str, str]) -> tuple[pyotp.TOTP, list[str]]:
-    made_now = visitor.post("/api/me/second-factor", json={"password": WORDS}, headers=me).json()
-    assert made_now["address"].startswith("otpauth://totp/wgfleet:anna?secret=")
-    app = pyotp.TOTP(made_now["secret"])
-    answer = visitor.post("/api/me/second-factor/confirm", json={"code": app.at(clock.now() - 30)}, headers=me)
-    codes: list[str] = answer.json()["recovery_codes"]
-    return app, codes
 
 
 def test_a_second_factor_is_asked_for_and_each_code_works_once(client: httpx.Client, visitor: httpx.Client) -> None:
