@@ -15,17 +15,21 @@ Texts are in lower case, carry identifiers and never a secret. The ways out are 
 """
 
 from wgfleet.panel.hints import Hint
-from wgfleet.protocol.errors import readable
+from wgfleet.protocol.reasons import Reason, readable
 
 
 class PanelError(Exception):
-    """A refusal with a reason and the ways out. `field` is the dotted path of the wrong value, where there is one."""
+    """A refusal with a reason and the ways out. `field` is the dotted path of the wrong value, where there is one.
+
+    `said`: the detail as it can be said in other languages, where it is known by its template.
+    """
 
     status = 500
     title = "error"
 
     def __init__(self, detail: str, *hints: Hint, field: str | None = None, retry_after_s: float | None = None) -> None:
-        self.detail = readable(detail)
+        self.detail = str(readable(detail))
+        self.said = detail if isinstance(detail, Reason) else None
         super().__init__(self.detail)
         self.hints = hints
         self.field = field

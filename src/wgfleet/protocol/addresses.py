@@ -8,13 +8,23 @@ import re
 import socket
 
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason, template
 
 _MAX_PORT = 65535
 _TOO_MUCH = (
-    (re.compile(r"\[([^\]]*)\]"), "brackets"),
-    (re.compile(r"\[([^\]]*)\]:\d+"), "port"),
-    (re.compile(r"([^:]*):\d+"), "port"),
-    (re.compile(r"([^/]*)/\d+"), "prefix length"),
+    (
+        re.compile(r"\[([^\]]*)\]"),
+        template("{text!r} is not an IPv4 or IPv6 address; give it without brackets: {address}"),
+    ),
+    (
+        re.compile(r"\[([^\]]*)\]:\d+"),
+        template("{text!r} is not an IPv4 or IPv6 address; give it without port: {address}"),
+    ),
+    (re.compile(r"([^:]*):\d+"), template("{text!r} is not an IPv4 or IPv6 address; give it without port: {address}")),
+    (
+        re.compile(r"([^/]*)/\d+"),
+        template("{text!r} is not an IPv4 or IPv6 address; give it without prefix length: {address}"),
+    ),
 )
 _HOST_PREFIXES = {"32": socket.AF_INET, "128": socket.AF_INET6}
 
@@ -33,7 +43,7 @@ def parse_address(text: str, field: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise FieldError(field, f"{text!r} is not an IPv4 or IPv6 address{_way_out(text)}") from None
+        raise FieldError(field, _no_address(text)) from None
     return _text(address)
 
 
@@ -42,19 +52,19 @@ def pasted(text: str) -> str:
     return text.strip().removeprefix("\ufeff").strip()
 
 
-def _way_out(text: str) -> str:
-    """Say what an address has too much, where the rest is one; "" where it is none at all."""
+def _no_address(text: str) -> Reason:
+    """Say what an address has too much, where the rest is one."""
     for pattern, what in _TOO_MUCH:
         found = pattern.fullmatch(text)
         if found is not None and _is_canonical(socket.AF_INET6 if ":" in found[1] else socket.AF_INET, found[1]):
-            return f"; give it without {what}: {found[1]}"
-    return ""
+            return Reason(what, text=text, address=found[1])
+    return Reason("{text!r} is not an IPv4 or IPv6 address", text=text)
 
 
 def _refuse_zone(text: str, field: str) -> None:
     """Refuse a zone (RFC 4007): it names an interface of one machine, and ipaddress drops it silently from a prefix."""
     if "%" in text:
-        raise FieldError(field, f"{text!r} has a zone; give the address without it")
+        raise FieldError(field, Reason("{text!r} has a zone; give the address without it", text=text))
 
 
 def parse_network(text: str, field: str) -> str:
@@ -69,8 +79,12 @@ def parse_network(text: str, field: str) -> str:
         try:
             right = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise FieldError(field, f"{text!r} is not a network such as 10.8.0.0/24 or fd00::/64") from None
-        raise FieldError(field, f"{text!r} has host bits set; the network is {right}") from None
+            raise FieldError(
+                field, Reason("{text!r} is not a network such as 10.8.0.0/24 or fd00::/64", text=text)
+            ) from None
+        raise FieldError(
+            field, Reason("{text!r} has host bits set; the network is {right}", text=text, right=str(right))
+        ) from None
     return f"{_text(network.network_address)}/{network.prefixlen}"
 
 
@@ -109,7 +123,7 @@ def parse_interface_address(text: str, field: str) -> str:
 def parse_port(value: int, field: str) -> int:
     """Check a UDP or TCP port."""
     if not 1 <= value <= _MAX_PORT:
-        raise FieldError(field, f"must be a port from 1 to {_MAX_PORT}, not {value}")
+        raise FieldError(field, Reason("must be a port from 1 to {most}, not {value}", most=_MAX_PORT, value=value))
     return value
 
 

@@ -1,26 +1,20 @@
-"""Parsing error: which field is invalid, why, and what would be valid; and how its words are made readable."""
+"""Parsing error: which field is invalid, why, and what would be valid."""
 
-import re
+from wgfleet.protocol.reasons import Reason, readable
 
-_JOINER = re.compile(r"(?<!\\)((?:\\\\)*)\\u(200[cd])")
-
-
-def readable(text: str) -> str:
-    """Return a message with the joiners of names that it quotes, which Python's repr writes as escapes.
-
-    In Persian and many other scripts they are part of how a word is spelled, and invisible by themselves.
-    """
-    return _JOINER.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
+__all__ = ["FieldError", "readable"]
 
 
 class FieldError(ValueError):
     """A value from outside is invalid.
 
     `field` is a dotted path with indexes (`peers[3].allowed_ips[0]`), `detail` says what is invalid and what would
-    be valid, in lower case. The value itself is left out where it may be a secret.
+    be valid, in lower case. The value itself is left out where it may be a secret. `said`: the same for people, where
+    it is known by its template.
     """
 
     def __init__(self, field: str, detail: str) -> None:
         self.field = field
-        self.detail = readable(detail)
+        self.said = detail if isinstance(detail, Reason) else None
+        self.detail = str(readable(detail))
         super().__init__(f"{field}: {self.detail}")

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from wgfleet.protocol.addresses import pasted
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 PublicKey = NewType("PublicKey", str)
 PrivateKey = NewType("PrivateKey", str)
@@ -49,10 +50,10 @@ def _parse_key(text: str, field: str) -> tuple[str, bytes]:
     except (binascii.Error, ValueError):
         raw = b""
     if len(text) != _KEY_CHARACTERS or len(raw) != KEY_BYTES:
-        raise FieldError(field, "must be a key of 32 bytes in base64 (44 characters), as `wg genkey` prints it")
+        raise FieldError(field, Reason("must be a key of 32 bytes in base64 (44 characters), as `wg genkey` prints it"))
     canonical = raw_to_text(raw)
     if canonical != text:
-        raise FieldError(field, "is not a canonical base64 key: its last character has stray bits")
+        raise FieldError(field, Reason("is not a canonical base64 key: its last character has stray bits"))
     return canonical, raw
 
 
@@ -69,7 +70,7 @@ def parse_peer_key(text: str, field: str = "public_key") -> PublicKey:
     """
     key = parse_public_key(pasted(text), field)
     if int.from_bytes(text_to_raw(key), "little") & _COORDINATE in _LOW_ORDER:
-        raise FieldError(field, "is a key that no device can have; give the one that `wg pubkey` prints")
+        raise FieldError(field, Reason("is a key that no device can have; give the one that `wg pubkey` prints"))
     return key
 
 
@@ -80,7 +81,7 @@ def parse_private_key(text: str, field: str = "private_key") -> PrivateKey:
     """
     key, raw = _parse_key(text, field)
     if raw[0] & 0b111 or raw[-1] >> 6 != 1:
-        raise FieldError(field, "is not a clamped Curve25519 private key, as `wg genkey` prints it")
+        raise FieldError(field, Reason("is not a clamped Curve25519 private key, as `wg genkey` prints it"))
     return PrivateKey(key)
 
 
@@ -88,5 +89,5 @@ def parse_preshared_key(text: str, field: str = "preshared_key") -> PresharedKey
     """Parse a preshared key; the error never carries the value."""
     key, raw = _parse_key(text, field)
     if not any(raw):
-        raise FieldError(field, "is all zeros, which WireGuard reads as no preshared key; omit the field")
+        raise FieldError(field, Reason("is all zeros, which WireGuard reads as no preshared key; omit the field"))
     return PresharedKey(key)

@@ -15,6 +15,8 @@ from wgfleet.panel.web.rendering import TEMPLATES
 WEB = TEMPLATES.parent
 LAYOUT = "layout"
 """The subject of what all pages share: its texts need no second translation elsewhere."""
+REASONS = "reasons"
+"""The subject of what services say, whichever page shows it."""
 SPOKEN = {"alt", "aria-label", "placeholder", "title"}
 NAME = "wgfleet"  # the same in every language
 _CODE = compile(r"{#.*?#}|{%.*?%}|{{.*?}}", DOTALL)
@@ -40,6 +42,10 @@ def texts() -> dict[str, set[Text]]:
         keywords = {"marked": None} if path.suffix == ".py" else {"_": None, "ngettext": (1, 2)}
         for _, message, *_ in extract_from_file(method, path, keywords=keywords, options={"newstyle_gettext": "true"}):
             found.setdefault(subject, set()).add(message)
+    for path in sorted(WEB.parents[1].rglob("*.py")):
+        if WEB not in path.parents:
+            made = extract_from_file("python", path, keywords={"Reason": None, "template": None})
+            found.setdefault(REASONS, set()).update(message for _, message, *_ in made)
     return {
         subject: own if subject == LAYOUT else own - found[LAYOUT] for subject, own in found.items() if own or LAYOUT
     }

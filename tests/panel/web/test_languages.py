@@ -1,5 +1,6 @@
 """Languages: every text of a page can be translated, and is in German; pages turn round where people read that way."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from tests.panel.web import strings
 from tests.panel.web.conftest import Browser
-from wgfleet.panel.web import formats, languages
+from wgfleet.panel.web import formats, languages, reasons
 from wgfleet.panel.web.rendering import TEMPLATES
+from wgfleet.protocol.reasons import Reason
 
 TEMPLATE_FILES = sorted(TEMPLATES.rglob("*.html"))
 OTHERS = sorted(set(languages.NAMES) - {languages.ENGLISH})
@@ -59,6 +61,23 @@ def test_a_translation_has_the_placeholders_of_its_text(language: str) -> None:
                 if message.id and text:
                     first = message.id if isinstance(message.id, str) else message.id[0]
                     assert re.findall(r"%\(\w+\)\w", text) == re.findall(r"%\(\w+\)\w", first), message.id
+                    # Of a reason, whose values may stand in another order.
+                    values = [sorted(re.findall(r"{\w[^}]*}", each)) for each in (text, first)]
+                    assert values[0] == values[1], message.id
+
+
+def test_a_reason_is_said_in_the_language_of_who_reads_it_with_its_values_as_they_are() -> None:
+    inner = Reason("no answer to {failing} of {fresh} vantage points", failing=2, fresh=3)
+    whole = Reason("{what}; {why}", what=inner, why="<b>{x} \\u200c")
+    assert Reason.restored(whole.kept()) == whole == "no answer to 2 of 3 vantage points; <b>{x} \u200c"
+    translate = languages.translations("de").gettext
+    for each in (whole, Reason.restored(whole.kept())):
+        assert reasons.in_words(translate, each) == "keine Antwort an 2 von 3 Beobachtern; <b>{x} \u200c"
+    assert reasons.said(translate, inner) == '<span dir="auto">keine Antwort an 2 von 3 Beobachtern</span>'
+    foreign = reasons.said(translate, Reason("what no catalog has: {x}", x="<b>"))
+    assert foreign == '<span lang="en" dir="auto">what no catalog has: &lt;b&gt;</span>'
+    assert Reason.restored("kept by hand\x1f{") == "kept by hand"
+    assert copy.deepcopy(whole).values == whole.values
 
 
 @pytest.mark.parametrize(

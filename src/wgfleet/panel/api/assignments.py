@@ -21,6 +21,7 @@ from wgfleet.panel.api.models import (
     PatchBody,
     Port,
     Reference,
+    Said,
     View,
     cut_after,
     utc,
@@ -80,7 +81,7 @@ class OwedView(View):
     )
     since: datetime
     late: bool = Field(description="true: changes do not reach this node; false: they are on their way.")
-    reason: str = Field(description="What became of the last attempt.")
+    reason: Said = Field(description="What became of the last attempt.")
 
 
 class Revocation(View):
@@ -127,7 +128,7 @@ class AssignmentView(View):
     phase: Phase
     health: Health = Field(description="Clients use the node in the first three, unless it is joining yet.")
     health_since: datetime
-    health_reason: str
+    health_reason: Said
     peers: int = Field(description="Number of peers whose home is this node.")
     generation: int = Field(description="The generation that the node should have.")
     applied_generation: int = Field(description="The generation that its agent last confirmed; 0: none yet.")

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from wgfleet.panel.api.hints import sentence
-from wgfleet.panel.api.models import View
+from wgfleet.panel.api.models import Said, View
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.problems import ProblemHint
 from wgfleet.panel.domain.health.holds import HoldReason
@@ -17,7 +17,7 @@ class NoFailoverView(View):
     """Nobody takes over by itself if the node dies."""
 
     code: HoldReason = Field(description="Why.")
-    reason: str = Field(description="The same in words.")
+    reason: Said = Field(description="The same in words.")
     detail: str = Field(description="`reason` and the ways out as calls of this API.")
     hints: list[ProblemHint] = Field(description="The ways out; any one of them is enough.")
 

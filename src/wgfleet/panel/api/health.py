@@ -10,7 +10,7 @@ from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.assignments import FIRST_LOOK, FORWARDING, ForwardingView, OwedView, forwarding_view, owed_view
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
-from wgfleet.panel.api.models import Body, Reference, View, utc
+from wgfleet.panel.api.models import Body, Reference, Said, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
@@ -33,7 +33,7 @@ class NodeHealth(View):
     phase: Phase = Field(description="A node that is `joining` has not served yet; nobody judges its health.")
     health: Health
     since: datetime
-    reason: str
+    reason: Said
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
     first_look: FirstLook | None = FIRST_LOOK
     forwarding: ForwardingView | None = FORWARDING
@@ -49,13 +49,13 @@ class HealthChange(View):
     node_id: str
     before: Health
     after: Health
-    reason: str
+    reason: Said
 
 
 class ConfigHealth(View):
     """The health of a config."""
 
-    frozen: str | None = Field(
+    frozen: Said | None = Field(
         description="Why nodes that do not answer are left in use until an administrator approves it; null: none are."
     )
     paused_since: datetime | None = Field(description="Since when automation is paused; null: it is not.")
@@ -76,7 +76,7 @@ class FreezeView(View):
 
     id: str
     since: datetime
-    reason: str
+    reason: Said
     nodes: list[FrozenNode]
     approved_by: str | None
     approved_until: datetime | None = Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar, overload
 
 import msgspec
 from fastapi import Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 MAX_PAGE = 1000
 MAX_PORT = 65535
@@ -39,6 +39,10 @@ class PatchBody(Body):
     def given(self) -> dict[str, Any]:
         """Return what was sent."""
         return self.model_dump(exclude_unset=True)
+
+
+Said = SkipValidation[str]
+"""A sentence that pages say in the reader's language: it is passed on as the service made it."""
 
 
 class View(BaseModel):

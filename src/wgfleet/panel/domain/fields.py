@@ -11,6 +11,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.addresses import parse_address, parse_network
 from wgfleet.protocol.domains import parse_domain
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 MAX_LIST = 64
 MAX_NETWORKS = 512  # calculators that leave some ranges out of everything give a few hundred
@@ -30,8 +31,11 @@ def parse_name(text: str, field: str = "name") -> str:
     """Check the name of a node, group or key: what a host name may look like, and never what an id looks like."""
     if not _NAME.fullmatch(text) or _ID.fullmatch(text):
         raise Invalid(
-            f"must be 1 to {MAX_NAME} characters of a-z A-Z 0-9 . _ - that start and end with a letter or digit, "
-            "and not 32 hexadecimal digits, which is what ids look like",
+            Reason(
+                "must be 1 to {most} characters of a-z A-Z 0-9 . _ - that start and end with a letter or digit, and "
+                "not 32 hexadecimal digits, which is what ids look like",
+                most=MAX_NAME,
+            ),
             field=field,
         )
     return text
@@ -46,17 +50,21 @@ def parse_title(text: str, limit: int, field: str = "name") -> str:
     """Check what people call their devices: any text of one line and `limit` characters; return its one spelling."""
     title = one_spelling(text)
     if len(title) > limit:
-        raise Invalid(f"must be 1 to {limit} characters, not {len(title)}", field=field)
+        raise Invalid(
+            Reason("must be 1 to {most} characters, not {length}", most=limit, length=len(title)), field=field
+        )
     if not _TURNING.isdisjoint(title):
         raise Invalid(
-            "must be without characters that turn the direction of the text (U+202A to U+202E, U+2066 to U+2069)",
+            Reason(
+                "must be without characters that turn the direction of the text (U+202A to U+202E, U+2066 to U+2069)"
+            ),
             field=field,
         )
     categories = {unicodedata.category(character) for character in title}
     if categories & _NEVER_IN_TEXT:
-        raise Invalid("must be one line, without control characters", field=field)
+        raise Invalid(Reason("must be one line, without control characters"), field=field)
     if {unicodedata.category(character) for character in {*title} - _BLANK} <= _UNSEEN or title != title.strip():
-        raise Invalid("must have characters that can be seen, and no spaces at its ends", field=field)
+        raise Invalid(Reason("must have characters that can be seen, and no spaces at its ends"), field=field)
     return title
 
 
@@ -64,9 +72,9 @@ def parse_word(text: str, limit: int, field: str = "name") -> str:
     """Check what people call a thing by which calls and pages have it in their path: a title, but no id and no dots."""
     word = parse_title(text, limit, field)
     if may_be_id(word):
-        raise Invalid("32 hexadecimal digits are what ids look like; choose another name", field=field)
+        raise Invalid(Reason("32 hexadecimal digits are what ids look like; choose another name"), field=field)
     if word in {".", ".."}:
-        raise Invalid("must not be . or .., which have a meaning of their own in a path", field=field)
+        raise Invalid(Reason("must not be . or .., which have a meaning of their own in a path"), field=field)
     return word
 
 
@@ -78,13 +86,21 @@ def may_be_id(text: str) -> bool:
 def check_range(value: float, low: float, high: float, field: str, unit: str = "") -> None:
     """Raise `Invalid` unless low <= value <= high."""
     if not low <= value <= high:
-        raise Invalid(f"must be {low} to {high}{' ' * bool(unit)}{unit}, not {value}", field=field)
+        raise Invalid(_out_of_range(value, low, high, unit), field=field)
+
+
+def _out_of_range(value: float, low: float, high: float, unit: str) -> Reason:
+    if not unit:
+        return Reason("must be {low} to {high}, not {value}", low=low, high=high, value=value)
+    return Reason("must be {low} to {high} {unit}, not {value}", low=low, high=high, unit=unit, value=value)
 
 
 def check_list(items: Sequence[str], field: str, limit: int = MAX_LIST) -> None:
     """Raise `Invalid` where a list is longer than any sensible one."""
     if len(items) > limit:
-        raise Invalid(f"must have at most {limit} entries, not {len(items)}", field=field)
+        raise Invalid(
+            Reason("must have at most {most} entries, not {count}", most=limit, count=len(items)), field=field
+        )
 
 
 def parse_networks(texts: Sequence[str], field: str) -> list[str]:
@@ -157,7 +173,8 @@ def parse_host(text: str, field: str) -> str:
         return parse_domain(text, field)
     except FieldError:
         raise FieldError(
-            field, f"{text!r} is neither an IPv4 or IPv6 address nor a domain name such as vpn.example.com"
+            field,
+            Reason("{text!r} is neither an IPv4 or IPv6 address nor a domain name such as vpn.example.com", text=text),
         ) from None
 
 

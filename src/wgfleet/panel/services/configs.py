@@ -26,6 +26,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.ids import parse_interface_name
+from wgfleet.protocol.reasons import Reason
 
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
@@ -126,7 +127,9 @@ def create(
         parse_port(spec.listen_port, "listen_port")
     config_rows.serialize_creation(tx)
     if config_rows.find(tx, spec.name) is not None:
-        raise Conflict(f"a config named {spec.name!r} already exists; choose another name", field="name")
+        raise Conflict(
+            Reason("a config named {name!r} already exists; choose another name", name=spec.name), field="name"
+        )
     pools.check_free(tx, networks, panel_hosts)
     if spec.listen_port is not None:
         _check_port_is_free(tx, spec.listen_port)

@@ -38,7 +38,7 @@ def begin(tx: Tx, reason: str, nodes: Sequence[str]) -> None:
     if row is None:
         row = HealthFreeze(id=clock.new_id(), since=clock.now(), reason=reason, nodes=list(nodes), approved_nodes=[])
         health_rows.add_freeze(tx, row)
-        audit.record(tx, audit.PANEL, "frozen", _ENTITY, row.id, reason=reason, nodes=list(nodes))
+        audit.record(tx, audit.PANEL, "frozen", _ENTITY, row.id, reason=str(reason), nodes=list(nodes))
     elif row.reason == reason and row.nodes == list(nodes):
         return
     row.reason, row.nodes = reason, list(nodes)

@@ -310,7 +310,7 @@ def record(tx: Tx, config_id: str, standings: Mapping[str, Standing], *, silent:
         if before[assignment.id] is not standing.state:
             _tell(tx, assignment, before[assignment.id], standing)
             if standing.state is Health.DOWN:
-                _replace(tx, assignment, standing.reason)
+                _replace(tx, assignment, str(standing.reason))
 
 
 def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) -> None:
@@ -327,7 +327,7 @@ def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) ->
     )
     if {before, standing.state} & TOLD:
         about = subject(assignment.config_id, assignment.node_id)
-        details = {"before": before.value, "reason": standing.reason}
+        details = {"before": before.value, "reason": str(standing.reason)}
         audit.record(tx, audit.PANEL, f"health_{standing.state}", "config_node", about, **details)
 
 

@@ -18,6 +18,7 @@ from wgfleet.panel.store.rule_sets import RuleSetUse
 from wgfleet.panel.store.tables import RuleSetRow
 from wgfleet.protocol.destination_words import rule_text
 from wgfleet.protocol.destinations import MAX_NAME, MAX_SETS, DestinationRule, RuleSet
+from wgfleet.protocol.reasons import Reason
 
 _NAMED = 5
 TABLES_NONE = peer_table.NONE
@@ -184,4 +185,4 @@ def _checked(changes: RuleSetChanges) -> dict[str, Any]:
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if rule_set_rows.find(tx, name) is not None:
-        raise Conflict(f"a rule set named {name!r} already exists; choose another name", field="name")
+        raise Conflict(Reason("a rule set named {name!r} already exists; choose another name", name=name), field="name")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from wgfleet.panel.api.panel import ThePanel
-from wgfleet.panel.api.problems import field_problem
+from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.errors import Forbidden, Invalid, PanelError
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
@@ -61,9 +61,9 @@ class SubmittedForm:
     def refused(self, error: PanelError | FieldError) -> "SubmittedForm":
         """Note why a service refused it (one of `REFUSALS`), at its field where it names one."""
         if isinstance(error, FieldError):
-            error = Invalid(error.detail, field=error.field)
+            error = Invalid(error.said or error.detail, field=error.field)
         if error.field is not None:
-            self.wrong[error.field.partition("[")[0]] = error.detail
+            self.wrong[error.field.partition("[")[0]] = error.said or error.detail
         self.error = error
         return self
 
@@ -107,8 +107,8 @@ class SubmittedForm:
             return model.model_validate(data, strict=False)
         except ValidationError as error:
             for item in error.errors():
-                found = field_problem({**item, "loc": ("body", *item["loc"])})
-                self.wrong.setdefault(prefix + found.field.partition("[")[0], found.detail)
+                path, detail = field_words({**item, "loc": ("body", *item["loc"])})
+                self.wrong.setdefault(prefix + path.partition("[")[0], detail)
             return None
 
 

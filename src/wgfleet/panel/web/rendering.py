@@ -17,7 +17,7 @@ from jinja2_fragments import render_block
 from starlette.responses import Response
 
 import wgfleet
-from wgfleet.panel.web import assets, event_words, formats, hints, languages, words
+from wgfleet.panel.web import assets, event_words, formats, hints, languages, reasons, words
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
 
@@ -49,8 +49,10 @@ def environment(language: str) -> Environment:
     for name in ("size", "rate", "number", "share", "span"):
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
-    made.filters["translated"] = languages.translations(language).gettext
-    made.filters["translated_choices"] = partial(_choices, languages.translations(language).gettext)
+    translate = languages.translations(language).gettext
+    made.filters["translated"] = partial(reasons.in_words, translate)
+    made.filters["said"] = partial(reasons.said, translate)
+    made.filters["translated_choices"] = partial(_choices, translate)
     made.filters.update(
         moment=formats.moment, speed_field=formats.speed_field, exact=formats.exact, details=formats.details
     )

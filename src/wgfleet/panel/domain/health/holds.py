@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from wgfleet.panel.domain.health.votes import HealthRules, Poll
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.reasons import Reason, template
 
 
 class HoldReason(StrEnum):
@@ -46,27 +47,35 @@ class Scene:
 
 
 _WORDS = {
-    HoldReason.PAUSED: (
+    HoldReason.PAUSED: template(
         "does not answer, but automation is paused for this config: nothing is done before it is resumed"
     ),
-    HoldReason.FROZEN: (
+    HoldReason.FROZEN: template(
         "does not answer, but neither do most others: nothing is done before an administrator approves it"
     ),
-    HoldReason.ONLY_NODE: "does not answer the panel; it is the only node, so nobody can confirm that it is down",
-    HoldReason.ONE_SITE: (
+    HoldReason.ONLY_NODE: template(
+        "does not answer the panel; it is the only node, so nobody can confirm that it is down"
+    ),
+    HoldReason.ONE_SITE: template(
         "does not answer, but all that miss it stand in one site: an administrator has to approve it"
     ),
-    HoldReason.UNCONFIRMED: "does not answer, but no second vantage point has confirmed it",
+    HoldReason.UNCONFIRMED: template("does not answer, but no second vantage point has confirmed it"),
     # Clients gain nothing, and what all have in common may be our probe.
-    HoldReason.NO_REFUGE: "unreachable, but so is every other node: there is nowhere to fail over to",
-    HoldReason.MIN_NODES: ("does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"),
+    HoldReason.NO_REFUGE: template("unreachable, but so is every other node: there is nowhere to fail over to"),
+    HoldReason.MIN_NODES: template(
+        "does not answer, but without it fewer than {floor} nodes would be left (min_nodes)"
+    ),
 }
 
 
 def hold_of(scene: Scene, node_id: NodeId, poll: Poll, spare: int) -> Hold | None:
     """Say why a node that most do not reach is left in use, or None. `spare`: how many nodes may be taken out."""
     reason = _reason(scene, node_id, poll, spare)
-    return None if reason is None else Hold(reason, _WORDS[reason].format(floor=scene.floor))
+    return (
+        None
+        if reason is None
+        else Hold(reason, Reason(_WORDS[reason], **({"floor": scene.floor} if reason is HoldReason.MIN_NODES else {})))
+    )
 
 
 def _reason(scene: Scene, node_id: NodeId, poll: Poll, spare: int) -> HoldReason | None:

@@ -23,6 +23,7 @@ from wgfleet.panel.domain.health.votes import (
     count,
 )
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.reasons import Reason
 
 __all__ = [
     "PANEL",
@@ -41,10 +42,12 @@ __all__ = [
     "stable_period",
 ]
 
-_ANSWERS = "answers"
+_ANSWERS = Reason("answers")
 _PARTLY = "no answer at"
 UNSEEN = "the panel cannot look at it"
-_DOUBTED = "answers, but witnesses do not reach it: look whether clients do"
+_DOUBTED = Reason("answers, but witnesses do not reach it: look whether clients do")
+_WAITS_FOR_AGENT = Reason("answers again; waits for its agent, which gives it its peers back")
+_WAITS_FOR_DROP = Reason("answers again; waits until its old sessions are dropped")
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 
 
@@ -85,7 +88,7 @@ def decide(
     `unsure`: in a moment the quorum may have a reason, so that none is taken out of use before that. So is none that
     may only stand still for a moment.
     """
-    new = Standing(Health.SERVING, now, "new in this config")
+    new = Standing(Health.SERVING, now, Reason("new in this config"))
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
     voters = electorate(observed, before, witnesses)
     confirming = {witness.node_id for witness in witnesses}
@@ -160,16 +163,22 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
     now = scene.now
     if poll.against:
         if held is None:
-            return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", scene.rules, now)
+            return _gone_down(standing, _no_answer(poll), scene.rules, now)
         return _in_state(standing, Health.SUSPECT, held, now)
-    told = f"{UNSEEN}: {seen.unseen}" if seen.unseen else _DOUBTED if poll.witnesses_against else seen.partly
+    told = (
+        Reason("the panel cannot look at it: {why}", why=seen.unseen)
+        if seen.unseen
+        else _DOUBTED
+        if poll.witnesses_against
+        else seen.partly
+    )
     if not poll.fresh:
         return standing if told in {"", standing.reason} else dataclasses.replace(standing, reason=told)
     unknown = seen.agent_unheard and standing.state is Health.UNMANAGED
     if unknown or (standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s):
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
-        return _in_state(standing, Health.UNMANAGED, "the agent does not answer; clients are served", now)
+        return _in_state(standing, Health.UNMANAGED, Reason("the agent does not answer; clients are served"), now)
     same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED, _PARTLY))
     return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
@@ -189,27 +198,33 @@ def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, 
     period = stable_period(standing.flaps, rules, now)
     if len(_recent(standing.flaps, rules, now)) > 1 and now - standing.since < period / 2 and not needed:
         return standing
-    return _in_state(standing, Health.RECOVERING, f"answers again; is used after {period:g} s of this", now)
+    return _in_state(
+        standing, Health.RECOVERING, Reason("answers again; is used after {period:g} s of this", period=period), now
+    )
 
 
 def _judge_recovering(scene: Scene, standing: Standing, seen: Observed, poll: Poll, *, needed: bool) -> Standing:
     rules, now = scene.rules, scene.now
     if poll.proves_down and not scene.frozen:
-        return _gone_down(standing, f"no answer to {poll.failing} of {poll.fresh} vantage points", rules, now)
+        return _gone_down(standing, _no_answer(poll), rules, now)
     if not poll.in_favour:
         # The time in which nobody can see it does not count as stable. Begun again at most once in fresh_s.
         return dataclasses.replace(standing, since=now) if now - standing.since >= rules.fresh_s else standing
     if now - standing.since < stable_period(standing.flaps, rules, now) and not needed:
         return standing
     if not seen.agent_connected:
-        return dataclasses.replace(standing, reason="answers again; waits for its agent, which gives it its peers back")
+        return dataclasses.replace(standing, reason=_WAITS_FOR_AGENT)
     if not seen.fenced:
-        return dataclasses.replace(standing, reason="answers again; waits until its old sessions are dropped")
+        return dataclasses.replace(standing, reason=_WAITS_FOR_DROP)
     return _in_state(standing, Health.SERVING, _ANSWERS, now)
 
 
 def _gone_down(standing: Standing, reason: str, rules: HealthRules, now: float) -> Standing:
     return Standing(Health.DOWN, now, reason, (*_recent(standing.flaps, rules, now), now))
+
+
+def _no_answer(poll: Poll) -> Reason:
+    return Reason("no answer to {failing} of {fresh} vantage points", failing=poll.failing, fresh=poll.fresh)
 
 
 def _recent(flaps: Iterable[float], rules: HealthRules, now: float) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.reasons import Reason
 
 _SILENT = 2  # looks in a row, each of several probes: not for loss alone
 SILENT_S = 20.0  # for so long, an address is published no more: looks may come in quick succession
@@ -78,7 +79,7 @@ class PublicEndpoints:
         of_clients = [endpoint for endpoint in silent if endpoint in self.of_clients]
         if not of_clients or len(silent) == len(self.known):
             return ""
-        return f"no answer at {', '.join(of_clients)}; it answers at {self.used}"
+        return Reason("no answer at {silent}; it answers at {used}", silent=", ".join(of_clients), used=self.used)
 
 
 def version(endpoint: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from wgfleet.panel.domain.health.paths import misses_of_note
 from wgfleet.panel.domain.health.votes import PANEL, HealthRules, Observed, Standing, Verdict, is_fresh
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.reasons import Reason
 
 _SEVERAL = 2
 
@@ -107,9 +108,11 @@ def freeze(
     everybody = len(group) + len(heard)
     if not held or len(group) < _SEVERAL or len(group) * 2 <= everybody:
         return None
-    told = f"{len(group)} of {everybody} nodes fell silent at once, which is more than half"
+    counts = {"silent": len(group), "all": everybody}
+    told = Reason("{silent} of {all} nodes fell silent at once, which is more than half", **counts)
     if not confirmed & set(held):
-        told += "; no other node misses them, so that the panel itself seems to be cut off"
+        alone = Reason("no other node misses them, so that the panel itself seems to be cut off")
+        told = Reason("{what}; {why}", what=told, why=alone)
     return SilentNodes(told, tuple(held))
 
 

@@ -15,6 +15,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store.tables import ApiKey
 from wgfleet.panel.tokens import digest, new_token
+from wgfleet.protocol.reasons import Reason
 
 FIRST_KEY = "admin"
 LATEST = 253402214400.0  # 9999-12-31T00:00:00Z; what a calendar has ends a day later, in all time zones
@@ -55,7 +56,7 @@ def create_key(
     if expires_at is not None and expires_at > LATEST:
         raise Invalid("is later than 9999-12-31T00:00:00Z; give an earlier time, or null for never", field="expires_at")
     if access_rows.find_key(tx, name) is not None:
-        raise Conflict(f"an API key named {name!r} already exists; choose another name", field="name")
+        raise Conflict(Reason("an API key named {name!r} already exists; choose another name", name=name), field="name")
     limit_configs, limit_groups = limits.resolved(tx, configs, groups)
     check_limited(scopes, kept(limit_configs, limit_groups), "scopes")
     text = new_token("wgf_")

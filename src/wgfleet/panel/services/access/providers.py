@@ -18,6 +18,7 @@ from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import sign_in_providers as provider_rows
 from wgfleet.panel.store.tables import SignInProvider
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 MOST = 20
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -52,7 +53,10 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ProviderSpec) -> SignInProvid
     """Make a provider."""
     parse_name(spec.name)
     if provider_rows.find(tx, spec.name) is not None:
-        raise Conflict(f"a sign-in provider named {spec.name!r} already exists; choose another name", field="name")
+        raise Conflict(
+            Reason("a sign-in provider named {name!r} already exists; choose another name", name=spec.name),
+            field="name",
+        )
     if len(provider_rows.all_of(tx)) >= MOST:
         raise Conflict(f"there are {MOST} sign-in providers, which is the most; delete one")
     _check(spec.kind, spec.options)

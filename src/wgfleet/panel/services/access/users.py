@@ -18,6 +18,7 @@ from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import PasswordLink, User
 from wgfleet.panel.tokens import digest, new_token
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 LINK_S = 3 * 86400.0
 
@@ -54,7 +55,7 @@ def add(tx: Tx, actor: str, spec: UserSpec) -> User:
     name, role = spec.name, spec.role
     parse_name(name)
     if user_rows.find(tx, name) is not None:
-        raise Conflict(f"a user named {name!r} already exists; choose another name", field="name")
+        raise Conflict(Reason("a user named {name!r} already exists; choose another name", name=name), field="name")
     limit_configs, limit_groups = limits.resolved(tx, spec.configs, spec.groups)
     api_keys.check_limited(ROLES[role], kept(limit_configs, limit_groups), "role")
     user = User(

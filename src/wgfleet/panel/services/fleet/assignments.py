@@ -31,6 +31,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.diff import ROUTING_FIELD, Drift, harms_no_user
 from wgfleet.protocol.messages import Forwarding
+from wgfleet.protocol.reasons import Reason
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -183,7 +184,7 @@ def assign(
         floating_rivals={},
         health="serving",
         health_since=clock.now(),
-        health_reason="joined",
+        health_reason=Reason("joined"),
         flaps=[],
         public_port=public_port,
         next_public_port=None,

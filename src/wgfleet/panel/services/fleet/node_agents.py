@@ -19,6 +19,7 @@ from wgfleet.panel.store.tables import Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.reasons import Reason
 
 _KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
 
@@ -136,8 +137,14 @@ def clock_warning(node: AnyNode) -> str | None:
     ahead_s = node.clock_ahead_s or 0.0
     if clocks.is_right(ahead_s):
         return None
-    way = "ahead of" if ahead_s > 0 else "behind"
-    return (
-        f"its clock is {abs(ahead_s):.0f} s {way} the panel's: clients refuse calls with earlier times than they have "
-        "seen, so takeovers may fail for as long; run NTP on both"
+    if ahead_s > 0:
+        return Reason(
+            "its clock is {seconds:.0f} s ahead of the panel's: clients refuse calls with earlier times than they have "
+            "seen, so takeovers may fail for as long; run NTP on both",
+            seconds=ahead_s,
+        )
+    return Reason(
+        "its clock is {seconds:.0f} s behind the panel's: clients refuse calls with earlier times than they have seen, "
+        "so takeovers may fail for as long; run NTP on both",
+        seconds=-ahead_s,
     )

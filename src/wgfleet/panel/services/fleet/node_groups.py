@@ -13,6 +13,7 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store.tables import Node, NodeGroup
+from wgfleet.protocol.reasons import Reason
 
 MAX_PRIORITY = 1_000_000
 MAX_REGION = 63
@@ -118,4 +119,6 @@ def _check(changes: NodeGroupChanges) -> None:
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if node_group_rows.find(tx, name) is not None:
-        raise Conflict(f"a node group named {name!r} already exists; choose another name", field="name")
+        raise Conflict(
+            Reason("a node group named {name!r} already exists; choose another name", name=name), field="name"
+        )

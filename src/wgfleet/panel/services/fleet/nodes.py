@@ -24,6 +24,7 @@ from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.messages import AGENT_PORT
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +282,4 @@ def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: st
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if node_rows.find(tx, name) is not None:
-        raise Conflict(f"a node named {name!r} already exists; choose another name", field="name")
+        raise Conflict(Reason("a node named {name!r} already exists; choose another name", name=name), field="name")

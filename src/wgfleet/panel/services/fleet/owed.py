@@ -18,6 +18,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 LATE_S = 10.0  # a node that is well has everything within a second or two
 NAMES = 100  # in an audit entry
@@ -71,8 +72,8 @@ def _read(tx: Tx, config_id: str | None) -> list[Owed]:
     for owed, config, node in assignment_rows.owing_cleanups(tx, config_id):
         lacks = missed(config, owed.generation)
         late = clock.now() - owed.created_at > LATE_S
-        reason = "the node has yet to delete its interface, and may serve users until it has"
-        reason = reason if node.connected else f"{reason}; {node.summary}"
+        reason = Reason("the node has yet to delete its interface, and may serve users until it has")
+        reason = reason if node.connected else Reason("{what}; {why}", what=reason, why=node.summary)
         since = min(lacks.since or owed.created_at, owed.created_at)
         behind = config.generation - owed.generation
         found.append(Owed(None, config, node, behind, lacks.peers, lacks.revocations, since, late, reason))
@@ -134,7 +135,7 @@ def note(tx: Tx, told: set[str], late: Sequence[Owed]) -> None:
                 _tell(tx, "changes_arrived", assignment, config, {})
         elif (owed := found.get(assignment.id)) is not None:
             told.add(assignment.id)
-            details = {"node": owed.node.name, "reason": owed.reason, "generations": owed.generations}
+            details = {"node": owed.node.name, "reason": str(owed.reason), "generations": owed.generations}
             _tell(tx, "changes_do_not_arrive", assignment, config, details | _named(owed.revocations))
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_range, one_spelling, parse_title
-from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, held_settings, tunnel_networks, usage
@@ -15,7 +15,7 @@ from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, p
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.fleet.peer_places import AddressWish
-from wgfleet.panel.services.fleet.unfinished_peers import check_ended, check_named_ended
+from wgfleet.panel.services.fleet.unfinished_peers import check_ended, refuse_name
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -322,8 +322,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, networks: ChangedNetw
     if "name" in changes:
         values["name"] = parse_title(changes["name"], MAX_NAME)
         if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
-            check_named_ended(tx, peer.config_id, changes["name"], "name")
-            raise Conflict(f"a peer named {changes['name']!r} already exists; choose another name", field="name")
+            refuse_name(tx, peer.config_id, changes["name"], "name")
     if "networks" in changes:
         networks.check(tx, configs.get(tx, peer.config_id), peer, changes["networks"], "networks")
         values["networks"] = [parse_network(each, "networks") for each in changes["networks"]]
@@ -344,8 +343,7 @@ def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Seq
     peer_keys.check_free(tx, config, [(key, at) for key, at in keys_at if key is not None])
     for spec, at in zip(specs, places, strict=True):
         if parse_title(spec.name, MAX_NAME, f"{at}name") in taken_names:
-            check_named_ended(tx, config.id, spec.name, f"{at}name")
-            raise Conflict(f"a peer named {spec.name!r} already exists; choose another name", field=f"{at}name")
+            refuse_name(tx, config.id, spec.name, f"{at}name")
         taken_names.add(spec.name)
 
 

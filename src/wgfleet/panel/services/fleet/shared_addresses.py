@@ -23,6 +23,7 @@ from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import AnyNode, NodePlace
 from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.reasons import Reason
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 CONCERNED = frozenset({"endpoint_addresses", "agent_host", "agent_port"})
@@ -188,10 +189,17 @@ def warnings(tx: Tx, found: Collection[AnyNode]) -> dict[str, str]:
 def _words(tx: Tx, node: AnyNode, address: str, other: NodePlace) -> str:
     config = _configs_by_node(tx, node.id).get(other.id)
     if config is None:
-        return f"{address} is an address of node {other.name!r} too: no config can be on both at one port"
-    return (
-        f"{address} is an address of node {other.name!r} too, and both have config {config!r}: clients reach only one "
-        "of them there; take it off one of them"
+        return Reason(
+            "{address} is an address of node {node!r} too: no config can be on both at one port",
+            address=address,
+            node=other.name,
+        )
+    return Reason(
+        "{address} is an address of node {node!r} too, and both have config {config!r}: clients reach only one of them "
+        "there; take it off one of them",
+        address=address,
+        node=other.name,
+        config=config,
     )
 
 

@@ -25,6 +25,7 @@ from wgfleet.panel.store import rule_sets as rule_set_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Tag
+from wgfleet.protocol.reasons import Reason
 
 MAX_NAME = 64
 MAX_TAGS = 32  # of one peer
@@ -234,4 +235,4 @@ def _checked(tx: Tx, changes: TagChanges) -> dict[str, Any]:
 
 def _check_name_is_free(tx: Tx, name: str) -> None:
     if tag_rows.find(tx, name) is not None:
-        raise Conflict(f"a tag named {name!r} already exists; choose another name", field="name")
+        raise Conflict(Reason("a tag named {name!r} already exists; choose another name", name=name), field="name")

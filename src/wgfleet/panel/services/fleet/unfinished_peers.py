@@ -1,12 +1,14 @@
 """Peers of calls that have not ended: they go where such a call was cut off, so nobody else may count on them."""
 
 from collections.abc import Collection
+from typing import NoReturn
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.protocol.reasons import Reason
 
 ABANDONED_S = 30.0  # without a slice, though its maker lives; one that waits for its turn has it, or fails, after ten
 LOOKED_FOR_S = 2.0  # between two looks for batches whose maker died, or that are abandoned
@@ -30,6 +32,7 @@ def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | 
     )
 
 
-def check_named_ended(tx: Tx, config_id: str, name: str, field: str | None = None) -> None:
-    """Refuse to say that a name is in use where its peer is of an unfinished batch."""
+def refuse_name(tx: Tx, config_id: str, name: str, field: str) -> NoReturn:
+    """Refuse a name that a peer has; say so where that one is of an unfinished batch."""
     check_ended(tx, config_id, [peer.id for peer in peer_rows.named(tx, config_id, [name])], field)
+    raise Conflict(Reason("a peer named {name!r} already exists; choose another name", name=name), field=field)

@@ -19,8 +19,10 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import witness_keys as witness_rows
 from wgfleet.panel.store.tables import Config, Node, WitnessKey
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.reasons import Reason
 
 _PROBES = Feature.WITNESS.value
+_BESIDE_PANEL = Reason("it runs on the panel's machine and sees what the panel sees: its word does not count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +66,18 @@ def warnings(tx: Tx) -> dict[str, str]:
     for node in found:
         where = beside[node.id]
         if PANEL in where:
-            said[node.id] = "it runs on the panel's machine and sees what the panel sees: its word does not count"
+            said[node.id] = _BESIDE_PANEL
         elif where:
             name = min(names[node_id] for node_id in where)
-            said[node.id] = (
-                f"it runs on the machine of node {name!r} and sees what that sees: its word does not count for the "
-                "configs of that node"
+            said[node.id] = Reason(
+                "it runs on the machine of node {node!r} and sees what that sees: its word does not count for the "
+                "configs of that node",
+                node=name,
             )
         elif node.certificate_expires_at is not None and not node.connected:
-            said[node.id] = "its agent does not answer, so it confirms nothing"
+            said[node.id] = Reason("its agent does not answer, so it confirms nothing")
         elif node.agent_version is not None and _PROBES not in node.agent_features:
-            said[node.id] = "its agent is too old to be a witness: upgrade it"
+            said[node.id] = Reason("its agent is too old to be a witness: upgrade it")
     return said
 
 

@@ -18,6 +18,7 @@ from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
+from wgfleet.protocol.reasons import Reason
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -59,6 +60,19 @@ class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
             unknown = str.__new__(self.kind, value)
             unknown._name_ = unknown._value_ = value
             return unknown
+
+
+class SaidText(TypeDecorator[str]):
+    """A sentence in English, kept with the template and the values that it was made of, if it is a `Reason`."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return value.kept() if isinstance(value, Reason) else value
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
+        return None if value is None else Reason.restored(value)
 
 
 class Base(DeclarativeBase):

@@ -8,7 +8,7 @@ from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidText
 from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 
 
@@ -169,7 +169,7 @@ class Assignment(Base):
     forwarding: Mapped[list[ForwardingFound]] = mapped_column(default=list)
     health: Mapped[Health]
     health_since: Mapped[float]
-    health_reason: Mapped[str]
+    health_reason: Mapped[str] = mapped_column(SaidText)
     flaps: Mapped[list[float]]
     silent_addresses: Mapped[list[str]] = mapped_column(default=list)
     public_port: Mapped[int | None]
@@ -205,7 +205,7 @@ class HealthEvent(Base):
     at: Mapped[float]
     before: Mapped[Health]
     after: Mapped[Health]
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(SaidText)
 
 
 class HealthFreeze(Base):
@@ -217,7 +217,7 @@ class HealthFreeze(Base):
     __tablename__ = "health_freezes"
     id: Mapped[str] = mapped_column(primary_key=True)
     since: Mapped[float]
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(SaidText)
     nodes: Mapped[list[str]]
     approved_nodes: Mapped[list[str]]
     approved_by: Mapped[str | None]

@@ -1,0 +1,32 @@
+"""Reasons that services give, as pages say them: in the reader's language where a catalog has the template."""
+
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from wgfleet.protocol.reasons import Reason, readable
+
+NOTHING = "\N{EN DASH}"
+Translate = Callable[[str], str]
+
+
+def in_words(translate: Translate, text: str) -> str:
+    """Return a text in the reader's language; one that no catalog knows stays English."""
+    if not isinstance(text, Reason):
+        return translate(text)
+    values = {name: _value(translate, value) for name, value in text.values.items()}
+    return readable(translate(text.template).format(**values))
+
+
+def said(translate: Translate, text: str | None, nothing: str = NOTHING) -> Markup:
+    """Return a text as a part of a page, marked as English where it is not in the reader's language."""
+    if not text:
+        return escape(nothing)
+    words = in_words(translate, text)
+    language = Markup(' lang="en"') if words == str(text) else Markup()
+    return Markup('<span{} dir="auto">{}</span>').format(language, words)
+
+
+def _value(translate: Translate, value: Any) -> Any:
+    return in_words(translate, value) if isinstance(value, Reason) else value
