@@ -66,9 +66,8 @@ def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[...,
             as_json: bool = False,
             **own: Any,
         ) -> None:
-            asked = _asked(own, filters)
-
             def show(client: Client) -> None:
+                asked = _asked(own, filters)
                 found = find(client, *given, **own)
                 _show(found, shape, sort, match or (), asked, wide=wide, as_json=as_json)
 

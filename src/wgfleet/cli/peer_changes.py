@@ -1,13 +1,13 @@
 """`wgfleet peer change` and `peer move`: all peers that fit, by one command, after a look at whom that is."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from wgfleet.cli import job, speeds
 from wgfleet.cli.arguments import Config, OnlyNode
 from wgfleet.cli.asking import DryRun
-from wgfleet.cli.client import USAGE, CallFailed, Document, given, panel, part
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.speeds import Download, Upload
@@ -62,9 +62,11 @@ def change(
     far it is.
     """
     wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
-    body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
-    body |= speeds.body(download, upload)
-    _carry_out(config, body, chosen=all_that_match, yes=yes, dry_run=dry_run, no_wait=no_wait, as_json=as_json)
+    with panel() as client:
+        body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
+        body |= speeds.body(download, upload)
+        show = _Shown(yes=yes, dry_run=dry_run, wait=not no_wait, as_json=as_json)
+        _carry_out(client, config, body, show, chosen=all_that_match)
 
 
 def move(
@@ -89,26 +91,33 @@ def move(
     """
     wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
     body: Document = {"filter": wanted, "action": "move", "to": to}
-    chosen = all_that_match or bool(wanted)
-    _carry_out(config, body, chosen=chosen, yes=yes, dry_run=dry_run, no_wait=no_wait, as_json=as_json)
-
-
-def _carry_out(
-    config: str, body: Document, *, chosen: bool, yes: bool, dry_run: bool, no_wait: bool, as_json: bool
-) -> None:
-    path = f"/api/configs/{part(config)}/peers/changes"
+    show = _Shown(yes=yes, dry_run=dry_run, wait=not no_wait, as_json=as_json)
     with panel() as client:
-        if not chosen:
-            raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
-        found = client.call("POST", f"{path}/preview", body)
-        _show(found, body["action"])
-        if dry_run or not found["peers"]:
-            say("nothing was changed", err=True)
-            return
-        if not yes:
-            go_on()
-        operation = client.call("POST", path, body | {"expect": found["who"]})
-        show_operation(client, operation, wait=not no_wait, as_json=as_json)
+        _carry_out(client, config, body, show, chosen=all_that_match or bool(wanted))
+
+
+class _Shown(NamedTuple):
+    """How a command goes on once it has said who would be changed."""
+
+    yes: bool
+    dry_run: bool
+    wait: bool
+    as_json: bool
+
+
+def _carry_out(client: Client, config: str, body: Document, show: _Shown, *, chosen: bool) -> None:
+    path = f"/api/configs/{part(config)}/peers/changes"
+    if not chosen:
+        raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
+    found = client.call("POST", f"{path}/preview", body)
+    _show(found, body["action"])
+    if show.dry_run or not found["peers"]:
+        say("nothing was changed", err=True)
+        return
+    if not show.yes:
+        go_on()
+    operation = client.call("POST", path, body | {"expect": found["who"]})
+    show_operation(client, operation, wait=show.wait, as_json=show.as_json)
 
 
 def _with(action: str, what: list[str], job_action: str, job_period: str | None) -> Document:
