@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, func, or_, select, update
+from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, func, or_, select, union_all, update
 
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
@@ -24,6 +24,12 @@ _OF_CONFIG = (
     .order_by(Assignment.id)
 )
 _CLEANUPS = select(Cleanup).where(Cleanup.node_id == _NODE)
+_NODES_OF = union_all(
+    *(
+        select(table.config_id, table.node_id).where(table.config_id.in_(bindparam("config_ids", expanding=True)))
+        for table in (Assignment, Cleanup)
+    )
+)
 _CARRIED = select(Assignment.node_id, Assignment.config_id).where(
     Assignment.node_id.in_(bindparam("node_ids", expanding=True))
 )
@@ -137,12 +143,10 @@ def of_node(tx: Tx, node_id: str) -> list[tuple[Assignment, Config]]:
 
 def nodes_of(tx: Tx, config_ids: Sequence[str]) -> dict[str, frozenset[str]]:
     """Return the nodes of each config, those that still owe a cleanup among them."""
+    tx.settle()
     found: dict[str, set[str]] = {config_id: set() for config_id in config_ids}
-    for table in (Assignment, Cleanup):
-        for config_id, node_id in tx.session.execute(
-            select(table.config_id, table.node_id).where(table.config_id.in_(config_ids))
-        ):
-            found[config_id].add(node_id)
+    for config_id, node_id in tx.connection.execute(_NODES_OF, {"config_ids": list(config_ids)}):
+        found[config_id].add(node_id)
     return {config_id: frozenset(nodes) for config_id, nodes in found.items()}
 
 
