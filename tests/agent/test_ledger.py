@@ -61,4 +61,19 @@ def test_an_address_stays_noted_until_it_is_off_the_machine(tmp_path: Path) -> N
     assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}
     ledger.displace(WG0, "192.0.2.1")
     ledger.displace(WG0, "192.0.2.1")
+    assert ledger.owned()[WG0].floating == {}
+    assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}
+    ledger.save()
     assert reopened(path).owned()[WG0].floating == {}
+    assert not ledger.unsaved
+
+
+def test_what_is_only_noted_is_durable_with_the_next_change(tmp_path: Path) -> None:
+    path, placed = tmp_path / "ledger.json", Placed("eth0", "boot-1")
+    ledger = reopened(path)
+    ledger.add(WG0, ONE, "boot-1")
+    ledger.note_placed(WG0, "192.0.2.1", placed)
+    assert ledger.unsaved
+    ledger.bury(WG0, ONE, Generation(1))
+    assert not ledger.unsaved
+    assert reopened(path).owned()[WG0].floating == {"192.0.2.1": placed}

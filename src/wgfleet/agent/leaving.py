@@ -6,8 +6,8 @@ For a person on the machine, whether or not there is a panel. Never beside an ag
 from collections.abc import Collection
 
 from wgfleet.agent import overview
+from wgfleet.agent.interfaces.address_record import boot_id
 from wgfleet.agent.interfaces.admission import RefusedError
-from wgfleet.agent.interfaces.floating_addresses import boot_id
 from wgfleet.agent.interfaces.supervisor import InterfaceSupervisor
 from wgfleet.agent.interfaces.tasks import Watches
 from wgfleet.agent.kernel import backbone_links, relay_table

@@ -8,8 +8,9 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from wgfleet.agent import overview
+from wgfleet.agent.interfaces.address_record import boot_id
 from wgfleet.agent.interfaces.address_routing import RoutingWatch
-from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.forwarding_check import ForwardingCheck
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.mute import MuteWatch, let_send

@@ -14,11 +14,11 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
 
 from wgfleet.agent.interfaces.address_places import AddressPlaces
+from wgfleet.agent.interfaces.address_record import AddressRecord
 from wgfleet.agent.kernel import announce, host_addresses
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.state.ledger import Ledger, Placed
@@ -30,7 +30,6 @@ _LEAST_S = 2  # that the kernel gets: it counts in whole s, and an agent may be 
 LAPSED = "given up: the agent was held up for longer than it may hold them unheard; waiting for the panel"
 _RIVAL_S = 15.0  # three announcements of another node
 _READ_WRONG_S = 1.0  # by which the time left, as the kernel tells it, may be too long
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _log = structlog.get_logger()
 
 
@@ -60,17 +59,11 @@ class _Rights:
     unchecked: dict[str, str] = field(default_factory=dict)
 
 
-def boot_id() -> str:
-    """Return the kernel's id of this boot."""
-    return _BOOT_ID.read_text(encoding="ascii").strip()
-
-
 class FloatingAddresses:
     """The floating addresses of all interfaces of this machine."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._boot = boot_id()
+        self._record = AddressRecord(ledger)
         self._rights: dict[InterfaceName, _Rights] = {}
         self._present: dict[InterfaceName, set[str]] = {}  # in the kernel; no entry: not read since the start
         self._lapses_at: dict[str, float] = {}  # when the kernel may take an address off; s of the monotonic clock
@@ -83,9 +76,7 @@ class FloatingAddresses:
 
     def held(self, name: InterfaceName) -> frozenset[str]:
         """Return the addresses that the machine has for an interface according to the ledger."""
-        owned = self._ledger.owned().get(name)
-        ours = {} if owned is None else owned.floating
-        return frozenset(address for address, placed in ours.items() if placed.boot == self._boot)
+        return self._record.held(name)
 
     def present(self, name: InterfaceName) -> frozenset[str] | None:
         """Return the addresses that the kernel has for an interface; None until they were read.
@@ -145,7 +136,7 @@ class FloatingAddresses:
         """
         async with self._lock:
             for address in sorted(self.held(name) & (self.present(name) or frozenset())):
-                placed = self._ledger.owned()[name].floating[address]
+                placed = self._record.of(name)[address]
                 before = self._lapses_at.get(address, math.inf)
                 if time.monotonic() >= before:
                     return False
@@ -182,8 +173,7 @@ class FloatingAddresses:
 
     async def forget(self, name: InterfaceName) -> None:
         """Remove all addresses of an interface that the agent no longer keeps."""
-        owned = self._ledger.owned().get(name)
-        await self.remove(name, () if owned is None else owned.floating)
+        await self.remove(name, self._record.of(name))
         self._rights.pop(name, None)
         self._present.pop(name, None)
         self._doubted_at.pop(name, None)
@@ -193,6 +183,7 @@ class FloatingAddresses:
     def close(self) -> None:
         """Stop listening for others that have the addresses: before the event loop ends. Addresses stay."""
         self._rivals.close()
+        self._record.close()
 
     async def recover(self, settings: InterfaceSettings) -> None:
         """Count the addresses of an interface that the machine has as ours: the ledger that would say so was lost."""
@@ -200,14 +191,13 @@ class FloatingAddresses:
         for address, places in (await host_addresses.locate(wanted)).items():
             for place in places:
                 if place.alone:
-                    self._ledger.place(settings.name, address, Placed(place.link, self._boot))
+                    self._record.place(settings.name, address, place.link, lapses=False)
 
     async def observe(self, settings: InterfaceSettings) -> ObservedAddresses:
         """Read what the machine has, and find out what it may take; asking the neighbors can take half a second."""
         name, wanted = settings.name, floating_wanted(settings)
         await self.places.note(settings)
-        owned = self._ledger.owned().get(name)
-        ours = {} if owned is None else owned.floating
+        ours = self._record.of(name)
         if not wanted and not ours:
             self._present[name] = set()
             return ObservedAddresses()
@@ -222,7 +212,7 @@ class FloatingAddresses:
             with contextlib.suppress(OSError):
                 self._rivals.start(address, ours[address].link)
         for address in ours.keys() - held - wanted:
-            self._displace(name, address)
+            self._record.displace(name, address)
         withheld = self._misplaced(name, wanted, held, ours, found)
         rights = self._rights.setdefault(name, _Rights())
         rights.contested = (frozenset(floating.ask_first) if floating else frozenset()) & (wanted - held)
@@ -252,7 +242,7 @@ class FloatingAddresses:
             if address in held:
                 if self.places.is_wrong(name, ours[address].link):
                     withheld[address] = f"leaves {ours[address].link} first"
-            elif (elsewhere := found.get(address)) and not self._others(name, address):
+            elif (elsewhere := found.get(address)) and not self._record.others(name, address):
                 links = ", ".join(sorted({location.link for location in elsewhere}))
                 withheld[address] = f"already on {links}, where this agent did not add it; remove it there"
         return withheld
@@ -283,7 +273,7 @@ class FloatingAddresses:
     async def take(self, name: InterfaceName, addresses: Iterable[str]) -> None:
         """Add addresses to the machine and announce them; try all, then raise the first `KernelError`.
 
-        An address that cannot be written to the ledger, since the disk is full, is not taken.
+        One that the kernel would keep for ever is not taken while the ledger cannot be written, since the disk is full.
         """
         failed: KernelError | None = None
         async with self._lock:
@@ -298,17 +288,18 @@ class FloatingAddresses:
             raise failed
 
     async def _take(self, name: InterfaceName, address: str) -> None:
-        shared = self._others(name, address)
+        shared = self._record.others(name, address)
         link = shared.link if shared else await self.places.link(name, address)
-        if link in self._ledger.owned():
+        time_s = self._time_s.get(name)
+        if self._record.is_ours(link):
             raise KernelError(f"no link for address {address}: its route leads through our own interface {link}")
         try:
-            self._ledger.place(name, address, Placed(link, self._boot))
+            self._record.place(name, address, link, lapses=time_s is not None)
         except OSError as error:
             raise KernelError(f"address {address}: the ledger cannot be written ({error.strerror})") from None
         if (present := self._present.get(name)) is not None:
             present.add(address)
-        await self._put(address, link, self._time_s.get(name))
+        await self._put(address, link, time_s)
         try:
             self._rivals.start(address, link)
             self._announcer.start(address, link)
@@ -332,23 +323,17 @@ class FloatingAddresses:
             raise failed
 
     async def _remove(self, name: InterfaceName, address: str) -> None:
-        owned = self._ledger.owned().get(name)
-        placed = None if owned is None else owned.floating.get(address)
+        placed = self._record.of(name).get(address)
         if placed is None:
             return
-        if placed.boot == self._boot and self._others(name, address) is None:
+        if self._record.is_now(placed) and self._record.others(name, address) is None:
             self._announcer.stop(address)
             self._rivals.stop(address)
             await host_addresses.remove(address, placed.link)
             self._lapses_at.pop(address, None)
             _log.info("floating_address.removed", interface=name, address=address, link=placed.link)
         self._present.get(name, set()).discard(address)
-        self._displace(name, address)
-
-    def _displace(self, name: InterfaceName, address: str) -> None:
-        """Note that an address is gone. On a full disk the entry stays: it only says what may be ours."""
-        with contextlib.suppress(OSError):
-            self._ledger.displace(name, address)
+        self._record.displace(name, address)
 
     async def _check_claim(self, name: InterfaceName, rights: _Rights, address: str, *, again: bool = False) -> None:
         """Ask the neighbors who has an address; `again`: also if that is known, quickly."""
@@ -384,12 +369,4 @@ class FloatingAddresses:
         return rights.unchecked.get(address, "not checked yet who has it")
 
     def _is_there(self, placed: Placed, found: Iterable[host_addresses.Location]) -> bool:
-        return placed.boot == self._boot and any(location.alone and location.link == placed.link for location in found)
-
-    def _others(self, name: InterfaceName, address: str) -> Placed | None:
-        """Return where another interface of ours has the address."""
-        for other, owned in self._ledger.owned().items():
-            placed = owned.floating.get(address)
-            if other != name and placed is not None and placed.boot == self._boot:
-                return placed
-        return None
+        return self._record.is_now(placed) and any(each.alone and each.link == placed.link for each in found)

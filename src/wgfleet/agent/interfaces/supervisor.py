@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from wgfleet.agent.interfaces import admission
+from wgfleet.agent.interfaces.address_record import boot_id
 from wgfleet.agent.interfaces.admission import KeptInterface, RefusedError, Situation
-from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses, boot_id
+from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.ownership import Ownership
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.interfaces.takeover import Takeovers, call_again

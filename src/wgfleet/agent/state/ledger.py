@@ -3,6 +3,7 @@
 Written before a link or an address is made and after it is gone. What is not in here is never touched.
 """
 
+import threading
 from pathlib import Path
 
 import msgspec
@@ -52,19 +53,24 @@ class Entries(Struct, frozen=True):
 
 
 class Ledger:
-    """The ledger on disk. Methods that change it return when the change is durable, or raise OSError unchanged."""
+    """The ledger on disk. Methods that change it return when the change is durable, or raise OSError unchanged.
+
+    `note_placed` and `displace` do not touch the disk: what they change is durable after `save`, or the next change.
+    """
 
     def __init__(self, path: Path, damaged: DamagedFiles | None = None) -> None:
         self._path = path
         self._damaged = damaged or DamagedFiles()
-        self._entries = Entries({})
+        self._entries = self._saved = Entries({})
+        self._writing = threading.Lock()  # `save` may run in a thread
         self.lost = False  # it was damaged: an interface that is not in it may be ours all the same
 
     def load(self) -> None:
         """Read the file, if there is one; set it aside if it is damaged."""
         self._entries, self.lost = Entries({}), False
+        self._saved = self._entries
         try:
-            self._entries = msgspec.json.decode(read_file(self._path), type=Entries)
+            self._entries = self._saved = msgspec.json.decode(read_file(self._path), type=Entries)
         except FileNotFoundError:
             return
         except (DamagedFileError, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -101,16 +107,32 @@ class Ledger:
 
     def place(self, name: InterfaceName, address: str, placed: Placed) -> None:
         """Note that an address is about to be added for an interface of ours."""
-        owned = self._entries.owned[name]
-        if owned.floating.get(address) != placed:
-            self._change(name, msgspec.structs.replace(owned, floating={**owned.floating, address: placed}))
+        if self._entries.owned[name].floating.get(address) != placed:
+            self._write(self._with_placed(name, address, placed))
+
+    def note_placed(self, name: InterfaceName, address: str, placed: Placed) -> None:
+        """As `place`, of an address that the kernel has for a time only: it is gone before anybody looks for it."""
+        if self._entries.owned[name].floating.get(address) != placed:
+            self._entries = self._with_placed(name, address, placed)
 
     def displace(self, name: InterfaceName, address: str) -> None:
-        """Note that an address is no longer on the machine for an interface."""
+        """Note that an address is no longer on the machine for an interface. The file only says what may be ours."""
         owned = self._entries.owned.get(name)
         if owned is not None and address in owned.floating:
             left = {each: placed for each, placed in owned.floating.items() if each != address}
-            self._change(name, msgspec.structs.replace(owned, floating=left))
+            self._entries = self._with(name, msgspec.structs.replace(owned, floating=left))
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something is noted that is not durable."""
+        return self._entries is not self._saved
+
+    def save(self) -> None:
+        """Make durable what is noted; OSError if that is not possible. May be called in a thread."""
+        with self._writing:
+            if (entries := self._entries) is not self._saved:
+                write_atomic(self._path, msgspec.json.encode(entries), self._damaged)
+                self._saved = entries
 
     def bury(self, name: InterfaceName, config_id: ConfigId, generation: Generation) -> None:
         """Note that a removal begins (if the interface is ours) and that generations up to this one are past."""
@@ -128,8 +150,16 @@ class Ledger:
         self._write(Entries(owned, self._entries.tombstones))
 
     def _change(self, name: InterfaceName, owned: Owned) -> None:
-        self._write(Entries({**self._entries.owned, name: owned}, self._entries.tombstones))
+        self._write(self._with(name, owned))
+
+    def _with(self, name: InterfaceName, owned: Owned) -> Entries:
+        return Entries({**self._entries.owned, name: owned}, self._entries.tombstones)
+
+    def _with_placed(self, name: InterfaceName, address: str, placed: Placed) -> Entries:
+        owned = self._entries.owned[name]
+        return self._with(name, msgspec.structs.replace(owned, floating={**owned.floating, address: placed}))
 
     def _write(self, entries: Entries) -> None:
-        write_atomic(self._path, msgspec.json.encode(entries), self._damaged)
-        self._entries = entries
+        with self._writing:
+            write_atomic(self._path, msgspec.json.encode(entries), self._damaged)
+            self._entries = self._saved = entries
