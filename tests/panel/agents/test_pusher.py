@@ -1,12 +1,14 @@
 """What the push cycle sends to agents of other releases, and what it does when they refuse it."""
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from tests.panel.authority import keep
+from tests.panel.floating.test_holders import A1, holder_names, put
 from tests.panel.world import World
 from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.client import AgentClient
@@ -14,7 +16,10 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
-from wgfleet.panel.services.fleet import desired
+from wgfleet.panel.reconcile.engine.threads import Work
+from wgfleet.panel.services import generations
+from wgfleet.panel.services.fleet import assignments, desired
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol import features
@@ -101,3 +106,47 @@ def test_renderings_for_agents_of_two_releases_are_not_mixed_up(world: World, mo
 
     asyncio.run(both())
     assert rendered == [ALL, NONE]
+
+
+class Giver(StrictAgent):
+    """Applies all that it gets, and holds the floating addresses that it is to hold."""
+
+    async def push(self, push: Push, _shared: bytes = b"") -> Applied:
+        floating = push.settings.floating if push.settings is not None else None
+        held = floating.addresses if floating is not None else ()
+        return Applied(push.generation, changed=True, verified=True, seconds=0.1, held=held)
+
+
+def test_that_an_address_is_given_up_and_taken_is_written_before_what_nobody_waits_for(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients have no node until then."""
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1)
+    world.sync_all(config, fra1, ams1)
+    threads: list[str] = []
+    confirmed = assignments.confirmed
+
+    def noted(*args: Any, **more: Any) -> None:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        confirmed(*args, **more)
+
+    monkeypatch.setattr(assignments, "confirmed", noted)
+
+    def bump() -> None:
+        with world.store.write() as tx:
+            generations.bump(tx, config.id, settings=True)
+
+    def move() -> None:
+        with world.store.write() as tx:
+            holders.give(tx, config.id, {A1: ams1.id})
+
+    for change, node, written in ((bump, fra1, Work.ORDINARY), (move, fra1, Work.URGENT), (None, ams1, Work.URGENT)):
+        if change is not None:
+            change()
+        asyncio.run(converse(world, node, Giver(), 1))
+        assert threads.pop() == written.value, (change, node.name)
+    assert holder_names(world, config) == {A1: "ams1"}
+    with world.store.read() as tx:
+        assert not holders.handovers(tx, config.id)

@@ -13,6 +13,13 @@ _NODE: BindParameter[str] = bindparam("node_id")
 _ANY_OF = select(exists().where(FloatingAddress.config_id == bindparam("config_id")))
 _LEAVING = select(FloatingAddress).where(FloatingAddress.leaving_node_id == _NODE)
 _CONTESTED = select(FloatingAddress).where(FloatingAddress.holder_node_id == _NODE, FloatingAddress.contested)
+_ARRIVING = select(
+    exists().where(
+        FloatingAddress.config_id == bindparam("config_id"),
+        FloatingAddress.holder_node_id == _NODE,
+        FloatingAddress.generation > bindparam("applied"),
+    )
+)
 
 
 def of_config(tx: Tx, config_id: str) -> Sequence[FloatingAddress]:
@@ -48,6 +55,11 @@ def leaving(tx: Tx, node_id: str) -> dict[str, list[FloatingAddress]]:
 def contested(tx: Tx, node_id: str) -> list[FloatingAddress]:
     """Return the addresses that a node is to take when nobody on its link has them any more."""
     return list(tx.session.scalars(_CONTESTED, {"node_id": node_id}))
+
+
+def any_arriving(tx: Tx, config_id: str, node_id: str, applied: int) -> bool:
+    """Tell whether a node is to have an address that it did not have yet at the generation that it `applied`."""
+    return tx.session.scalar(_ARRIVING, {"config_id": config_id, "node_id": node_id, "applied": applied}) or False
 
 
 def all_addresses(tx: Tx) -> list[str]:

@@ -32,7 +32,8 @@ class Wanted:
 
     `shared` goes with the push, as in `PreparedPush`. `has`: what the agent reports. `takes_away`: the push ends
     somebody's access. `unreadable`: why it cannot be made. `settled`: where it only brings changes of peers to a node
-    that serves, and nothing waits for it, the drift that is known of the node.
+    that serves, and nothing waits for it, the drift that is known of the node. `urgent`: a floating address is on its
+    way from or to the node, and its clients have none until the next step.
     """
 
     config_id: str
@@ -45,6 +46,7 @@ class Wanted:
     unreadable: VaultError | None = None
     shared: bytes = b""
     settled: tuple[str, ...] | None = None
+    urgent: bool = False
 
     def is_routine(self, has: Reported) -> bool:
         """Tell whether nobody waits to read that the push has brought this."""
@@ -134,14 +136,17 @@ class WorkReader:
             (push, shared), unreadable = self._missing(tx, config, assignment, has, known), None
         except VaultError as error:
             push, shared, unreadable = None, b"", error
+        floating = has is not None and floats(config, has)
         unconfirmed = (
             assignment.applied_generation != config.generation
             or assignment.phase == Phase.JOINING
             or assignment.first_look == FirstLook.UNPROVEN
             or (has is not None and assignments.is_news(assignment, has.drift, has.held, dict(has.rivals)))
             or (has is not None and forwardings.is_news(assignment, has.forwarding))
-            or (has is not None and floats(config, has))
+            or floating
         )
+        # Those come with settings, and go with them.
+        changes = push is not None and push.settings is not None
         # A whole for what the agent has replaces it: it may be a fence.
         takes_away = (
             bool(push.remove) or not (push.settings is None or push.settings.enabled)
@@ -151,6 +156,7 @@ class WorkReader:
         return Wanted(
             config.id, config.name, config.generation, push, unconfirmed, has, takes_away, unreadable, shared,
             assignments.settled(tx, assignment) if isinstance(push, InterfaceDelta) and push.settings is None else None,
+            floating or (changes and _is_on_its_way(tx, config, assignment)),
         )  # fmt: skip
 
     def _missing(
@@ -170,3 +176,11 @@ class WorkReader:
             return prepared
         history = desired.history(tx, config, assignment, config.generation, known)
         return prepared._replace(push=desired.in_history(prepared.push, history, base_history))
+
+
+def _is_on_its_way(tx: Tx, config: Config, assignment: Assignment) -> bool:
+    """Tell whether a node has yet to give up a floating address of a config, or to get one."""
+    node_id, applied = assignment.node_id, assignment.applied_generation
+    return config.id in floating_rows.leaving(tx, node_id) or floating_rows.any_arriving(
+        tx, config.id, node_id, applied
+    )

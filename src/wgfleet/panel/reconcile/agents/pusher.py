@@ -6,6 +6,7 @@ deleted or have moved, fences, interfaces), then the certificate, then the rest.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 
 from wgfleet.panel import clock
@@ -21,7 +22,7 @@ from wgfleet.panel.reconcile.agents.first_look import Seen
 from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.node_work import NodeWork, Wanted, WorkReader
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
-from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.services import audit, generations
 from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import Store
@@ -172,7 +173,8 @@ class Pusher:
                 return
             self._news.forget(node_id, wanted.config_id)
         seen = await self.look(wanted.config_id, node_id)
-        await in_thread(self._confirm, node_id, wanted.config_id, has, seen)
+        with doing(Work.URGENT) if wanted.urgent else nullcontext():
+            await in_thread(self._confirm, node_id, wanted.config_id, has, seen)
         if seen.objection is not None:
             raise TransientError(seen.objection)
 
