@@ -10,6 +10,7 @@ import pytest
 
 from tests.panel.agents.model import ModelAgent
 from tests.panel.authority import keep
+from tests.panel.floating.test_holders import A1, put
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health
@@ -21,6 +22,7 @@ from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import node_agents
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
@@ -170,3 +172,22 @@ def _unavailable() -> None:
 
 def _bug(*_: object, **__: object) -> None:
     raise ZeroDivisionError
+
+
+def test_nodes_that_hand_an_address_over_do_not_wait_for_their_summaries(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients have no node until the next cycles of both."""
+    with cluster(world) as it:
+        put(world, it.config, A1)
+        it.cycles()
+        asyncio.run(it.news.flush())
+        taker = it.rows()[1][1]
+        with world.store.write() as tx:
+            holders.give(tx, it.config.id, {A1: taker.id})
+        it.count_writes(monkeypatch)
+        it.cycles()
+        assert len(it.writes) == 3 + 1, "what each has applied, and the summary of the one that has no part in it"
+        asyncio.run(it.news.flush())
+        generation = f"generation {it.rows()[0][0].applied_generation} "
+        assert all(generation in node.summary for _, node in it.rows())
