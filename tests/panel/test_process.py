@@ -28,6 +28,7 @@ time.sleep(600)
 
 # Each process of a panel has in memory what its parent imported. These are for nodes, labs, some providers, PostgreSQL.
 NOT_FOR_ALL = [
+    "alembic",
     "boto3",
     "botocore",
     "dns",

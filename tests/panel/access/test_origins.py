@@ -13,7 +13,7 @@ from wgfleet.panel import clock, origin
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet.join_tokens import TokenRefused
-from wgfleet.panel.store import Store, schema
+from wgfleet.panel.store import Store, revisions
 from wgfleet.panel.store import audit as audit_rows
 
 
@@ -124,11 +124,11 @@ def test_entries_of_before_are_found_by_their_network_too(empty_database_url: st
     noted = ("10.8.0.1", "2001:db8:0:1::/64", "unknown", None)
     entry = "INSERT INTO audit_log (at, actor, address, action, entity_type, entity_id, details) VALUES (1, 'a', "
     with store.engine.begin() as connection:
-        command.upgrade(schema.configuration(connection), "0062")
+        command.upgrade(revisions.configuration(connection), "0062")
         for each in noted:
             connection.execute(text(f"{entry}:address, 'tried', 'thing', 'x', '{{}}')"), {"address": each})
     with store.engine.begin() as connection:
-        command.upgrade(schema.configuration(connection), "head")
+        command.upgrade(revisions.configuration(connection), "head")
     with store.read() as tx:
         rows, _ = audit.page(tx, action="tried")
         assert [(row.address, row.address_key) for row in reversed(rows)] == [

@@ -17,7 +17,7 @@ from wgfleet.panel.dns.providers.rfc2136 import Rfc2136, Rfc2136Options
 from wgfleet.panel.dns.rate_limits import Limiter, hide_accounts
 from wgfleet.panel.parts import prepare
 from wgfleet.panel.settings import Settings
-from wgfleet.panel.store import Store, schema
+from wgfleet.panel.store import Store, revisions, schema
 from wgfleet.panel.store.tables import DnsAccount
 from wgfleet.panel.vault import Vault, key_id
 
@@ -34,7 +34,7 @@ def old_store(empty_database_url: str) -> Iterator[Store]:
     """A database of the release before aliases."""
     store = Store(empty_database_url)
     with store.engine.connect().execution_options(wgfleet_write=True) as connection, connection.begin():
-        command.upgrade(schema.configuration(connection), "0014")
+        command.upgrade(revisions.configuration(connection), "0014")
     yield store
     store.close()
 

@@ -16,7 +16,7 @@ from tests.panel.world import ACTOR, World
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Store, peer_search
-from wgfleet.panel.store.schema import configuration
+from wgfleet.panel.store.revisions import configuration
 from wgfleet.panel.store.tables import Config, Peer
 
 

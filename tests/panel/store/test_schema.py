@@ -18,7 +18,8 @@ from sqlalchemy import text
 from tests.postgresql import PostgresqlServer
 from wgfleet.panel.errors import PermanentError, Unavailable
 from wgfleet.panel.store import Store
-from wgfleet.panel.store.schema import has_been_used, migrate, migrate_by_revisions
+from wgfleet.panel.store.revisions import scripts
+from wgfleet.panel.store.schema import NEWEST, has_been_used, migrate, migrate_by_revisions
 from wgfleet.panel.store.tables import Base
 
 MIGRATE = """
@@ -93,6 +94,10 @@ def test_a_new_database_is_like_one_that_went_through_all_revisions(store: Store
     assert shape(other) == of_revisions
     other.close()
     assert {"alembic_version", "peer_search"} <= {name for name, _ in of_revisions}
+
+
+def test_the_newest_revision_is_alembics_last() -> None:
+    assert scripts().get_current_head() == NEWEST
 
 
 def test_one_operation_of_a_kind_and_subject_is_active_at_a_time(store: Store) -> None:

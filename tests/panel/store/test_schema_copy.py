@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 
 from wgfleet.panel.errors import PermanentError
-from wgfleet.panel.store import Store, schema
+from wgfleet.panel.store import Store, revisions, schema
 
 
 def tables(path: Path) -> set[str]:
@@ -22,7 +22,7 @@ def test_a_database_of_an_earlier_revision_is_copied_before_it_is_changed(tmp_pa
     path = tmp_path / "panel.sqlite"
     store = Store(f"sqlite:///{path}")
     with store.engine.begin() as connection:
-        command.upgrade(schema.configuration(connection), "0013")
+        command.upgrade(revisions.configuration(connection), "0013")
     schema.migrate(store)
     store.close()
     [copy] = tmp_path.glob("*before*")

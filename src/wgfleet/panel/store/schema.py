@@ -1,23 +1,18 @@
 """The schema of this program, to which a database is brought: a new one at once, an older one by alembic's revisions.
 
 Owns the migration's transaction and its lock. Must not know what the tables mean. `script/migration` writes revisions.
+Alembic is loaded where there is something to migrate: most starts of a panel find nothing to do.
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import structlog
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, inspect, select, text
 
 from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.store import beside_tables
@@ -26,8 +21,14 @@ from wgfleet.panel.store.engine import Store
 from wgfleet.panel.store.failures import translated
 from wgfleet.panel.store.tables import Base
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+NEWEST = "0068"
+"""The last revision of this program."""
 
+_VERSION_TABLE = """
+CREATE TABLE alembic_version (
+  version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)
+"""  # as alembic makes it
 _LOCK_KEY = 0x77676673636865  # "wgfsche"; advisory locks of one database share their numbers
 log = structlog.get_logger()
 # alembic keeps its context in module globals: one migration at a time in a process.
@@ -44,17 +45,22 @@ def migrate(store: Store) -> None:
     with translated(), _alembic:
         _keep_copy(store)
     with translated(), _alembic, _exclusive(store) as connection:
-        revision = _known_revision(connection)
+        revision = _revision(connection)
         if revision is None:
             _make(connection)
-        elif revision != _scripts().get_current_head():
-            command.upgrade(configuration(connection), "head")
+        elif revision != NEWEST:
+            from wgfleet.panel.store import revisions  # noqa: PLC0415 - alembic, which most starts do not need
+
+            revisions.refuse_unknown(revision)
+            revisions.upgrade(connection)
 
 
 def migrate_by_revisions(store: Store) -> None:
     """Bring a new database to the newest revision by way of all others, for those who write revisions or test them."""
+    from wgfleet.panel.store import revisions  # noqa: PLC0415 - as above
+
     with translated(), _alembic, _exclusive(store) as connection:
-        command.upgrade(configuration(connection), "head")
+        revisions.upgrade(connection)
 
 
 def has_been_used(store: Store) -> bool:
@@ -63,7 +69,14 @@ def has_been_used(store: Store) -> bool:
     if store.engine.dialect.name == "sqlite" and (file is None or not Path(file).exists()):
         return False
     with translated(), store.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() is not None
+        return _revision(connection) is not None
+
+
+def _revision(connection: Connection) -> str | None:
+    """Return the revision of a database; None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def copy_to(store: Store, target: Path) -> None:
@@ -84,17 +97,18 @@ def _make(connection: Connection) -> None:
     Base.metadata.create_all(connection, checkfirst=False)
     for statement in beside_tables.STATEMENTS[connection.dialect.name]:
         connection.exec_driver_sql(statement)
-    MigrationContext.configure(connection).stamp(_scripts(), "head")
+    connection.exec_driver_sql(_VERSION_TABLE)
+    connection.execute(text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": NEWEST})
 
 
 def _keep_copy(store: Store) -> None:
     """Copy a database of an earlier revision, if it is a file."""
     with store.engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
+        revision = _revision(connection)
         file = connection.engine.url.database
         if connection.dialect.name != "sqlite":
             file = None
-    if revision is None or revision == _scripts().get_current_head():
+    if revision in {None, NEWEST}:
         return
     if file in {None, "", ":memory:"}:
         log.warning("schema.no_copy", revision=revision, reason="no revision leads back; keep a dump of the database")
@@ -105,34 +119,6 @@ def _keep_copy(store: Store) -> None:
     copy_to(store, partial)
     partial.replace(target)
     log.info("schema.copied", revision=revision, copy=str(target))
-
-
-def configuration(connection: Connection | None = None) -> Config:
-    """Return alembic's configuration; there is no alembic.ini. Commands that reach the database need `connection`."""
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("file_template", "r%%(rev)s_%%(slug)s")
-    return config
-
-
-@cache
-def _scripts() -> ScriptDirectory:
-    """Return the revisions of this program; to read them takes longer than to look at a database that has them all."""
-    return ScriptDirectory.from_config(configuration())
-
-
-def _known_revision(connection: Connection) -> str | None:
-    """Return the revision of a database, None for an empty one; raise `PermanentError` on one of a newer program."""
-    revision = MigrationContext.configure(connection).get_current_revision()
-    try:
-        if revision is not None:
-            _scripts().get_revision(revision)
-    except CommandError:
-        raise PermanentError(
-            f"the database has revision {revision!r}, which this program does not know: a newer one has used it; "
-            "run that version, or restore a copy of the database from before the upgrade"
-        ) from None
-    return revision
 
 
 @contextmanager
