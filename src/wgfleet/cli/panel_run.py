@@ -18,7 +18,6 @@ from wgfleet.panel.core import run_core
 from wgfleet.panel.listening import PanelServer, PlainDoor, Sockets
 from wgfleet.panel.main import (
     api_of,
-    work_out_routes,
 )  # before any process is forked: an upgrade may replace what is loaded later
 from wgfleet.panel.parts import Parts, opened
 from wgfleet.panel.plain_door import plain_door
@@ -68,7 +67,7 @@ class PanelRun:
     def run(self) -> None:
         """Run core and APIs until this process gets a signal to end."""
         apis = {f"api-{each.number}": functools.partial(self._api, each) for each in self._apis}
-        keep_running({"core": self._core, **apis}, work_out_routes)
+        keep_running({"core": self._core, **apis})
 
     def _core(self, signs: SignsOfLife) -> None:
         with opened(self._settings, self._vault) as parts:

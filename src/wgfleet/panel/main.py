@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from wgfleet.panel import passwords
-from wgfleet.panel.api import create_app, routes
+from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.process_counts import NOTED_EVERY_S, ProcessCounts
 from wgfleet.panel.parts import Parts, prepare
@@ -21,7 +21,6 @@ from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.web import install as install_web
-from wgfleet.panel.web import site
 
 
 def build(settings: Settings) -> FastAPI:
@@ -61,13 +60,6 @@ def build(settings: Settings) -> FastAPI:
     install_web(app, panel)
     app.state.store, app.state.authorities, app.state.first_key = parts.store, parts.authorities, first_key
     return app
-
-
-def work_out_routes() -> None:
-    """Work out all routes now, and not at the first request of each process that is forked from this one."""
-    nowhere = {"type": "http", "method": "GET", "path": "/none", "headers": []}
-    for route in (*routes(), *site.routes()):
-        route.matches(nowhere)
 
 
 def api_of(

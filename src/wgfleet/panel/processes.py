@@ -134,11 +134,10 @@ def share_memory() -> None:
     gc.freeze()
 
 
-def keep_running(work: Mapping[str, Work], prepare: Callable[[], None] = lambda: None) -> None:
+def keep_running(work: Mapping[str, Work]) -> None:
     """Run each in a process of its own until this one gets SIGTERM, SIGINT or SIGHUP; then end all and return.
 
-    `prepare` does what all but the first have in common; the first starts before that. Systemd, if it started us, hears
-    when all work for the first time, and then that this process does.
+    Systemd, if it started us, hears when all work for the first time, and then that this process does.
     """
     share_memory()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _WAITED)
@@ -146,9 +145,6 @@ def keep_running(work: Mapping[str, Work], prepare: Callable[[], None] = lambda:
     unit = _Unit()
     look_at = clock.monotonic() + SIGN_S
     try:
-        children[0].start()
-        prepare()
-        share_memory()
         while True:
             for child in children:
                 child.reap()

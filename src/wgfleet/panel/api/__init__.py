@@ -3,13 +3,11 @@
 `create_app` assembles the application; `Panel` holds what the handlers work with.
 """
 
-import functools
-import operator
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute
 
@@ -68,9 +66,7 @@ from wgfleet.panel.api.doorkeeper import Doorkeeper
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.process_counts import ProcessCounts, RefusedCallers, RequestMetrics
 from wgfleet.panel.api.request_bodies import BodyLimit, JsonByDefault
-from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.turns import Turns
-from wgfleet.panel.api.unread_input import refuse_unread_input
 
 __all__ = ["Panel", "create_app", "routes"]
 
@@ -157,13 +153,6 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
     return app
 
 
-@functools.cache
 def routes() -> list[BaseRoute]:
-    """Return the routes of all subjects: worked out once, for all applications of a process and of those it forks."""
-    every = APIRouter(
-        dependencies=[Depends(refuse_where_superseded), Depends(refuse_unread_input)],
-        generate_unique_id_function=operator.attrgetter("name"),  # what generated clients call their functions
-    )
-    for subject in SUBJECTS:
-        every.include_router(subject.router)
-    return every.routes
+    """Return the routes of all subjects."""
+    return [route for subject in SUBJECTS for route in subject.router.routes]

@@ -2,15 +2,16 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Reference, View
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.protocol.messages import LOG_LINES
 
-router = APIRouter(tags=["nodes"])
+router = subject_router("nodes")
 
 
 class AgentLogView(View):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field
 
 from wgfleet.panel.api import forecasts
@@ -27,6 +27,7 @@ from wgfleet.panel.api.models import (
     utc,
 )
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
@@ -41,7 +42,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.protocol.messages import ForwardingState
 
-router = APIRouter(tags=["assignments"])
+router = subject_router("assignments")
 PUBLIC_PORT = (
     "UDP port at which clients and other nodes reach the node, where a router in front of it has another than the "
     "config says; null: that of the config. A cluster's name lists only nodes whose port is that of the files."

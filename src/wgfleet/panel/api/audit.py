@@ -5,17 +5,18 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import MAX_PAGE, View, Word, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import audit
 from wgfleet.panel.store.tables import AuditEntry
 
-router = APIRouter(tags=["audit"])
+router = subject_router("audit")
 TIMES = ("_at", "_since", "_until")  # how details that are times are named
 COLUMNS = ("id", "at", "actor", "address", "action", "entity_type", "entity_id", "details")
 MAX_OFFSET = 10_000  # they are read to be skipped; `after` goes on where it is

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import Field
 
 from wgfleet.panel import clock
@@ -10,12 +10,13 @@ from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.authorities import AuthorityStep
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import authority_rotation
 from wgfleet.panel.store import Tx
 
-router = APIRouter(tags=["certificates"])
+router = subject_router("certificates")
 
 
 class AuthorityRotationView(View):

@@ -2,19 +2,20 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, page
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import backups, configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store.tables import Backup
 
-router = APIRouter(tags=["backups"])
+router = subject_router("backups")
 
 
 class BackupView(View):

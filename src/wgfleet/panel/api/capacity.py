@@ -1,6 +1,5 @@
 """`/api/configs/{config}/capacity`: how much room its nodes have, and the effect of losing one."""
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from wgfleet.panel.api import forecasts
@@ -8,12 +7,13 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import capacity
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 
-router = APIRouter(tags=["configs"])
+router = subject_router("configs")
 
 
 class LossView(View):

@@ -3,19 +3,20 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import After, Limit, Page, Reference, ReferenceFilter, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.certificates import CertificateKind, Telling
 from wgfleet.panel.services import certificates
 from wgfleet.panel.services.fleet import nodes, revocations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import IssuedCertificate
 
-router = APIRouter(tags=["certificates"])
+router = subject_router("certificates")
 
 
 class CertificateView(View):

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings, set_here
 from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning, pools_warning
 from wgfleet.panel.domain.placement.place import Strategy
@@ -24,7 +25,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import LEAST_MTU, MAX_MTU, MIN_IPV6_MTU
 
-router = APIRouter(tags=["configs"])
+router = subject_router("configs")
 Mode = Literal["cluster", "independent"]
 
 Mtu = Annotated[int, Field(ge=LEAST_MTU, le=MAX_MTU)]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader
@@ -11,6 +11,7 @@ from wgfleet.panel.api.models import MAX_PAGE, LongLimit, NameAfter, Page, Refer
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import ProblemHint
 from wgfleet.panel.api.removals import RelayFor
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import assignments, node_groups, nodes
@@ -20,7 +21,7 @@ from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config, Node
 
-router = APIRouter(tags=["assignments"])
+router = subject_router("assignments")
 REACH = (
     "`floating`: the node's floating address moves along; `relayed`: it hangs on a relay, which is turned; `answered`: "
     "it answered the last call of another node, at the address that it has; `unknown`: nobody has called it there yet; "

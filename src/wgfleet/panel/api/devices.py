@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import AfterValidator, Field, StringConstraints
 
 from wgfleet.panel.api import files, shown_peers
@@ -11,6 +11,7 @@ from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, Refer
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_KEY
 from wgfleet.panel.api.shown_peers import PeerView
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients.files import ClientFile
@@ -20,7 +21,7 @@ from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.addresses import pasted
 
-router = APIRouter(tags=["own devices"])
+router = subject_router("own devices")
 
 PublicKey = Annotated[
     str,

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api.audit import AfterEntry, AuditPage, Offset, audit_page
 from wgfleet.panel.api.auth import Admin, Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.description import describe_plan, describe_records
 from wgfleet.panel.domain.dns.listing import DnsMode
 from wgfleet.panel.domain.dns.plan import ConflictKind, DnsPlan
@@ -23,7 +24,7 @@ from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import DnsSync
 
-router = APIRouter(tags=["dns"])
+router = subject_router("dns")
 
 
 class RecordView(View):

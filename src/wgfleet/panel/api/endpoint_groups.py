@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, Port, Reference, View
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, host_names
@@ -23,7 +24,7 @@ from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import EndpointGroup
 
-router = APIRouter(tags=["endpoint groups"])
+router = subject_router("endpoint groups")
 
 
 class DnsBody(Body):

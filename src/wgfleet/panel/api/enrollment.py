@@ -3,20 +3,21 @@
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Depends, Request, Response, status
+from fastapi import Body, Depends, Request, Response, status
 from fastapi.responses import JSONResponse
 from msgspec import Struct
 
 from wgfleet.doors.strangers import source_of
 from wgfleet.panel import clock, origin
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import join_tokens, node_agents
 from wgfleet.protocol.desired import field_error
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
 
-router = APIRouter(tags=["enrollment"])
+router = subject_router("enrollment")
 
 
 def _schema(message: type[Struct]) -> dict[str, Any]:

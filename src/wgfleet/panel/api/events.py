@@ -6,12 +6,13 @@ from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import Query
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.reconcile.engine.events import Event
@@ -19,7 +20,7 @@ from wgfleet.panel.services.access import credentials, limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store.wakes import Topic
 
-router = APIRouter(tags=["events"])
+router = subject_router("events")
 SHOWN = tuple(sorted({topic.shown_as for topic in Topic}))
 CHECKED_S = 1.0  # a key that was valid this long ago still is; with each ping it is looked at too
 PING_S = 15  # shorter than the idle time-out of the usual proxies

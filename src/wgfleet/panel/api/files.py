@@ -6,11 +6,12 @@ All of it needs the scope `secrets`.
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 
 from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.access.callers import Caller
@@ -20,7 +21,7 @@ from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
 from wgfleet.qr_code import NoQrCodeError, code_image
 
-router = APIRouter(tags=["files for users"])
+router = subject_router("files for users")
 # A browser, or a proxy on the way, must not keep a private key.
 NO_STORE = {"Cache-Control": "no-store"}
 

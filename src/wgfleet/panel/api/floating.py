@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response, status
+from fastapi import Path, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -11,13 +11,14 @@ from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Ref
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.moves import address_move
 from wgfleet.protocol.addresses import parse_address
 
-router = APIRouter(tags=["floating addresses"])
+router = subject_router("floating addresses")
 Address = Annotated[str, Path(max_length=64, pattern=r"^[!-~]+$", description="A floating address of the config.")]
 
 

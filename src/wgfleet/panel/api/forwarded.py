@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, status
+from fastapi import Request, status
 from pydantic import Field
 
 from wgfleet.panel.api.models import Body
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.sign_ins import NewSignInView, limited, shown
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind, VouchedPerson
 from wgfleet.panel.door import VISIT
@@ -15,7 +16,7 @@ from wgfleet.panel.services.access import external, providers
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.store.tables import SignInProvider
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 
 
 class ForwardedSignIn(Body):

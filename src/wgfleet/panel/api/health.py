@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api import forecasts
@@ -12,6 +12,7 @@ from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
 from wgfleet.panel.api.models import Body, Reference, Said, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
@@ -21,7 +22,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import HealthFreeze
 
-router = APIRouter(tags=["health"])
+router = subject_router("health")
 MAX_HISTORY = 1000
 
 

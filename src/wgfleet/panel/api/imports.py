@@ -3,7 +3,6 @@
 from typing import Annotated, Literal
 
 import msgspec
-from fastapi import APIRouter
 from pydantic import Field
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedTag
@@ -12,12 +11,13 @@ from wgfleet.panel.api.import_runs import ImportRun
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import Body, View
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NETWORKS
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.import_plans import ImportPlan
 
-router = APIRouter(tags=["imports"], route_class=LargeBodies)
+router = subject_router("imports", route_class=LargeBodies)
 Short = Annotated[str, Field(max_length=256)]
 Long = Annotated[str, Field(max_length=4_000)]
 Texts = Annotated[list[Short], Field(max_length=MAX_NETWORKS)]

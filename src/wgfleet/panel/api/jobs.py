@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel import clock
@@ -12,6 +12,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Body, Identifier, Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView, rehearsal
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.api.tags import TagReference
 from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, Period
 from wgfleet.panel.domain.jobs.verdicts import counted_since, due_at, used_by
@@ -24,7 +25,7 @@ from wgfleet.panel.services.jobs.decisions import LimitDecision
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import LimitJob
 
-router = APIRouter(tags=["jobs"])
+router = subject_router("jobs")
 VALUE = (
     "Of totals, bytes. Of a date, the moment, or, as a number, how many seconds after the first use of a peer it is. "
     "Of endpoints, how many devices may use the file at once. Of a schedule nothing."

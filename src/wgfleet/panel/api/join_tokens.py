@@ -5,19 +5,20 @@ import shlex
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request, status
+from fastapi import Request, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import NodeAdmin
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.fleet import join_tokens, nodes
 from wgfleet.protocol.messages import AGENT_PORT
 
 WITNESS_DIR = "/var/lib/wgfleet-witness"  # of its unit, as which it runs without privileges
 
-router = APIRouter(tags=["nodes"])
+router = subject_router("nodes")
 
 
 class JoinTokenView(View):

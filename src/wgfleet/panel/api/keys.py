@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.access import api_keys, callers, limits, standing
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import ApiKey
 
-router = APIRouter(tags=["API keys"])
+router = subject_router("API keys")
 References = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=MAX_LIST)]
 CONFIGS = "Ids or names of the configs that it is limited to, with what belongs to them; null: no limit of these."
 NODE_GROUPS = (

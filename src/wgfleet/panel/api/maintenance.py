@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.models import Page, Reference
@@ -12,11 +12,12 @@ from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.removals import MAX_WINDOW_S, RelayFor
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import cordons, node_groups, nodes
 from wgfleet.panel.services.moves import drain, group_drain, rebalance
 
-router = APIRouter(tags=["maintenance"])
+router = subject_router("maintenance")
 
 Force = Annotated[bool, Query(description="Drain even if fewer than `min_nodes` or too little capacity would be left.")]
 Window = Annotated[

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import Field, SecretStr
 
 from wgfleet.panel import passwords
@@ -11,11 +11,12 @@ from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import SignInView, shown_page
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.services.access import limits, sign_ins, users
 from wgfleet.panel.services.access.callers import Caller
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 
 
 class CallerView(View):

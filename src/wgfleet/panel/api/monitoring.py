@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -15,6 +15,7 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.process_counts import silent
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.reconcile.engine.tasks import Failing
 from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
@@ -26,7 +27,7 @@ from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.usage import Traffic
 
-router = APIRouter(tags=["health"])
+router = subject_router("health")
 NOBODY_DECIDES = "no process decides: the panel's core is not heard"
 WAY_OUT = (
     "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "

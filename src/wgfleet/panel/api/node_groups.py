@@ -2,19 +2,20 @@
 
 from typing import cast
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
 from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.fleet.node_groups import MAX_PRIORITY, MAX_REGION, NodeGroupChanges
 from wgfleet.panel.store.tables import NodeGroup
 
-router = APIRouter(tags=["node groups"])
+router = subject_router("node groups")
 _SITE = (
     "The site whose failure takes all its nodes at once, such as a data center; groups may share one. What only one "
     "site sees takes no node out of use. Empty: each node stands alone."

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 from pydantic import Field
 
 import wgfleet
@@ -25,6 +25,7 @@ from wgfleet.panel.api.models import (
     utc,
 )
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME, private_warning
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access import limits
@@ -39,7 +40,7 @@ from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
 from wgfleet.protocol.releases import Release
 
-router = APIRouter(tags=["nodes"])
+router = subject_router("nodes")
 
 Name = Annotated[str, Field(max_length=MAX_NAME)]
 Addresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_LIST)]

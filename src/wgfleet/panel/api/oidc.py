@@ -3,12 +3,13 @@
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Request, status
+from fastapi import Request, status
 from pydantic import Field, SecretStr
 
 from wgfleet.panel.api.models import Body, Page, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import NewSignInView, limited, shown
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.errors import Invalid
@@ -16,7 +17,7 @@ from wgfleet.panel.identity import oidc
 from wgfleet.panel.identity.oidc import Returned
 from wgfleet.panel.services.access import external, providers
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 RETURN_PATH = "/sign-in/oidc"
 """Where browsers come back to, below the panel's own address. It is registered at the provider."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})

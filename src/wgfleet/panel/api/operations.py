@@ -3,18 +3,19 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.moves import cancelling
 from wgfleet.panel.store.tables import Operation
 
-router = APIRouter(tags=["operations"])
+router = subject_router("operations")
 
 
 class OperationView(View):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from fastapi import APIRouter, Request, status
+from fastapi import Request, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Anyone
@@ -14,12 +14,13 @@ from wgfleet.panel.api.me import PresentPassword, checked
 from wgfleet.panel.api.models import Body, Identifier, Page, Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.sign_ins import NewSignInView, limited, shown
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services.access import passkeys, users
 from wgfleet.panel.services.access.passkeys import Asked, Site
 from wgfleet.panel.store.tables import Passkey
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 _CHALLENGE = "Give it back with the answer, within five minutes."
 
 

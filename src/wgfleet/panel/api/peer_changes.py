@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Annotated, cast
 
-from fastapi import APIRouter, Response, status
+from fastapi import Response, status
 from pydantic import Field
 
 from wgfleet.panel import clock
@@ -13,6 +13,7 @@ from wgfleet.panel.api.jobs import NewJob
 from wgfleet.panel.api.models import Body, Reference, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_changes import PeerAction
@@ -29,7 +30,7 @@ from wgfleet.panel.store.listed_peers import PeerFilter
 if TYPE_CHECKING:
     from wgfleet.panel.services.held_settings import HeldChanges
 
-router = APIRouter(tags=["peers"])
+router = subject_router("peers")
 Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
 TagName = Annotated[str, Field(min_length=1, max_length=MAX_TAG_NAME)]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Query, Response, status
+from fastapi import Body, Query, Response, status
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -14,6 +14,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
 from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, plan
 from wgfleet.panel.api.peer_table_runs import carry_out
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.peer_table import COLUMNS, SEPARATORS, Values, WrongCell
 from wgfleet.panel.errors import Invalid
@@ -22,7 +23,7 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peer_tables
 from wgfleet.panel.store.listed_peers import PeerFilter
 
-router = APIRouter(tags=["peers"])
+router = subject_router("peers")
 PAGE = 500
 Part = Annotated[str | None, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
 CSV: dict[int | str, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 from pydantic import AfterValidator, Field, StringConstraints
 
 from wgfleet.panel.api import shown_peers
@@ -29,6 +29,7 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.domain.held_settings import HELD
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
     from wgfleet.panel.services.held_settings import HeldChanges
 
-router = APIRouter(tags=["peers"], route_class=LargeBodies)
+router = subject_router("peers", route_class=LargeBodies)
 
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 MAX_KEY = 200  # with what is copied along; what is wrong with it is said by the parser

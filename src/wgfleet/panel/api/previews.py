@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter
 from pydantic import BeforeValidator, Field
 
 from wgfleet.panel.api.assignments import ChangedAssignment, change
@@ -19,6 +18,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
 from wgfleet.panel.api.rule_sets import ChangedRuleSet, RuleSetReference
 from wgfleet.panel.api.rule_sets import changes_of as rule_set_changes
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.api.tags import ChangedTag, TaggedPeers, TagReference, changes_of
 from wgfleet.panel.domain.destination_effects import RulesOfConfig, of_change
 from wgfleet.panel.domain.pool_changes import PoolChange
@@ -39,7 +39,7 @@ from wgfleet.panel.services.fleet import (
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.errors import readable
 
-router = APIRouter(tags=["previews"])
+router = subject_router("previews")
 ABOUT_RULES = {"rule_set", "dns", "node_ports"}
 """Changes of a config that destination rules have to do with."""
 

@@ -2,19 +2,20 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter, status
+from fastapi import status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.probe_keys import RotationStep
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import probe_keys
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import ProbeKeyRotation
 
-router = APIRouter(tags=["configs"])
+router = subject_router("configs")
 
 
 class RotationView(View):

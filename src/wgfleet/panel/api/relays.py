@@ -4,20 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Reference, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.previews import EffectsView
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.services.moves.relay_control import HangingClient
 from wgfleet.protocol.relay import MAX_RELAY_S
 
-router = APIRouter(tags=["relays"])
+router = subject_router("relays")
 OnePeer = Annotated[
     str | None, Query(max_length=64, description="Only the relay of this peer (id or name); without it, all of them.")
 ]

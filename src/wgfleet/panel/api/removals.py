@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 
 from wgfleet.panel import clock
@@ -12,12 +12,13 @@ from wgfleet.panel.api.models import Reference
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.moves import removal
 from wgfleet.protocol.relay import MAX_RELAY_S
 
-router = APIRouter(tags=["assignments"])
+router = subject_router("assignments")
 MAX_WAIT_S = 600
 MAX_WINDOW_S = 86400
 RelayFor = Annotated[

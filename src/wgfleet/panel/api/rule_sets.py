@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from fastapi import APIRouter, Path, status
+from fastapi import Path, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -12,6 +12,7 @@ from wgfleet.panel.api.models import UNCHANGED, After, Body, PatchBody, View, pa
 from wgfleet.panel.api.models import Limit as PageSize
 from wgfleet.panel.api.models import Page as PageOf
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.destination_effects import RulesOfConfig, denied
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.services import rule_sets
@@ -24,7 +25,7 @@ from wgfleet.protocol.destinations import MAX_NAME, MAX_NETWORKS, MAX_PORTS, MAX
 if TYPE_CHECKING:
     from wgfleet.panel.services.rule_sets import RuleSetChanges
 
-router = APIRouter(tags=["rule sets"])
+router = subject_router("rule sets")
 RuleSetReference = Annotated[
     str, Path(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f/]+$", description="An id or a name.")
 ]

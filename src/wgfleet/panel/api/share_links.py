@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import Request, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import Body, Identifier, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.passwords import LEAST_OF_LINK, MOST
 from wgfleet.panel.services.access.callers import SECRETS
 from wgfleet.panel.services.clients import share_links
@@ -17,7 +18,7 @@ from wgfleet.panel.services.clients.share_links import DEFAULT_S, LONGEST_S
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store.tables import ShareLink
 
-router = APIRouter(tags=["files for users"])
+router = subject_router("files for users")
 
 
 class NewShareLink(Body):

@@ -3,12 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field, SecretStr
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import UNCHANGED, Body, Page, PatchBody, Reference, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.errors import Invalid, PanelError, told
@@ -18,7 +19,7 @@ from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.providers import ProviderChanges, ProviderSpec
 from wgfleet.panel.store.tables import SignInProvider
 
-router = APIRouter(tags=["sign-in providers"])
+router = subject_router("sign-in providers")
 Text = Annotated[str, Field(min_length=1, max_length=512)]
 Header = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
 BY_PROXY = "nobody can be asked: the proxy sends people on who are signed in there"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 
-from fastapi import APIRouter, Request, status
+from fastapi import Request, status
 from pydantic import Field, SecretStr
 
 from wgfleet.doors.strangers import source_of
@@ -12,6 +12,7 @@ from wgfleet.panel import origin, passwords
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.identity import IdentityRefused
@@ -20,7 +21,7 @@ from wgfleet.panel.services.access import external, providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import ClaimedUser, SignInRefused
 from wgfleet.panel.store.tables import SignIn
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 _MAX_CODE = 64
 _PASSWORD = f"{passwords.LEAST} to {passwords.MOST} characters."
 

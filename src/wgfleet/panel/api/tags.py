@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Path, status
+from fastapi import Path, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -13,6 +13,7 @@ from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsVie
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.services.fleet import client_settings, tags
@@ -21,7 +22,7 @@ from wgfleet.panel.services.fleet.tags import GREY, MAX_NAME, TagChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Tag
 
-router = APIRouter(tags=["tags"], route_class=LargeBodies)
+router = subject_router("tags", route_class=LargeBodies)
 TagReference = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f/]+$", description="An id or a name.")]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern="^[^/]*$", examples=["office"])]
 Color = Annotated[str, Field(max_length=7, description="`#rrggbb`.", examples=["#2fb344"])]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import AwareDatetime, Field
 
 from wgfleet.panel import clock
@@ -11,13 +11,14 @@ from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Limit, Page, View
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.usage import By, NamedSum, Per, UsageQuestion
 
-router = APIRouter(tags=["usage"])
+router = subject_router("usage")
 HOUR_S = 3600
 FORMS = {Per.HOUR: "%Y-%m-%dT%H", Per.DAY: "%Y-%m-%d", Per.MONTH: "%Y-%m"}
 COLUMNS = ("start", "id", "name", "received", "sent")

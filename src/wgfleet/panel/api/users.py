@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Query, status
+from fastapi import Query, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS, References
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.services import operations
 from wgfleet.panel.services.access import limits, providers, standing, users
@@ -20,7 +21,7 @@ from wgfleet.panel.services.fleet import ownership
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import User
 
-router = APIRouter(tags=["users"])
+router = subject_router("users")
 DeviceLimit = Annotated[int, Field(ge=0, le=10_000)]
 DEVICES = "How many devices of its own a user may have; null: as many as the setting `self_service.devices` says."
 _ROLES = "; ".join(f"`{role}` has the scopes {', '.join(sorted(scopes))}" for role, scopes in ROLES.items())

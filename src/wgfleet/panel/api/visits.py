@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Identifier, Limit, Page, View, utc
 from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx, sessions, visits
 from wgfleet.panel.store.tables import PeerVisit
 
-router = APIRouter(tags=["usage"])
+router = subject_router("usage")
 
 
 class PastSessionView(View):

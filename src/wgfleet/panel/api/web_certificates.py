@@ -2,17 +2,17 @@
 
 from datetime import datetime
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Reader
 from wgfleet.panel.api.models import View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.store import Tx
 
-router = APIRouter(tags=["certificates"])
+router = subject_router("certificates")
 
 
 class WebCertificateView(View):

@@ -8,13 +8,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 import structlog
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
+
+from wgfleet.panel.web.page_router import page_router
 
 FOLDER = Path(__file__).parent / "static"
 FOREVER = "public, max-age=31536000, immutable"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 log = structlog.get_logger()
 
 

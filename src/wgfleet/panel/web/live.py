@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import msgspec
-from fastapi import APIRouter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from wgfleet.panel import clock
@@ -21,8 +20,9 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.reconcile.engine.events import Event
 from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.web.page_router import page_router
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 EVERY_S = 0.25
 MOST = 200
 """How many things a message names; where more have changed, it says so of everything."""

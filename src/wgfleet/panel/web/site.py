@@ -1,10 +1,9 @@
 """The site: all pages as one application, and the middleware that puts it beside the API of a panel."""
 
-import functools
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -12,28 +11,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit
-from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.turns import Turns
 from wgfleet.panel.errors import NotFound, PanelError
 from wgfleet.panel.web import assets, live, pages, rendering
 from wgfleet.panel.web.doors import Doors
-from wgfleet.panel.web.forms import TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.errors import FieldError
 
 ROUTERS = (assets.router, live.router, *(module.router for module in pages.MODULES))
-# What a panel that decides nothing does all the same; a test holds every other change to be refused there.
-STILL_TAKEN = {
-    "/login",
-    "/login/code",
-    "/login/forwarded",
-    "/login/passkey",
-    "/login/passkey/begin",
-    "/logout",
-    "/preferences",
-}
 # Whose paths are programs'.
 _OF_THE_API = ("/api/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 _NO_PAGE = marked("there is no page here")
@@ -87,22 +74,9 @@ class Beside:
         await self._api(scope, receive, send)
 
 
-@functools.cache
 def routes() -> list[BaseRoute]:
-    """Return the routes of all pages: worked out once, for all sites of a process and of those it forks."""
-    every = APIRouter(dependencies=[Depends(_decides), Depends(_checked)])
-    for router in ROUTERS:
-        every.include_router(router)
-    return every.routes
-
-
-async def _decides(panel: ThePanel, request: Request) -> None:
-    if request.scope["route"].path not in STILL_TAKEN:
-        await refuse_where_superseded(panel, request)
-
-
-async def _checked(_form: TheForm) -> None:
-    """Read the form of every change, so that none is taken that was not checked."""
+    """Return the routes of all pages."""
+    return [route for router in ROUTERS for route in router.routes]
 
 
 def _refused(request: Request, error: PanelError, headers: dict[str, str] | None = None) -> Response:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import assignments as calls
@@ -19,9 +19,10 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.web.departing import Leaving, names, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST_NODES = 1000
 
 

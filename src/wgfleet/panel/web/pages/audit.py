@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.audit import AfterEntry, AuditEntryView, audit_csv, audit_page
@@ -21,9 +21,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.formats import details
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Audit"), "/audit", 80, READ, whole=True),)
 PAGE = 50
 EXPORTED, STEP = 20_000, 1000

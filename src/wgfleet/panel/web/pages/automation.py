@@ -1,6 +1,6 @@
 """Automation that is paused and resumed for a config, and the failover that waits for a person."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Admin, Reader
@@ -9,9 +9,10 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services import configs, freezes
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.post("/configs/{config}/automation")

@@ -1,6 +1,6 @@
 """Backups: copies of a config's interface on a node, to download, and making one."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
@@ -15,9 +15,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Backups"), "/backups", 85, READ),)
 PAGE = 50
 MOST_CONFIGS = 1000

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import Any, cast
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import capacity, forecasts
@@ -32,9 +32,10 @@ from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.long_lists import Every, worst_first
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Configs"), "/configs", 25, READ, forms=("/new/config",)),)
 PAGE = 50
 CHANGES = 8

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.audit import audit_page
@@ -18,9 +18,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("DNS"), "/dns", 60, READ),)
 PAGE = 50
 HISTORY = 20

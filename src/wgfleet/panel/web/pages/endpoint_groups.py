@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import endpoint_groups as calls
@@ -18,9 +18,10 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 BOXES = {"auto_migrate", "publish_only_healthy"}
 DNS, OPTIONS = "dns.", "dns.options"
 NOT_AN_OBJECT = marked('must be a JSON object, such as {"token": "..."}')

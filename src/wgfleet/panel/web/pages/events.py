@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.audit import AfterEntry
@@ -20,9 +20,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.event_words import KINDS, EventKind
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Events"), "/events", 45, READ),)
 PAGE = 50
 MOST = 1000

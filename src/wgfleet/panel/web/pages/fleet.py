@@ -1,6 +1,6 @@
 """The first page: what is wrong now, the nodes, and which config each of them serves."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Anyone
@@ -15,9 +15,10 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.long_lists import Every, worst_first
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Fleet"), "/", 10, READ),)
 MOST_NODES = 1000  # all that a panel is made for
 MOST_CONFIGS = 12  # columns that fit beside each other; the others are on their own pages

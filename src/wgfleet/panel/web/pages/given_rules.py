@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -19,10 +19,11 @@ from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.store import Tx
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.destinations import MAX_SETS
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 INHERIT, NONE = "inherit", "none"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import jobs as api
@@ -22,10 +22,11 @@ from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import limits_of_peers
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 FIELDS = (
     (JobField.TOTAL_DATA, marked("traffic in both directions")),
     (JobField.TOTAL_RECEIVE, marked("traffic from the device")),

@@ -1,6 +1,6 @@
 """API keys: which there are, making one, which is shown once, and revoking one."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Admin
@@ -12,9 +12,10 @@ from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 PAGE = 50
 SCOPES = (
     ("read", marked("see everything but secrets")),

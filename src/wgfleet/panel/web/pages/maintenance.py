@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Writer
@@ -19,9 +19,10 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.web.departing import Leaving, names, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.get("/nodes/{node}/cordon")

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import ValidationError
 from starlette.responses import Response
 
@@ -27,11 +27,12 @@ from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, typed_name_is
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.quantities import bytes_of
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST = 1000
 MOST_LETTERS = 64  # of what tells a form from all others
 FILTER = "filter_"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import node_groups as api
@@ -21,9 +21,10 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeGroup
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 PAGE = 50
 MOST_NODES = 1000  # all that a panel is made for
 EMPTIED = {"region", "site"}

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -16,10 +16,11 @@ from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.formats import details
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import page
 from wgfleet.protocol.messages import LOG_LINES
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST_SHOWN = 300
 CHOICES = (("", marked("all")), ("troubles", marked("warnings and errors")))
 MARKS = {"warning": "poor", "error": "bad", "critical": "bad"}

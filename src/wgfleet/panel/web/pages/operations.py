@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -20,11 +20,12 @@ from wgfleet.panel.web.departing import refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.things import names_of
 from wgfleet.panel.web.words import OPERATIONS, STEPS, operation_words
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Operations"), "/operations", 40, READ),)
 PAGE = 50
 STATES = ("pending", "running", "succeeded", "failed")

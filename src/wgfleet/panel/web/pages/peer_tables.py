@@ -4,7 +4,7 @@ import hashlib
 from contextlib import suppress
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -20,9 +20,10 @@ from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST = 1000
 YesOrNo = Annotated[Literal["yes", "no"] | None, Query()]
 ASKED = ("config", "existing", "leave_out_wrong", "table")

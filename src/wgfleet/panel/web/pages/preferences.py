@@ -1,14 +1,15 @@
 """Preferences of a browser: language, colors and density, kept in cookies, so that they need no sign-in."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.web import languages, visitors
 from wgfleet.panel.web.forms import TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.panel.web.visitors import DENSITIES, DENSITY, LANGUAGE, THEME, THEMES, TheVisitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 _CHOICES = {LANGUAGE: tuple(languages.NAMES), THEME: THEMES, DENSITY: DENSITIES}
 
 

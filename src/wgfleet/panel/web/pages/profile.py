@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import segno
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from pydantic import SecretStr
 from starlette.responses import Response
 
@@ -19,11 +19,12 @@ from wgfleet.panel.services.access import passkeys as kept_passkeys
 from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_length, check_new_password
 from wgfleet.panel.web.pages.sign_in_passkey import answer_of, refused_challenge, shown_challenge
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 DONE = {
     "password": marked("The password is changed. You are signed out everywhere else."),
     "factor": marked("The second factor is removed: the password alone lets you in."),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -31,10 +31,11 @@ from wgfleet.panel.services.access.callers import Caller, Role
 from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.errors import FieldError
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 OPTIONS: dict[ProviderKind, type[BaseModel]] = {
     ProviderKind.OIDC: OidcSettings,
     ProviderKind.LDAP: LdapSettings,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import rule_sets as api
@@ -18,11 +18,12 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.destination_words import rule_of, rule_text
 from wgfleet.protocol.errors import FieldError
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Rule sets"), "/rule-sets", 23, READ, forms=("/new/rule-set",)),)
 PAGE = 50
 OTHERWISE = (("true", marked("let through")), ("false", marked("refused")))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader
@@ -17,9 +17,10 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.web import languages, rendering
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import page, visitor_of
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST = 8
 """Of each kind; who looks for more has the lists."""
 MOST_NODES = 1000  # all that a panel is made for

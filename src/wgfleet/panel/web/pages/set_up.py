@@ -7,7 +7,7 @@ another.
 import hmac
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from pydantic import Field
 from starlette.responses import Response
 
@@ -30,11 +30,12 @@ from wgfleet.panel.tokens import digest
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_new_password
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 Secret = Annotated[str, Path(max_length=100)]
 MOST_NODES = 1000
 USED_UP = marked(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, SecretStr
 from starlette.responses import Response
 
@@ -15,9 +15,10 @@ from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Settings"), "/settings", 90, READ, whole=True, forms=("/new/user", "/new/provider/")),)
 HIDDEN, NOTHING = "(set)", "\u2013"
 

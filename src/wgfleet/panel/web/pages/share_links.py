@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.doors.strangers import source_of
@@ -28,10 +28,11 @@ from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 DAY_S = 86400
 MOST_DIGITS = 4  # of a number of days
 MOST_LETTERS = 2000  # of what is pasted: a link

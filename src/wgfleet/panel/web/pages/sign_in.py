@@ -3,7 +3,7 @@
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel import origin, passwords
@@ -21,11 +21,12 @@ from wgfleet.panel.web import pending_sign_ins, visitors
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 Next = Annotated[str | None, Query(max_length=2000)]
 AGAIN = marked("it took too long; give the password again")
 DIFFERENT = marked("is not the same as the first one")

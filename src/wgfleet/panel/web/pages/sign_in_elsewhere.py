@@ -3,7 +3,7 @@
 import base64
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from pydantic import SecretStr
 from starlette.responses import RedirectResponse, Response
 
@@ -16,11 +16,12 @@ from wgfleet.panel.identity.oidc import BEGUN_S
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import password_page
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.panel.web.visitors import BEGUN, TheVisitor, Visitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST_NEXT = 1000  # what browsers keep in a cookie has an end
 ERRORS = frozenset(
     {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.responses import JSONResponse, Response
@@ -13,11 +13,12 @@ from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import password_page
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.panel.web.visitors import TheVisitor
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.post("/login/passkey/begin")

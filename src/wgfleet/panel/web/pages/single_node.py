@@ -1,6 +1,6 @@
 """A single node changed: its name, addresses, group and share of the peers."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import nodes as api
@@ -11,9 +11,10 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import node_groups, nodes
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 MOST_GROUPS = 1000
 EMPTIED = {"endpoint_name", "capacity", "bandwidth_mbps", "group"}
 WHERE_ITS_AGENT_IS = {"agent_host", "agent_port"}

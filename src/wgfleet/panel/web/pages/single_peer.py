@@ -1,6 +1,6 @@
 """A single peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api import peers as api
@@ -15,11 +15,12 @@ from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
 from wgfleet.panel.web.rendering import gone_on, page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 VISITS = 10
 BOXES = {"enabled", "rotate_keys"}
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Writer
@@ -14,11 +14,12 @@ from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages import jobs
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.protocol.quantities import check_speed
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 
 
 @router.post("/peers/{peer_id}/limits/speeds")

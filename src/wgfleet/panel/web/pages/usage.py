@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel import clock
@@ -19,9 +19,10 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
+from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import page
 
-router = APIRouter(include_in_schema=False)
+router = page_router()
 SECTIONS = (Section(marked("Usage"), "/usage", 55, READ),)
 HOUR_S = 3600
 MOST = 1000  # all configs and nodes that a panel is made for
