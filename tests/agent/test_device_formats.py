@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import itertools
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -120,17 +122,26 @@ def test_a_wireguard_go_that_answers_with_an_error_is_not_waited_for() -> None:
         asyncio.run(answered(b"errno=-5\n\n"))
 
 
-async def answered(answer: bytes) -> tuple[tuple[PrivateKey | None, int], list[SeenPeer]]:
+def test_a_wireguard_go_that_does_not_hear_a_question_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(userspace, "_ASKED_AGAIN_AFTER_S", (0.05, 0.05))
+    _, read_peers = asyncio.run(answered(as_socket([]), deaf_to=2))
+    assert read_peers == []
+
+
+async def answered(answer: bytes, deaf_to: int = 0) -> tuple[tuple[PrivateKey | None, int], list[SeenPeer]]:
     """Read a device whose process gives this answer and, as wireguard-go does, leaves the connection open."""
-    name, closed = InterfaceName("wg0"), asyncio.Event()
+    name, closed = InterfaceName("wg0"), asyncio.Semaphore(0)
+    questions = itertools.count()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readuntil(b"\n\n") == b"get=1\n\n"
-        writer.write(answer)
+        with contextlib.suppress(asyncio.IncompleteReadError):  # of one who looks which process it is
+            assert await reader.readuntil(b"\n\n") == b"get=1\n\n"
+            if next(questions) >= deaf_to:
+                writer.write(answer)
         await reader.read()
         writer.close()
         await writer.wait_closed()
-        closed.set()
+        closed.release()
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(userspace, "_SOCKETS", Path(folder))
@@ -140,7 +151,8 @@ async def answered(answer: bytes) -> tuple[tuple[PrivateKey | None, int], list[S
                 async with userspace.reading(name) as reading:
                     peers = [reading.form.peer(block) async for some in reading.blocks for block in some]
             finally:
-                await closed.wait()
+                for _ in range(deaf_to + 1):
+                    await closed.acquire()
         return (reading.device.private_key, reading.device.listen_port), peers
 
 

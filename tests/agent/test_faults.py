@@ -159,6 +159,29 @@ def test_drift_is_only_reported_when_repair_is_off(make_node: Callable[..., Node
     assert gone not in peers_of(node)
 
 
+HANG = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect("/run/wireguard/wg0.sock")
+    connection.sendall(b"set=1\\n")  # wireguard-go holds its lock until the end of what is to be set
+    print("hangs", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_wireguard_that_answers_nobody_is_ended_and_started_anew(node: Node) -> None:
+    wanted = whole(3)
+    applied(node, wanted)
+    process = wireguard_go(node)
+    command = node.host.command(sys.executable, "-c", HANG)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hanging:
+        assert hanging.stdout is not None
+        assert hanging.stdout.readline() == "hangs\n"
+        eventually(lambda: wireguard_go(node) not in {None, process}, within_s=120)
+        hanging.communicate()
+    eventually(lambda: peers_of(node) == wanted.peers.keys())
+
+
 def test_an_agent_that_ends_leaves_the_interface_and_takes_it_up_again(node: Node) -> None:
     wanted = whole(3)
     applied(node, wanted)

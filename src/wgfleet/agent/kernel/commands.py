@@ -43,10 +43,13 @@ async def output_of(*command: str) -> AsyncIterator[AsyncIterator[bytes]]:
         raise KernelError(f"`{' '.join(command[:3])}` failed with {process.returncode}")
 
 
-async def chunks_of(reader: asyncio.StreamReader, until: bytes | None = None) -> AsyncIterator[bytes]:
-    """Yield data until the end, or until it ends with `until`."""
+async def chunks_of(
+    reader: asyncio.StreamReader, until: bytes | None = None, first: bytes | None = None
+) -> AsyncIterator[bytes]:
+    """Yield data until the end, or until it ends with `until`; `first`: what was read already."""
     tail = b""
-    while chunk := await reader.read(_CHUNK):
+    while chunk := await reader.read(_CHUNK) if first is None else first:
+        first = None
         yield chunk
         if until is not None:
             tail = (tail + chunk)[-len(until) :]

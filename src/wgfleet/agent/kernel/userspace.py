@@ -4,6 +4,7 @@ A process is found again through its socket (SO_PEERCRED), so there is no pid fi
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` expect the sock
 _TUN = "/dev/net/tun"
 _START_TIMEOUT_S = 10.0
 _READ_TIMEOUT_S = 30.0
+_ASKED_AGAIN_AFTER_S = (3.0, 9.0)  # in a connection of its own; a device of very many peers needs time to begin
+_WORKS_S = 1.0  # of the processor in that time: it is late, and does not hang
 _POLL_S = 0.005
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CHUNK = 64 * 1024
@@ -112,22 +115,78 @@ def last_words(name: InterfaceName, log_dir: Path) -> str:
 
 @asynccontextmanager
 async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
-    """Read the whole device through its socket."""
-    try:
-        reader, writer = await asyncio.open_unix_connection(_socket_path(name), limit=_CHUNK)
-    except OSError as error:
-        raise KernelError(f"wireguard-go {name} does not answer: {error.strerror}") from None
+    """Read the whole device through its socket. A process that has done nothing all the while is ended."""
+    question = _Question(name)
     try:
         async with asyncio.timeout(_READ_TIMEOUT_S):
-            writer.write(b"get=1\n\n")
+            reader, first = await question.ask()
             form = SocketForm()
-            yield await read(form, chunks_of(reader, until=form.last))  # it keeps the connection open after the answer
+            # It keeps the connection open after the answer.
+            yield await read(form, chunks_of(reader, until=form.last, first=first))
     except TimeoutError:
-        raise KernelError(f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s") from None
+        said = f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s"
+        if question.unheard and cpu_s(name) - question.used_s < _WORKS_S and _end_hung(name):
+            said = f"{said}, and did nothing else: it was ended, and is started anew"
+        raise KernelError(said) from None
     except (OSError, ValueError) as error:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
     finally:
-        writer.close()
+        question.close()
+
+
+class _Question:
+    """The question for a whole device, asked again in another connection while no answer begins."""
+
+    def __init__(self, name: InterfaceName) -> None:
+        self._name = name
+        self._writers: list[asyncio.StreamWriter] = []
+        self.unheard = False
+        """Whether it was asked for the last time, and no answer has begun."""
+        self.used_s = 0.0
+        """What the process had used of the processor, in s, when it was asked again for the first time."""
+
+    async def ask(self) -> tuple[asyncio.StreamReader, bytes]:
+        """Wait until an answer begins; return what brings the rest, and the beginning."""
+        for patience_s in _ASKED_AGAIN_AFTER_S:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    return await self._ask()
+            self.used_s = self.used_s or cpu_s(self._name)
+        self.unheard = True
+        answer = await self._ask()
+        self.unheard = False
+        return answer
+
+    async def _ask(self) -> tuple[asyncio.StreamReader, bytes]:
+        try:
+            reader, writer = await asyncio.open_unix_connection(_socket_path(self._name), limit=_CHUNK)
+        except OSError as error:
+            raise KernelError(f"wireguard-go {self._name} does not answer: {error.strerror}") from None
+        self._writers.append(writer)
+        writer.write(b"get=1\n\n")
+        return reader, await reader.read(_CHUNK)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for writer in self._writers:
+            writer.close()
+
+
+def _end_hung(name: InterfaceName) -> bool:
+    """End a process that hangs, which writes into its log where; False for one that somebody stopped, or none.
+
+    It may still pass on packets, but nobody could add or remove a peer until the machine starts anew. Its clients are
+    called as soon as there is another.
+    """
+    pid = process_of(name)
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2][:1]
+        if pid is None or state in "Tt":
+            return False
+        os.kill(pid, signal.SIGQUIT)
+    except OSError:
+        return False
+    return True
 
 
 async def answers(name: InterfaceName, within_s: float) -> bool:
