@@ -21,7 +21,7 @@ from wgfleet.panel.store.engine import Store
 from wgfleet.panel.store.failures import translated
 from wgfleet.panel.store.tables import Base
 
-NEWEST = "0068"
+NEWEST = "0070"
 """The last revision of this program."""
 
 _VERSION_TABLE = """
