@@ -126,7 +126,7 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
     except TimeoutError:
         said = f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s"
         if question.unheard and cpu_s(name) - question.used_s < _WORKS_S and _end_hung(name):
-            said = f"{said}, and did nothing else: it was ended, and is started anew"
+            said = f"{said}, and did nothing else: it was ended, and is started again"
         raise KernelError(said) from None
     except (OSError, ValueError) as error:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
@@ -175,7 +175,7 @@ class _Question:
 def _end_hung(name: InterfaceName) -> bool:
     """End a process that hangs, which writes into its log where; False for one that somebody stopped, or none.
 
-    It may still pass on packets, but nobody could add or remove a peer until the machine starts anew. Its clients are
+    It may still pass on packets, but nobody could add or remove a peer until the machine starts again. Its clients are
     called as soon as there is another.
     """
     pid = process_of(name)
