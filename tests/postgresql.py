@@ -26,6 +26,7 @@ _SETTINGS = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    "autovacuum": "off",
     "listen_addresses": "",
     "max_connections": "200",
     "shared_buffers": "64MB",
@@ -38,15 +39,24 @@ SELECT (SELECT array_agg((oid, relkind, relchecks) ORDER BY oid)::text FROM pg_c
        (SELECT count(*) FROM pg_attribute WHERE attrelid >= 16384 AND NOT attisdropped),
        (SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_trigger),
        (SELECT count(*) FROM pg_statistic WHERE starelid >= 16384),
+       (SELECT count(*) FROM pg_class WHERE oid >= 16384 AND reltuples >= 0),
        (SELECT count(*) FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
          WHERE datname = current_database())
 """
-_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+# The tables that have pages. To ask each for a row takes three times as long.
+_FILLED = """
+SELECT relname, pg_relation_size(oid) FROM pg_class
+ WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+   AND pg_relation_size(oid) > 0
+"""
 _HANG_UP = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 _RESTART = "SELECT setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S' AND oid >= 16384"
 _MORE_BYTES = 8 * 1024 * 1024  # a database that has grown by more is dropped
+# A table of at most ten pages is as any new one to PostgreSQL. To delete its rows takes a tenth of the time of
+# TRUNCATE, which makes its files anew, and those of all tables that refer to it.
+_FEW_BYTES = 10 * 8192
 
 
 class PostgresqlServer:
@@ -112,8 +122,13 @@ class PostgresqlServer:
             connection.execute(_HANG_UP)
             if connection.execute(_SHAPE).fetchone() != shape or _size(connection) > size + _MORE_BYTES:
                 return False
-            if filled := _filled(connection):
-                connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE".encode())
+            filled = _filled(connection)
+            if large := [table for table, size in filled.items() if size > _FEW_BYTES]:
+                connection.execute(f"TRUNCATE {', '.join(large)} CASCADE".encode())
+            connection.execute("SET session_replication_role = replica")  # no foreign key is looked at
+            for table in filled.keys() - set(large):
+                connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - a name out of the database itself
+            connection.execute("SELECT pg_stat_reset()")
             connection.execute(_RESTART)
         return True
 
@@ -125,12 +140,9 @@ class PostgresqlServer:
         return psycopg.connect(host=str(self.folder), user="postgres", dbname=name, autocommit=True)
 
 
-def _filled(connection: psycopg.Connection) -> list[str]:
-    """Return the tables that have rows."""
-    tables = [str(table) for (table,) in connection.execute(_TABLES)]
-    look = "(SELECT '{0}' FROM {0} LIMIT 1)"
-    looks = " UNION ALL ".join(look.format(table) for table in tables)
-    return [table for (table,) in connection.execute(looks.encode())]
+def _filled(connection: psycopg.Connection) -> dict[str, int]:
+    """Return the bytes of the tables that have or had rows."""
+    return {str(table): int(size) for table, size in connection.execute(_FILLED)}
 
 
 def _size(connection: psycopg.Connection) -> int:
