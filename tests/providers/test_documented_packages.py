@@ -20,6 +20,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": str(folder),
         "NO_PROXY": "*",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # those of this repository
     }
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
