@@ -7,8 +7,7 @@ from dataclasses import dataclass
 class NodeCycle:
     """Result of one cycle: a sentence for people on what it did, or why not; `idle`: there was nothing to do.
 
-    `routine`: it brought changes of peers and nothing else, or clients wait for the next one; people read of it
-    later. `again_in_s`: after how long to try again.
+    `routine`: all went well, so that people may read of it a little later. `again_in_s`: after how long to try again.
     """
 
     summary: str

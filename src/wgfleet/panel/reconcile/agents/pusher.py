@@ -85,18 +85,8 @@ class Pusher:
         said = [*outcome.troubles, *filter(None, outcome.done)]
         if not said:
             return NodeCycle("in sync", idle=True)
-        routine = not outcome.troubles and len(errands) == sum(
-            self._ends_quietly(connection, each) for each in work.wanted
-        )
+        routine = self._news is not None and not outcome.troubles
         return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s, routine=routine)
-
-    def _ends_quietly(self, connection: AgentConnection, wanted: Wanted) -> bool:
-        """Tell whether people may read later what was done: it is routine, or clients wait for the next cycle."""
-        if self._news is None:
-            return False
-        if wanted.urgent:
-            return wanted.push is not None or wanted.unconfirmed
-        return wanted.push is not None and self._news.has(connection.node_id, connection.reported.get(wanted.interface))
 
     def _in_order(self, connection: AgentConnection, work: NodeWork) -> list[Errand]:
         # A stray of that name would be in the way.

@@ -1,7 +1,8 @@
 """Node summaries: whether a node is connected, what its agent knows and what its last cycle did.
 
 Written to its row when that changes. Where many nodes have news at once, as when the panel starts, they share a
-transaction. That a cycle did routine work only is written with what it did (`routine_news.py`).
+transaction. That a cycle went well is written a little later (`routine_news.py`): what the node is to have next, and
+clients wait for at times, does not wait for words.
 """
 
 import asyncio
