@@ -96,10 +96,15 @@ def test_a_key_that_was_revoked_is_refused_by_all_at_once(panel: Running, lines:
     assert [line.status("/api/nodes", key=made["key"]) for line in lines] == [401] * PROCESSES
 
 
-def test_who_guesses_at_all_of_them_makes_no_more_guesses(lines: Sequence[Line]) -> None:
+def test_who_guesses_at_all_of_them_makes_no_more_guesses(panel: Running) -> None:
     body = '{"name": "nobody", "password": "four words of a guess"}'
-    found = [lines[number % PROCESSES].status("/api/sign-in", "POST", body=body) for number in range(14)]
-    assert found == [401] * 10 + [429] * 4
+    found, asked = list[int](), set[int]()
+    while len(found) < 14 or len(asked) < PROCESSES:
+        with ExitStack() as stack:  # one that is kept may be closed while another process works on a guess
+            line = Line(panel, stack)
+            found.append(line.status("/api/sign-in", "POST", body=body))
+            asked.add(line.pid)
+    assert found == [401] * 10 + [429] * (len(found) - 10)
 
 
 def test_metrics_are_those_of_all_whichever_is_asked(panel: Running, lines: Sequence[Line]) -> None:
