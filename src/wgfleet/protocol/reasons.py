@@ -65,6 +65,13 @@ def template(text: str) -> str:
     return text
 
 
+def plain(value: object) -> str:
+    """Return the text of a reason, for msgspec, which encodes no kinds of texts but its own."""
+    if isinstance(value, Reason):
+        return str(value)
+    raise NotImplementedError(f"values of {type(value).__name__} are not encoded")
+
+
 def _made(template: str, values: dict[str, Any]) -> Reason:
     return Reason(template, **values)
 

@@ -19,6 +19,7 @@ from wgfleet.panel.reconcile.engine.events import Event
 from wgfleet.panel.services.access import credentials, limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import plain
 
 router = subject_router("events")
 SHOWN = tuple(sorted({topic.shown_as for topic in Topic}))
@@ -69,7 +70,7 @@ async def _stream(panel: Panel, caller: Caller, kinds: frozenset[str]) -> AsyncI
                     None, is_seen, panel, caller.limit, event
                 ):
                     shown = {"kind": event.kind, "id": event.id, "data": event.data}
-                    yield ServerSentEvent(msgspec.json.encode(shown).decode(), event=event.kind)
+                    yield ServerSentEvent(msgspec.json.encode(shown, enc_hook=plain).decode(), event=event.kind)
         except StopAsyncIteration:
             return
         finally:

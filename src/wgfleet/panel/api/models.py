@@ -9,6 +9,8 @@ import msgspec
 from fastapi import Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
+from wgfleet.protocol.reasons import plain
+
 MAX_PAGE = 1000
 MAX_PORT = 65535
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
@@ -94,7 +96,7 @@ def page(rows: Sequence[Row], limit: int, views: Callable[[Sequence[Row]], list[
 
 Shown = dict[str, object]
 """A thing as it is shown, with the fields of its view."""
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=plain)
 
 
 def encoded(value: object, status: int = HTTPStatus.OK) -> Response:

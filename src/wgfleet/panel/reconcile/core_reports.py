@@ -12,6 +12,7 @@ from wgfleet.panel.counted import Counted
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.outlook import CoreReport, Outlook
 from wgfleet.panel.store import REPORT_BYTES, Store
+from wgfleet.protocol.reasons import plain
 
 REPORT_S = 1.0
 LATE_S = 3 * REPORT_S + 1.0  # three reports in a row, and a little for a machine that is busy
@@ -38,7 +39,7 @@ class ReportSender:
     def send(self) -> None:
         """Send a report now; without the counts of DNS where it would be too long with them."""
         for dns in (self._dns(), ()):
-            text = msgspec.json.encode(self._outlook.report(dns))
+            text = msgspec.json.encode(self._outlook.report(dns), enc_hook=plain)
             if len(text) <= REPORT_BYTES:
                 self._store.report(text)
                 return

@@ -17,6 +17,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import plain
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def start(
         node_id=node_id,
         state=OperationState.PENDING,
         step="",
-        options=msgspec.to_builtins(options),
+        options=msgspec.to_builtins(options, enc_hook=plain),
         progress={},
         result={},
         error=None,
@@ -153,7 +154,7 @@ def _decode(values: Mapping[str, Any], kind: type[T]) -> T:
 
 def encode(values: Progress | Result) -> dict[str, Any]:
     """Return progress or result as its JSON object; what is None is left out."""
-    return {name: value for name, value in msgspec.to_builtins(values).items() if value is not None}
+    return {name: value for name, value in msgspec.to_builtins(values, enc_hook=plain).items() if value is not None}
 
 
 def subject(config_id: str, node_id: str) -> str:
