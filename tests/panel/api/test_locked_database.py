@@ -8,6 +8,7 @@ import httpx
 import pytest
 import sqlalchemy
 
+from tests.migrated import migrated_at
 from wgfleet.panel.api import Panel
 
 
@@ -18,7 +19,7 @@ def database_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database_url(database_file: Path) -> str:
-    return f"sqlite:///{database_file}"
+    return migrated_at(database_file)
 
 
 @pytest.mark.usefixtures("wg0")
