@@ -1,14 +1,16 @@
-"""A process that has loaded the commands of `wgfleet` and forks for each that is asked for: see `programs.py`.
+"""A process that has loaded the commands of `wgfleet`, or its agent, and forks for each that is asked for.
 
-Each fork is the program from there on: its words, environment, directory and files are what was asked for, and it ends
-as an interpreter ends. It belongs to the process above this one, as if that had started it.
+See `programs.py`. Each fork is the program from there on: its words, environment, directory and files are what was
+asked for, and it ends as an interpreter ends. It belongs to the process above this one, as if that had started it.
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
 import os
+import runpy
 import socket
 import sys
 from pathlib import Path
@@ -19,6 +21,9 @@ import typer._adapters  # noqa: F401 - with pydantic, at the first option
 from wgfleet import cli
 
 MOST_BYTES = 1 << 18
+AGENT = "wgfleet.agent"
+ROOM = " " * 4096  # a word of the command line of this process, which a fork shows another in the place of
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def serve(asked: socket.socket) -> None:
@@ -46,6 +51,10 @@ def serve(asked: socket.socket) -> None:
 
 
 def _load(words: list[str]) -> None:
+    if words[0] == AGENT:
+        importlib.import_module(f"{AGENT}.__main__")
+        gc.freeze()
+        return
     group = words[1] if len(words) > 1 else ""
     if group in cli.GROUPS:
         with contextlib.suppress(ImportError):  # the command says so
@@ -59,7 +68,11 @@ def _become(program: dict[str, object], files: list[int]) -> None:
     words, environment = program["words"], program["environment"]
     assert isinstance(words, list)
     assert isinstance(environment, dict)
-    os.chdir(str(program["directory"]))
+    if isinstance(pid := program["beside"], int):
+        _be_known_as([sys.executable, "-P", "-m", *words])
+        _enter(pid)
+    else:
+        os.chdir(str(program["directory"]))
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[:] = words
@@ -67,7 +80,32 @@ def _become(program: dict[str, object], files: list[int]) -> None:
     gc.enable()
 
 
+def _enter(pid: int) -> None:
+    """Do what `tests.lab.namespaces.enter` has nsenter do: go where a process is."""
+    places = [os.open(f"/proc/{pid}/{place}", os.O_RDONLY) for place in ("ns/net", "ns/mnt", "root", "cwd")]
+    network, mounts, root, directory = places
+    for namespace in (network, mounts):
+        if _libc.setns(namespace, 0) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    os.fchdir(root)
+    os.chroot(".")
+    os.fchdir(directory)
+    for place in places:
+        os.close(place)
+
+
+def _be_known_as(command: list[str]) -> None:
+    """Have /proc show a command line: agents find each other by it."""
+    begin, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])  # see proc(5)
+    text = b"".join(word.encode() + b"\0" for word in command)
+    assert len(text) <= end - begin
+    ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
+
+
 if __name__ == "__main__":
     gc.disable()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    cli.main()
+    if sys.argv[0] == AGENT:
+        runpy.run_module(AGENT, run_name="__main__", alter_sys=True)
+    else:
+        cli.main()

@@ -1,4 +1,4 @@
-"""The `wgfleet` program as a process, without the time that it takes to load: a fork of one that has loaded it.
+"""The `wgfleet` program and its agent as processes, without the time that they take to load: forks of one that has.
 
 It has its own input, output, environment, directory and signals, and is a child of the tests' process. Tests of how the
 program is loaded start it for themselves.
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fork_server import MOST_BYTES
+from tests.fork_server import AGENT, MOST_BYTES, ROOM
 from wgfleet.panel import faultpoints
 
 PROGRAM = str(Path(sys.executable).with_name("wgfleet"))
@@ -32,15 +32,19 @@ _one_at_a_time = threading.Lock()
 class Forked(subprocess.Popen[str]):
     """`subprocess.Popen` of the program, text in and out, whose start is a fork."""
 
-    def __init__(self, words: Sequence[str], **given: Any) -> None:
-        super().__init__([PROGRAM, *words], text=True, **given)
+    def __init__(
+        self, words: Sequence[str], *, program: str = PROGRAM, beside: int | None = None, **given: Any
+    ) -> None:
+        """`beside`: a process in whose namespaces the program is to be."""
+        self._beside = beside
+        super().__init__([program, *words], text=True, **given)
 
     def _execute_child(self, *given: Any) -> None:
         """Start the program: the one step of a Popen that is another."""
         words, directory, environment, ends = given[0], given[5], given[6], given[10:16]
         stdin, _, _, stdout, _, stderr = ends
         files = [file if given_file < 0 else given_file for file, given_file in enumerate((stdin, stdout, stderr))]
-        self.pid = _fork(words, directory, os.environ if environment is None else environment, files)
+        self.pid = _fork(words, directory, os.environ if environment is None else environment, files, self._beside)
         self._child_created = True
         self._close_pipe_fds(*ends)  # type: ignore[attr-defined]  # Popen's own
 
@@ -59,8 +63,26 @@ def run(
     return subprocess.CompletedProcess([PROGRAM, *words], process.returncode, out, complaints)
 
 
-def _fork(words: Sequence[str], directory: str | None, environment: Mapping[str, str], files: Sequence[int]) -> int:
-    program = {"words": list(words), "directory": directory or str(Path.cwd()), "environment": dict(environment)}
+def forked_agent(command: Sequence[str], beside: int, **given: Any) -> Forked:
+    """Start an agent by the command that `wgfleet agent run` becomes, in the namespaces of a process."""
+    interpreter, *_, module, settings = command
+    assert (interpreter, module) == (sys.executable, AGENT), command
+    return Forked([settings], program=AGENT, beside=beside, **given)
+
+
+def _fork(
+    words: Sequence[str],
+    directory: str | None,
+    environment: Mapping[str, str],
+    files: Sequence[int],
+    beside: int | None,
+) -> int:
+    program = {
+        "words": list(words),
+        "directory": directory or str(Path.cwd()),
+        "environment": dict(environment),
+        "beside": beside,
+    }
     with _one_at_a_time:
         server = _server(tuple(sorted(set(_of_the_start(environment).items()))))
         # For a moment: all else that loses its parent stays nobody's.
@@ -82,7 +104,7 @@ def _server(environment: tuple[tuple[str, str], ...]) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     others = {name: value for name, value in os.environ.items() if not name.startswith(_READ_AT_THE_START)}
     server = subprocess.Popen(
-        [sys.executable, "-P", str(_SERVER), str(theirs.fileno())],
+        [sys.executable, "-P", str(_SERVER), str(theirs.fileno()), ROOM],
         pass_fds=[theirs.fileno()],
         env={**others, **dict(environment)},
         stdin=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 from tests.agent.authority import Authority, Files
 from tests.lab.namespaces import MAKE_PRIVATE, UNSHARE_MOUNTS, enter
 from tests.markers import require
+from tests.programs import forked_agent
 from tests.waiting import eventually
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
@@ -134,7 +135,7 @@ class Node:
         self.state = StateDirectory(state)
         self.authority = authority
         self.panel = authority.panel()
-        self._agent: subprocess.Popen[bytes] | None = None
+        self._agent: subprocess.Popen[str] | None = None
         self.log_path = state.parent / f"{node_id}.log"
         self._caller, self.address = host, "127.0.0.1"
         self._thread = ThreadPoolExecutor(2, initializer=host.enter)
@@ -158,11 +159,8 @@ class Node:
 
     def start(self, *options: str, wait: bool = True) -> None:
         with self.log_path.open("ab") as log:
-            self._agent = subprocess.Popen(
-                self.host.command(*becomes("--state-dir", str(self.state.root), *options)),
-                stdout=log,
-                stderr=log,
-            )
+            command = becomes("--state-dir", str(self.state.root), *options)
+            self._agent = forked_agent(command, self.host.pid, stdout=log, stderr=log)
         if wait:
             eventually(self.answers)
 
