@@ -142,6 +142,35 @@ def test_a_hostile_agent_fills_no_log_with_ended_sessions(site: Site) -> None:
     assert len(found) <= MAX_DUE + 2
 
 
+def test_counters_of_nodes_that_are_all_due_at_once_take_turns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: at)
+    shaken = round(clock.now())
+
+    def count(rx: int) -> None:
+        for name in site.nodes:
+            stats = {PublicKey(site.peers[name].public_key): PeerStats("192.0.2.1:1", shaken, rx, 1)}
+            name_of, config_id = InterfaceName(site.config.name), ConfigId(site.config.id)
+            site.say(
+                name, Change(clock.now(), (InterfaceReport(name_of, config_id, Generation(1), True, "", peers=stats),))
+            )
+
+    def counted(rx: int) -> int:
+        with site.world.store.read() as tx:
+            return len(tx.session.scalars(select(PeerSession).where(PeerSession.rx == rx)).all())
+
+    count(1)
+    for _ in site.nodes:
+        site.flush()
+    at += 1000
+    count(2)
+    written = []
+    for _ in site.nodes:
+        site.flush()
+        written.append(counted(2))
+    assert written == [1, 2, 3]
+
+
 def test_what_breaks_on_one_node_keeps_no_other_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     real = session_rows.record
 

@@ -304,8 +304,12 @@ class AgentConnection:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
-    def take_reports(self, counters_every_s: float = COUNTERS_S) -> NodeReports:
-        """Return what this node said that is due for the rows, and forget it."""
+    def counters_are_due(self, every_s: float) -> bool:
+        """Tell whether counters that are written so often are to be written now."""
+        return self._buffer.counters_are_due(every_s)
+
+    def take_reports(self, counters_every_s: float | None = COUNTERS_S) -> NodeReports:
+        """Return what this node said that is due for the rows, and forget it; None: no bare counters."""
         refusals = self._refusals.take(clock.monotonic())
         return NodeReports(self._buffer.take(counters_every_s), self._load.take(), refusals, self._called_back.take())
 

@@ -45,10 +45,14 @@ class SessionBuffer:
         """Drop a config that the node no longer carries."""
         self._configs.pop(config_id, None)
 
+    def counters_are_due(self, every_s: float) -> bool:
+        """Tell whether counters that are written so often are to be written now."""
+        return self._counted_at is None or clock.monotonic() - self._counted_at >= every_s
+
     def take(self, counters_every_s: float | None = COUNTERS_S) -> dict[str, dict[str, PeerStats]]:
         """Return what is due for writing, and forget it; counters at their pace, None: not now."""
         now, counters = clock.monotonic(), False
-        if counters_every_s is not None and (self._counted_at is None or now - self._counted_at >= counters_every_s):
+        if counters_every_s is not None and self.counters_are_due(counters_every_s):
             counters = True
             # From the second time on, each node has a moment of its own: after a start all begin at once.
             early_s = 0.0 if self._counted_at is not None else counters_every_s * clock.fraction()

@@ -4,6 +4,7 @@ In few transactions, however many nodes there are: each one costs more than the 
 decision waits for one of them at most.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
@@ -27,6 +28,7 @@ from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.visits import VisitRow
 
 FLUSH_S = 1.0
+CATCHES_UP = 2  # as many nodes' counters are written in a round as there are due in one, and as many more
 ROWS = 1000  # of sessions in one transaction, which takes some 20 ms: who writes waits for it
 
 log = structlog.get_logger()
@@ -68,8 +70,8 @@ class TelemetryWriter:
             self._outlook.counters_every_s = every_s
 
     async def _flush(self) -> None:
-        lines, every_s = dict(self._connections), self._pace.every_s
-        left = [(node_id, part) for node_id, line in lines.items() for part in line.take_reports(every_s).parts(ROWS)]
+        lines = dict(self._connections)
+        left = self._taken(lines)
         try:
             for batch in batches(left):
                 for each in await in_thread(self._write, batch):
@@ -78,6 +80,17 @@ class TelemetryWriter:
         finally:
             for node_id, part in left:
                 lines[node_id].give_back(part)
+
+    def _taken(self, lines: Mapping[str, AgentConnection]) -> list[Part]:
+        """Return what is due. Where the pace has become faster the counters of very many nodes are, and take turns."""
+        every_s = self._pace.every_s
+        left = math.ceil(CATCHES_UP * len(lines) * FLUSH_S / every_s)
+        found: list[Part] = []
+        for node_id, line in lines.items():
+            counters = left > 0 and line.counters_are_due(every_s)
+            left -= counters
+            found += [(node_id, part) for part in line.take_reports(every_s if counters else None).parts(ROWS)]
+        return found
 
     def _write(self, batch: list[Part]) -> list[NodeSessions]:
         """Write a batch; return what nodes have no say about. What breaks on one node's words keeps no other's back."""
