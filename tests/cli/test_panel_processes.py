@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,11 @@ class Running:
         return answer.json()
 
     def child(self, name: str) -> psutil.Process | None:
-        found = [child for child in psutil.Process(self.process.pid).children() if child.name() == f"wgfleet-{name}"]
-        return found[0] if found else None
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended while it was looked at
+                if child.name() == f"wgfleet-{name}":
+                    return child
+        return None
 
 
 @contextmanager
