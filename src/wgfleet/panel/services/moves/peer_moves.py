@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import MoveProgress, OperationKind, PeerMoveOptions
-from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -18,7 +17,6 @@ from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -159,21 +157,16 @@ def _live(tx: Tx, config: Config, peers: Collection[PeerId], live_within_s: floa
     since = clock.steady() - live_within_s
     return [
         (peer_id, node_id, endpoint)
-        for node_id in _in_use(tx, config.id)
+        for node_id in steps.in_use(tx, config.id)
         for peer_id, endpoint in session_rows.live_on(tx, node_id, config.id, since)
         if peer_id in peers
     ]
 
 
-def _in_use(tx: Tx, config_id: str) -> list[str]:
-    found = assignment_rows.of_config(tx, config_id)
-    return [a.node_id for a, _ in found if a.phase == Phase.SERVING and a.health.in_use]
-
-
 def view(tx: Tx, operation_id: str) -> MoveView:
     """Read where a move stands."""
     config_id = operations.get(tx, operation_id).config_id or ""
-    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=_in_use(tx, config_id))
+    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=steps.in_use(tx, config_id))
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
@@ -221,7 +214,7 @@ def over(tx: Tx, operation_id: str) -> str | None:
     if operation.cancelled_by is not None:
         return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it"
     if operations.progress_of(operation, MoveProgress).placed:
-        return None if _in_use(tx, operation.config_id or "") else "no node carries the config any more"
+        return None if steps.in_use(tx, operation.config_id or "") else "no node carries the config any more"
     try:
         check(
             tx, configs.get(tx, operation.config_id or ""), change_rows.waiting(tx, operation.id, None), _to(operation)

@@ -7,7 +7,6 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import MoveOptions, MoveProgress, OperationKind
-from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import spread
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
@@ -48,12 +47,8 @@ def start(tx: Tx, actor: str, config: Config, *, grace_s: float) -> Operation:
 
 def view(tx: Tx, operation_id: str) -> MoveView:
     """Read where a rebalance stands."""
-    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=_in_use(tx, operation_id))
-
-
-def _in_use(tx: Tx, operation_id: str) -> list[str]:
-    found = assignment_rows.of_config(tx, operations.get(tx, operation_id).config_id or "")
-    return [a.node_id for a, _ in found if a.phase == Phase.SERVING and a.health.in_use]
+    config_id = operations.get(tx, operation_id).config_id or ""
+    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=steps.in_use(tx, config_id))
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
@@ -83,7 +78,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         # Its clients go where the addresses go, and would not find their way to a home by another.
         address_move.spread(tx, operation.requested_by, config)
     elif config.mode == configs.CLUSTER:
-        for node_id in _in_use(tx, operation_id):
+        for node_id in steps.in_use(tx, config.id):
             found = session_rows.live_on(tx, node_id, config.id, clock.steady() - live_within_s)
             live |= {peer_id: (node_id, endpoint) for peer_id, endpoint in found}
     serving = {candidate.node_id for candidate in candidates}

@@ -202,6 +202,12 @@ def view(tx: Tx, operation_id: str, *, over: str | None, sources: Collection[str
     )
 
 
+def in_use(tx: Tx, config_id: str) -> list[str]:
+    """Return the nodes that serve a config's peers now."""
+    found = assignment_rows.of_config(tx, config_id)
+    return [a.node_id for a, _ in found if a.phase == Phase.SERVING and a.health.in_use]
+
+
 def unsettled(tx: Tx, operation_id: str) -> int:
     """Return how many of an operation's moves are neither done nor given up."""
     return sum(
