@@ -4,6 +4,8 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -128,7 +130,56 @@ def test_a_wireguard_go_that_does_not_hear_a_question_is_asked_again(monkeypatch
     assert read_peers == []
 
 
-async def answered(answer: bytes, deaf_to: int = 0) -> tuple[tuple[PrivateKey | None, int], list[SeenPeer]]:
+def test_one_that_hears_nobody_though_it_works_is_ended_when_it_hears_nobody_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[int] = []
+
+    def end(pid: int) -> bool:
+        ended.append(pid)
+        return True
+
+    used = itertools.count(0.0, 10.0)  # the packets of strangers keep it at work
+    monkeypatch.setattr(userspace, "_ASKED_AGAIN_AFTER_S", (0.05, 0.05))
+    monkeypatch.setattr(userspace, "_used_s", lambda _pid: next(used))
+    monkeypatch.setattr(userspace, "_end_hung", end)
+    with pytest.raises(KernelError, match=r"within 0 s$"):
+        asyncio.run(answered(b"", deaf_to=3, timeout_s=0.4))
+    assert ended == []
+    with pytest.raises(KernelError, match="it hung, was ended, and is started again"):
+        asyncio.run(answered(b"", deaf_to=3, timeout_s=0.4))
+    assert ended == [os.getpid()]
+    asyncio.run(answered(as_socket([])))
+    with pytest.raises(KernelError, match=r"within 0 s$"):
+        asyncio.run(answered(b"", deaf_to=3, timeout_s=0.4))
+    assert ended == [os.getpid()]
+
+
+def test_one_whose_queue_is_full_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(userspace, "_SOCKETS", tmp_path)
+    name = InterfaceName("wg0")
+    with socket.socket(socket.AF_UNIX) as stopped, contextlib.ExitStack() as waiting:
+        stopped.bind(str(tmp_path / f"{name}.sock"))
+        stopped.listen(1)
+        assert userspace.process_of(name) == os.getpid()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                one.setblocking(False)
+                one.connect(stopped.getsockname())
+        assert not asyncio.run(userspace.answers(name, 60.0))
+        with pytest.raises(KernelError, match="does not answer"):
+            asyncio.run(read_of(name))
+
+
+async def read_of(name: InterfaceName) -> None:
+    async with userspace.reading(name):
+        pass
+
+
+async def answered(
+    answer: bytes, deaf_to: int = 0, timeout_s: float = 3.0
+) -> tuple[tuple[PrivateKey | None, int], list[SeenPeer]]:
     """Read a device whose process gives this answer and, as wireguard-go does, leaves the connection open."""
     name, closed = InterfaceName("wg0"), asyncio.Semaphore(0)
     questions = itertools.count()
@@ -145,13 +196,13 @@ async def answered(answer: bytes, deaf_to: int = 0) -> tuple[tuple[PrivateKey | 
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(userspace, "_SOCKETS", Path(folder))
-        patch.setattr(userspace, "_READ_TIMEOUT_S", 3.0)
+        patch.setattr(userspace, "_READ_TIMEOUT_S", timeout_s)
         async with await asyncio.start_unix_server(serve, f"{folder}/{name}.sock"):
             try:
                 async with userspace.reading(name) as reading:
                     peers = [reading.form.peer(block) async for some in reading.blocks for block in some]
             finally:
-                for _ in range(deaf_to + 1):
+                for _ in range(min(deaf_to + 1, 3)):
                     await closed.acquire()
         return (reading.device.private_key, reading.device.listen_port), peers
 

@@ -29,21 +29,40 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CHUNK = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 _children: dict[int, subprocess.Popen[bytes]] = {}  # started by this process, which has to reap them
+_unheard_by: dict[InterfaceName, int] = {}  # who did not answer the last question
 
 
 def _socket_path(name: InterfaceName) -> str:
     return str(_SOCKETS / f"{name}.sock")
 
 
+def _connection(name: InterfaceName) -> socket.socket:
+    """Connect to the interface's process; raise `BlockingIOError` where its queue is full, since it hangs for long.
+
+    Not by asyncio, which takes that for a connection that is under way.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.connect(_socket_path(name))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _pid_of(connection: socket.socket) -> int:
+    pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(pid)
+
+
 def process_of(name: InterfaceName) -> int | None:
     """Return the pid that serves the interface, or None."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.setblocking(False)  # one that hangs lets others wait once its queue is full
-        try:
-            connection.connect(_socket_path(name))
-        except OSError:
-            return None
-        pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    try:
+        with _connection(name) as connection:
+            pid = _pid_of(connection)
+    except OSError:
+        return None
     return pid if pid > 0 else None
 
 
@@ -115,7 +134,7 @@ def last_words(name: InterfaceName, log_dir: Path) -> str:
 
 @asynccontextmanager
 async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
-    """Read the whole device through its socket. A process that has done nothing all the while is ended."""
+    """Read the whole device through its socket. A process that hangs is ended."""
     question = _Question(name)
     try:
         async with asyncio.timeout(_READ_TIMEOUT_S):
@@ -125,8 +144,8 @@ async def reading(name: InterfaceName) -> AsyncIterator[Reading]:
             yield await read(form, chunks_of(reader, until=form.last, first=first))
     except TimeoutError:
         said = f"wireguard-go {name} did not finish its answer within {_READ_TIMEOUT_S:.0f} s"
-        if question.unheard and cpu_s(name) - question.used_s < _WORKS_S and _end_hung(name):
-            said = f"{said}, and did nothing else: it was ended, and is started again"
+        if question.hangs() and _end_hung(question.pid):
+            said = f"{said}: it hung, was ended, and is started again"
         raise KernelError(said) from None
     except (OSError, ValueError) as error:
         raise KernelError(f"reading wireguard-go {name} failed: {error}") from None
@@ -140,10 +159,10 @@ class _Question:
     def __init__(self, name: InterfaceName) -> None:
         self._name = name
         self._writers: list[asyncio.StreamWriter] = []
-        self.unheard = False
-        """Whether it was asked for the last time, and no answer has begun."""
-        self.used_s = 0.0
-        """What the process had used of the processor, in s, when it was asked again for the first time."""
+        self._unheard = False
+        self._used_s = 0.0
+        self.pid = 0
+        """The process that is asked; 0 before the first question."""
 
     async def ask(self) -> tuple[asyncio.StreamReader, bytes]:
         """Wait until an answer begins; return what brings the rest, and the beginning."""
@@ -151,20 +170,36 @@ class _Question:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     return await self._ask()
-            self.used_s = self.used_s or cpu_s(self._name)
-        self.unheard = True
+            self._used_s = self._used_s or _used_s(self.pid)
+        self._unheard = True
         answer = await self._ask()
-        self.unheard = False
+        self._unheard = False
         return answer
 
     async def _ask(self) -> tuple[asyncio.StreamReader, bytes]:
         try:
-            reader, writer = await asyncio.open_unix_connection(_socket_path(self._name), limit=_CHUNK)
+            connection = _connection(self._name)
         except OSError as error:
             raise KernelError(f"wireguard-go {self._name} does not answer: {error.strerror}") from None
+        self.pid = _pid_of(connection)
+        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_CHUNK)
         self._writers.append(writer)
         writer.write(b"get=1\n\n")
-        return reader, await reader.read(_CHUNK)
+        answer = await reader.read(_CHUNK)
+        _unheard_by.pop(self._name, None)
+        return reader, answer
+
+    def hangs(self) -> bool:
+        """Whether no answer began, and the process did nothing else either, or did not answer the last time.
+
+        The packets of clients and of strangers keep a process at work that answers nobody any more; one that is late
+        because there is much to do answers the next question.
+        """
+        if not self._unheard:
+            return False
+        again = _unheard_by.get(self._name) == self.pid
+        _unheard_by[self._name] = self.pid
+        return again or _used_s(self.pid) - self._used_s < _WORKS_S
 
     def close(self) -> None:
         """Close all connections."""
@@ -172,16 +207,15 @@ class _Question:
             writer.close()
 
 
-def _end_hung(name: InterfaceName) -> bool:
+def _end_hung(pid: int) -> bool:
     """End a process that hangs, which writes into its log where; False for one that somebody stopped, or none.
 
     It may still pass on packets, but nobody could add or remove a peer until the machine starts again. Its clients are
     called as soon as there is another.
     """
-    pid = process_of(name)
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2][:1]
-        if pid is None or state in "Tt":
+        if state in "Tt":
             return False
         os.kill(pid, signal.SIGQUIT)
     except OSError:
@@ -197,7 +231,7 @@ async def answers(name: InterfaceName, within_s: float) -> bool:
     """
     try:
         async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_unix_connection(_socket_path(name))
+            reader, writer = await asyncio.open_unix_connection(sock=_connection(name))
             try:
                 writer.write(b"alive\n")
                 await reader.read()
@@ -214,8 +248,12 @@ async def answers(name: InterfaceName, within_s: float) -> bool:
 
 def cpu_s(name: InterfaceName) -> float:
     """CPU time used by the interface's process, in s (0 if there is none)."""
+    return _used_s(process_of(name) or 0)
+
+
+def _used_s(pid: int) -> float:
     try:
-        fields = Path(f"/proc/{process_of(name)}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S  # utime and stime, proc(5)
