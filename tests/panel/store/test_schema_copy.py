@@ -48,3 +48,24 @@ def test_a_copy_replaces_nothing(tmp_path: Path) -> None:
     with pytest.raises(PermanentError, match="cannot be copied"):
         schema.copy_to(store, tmp_path / "copy")
     store.close()
+
+
+def test_one_of_a_newer_program_is_refused_before_it_is_copied(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/panel.sqlite")
+    schema.migrate(store)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(PermanentError, match="a newer one has used it"):
+        schema.migrate(store)
+    store.close()
+    assert list(tmp_path.glob("*before*")) == []
+
+
+def test_one_that_says_nothing_of_its_revision_is_no_new_one(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/panel.sqlite")
+    schema.migrate(store)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+    with pytest.raises(PermanentError, match="restore a copy"):
+        schema.migrate(store)
+    store.close()

@@ -290,3 +290,14 @@ def test_what_no_provider_can_work_with_is_refused_before_a_ca_is_asked(
         assert ended.returncode == 2
         assert re.search(said, ended.stderr), ended.stderr
         assert "no base64" not in ended.stderr
+
+
+def test_an_alias_that_cannot_be_looked_up_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> dns.resolver.Resolver:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver, "get_default_resolver", none)
+    assert NameServers().end_of_alias("_acme-challenge.Panel.example.") == "_acme-challenge.panel.example"
+    too_long = ".".join(["a" * 60] * 5)
+    assert NameServers().end_of_alias(too_long) == too_long
+    assert NameServers(dns.resolver.Resolver(configure=False)).end_of_alias(too_long) == too_long

@@ -1,5 +1,6 @@
 """Questions to all name servers of a zone: a change at a provider takes time to reach each of them."""
 
+import contextlib
 import time
 from collections.abc import Collection
 
@@ -42,15 +43,15 @@ class NameServers:
 
         What cannot be looked up is taken as it is: a machine inside may not see names as a CA does.
         """
-        resolver = self._resolver or dns.resolver.get_default_resolver()
-        found = dns.name.from_text(name)
-        for _ in range(MOST_ALIASES):
-            try:
-                (next_one,) = resolver.resolve(found, dns.rdatatype.CNAME, lifetime=ANSWER_S)
-            except (dns.exception.DNSException, ValueError):
-                break
-            found = next_one.target
-        return found.to_text(omit_final_dot=True).lower()
+        found = name
+        with contextlib.suppress(dns.exception.DNSException, ValueError):
+            resolver = self._resolver or dns.resolver.get_default_resolver()
+            at = dns.name.from_text(name)
+            for _ in range(MOST_ALIASES):
+                (next_one,) = resolver.resolve(at, dns.rdatatype.CNAME, lifetime=ANSWER_S)
+                at = next_one.target
+                found = at.to_text()
+        return found.removesuffix(".").lower()
 
     def show(self, name: str, text: str) -> bool:
         """Tell whether each server of a name's zone has a TXT record at the name now."""

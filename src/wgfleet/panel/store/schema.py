@@ -49,7 +49,7 @@ def migrate(store: Store) -> None:
         if revision is None:
             _make(connection)
         elif revision != NEWEST:
-            from wgfleet.panel.store import revisions  # noqa: PLC0415 - alembic, which most starts do not need
+            from wgfleet.panel.store import revisions  # noqa: PLC0415 - as above
 
             revisions.refuse_unknown(revision)
             revisions.upgrade(connection)
@@ -76,7 +76,13 @@ def _revision(connection: Connection) -> str | None:
     """Return the revision of a database; None for an empty one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found is None:
+        raise PermanentError(
+            "the database does not say of which revision it is (table alembic_version is empty): restore a copy of it, "
+            "or give the panel an empty one"
+        )
+    return str(found)
 
 
 def copy_to(store: Store, target: Path) -> None:
@@ -108,8 +114,11 @@ def _keep_copy(store: Store) -> None:
         file = connection.engine.url.database
         if connection.dialect.name != "sqlite":
             file = None
-    if revision in {None, NEWEST}:
+    if revision is None or revision == NEWEST:
         return
+    from wgfleet.panel.store import revisions  # noqa: PLC0415 - alembic, which most starts do not need
+
+    revisions.refuse_unknown(revision)
     if file in {None, "", ":memory:"}:
         log.warning("schema.no_copy", revision=revision, reason="no revision leads back; keep a dump of the database")
         return
