@@ -181,6 +181,34 @@ def test_a_body_names_nothing_outside_of_the_limit(client: httpx.Client) -> None
     assert client.post("/api/configs/wg-in/peers", json={"name": "a"}, headers=me).status_code == 201
 
 
+@pytest.mark.usefixtures("halves")
+def test_where_peers_are_to_move_is_within_the_limit_and_what_is_not_is_as_if_it_were_not_there(
+    client: httpx.Client,
+) -> None:
+    me = limited(client, "read", "write", **LIMIT)
+    made(client, "/api/node-groups", name="node-out")
+    made(client, "/api/node-groups", name="node-in")
+    path, who = "/api/configs/wg-in/peers/changes", {"expect": f"1-{'0' * 32}"}
+
+    def answers(to: str) -> list[tuple[int, str]]:
+        body = {"action": "move", "to": to}
+        found = [
+            client.post(f"{path}/preview", json=body, headers=me),
+            client.post(path, json=body | who, headers=me),
+        ]
+        return [(each.status_code, str({**each.json(), "request_id": ""}).replace(repr(to), "NAME")) for each in found]
+
+    nothing = answers("none")
+    assert [status for status, _ in nothing] == [404, 404]
+    ids = [client.get(path).json()["id"] for path in ("/api/nodes/node-out", "/api/node-groups/group-out")]
+    for to in ("node-out", "group-out", *ids):
+        assert answers(to) == nothing, to
+    assert "is a node and a node group" in client.post(f"{path}/preview", json={"action": "move", "to": "node-in"}).text
+    for to in ("node-in", "group-in"):
+        assert {status for status, _ in answers(to)} == {409}, "no room: it serves no more"
+        assert "is a node and a node group" not in answers(to)[0][1]
+
+
 def test_a_limit_outlives_what_it_is_about_and_never_becomes_none(client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     me = limited(client, "read", configs=["wg0"])

@@ -108,8 +108,8 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     """Say whom a change would be about."""
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        _check_limits(tx, caller, body)
-        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), _spec(panel, body))
+        spec = _spec(tx, panel, caller, body)
+        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), spec)
         return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
 
@@ -117,9 +117,9 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
     """Begin a change."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
-        _check_limits(tx, caller, body)
+        spec = _spec(tx, panel, caller, body)
         wanted = filter_of(tx, panel, caller, row.id, body.filter)
-        operation = peer_changes.start(tx, caller.actor, row, wanted, _spec(panel, body), body.expect)
+        operation = peer_changes.start(tx, caller.actor, row, wanted, spec, body.expect)
         tx.refresh(operation)
         return view(operation)
 
@@ -140,15 +140,12 @@ def filter_of(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: Want
     )
 
 
-def _check_limits(tx: Tx, caller: Caller, body: PeersToChange) -> None:
-    """Refuse a node group, or a node, that the caller does not see."""
+def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChangeSpec:
+    """Return what is to be done; refuse a node group, or a node, that the caller does not see."""
     limits.check_named_group(tx, caller.limit, body.group)
-    if body.to is not None and caller.limit is not None:
-        kind = "node group" if peer_moves.destination(tx, body.to).group_id is not None else "node"
-        limits.check(tx, caller.limit, kind, body.to, "to")
-
-
-def _spec(panel: Panel, body: PeersToChange) -> PeerChangeSpec:
+    to = body.to
+    if to is not None and caller.limit is not None:
+        to = peer_moves.destination(tx, to, caller.limit).id  # what the caller does not see may have the same name
     words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True).items()}
     job = None if body.job is None else jobs.spec_of(body.job)
     speeds = {name: getattr(body, name) for name in SPEEDS if name in body.model_fields_set}
@@ -159,7 +156,7 @@ def _spec(panel: Panel, body: PeersToChange) -> PeerChangeSpec:
         job,
         body.group,
         cast("HeldChanges", speeds) if speeds else None,
-        body.to,
+        to,
         panel.settings.drain.live_s,
         panel.settings.drain.grace_s,
     )

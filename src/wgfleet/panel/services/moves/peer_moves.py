@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import MoveProgress, OperationKind, PeerMoveOptions
 from wgfleet.panel.domain.placement.place import Candidate
@@ -38,6 +39,11 @@ class Destination:
     group_id: str | None = None
 
     @property
+    def id(self) -> str:
+        """The id of the node or of the group."""
+        return self.nodes[0] if self.group_id is None else self.group_id
+
+    @property
     def described(self) -> str:
         """What sentences call it."""
         return f"node {self.name!r}" if self.group_id is None else f"the nodes of group {self.name!r}"
@@ -52,9 +58,12 @@ class PlacedPeers:
     staying: int
 
 
-def destination(tx: Tx, reference: str) -> Destination:
-    """Return the node or the node group of an id or a name."""
+def destination(tx: Tx, reference: str, within: Limit | None = None) -> Destination:
+    """Return the node or the node group of an id or a name. What is not `within` a limit is not there."""
     node, group = node_rows.find(tx, reference), node_group_rows.find(tx, reference)
+    if within is not None:
+        node = node if node is not None and node.group_id in within.groups else None
+        group = group if group is not None and group.id in within.groups else None
     if node is not None and group is not None:
         raise Conflict(f"{reference!r} is a node and a node group; give the id of the one that is meant", field=FIELD)
     if group is not None:
