@@ -6,10 +6,14 @@ template up in the catalog of that person's language and puts the values in (`wg
 
 import json
 import re
+from collections.abc import Iterator
+from string import Formatter
 from typing import Any, Self
 
 _JOINER = re.compile(r"(?<!\\)((?:\\\\)*)\\u(200[cd])")
 _MARK = "\x1f"  # a unit separator: no sentence has one
+_MOST = 20_000  # characters of a kept reason, and of what is made of it
+_DEEPEST = 8  # reasons in reasons
 
 
 def readable(text: str) -> str:
@@ -45,24 +49,34 @@ class Reason(str):
         return _made, (self.template, self.values)
 
     def kept(self) -> str:
-        """Return it as one text that `restored` reads."""
-        return f"{self}{_MARK}{json.dumps(_plain(self), separators=(',', ':'), ensure_ascii=False)}"
+        """Return it as one text that `restored` reads. Its template names its values, and says no more of them."""
+        made_of = json.dumps(_plain(self), separators=(",", ":"), ensure_ascii=False)
+        return f"{without_mark(self)}{_MARK}{made_of}"
 
     @classmethod
     def restored(cls, text: str) -> str:
-        """Return the reason that was kept as a text; a text that is none, and one that is damaged, as it is."""
+        """Return the reason that was kept as a text; of one that says something else, and of a damaged one, its text.
+
+        Who can write to a database is not to run code with it: a template reaches into no value.
+        """
         said, mark, made_of = text.partition(_MARK)
-        if not mark:
-            return text
-        try:
-            return str.__str__(said) if not isinstance(made := _rich(json.loads(made_of)), Reason) else made
-        except (ValueError, LookupError, TypeError, AttributeError):
+        if not mark or len(text) > _MOST:
             return said
+        try:
+            made = _rich(json.loads(made_of), _DEEPEST)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return said
+        return made if isinstance(made, Reason) and without_mark(made) == said else said
 
 
 def template(text: str) -> str:
     """Mark a text as the template of a reason, where that is made elsewhere."""
     return text
+
+
+def without_mark(text: str) -> str:
+    """Return a text without what parts a kept reason from what it was made of."""
+    return str(text).replace(_MARK, "")
 
 
 def plain(value: object) -> str:
@@ -82,8 +96,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _rich(value: Any) -> Any:
+def _rich(value: Any, deeper: int) -> Any:
     if isinstance(value, list):
+        if not deeper:
+            raise ValueError("too many reasons in reasons")
         template, values = value
-        return Reason(template, **{name: _rich(each) for name, each in values.items()})
-    return value
+        known = {name: _rich(each, deeper - 1) for name, each in values.items()}
+        if len(template) + sum(len(str(known[name])) for name in _names(template)) > _MOST:
+            raise ValueError("too long")
+        return Reason(template, **known)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(type(value).__name__)
+
+
+def _names(template: str) -> Iterator[str]:
+    """Yield the names in a template; raise `ValueError` for one that asks for more than values as they are."""
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        if not name.isidentifier() or form or conversion:
+            raise ValueError("not a name")
+        yield name

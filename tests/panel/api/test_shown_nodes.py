@@ -3,6 +3,8 @@
 import json
 
 import httpx
+import pytest
+from sqlalchemy import text
 
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -33,3 +35,20 @@ def test_a_page_is_what_its_model_says(client: httpx.Client, world: World) -> No
     one = client.get(f"/api/nodes/{ams.id}").json()
     assert one in client.get("/api/nodes").json()["items"]
     assert one["agent_release"] == "older"
+
+
+@pytest.mark.parametrize(
+    "made_of",
+    ['["{a.__reduce__.__globals__[json].codecs.sys.modules[os].environ}",{"a":["x",{}]}]', "[" * 100_000],
+    ids=["a template that reaches into its value", "deep"],
+)
+def test_a_reason_that_was_written_into_the_database_is_its_text(
+    client: httpx.Client, world: World, made_of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WGFLEET_OF_THE_TEST", "not to be told")
+    world.serving(world.config("wg0"), "fra1")
+    with world.store.write() as tx:
+        tx.session.execute(text("UPDATE assignments SET health_reason = :kept"), {"kept": f"a\x1f{made_of}"})
+    answer = client.get("/api/configs/wg0/nodes")
+    assert "not to be told" not in answer.text
+    assert (answer.status_code, answer.json()["items"][0]["health_reason"]) == (200, "a")

@@ -13,6 +13,8 @@ Translate = Callable[[str], str]
 
 def in_words(translate: Translate, text: str) -> str:
     """Return a text in the reader's language; one that no catalog knows stays English."""
+    if not text:
+        return ""  # of which catalogs have their headers
     if not isinstance(text, Reason):
         return translate(text)
     values = {name: _value(translate, value) for name, value in text.values.items()}

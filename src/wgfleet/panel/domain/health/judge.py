@@ -199,7 +199,10 @@ def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, 
     if len(_recent(standing.flaps, rules, now)) > 1 and now - standing.since < period / 2 and not needed:
         return standing
     return _in_state(
-        standing, Health.RECOVERING, Reason("answers again; is used after {period:g} s of this", period=period), now
+        standing,
+        Health.RECOVERING,
+        Reason("answers again; is used after {period} s of this", period=f"{period:g}"),
+        now,
     )
 
 

@@ -18,7 +18,7 @@ from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, without_mark
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -69,7 +69,9 @@ class SaidText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
-        return value.kept() if isinstance(value, Reason) else value
+        if value is None:
+            return None
+        return value.kept() if isinstance(value, Reason) else without_mark(value)
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
         return None if value is None else Reason.restored(value)
