@@ -198,11 +198,9 @@ def _judge_down(standing: Standing, poll: Poll, rules: HealthRules, now: float, 
     period = stable_period(standing.flaps, rules, now)
     if len(_recent(standing.flaps, rules, now)) > 1 and now - standing.since < period / 2 and not needed:
         return standing
+    text = f"{period:g}"
     return _in_state(
-        standing,
-        Health.RECOVERING,
-        Reason("answers again; is used after {period} s of this", period=f"{period:g}"),
-        now,
+        standing, Health.RECOVERING, Reason("answers again; is used after {period} s of this", period=text), now
     )
 
 
