@@ -14,6 +14,7 @@ from argon2.exceptions import VerificationError
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Invalid, TooMany
 from wgfleet.panel.places import Places
+from wgfleet.protocol.reasons import Reason
 
 LEAST, MOST = 12, 256  # characters
 LEAST_OF_LINK = 8  # who guesses needs the link first, and has few tries
@@ -115,4 +116,4 @@ class _Turn:
 
 
 def _crowded() -> TooMany:
-    return TooMany("too many people sign in at the moment; try again soon", retry_after_s=2.0)
+    return TooMany(Reason("too many people sign in at the moment; try again soon"), retry_after_s=2.0)

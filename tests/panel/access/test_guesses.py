@@ -12,6 +12,8 @@ from wgfleet.panel.api import Panel, name_guesses
 from wgfleet.panel.api import panel as panel_module
 from wgfleet.panel.api.attempts import FAILURES, Attempts
 from wgfleet.panel.errors import TooMany, Unauthorized
+from wgfleet.panel.web import languages
+from wgfleet.panel.web.reasons import in_words
 
 pytestmark = pytest.mark.usefixtures("quick_hashes")
 
@@ -40,6 +42,13 @@ def test_guesses_at_a_name_from_many_addresses_get_fewer_and_keep_nobody_out(
         assert guess(f"2001:db8:1:{number:x}::1") == 401
     assert guess(elsewhere, WORDS) == 201, "a stranger's try is one, and may be right"
     assert [guess("2001:db8:1:fff::1"), guess("2001:db8:1:fff::2")] == [401, 429], "a /64 is one address"
+    with pytest.raises(TooMany) as refused_one, panel.name_guesses.guess("anna", at[0], bool, Unauthorized):
+        pass
+    assert refused_one.value.detail.startswith("too many refused passwords of anna from 2001:db8:1:fff::/64; try again")
+    assert "; many guess at this name now: sign in with a passkey, or from " in refused_one.value.detail
+    said = in_words(languages.translations("de").gettext, refused_one.value.said or "")
+    assert said.startswith("zu viele abgelehnte Passwörter (anna von 2001:db8:1:fff::/64); versuchen Sie es in ")
+    assert "; viele raten gerade bei diesem Namen: " in said
     for number in range(many - few - 1):
         assert guess(f"2001:db8:2:{number:x}::1") == 401
     assert [guess("2001:db8:3:1::1"), guess("2001:db8:3:2::1")] == [401, 429], "and now a /48 is"

@@ -56,9 +56,12 @@ def test_a_wrong_password_is_refused_audited_and_limited(panel: Panel, person: P
     client = browser()
     page = client.get("/login").text
     fields = {"form_token": token_of(page), "name": "admin", "password": "not this one at all"}
-    answers = [client.post("/login", data=fields) for _ in range(11)]
+    german = {"Accept-Language": "de"}
+    answers = [client.post("/login", data=fields, headers=german if number > 8 else {}) for number in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     assert "the name or the password is wrong" in answers[0].text
+    assert "der Name oder das Passwort ist falsch" in answers[9].text
+    assert "zu viele abgelehnte Anmeldungen (" in answers[10].text
     assert 'value="admin"' in answers[0].text
     assert "not this one at all" not in answers[0].text
     with panel.notes.changing() as notes:  # others come from this address too

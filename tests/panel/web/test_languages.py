@@ -53,6 +53,18 @@ def test_a_complete_language_lacks_nothing(language: str) -> None:
     assert lacking == []
 
 
+def test_persian_pages_have_one_kind_of_digits() -> None:
+    """That of the values, which are typed and pasted as they are."""
+    found = [text for _, part in languages.catalogs("fa") for message in part for text in strings.forms(message)]
+    assert [text for text in found if re.search("[\u06f0-\u06f9\u0660-\u0669]", text)] == []
+
+
+@pytest.mark.parametrize("text", ["", Reason(""), Reason("{x}", x="")])
+def test_no_text_is_none_in_every_language(text: str) -> None:
+    """Catalogs have their headers there."""
+    assert reasons.in_words(languages.translations("de").gettext, text) == ""
+
+
 @pytest.mark.parametrize("language", OTHERS)
 def test_a_translation_has_the_placeholders_of_its_text(language: str) -> None:
     for _, part in languages.catalogs(language):

@@ -8,10 +8,11 @@ from wgfleet.panel import clock
 from wgfleet.panel.errors import PanelError, TooMany, Unauthorized
 from wgfleet.panel.store import noted_attempts
 from wgfleet.panel.store.notes import Notes
+from wgfleet.protocol.reasons import Reason
 
 FAILURES = 10  # a person who copies a token wrongly needs two or three
 WINDOW_S = 60.0
-_WRONG = "wrong passwords"
+_WRONG = Reason("wrong passwords")
 PASSWORDS, PASSWORDS_S = 5, 900.0  # of a link, from an address
 PASSWORDS_OF_LINK = 50  # from all addresses
 
@@ -37,13 +38,13 @@ class Attempts:
     def failed(self, source: str) -> None:
         """Count a failure."""
         with self._notes.changing() as notes:
-            noted_attempts.add(notes, self._kind, source, clock.monotonic())
+            noted_attempts.add(notes, self._kind, str(source), clock.monotonic())
 
     def used(self, source: str) -> None:
         """Count something that was no failure, and may not be done more often either."""
         with self._notes.changing() as notes:
             self._refuse(notes, source)
-            noted_attempts.add(notes, self._kind, source, clock.monotonic())
+            noted_attempts.add(notes, self._kind, str(source), clock.monotonic())
 
     @contextmanager
     def guess(
@@ -55,7 +56,7 @@ class Attempts:
         """
         with self._notes.changing() as notes:
             self._refuse(notes, source)
-            begun = noted_attempts.add(notes, self._kind, source, clock.monotonic())
+            begun = noted_attempts.add(notes, self._kind, str(source), clock.monotonic())
         try:
             yield
         except wrong as refused:
@@ -73,13 +74,19 @@ class Attempts:
             return self._recent(notes, source)[0] >= self._most
 
     def _recent(self, notes: Connection, source: str) -> tuple[int, float]:
-        return noted_attempts.recent(notes, self._kind, source, clock.monotonic() - self._window_s)
+        return noted_attempts.recent(notes, self._kind, str(source), clock.monotonic() - self._window_s)
 
     def _refuse(self, notes: Connection, source: str) -> None:
         count, first = self._recent(notes, source)
         if count >= self._most:
             wait_s = first + self._window_s - clock.monotonic()
-            raise TooMany(f"too many {self._what} of {source}; try again in {wait_s:.0f} s", retry_after_s=wait_s)
+            raise TooMany(
+                Reason(
+                    "too many {what} of {source}; try again in {wait} s",
+                    what=self._what, source=source, wait=max(1, round(wait_s)),
+                ),
+                retry_after_s=wait_s,
+            )  # fmt: skip
 
     def _forget(self, begun: int) -> None:
         with self._notes.changing() as notes:
@@ -104,7 +111,7 @@ class LinkPasswordTries:
         """As `Attempts.guess`; raises `TooMany` for an address that has had its tries of this link."""
         tries = self._few if self._of_link.is_full(link) else self._some
         try:
-            with tries.guess(f"link {link} from {source}", but=(no_guess,)):
+            with tries.guess(Reason("link {link} from {source}", link=link, source=source), but=(no_guess,)):
                 yield
         except no_guess:
             raise

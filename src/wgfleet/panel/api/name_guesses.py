@@ -13,13 +13,13 @@ from wgfleet.doors.strangers import source_of
 from wgfleet.panel.api.attempts import Attempts
 from wgfleet.panel.errors import PanelError, TooMany, Unauthorized
 from wgfleet.panel.store.notes import Notes
+from wgfleet.protocol.reasons import Reason
 
 WITHIN_S = 3600.0
 FROM_ONE = 20  # failures of a name from an address: more than its owner makes
 FEW, MANY = 50, 500  # failures of a name in all, beyond which addresses, and then networks, have one try
 _WIDER = {4: 24, 6: 40}  # bits of such a network
-_WHAT = "refused passwords"
-_WAY_OUT = "many guess at this name now: sign in with a passkey, or from an address where you are signed in"
+_WHAT = Reason("refused passwords")
 
 
 class NameGuesses:
@@ -43,7 +43,7 @@ class NameGuesses:
         strangers = self._few.is_full(name) and not is_known()
         if strangers:
             tries, source = self._one, _wider(address) if self._many.is_full(name) else source
-        key = f"{name} from {source}"
+        key = Reason("{name} from {source}", name=name, source=source)
         if strangers:
             with self._explained():
                 tries.check(key)
@@ -62,7 +62,14 @@ class NameGuesses:
         try:
             yield
         except TooMany as refused:
-            raise TooMany(f"{refused.detail}; {_WAY_OUT}", retry_after_s=refused.retry_after_s) from None
+            raise TooMany(
+                Reason(
+                    "{refused}; many guess at this name now: sign in with a passkey, or from an address where you are "
+                    "signed in",
+                    refused=refused.said or refused.detail,
+                ),
+                retry_after_s=refused.retry_after_s,
+            ) from None
 
 
 def _wider(address: str) -> str:

@@ -28,6 +28,7 @@ from wgfleet.panel.siblings import Siblings
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.notes import Notes
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 LINK_USES, LINK_USES_S = 100, 3600.0  # of one link to a file
 GUESSES, GUESSES_S = 50, 3600.0  # of a name's password: more than its owner makes, and nothing to a guesser
@@ -74,13 +75,13 @@ class Panel:
         """Make what is made of the other parts."""
         notes = self.siblings.notes
         made = {
-            "token_attempts": Attempts("refused join tokens", notes=notes),
-            "sign_in_attempts": Attempts("refused sign-ins", notes=notes),
+            "token_attempts": Attempts(Reason("refused join tokens"), notes=notes),
+            "sign_in_attempts": Attempts(Reason("refused sign-ins"), notes=notes),
             "name_guesses": NameGuesses(notes),
-            "guesses": Attempts("refused sign-ins", GUESSES, GUESSES_S, notes),
-            "link_guesses": Attempts("refused links to files", notes=notes),
+            "guesses": Attempts(Reason("refused sign-ins"), GUESSES, GUESSES_S, notes),
+            "link_guesses": Attempts(Reason("refused links to files"), notes=notes),
             "link_passwords": LinkPasswordTries(notes),
-            "link_uses": Attempts("uses", LINK_USES, LINK_USES_S, notes),
+            "link_uses": Attempts(Reason("uses"), LINK_USES, LINK_USES_S, notes),
             "sent_forms": SentForms(notes),
             "agent_logs": AgentLogs(self.store, self.vault, self.authorities, self.settings.certificates.panel_days),
         }

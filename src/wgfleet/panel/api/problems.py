@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from wgfleet.panel.api import complaints
 from wgfleet.panel.api.hints import sentence
 from wgfleet.panel.errors import Invalid, PanelError, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.reasons import Reason, template
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "request_id"
@@ -125,30 +125,6 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(Invalid.status, Invalid.title, f"{first.field}: {first.detail}{more}", found)
 
 
-# Where pydantic's own words speak of Python or of regular expressions.
-_WORDS = {
-    "extra_forbidden": Reason("there is no such field"),
-    "missing": Reason("must be given"),
-    "model_attributes_type": Reason("must be a JSON object"),
-    "string_pattern_mismatch": Reason("has a character that it cannot have, such as a space or an accented letter"),
-}
-_EMPTY = Reason("is empty; give a value, or leave it out")
-# Pydantic's own words, which people get in their language.
-_PYDANTIC = {
-    "bool_parsing": template("input should be a valid boolean, unable to interpret input"),
-    "float_parsing": template("input should be a valid number, unable to parse string as a number"),
-    "greater_than": template("input should be greater than {gt}"),
-    "greater_than_equal": template("input should be greater than or equal to {ge}"),
-    "int_parsing": template("input should be a valid integer, unable to parse string as an integer"),
-    "less_than": template("input should be less than {lt}"),
-    "less_than_equal": template("input should be less than or equal to {le}"),
-    "string_too_long": template("string should have at most {max_length} characters"),
-    "string_too_short": template("string should have at least {min_length} characters"),
-    "too_long": template("list should have at most {max_length} items after validation, not {actual_length}"),
-    "too_short": template("needs {min_length} or more"),
-}
-
-
 def field_problem(item: dict[str, Any]) -> FieldProblem:
     """Return one of pydantic's complaints as ours."""
     field, detail = field_words(item)
@@ -164,22 +140,7 @@ def field_words(item: dict[str, Any]) -> tuple[str, str]:
             field += f"[{part}]"
         elif part.isidentifier() and part[0].islower():
             field += f".{part}" if field else part
-    return field or str(item["loc"][0]), _detail(item)
-
-
-def _detail(item: dict[str, Any]) -> str:
-    kind, context = item["type"], item.get("ctx", {})
-    if kind == "string_pattern_mismatch" and item.get("input") == "":
-        return _EMPTY
-    if kind in _WORDS:
-        return _WORDS[kind]
-    detail = str(item["msg"]).removeprefix("Value error, ")
-    detail = detail[:1].lower() + detail[1:]
-    try:
-        found = Reason(_PYDANTIC[kind], **context)
-    except LookupError:
-        return detail
-    return found if found == detail or kind == "too_short" else detail
+    return field or str(item["loc"][0]), complaints.words(item)
 
 
 def _http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -20,6 +20,7 @@ from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import SignIn, User
 from wgfleet.panel.tokens import digest, new_token
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 PREFIX = "wgs_"
 IDLE_S = 12 * 3600.0
@@ -27,6 +28,7 @@ LONGEST_S = 14 * 86400.0
 USE_NOTED_EVERY_S = 60.0
 MOST = 50  # sign-ins of a user
 _MOST_PROGRAM = 200
+_WRONG = Reason("the name or the password is wrong")
 
 
 class SignInRefused(Unauthorized):
@@ -42,7 +44,7 @@ class CodeMissing(SignInRefused):
     """Somebody whose password was right, and who did not know that a code is asked for: no guess."""
 
     def __init__(self, user_id: str) -> None:
-        super().__init__("a code of the authenticator app is needed", "code missing", user_id, field="code")
+        super().__init__(Reason("a code of the authenticator app is needed"), "code missing", user_id, field="code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,7 @@ def is_from(tx: Tx, name: str, source: str) -> bool:
 def check(claimed: ClaimedUser, password: str) -> None:
     """Raise `SignInRefused` for a wrong password; takes as long where the name is wrong. Not within a transaction."""
     if not passwords.matches(password, claimed.password_hash):
-        raise SignInRefused(
-            "the name or the password is wrong", "password" if claimed.user_id else "name", claimed.user_id
-        )
+        raise SignInRefused(_WRONG, "password" if claimed.user_id else "name", claimed.user_id)
 
 
 def begin(
@@ -85,9 +85,11 @@ def begin(
     """Let a user in whose password was checked; return the sign-in and its token, which is never shown again."""
     user = user_rows.lock(tx, claimed.user_id or "")
     if user is None or user.password_hash != claimed.password_hash:
-        raise SignInRefused("the name or the password is wrong", "changed", claimed.user_id)
+        raise SignInRefused(_WRONG, "changed", claimed.user_id)
     if user.disabled:
-        raise SignInRefused(f"user {user.name!r} is disabled; ask an administrator", "disabled", user.id)
+        raise SignInRefused(
+            Reason("user {name!r} is disabled; ask an administrator", name=user.name), "disabled", user.id
+        )
     return add(tx, user, address, program, factor=_second_factor(vault, user, code))
 
 
@@ -189,7 +191,7 @@ def _second_factor(vault: Vault, user: User, code: str | None) -> str:
     kept = second_factors.digest_of_code(code)
     if not any(hmac.compare_digest(kept, each) for each in user.recovery_digests):
         raise SignInRefused(
-            "the code is wrong or was used; wait for the next one, or give a recovery code",
+            Reason("the code is wrong or was used; wait for the next one, or give a recovery code"),
             "code",
             user.id,
             field="code",

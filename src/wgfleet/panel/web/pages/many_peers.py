@@ -15,7 +15,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.peer_changes import PeersFoundView, PeersToChangeNow, WantedPeers
 from wgfleet.panel.api.peers import NewPeers
-from wgfleet.panel.api.problems import field_problem
+from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.errors import Invalid
@@ -137,14 +137,14 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     try:
         data |= _speeds(form) if action == "set_speeds" else {}
     except FieldError as error:
-        form.wrong[error.field] = error.detail
+        form.wrong[error.field] = error.said or error.detail
         return None
     try:
         return PeersToChangeNow.model_validate(data, strict=False)
     except ValidationError as error:
         for item in error.errors():
-            found = field_problem({**item, "loc": ("body", *item["loc"])})
-            form.wrong.setdefault(_place(form, found.field), found.detail)
+            field, detail = field_words({**item, "loc": ("body", *item["loc"])})
+            form.wrong.setdefault(_place(form, field), detail)
         return None
 
 

@@ -25,6 +25,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 Next = Annotated[str | None, Query(max_length=2000)]
@@ -148,7 +149,7 @@ def check_length(form: SubmittedForm) -> None:
     """Raise `Invalid` where a name or a password is longer than any is."""
     for name, most in (("name", MAX_NAME), ("password", passwords.MOST), ("new_password", passwords.MOST)):
         if len(form.get(name)) > most:
-            raise Invalid(f"has more than {most} characters", field=name)
+            raise Invalid(Reason("string should have at most {max_length} characters", max_length=most), field=name)
 
 
 def _begin(

@@ -1,0 +1,82 @@
+"""Complaints of pydantic about fields, in words: its own or ours, as reasons that people get in their language."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wgfleet.protocol.reasons import Reason, template
+
+# Where pydantic's own words speak of Python or of regular expressions, or of what is wrong with a date.
+_MOMENT = Reason("must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z")
+_WORDS = {
+    "datetime_from_date_parsing": _MOMENT,
+    "datetime_parsing": _MOMENT,
+    "datetime_type": _MOMENT,
+    "extra_forbidden": Reason("there is no such field"),
+    "missing": Reason("must be given"),
+    "model_attributes_type": Reason("must be a JSON object"),
+    "string_pattern_mismatch": Reason("has a character that it cannot have, such as a space or an accented letter"),
+    "timezone_aware": _MOMENT,
+    "too_short": template("needs {min_length} or more"),
+}
+_EMPTY = Reason("is empty; give a value, or leave it out")
+# Pydantic's own words. The first that it says is meant.
+_PYDANTIC = {
+    "bool_parsing": (template("input should be a valid boolean, unable to interpret input"),),
+    "bool_type": (template("input should be a valid boolean"),),
+    "enum": (template("input should be {first} or {last}"), template("input should be {only}")),
+    "finite_number": (template("input should be a finite number"),),
+    "float_parsing": (template("input should be a valid number, unable to parse string as a number"),),
+    "float_type": (template("input should be a valid number"),),
+    "greater_than": (template("input should be greater than {gt}"),),
+    "greater_than_equal": (template("input should be greater than or equal to {ge}"),),
+    "int_from_float": (template("input should be a valid integer, got a number with a fractional part"),),
+    "int_parsing": (template("input should be a valid integer, unable to parse string as an integer"),),
+    "int_parsing_size": (template("unable to parse input string as an integer, exceeded maximum size"),),
+    "int_type": (template("input should be a valid integer"),),
+    "less_than": (template("input should be less than {lt}"),),
+    "less_than_equal": (template("input should be less than or equal to {le}"),),
+    "literal_error": (template("input should be {first} or {last}"), template("input should be {only}")),
+    "string_too_long": (
+        template("string should have at most {max_length} characters"),
+        template("string should have at most 1 character"),
+    ),
+    "string_too_short": (
+        template("string should have at least {min_length} characters"),
+        template("string should have at least 1 character"),
+    ),
+    "string_type": (template("input should be a valid string"),),
+    "too_long": (
+        template("list should have at most {max_length} items after validation, not {actual_length}"),
+        template("list should have at most 1 item after validation, not {actual_length}"),
+    ),
+}
+
+
+def words(item: Mapping[str, Any]) -> str:
+    """Return what one of pydantic's complaints says, a `Reason` if people can have it in their language."""
+    kind, values = item["type"], _values(item.get("ctx") or {})
+    if kind == "string_pattern_mismatch" and item.get("input") == "":
+        return _EMPTY
+    if kind in _WORDS:
+        known = _WORDS[kind]
+        return known if isinstance(known, Reason) else Reason(known, **values)
+    detail = str(item["msg"]).removeprefix("Value error, ")
+    detail = detail[:1].lower() + detail[1:]
+    for known in _PYDANTIC.get(kind, ()):
+        try:
+            found = Reason(known, **values)
+        except LookupError:
+            continue
+        if found == detail:
+            return found
+    return detail
+
+
+def _values(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a complaint as it says them: bounds of decimal numbers, and of some choices the last."""
+    values = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in context.items()
+    }
+    first, between, last = str(values.get("expected", "")).rpartition(" or ")
+    return {**values, "first": first, "last": last} if between else {**values, "only": last}

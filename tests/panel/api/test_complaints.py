@@ -1,0 +1,105 @@
+"""What is wrong with a field: pydantic's words in the API, and the reader's language on pages."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+
+from wgfleet.panel.api.problems import field_words
+from wgfleet.panel.web import languages, reasons
+from wgfleet.protocol.reasons import Reason
+
+MOMENT = "must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z"
+
+
+class Span(StrEnum):
+    """Some choices."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+class Filled(BaseModel):
+    """A form with a field of each kind."""
+
+    share: Annotated[float, Field(ge=0, le=1.5, allow_inf_nan=False)] = 0
+    weight: Annotated[float, Field(gt=0, lt=100)] = 1
+    letter: Annotated[str, Field(min_length=1, max_length=1)] = "a"
+    word: Annotated[str, Field(min_length=2, max_length=3)] = "ab"
+    one: Annotated[list[str], Field(min_length=1, max_length=1)] = ["a"]
+    two: Annotated[list[str], Field(max_length=2)] = []
+    span: Span = Span.DAY
+    only: Literal["day"] = "day"
+    until: AwareDatetime | None = None
+    at: datetime | None = None
+    count: Annotated[int, Field(ge=1, le=63)] = 1
+    switch: bool = False
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "english", "german"),
+    [
+        ("share", "-1", "input should be greater than or equal to 0", "muss mindestens 0 sein"),
+        ("share", "2", "input should be less than or equal to 1.5", "darf höchstens 1.5 sein"),
+        ("share", "inf", "input should be a finite number", "muss eine endliche Zahl sein"),
+        ("weight", "0", "input should be greater than 0", "muss größer als 0 sein"),
+        ("weight", "100", "input should be less than 100", "muss kleiner als 100 sein"),
+        ("letter", "", "string should have at least 1 character", "muss mindestens 1 Zeichen haben"),
+        ("letter", "ab", "string should have at most 1 character", "darf höchstens 1 Zeichen haben"),
+        ("letter", None, "input should be a valid string", "muss ein Text sein"),
+        ("word", "a", "string should have at least 2 characters", "muss mindestens 2 Zeichen haben"),
+        ("word", "abcd", "string should have at most 3 characters", "darf höchstens 3 Zeichen haben"),
+        ("one", [], "needs 1 or more", "braucht 1 oder mehr"),
+        (
+            "one",
+            ["a", "b"],
+            "list should have at most 1 item after validation, not 2",
+            "darf höchstens 1 Eintrag haben",
+        ),
+        (
+            "two",
+            ["a"] * 3,
+            "list should have at most 2 items after validation, not 3",
+            "darf höchstens 2 Einträge haben",
+        ),
+        ("span", "x", "input should be 'day', 'week' or 'month'", "muss 'day', 'week' oder 'month' sein"),
+        ("only", "x", "input should be 'day'", "muss 'day' sein"),
+        ("until", "soon", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
+        ("until", "2030-01-31T12:00:00", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
+        ("until", "2030-13-31T12:00:00Z", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
+        ("at", [], MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
+        ("count", 1.5, "input should be a valid integer, got a number with a fractional part", "muss eine ganze Zahl"),
+        (
+            "count",
+            "1.5",
+            "input should be a valid integer, unable to parse string as an integer",
+            "muss eine ganze Zahl",
+        ),
+        ("count", "9" * 5000, "unable to parse input string as an integer, exceeded", "ist eine zu große Zahl"),
+        ("count", None, "input should be a valid integer", "muss eine ganze Zahl sein"),
+        ("switch", "maybe", "input should be a valid boolean, unable to interpret input", "muss wahr oder falsch sein"),
+        ("switch", None, "input should be a valid boolean", "muss wahr oder falsch sein"),
+        ("more", "x", "there is no such field", "ein solches Feld gibt es nicht"),
+    ],
+)
+def test_what_is_wrong_with_a_field_is_said_in_the_language_of_who_reads_it(
+    field: str, value: Any, english: str, german: str
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Filled.model_validate({field: value}, strict=False, extra="forbid")
+    found: Sequence[tuple[str, str]] = [
+        field_words({**each, "loc": ("body", *each["loc"])}) for each in _listed(refused)
+    ]
+    ((of, said),) = found
+    assert of == field
+    assert isinstance(said, Reason)
+    assert said.startswith(english)
+    assert reasons.in_words(languages.translations("de").gettext, said).startswith(german)
+
+
+def _listed(refused: pytest.ExceptionInfo[ValidationError]) -> list[dict[str, Any]]:
+    return [dict(each) for each in refused.value.errors()]
