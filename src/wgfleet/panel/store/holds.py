@@ -10,11 +10,12 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store.failures import translated
@@ -23,6 +24,7 @@ _FLOCK = struct.Struct("hhqqi4x")  # struct flock of fcntl(2), with offsets of 6
 _BITS = 31  # of what stands for a name; two names that have it in common keep each other out, which is harmless
 _CLASS = 0x77676873  # "wghs"
 _TAKE = text("SELECT pg_try_advisory_lock(:class, :number)")
+_GIVE_BACK = text("SELECT pg_advisory_unlock(:class, :number)")
 _HELD = text("""
 SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2
 AND classid = :class AND objid = :number
@@ -89,9 +91,15 @@ class HoldsByDatabase:
         with translated():
             connection = self._connected()
         with closing(connection):
+            key = {"class": _CLASS, "number": _number(name)}
             with translated():
-                had = bool(connection.scalar(_TAKE, {"class": _CLASS, "number": _number(name)}))
-            yield had
+                had = bool(connection.scalar(_TAKE, key))
+            try:
+                yield had
+            finally:
+                if had:  # by itself the server does it a moment after the connection is closed
+                    with suppress(DBAPIError):
+                        connection.scalar(_GIVE_BACK, key)
 
     def is_held(self, name: str) -> bool:
         """Ask the server."""
