@@ -70,3 +70,12 @@ def test_a_wrong_rule_is_named_by_its_number(admin: httpx.Client, peer: str, rul
     assert answer.status_code == 422
     assert 'id="rules-wrong"' in answer.text
     assert said in answer.text
+
+
+@pytest.mark.parametrize("at", ["/configs/wg0", "peer", "tag"])
+def test_a_set_that_no_form_offers_is_refused_and_nothing_fails(admin: httpx.Client, peer: str, at: str) -> None:
+    if at == "tag":
+        at = submit(admin, "/new/tag", name="long", color="#2fb344").url.path
+    answer = submit(admin, f"{peer if at == 'peer' else at}/rules", rule_set="x" * 300)
+    assert answer.status_code == 422
+    assert "at most 64 characters" in answer.text

@@ -112,6 +112,19 @@ class SubmittedForm:
             return None
 
 
+def made_of(model: type[Model], **values: Any) -> Model:
+    """Return the body of the API's call that some values stand for; raise `Invalid` where it takes them not.
+
+    For values of a form that `SubmittedForm.read` does not know: call it where `REFUSALS` are caught.
+    """
+    try:
+        return model.model_validate(values, strict=False)
+    except ValidationError as error:
+        item = error.errors()[0]
+        path, detail = field_words({**item, "loc": ("body", *item["loc"])})
+        raise Invalid(detail, field=path) from None
+
+
 def given_speed(form: SubmittedForm, name: str) -> int | None:
     """Return the speed that a field gives, in bits per second; None: it is empty. Raise `FieldError`."""
     if not (text := form.get(name).strip()):

@@ -16,7 +16,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import endpoint_groups
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
@@ -48,7 +48,7 @@ def set_name(request: Request, panel: ThePanel, caller: Writer, config: Referenc
             if read is None or form.wrong:
                 return _shown(request, panel, caller, config, form)
             wanted = {**read.given(), "dns": None if changed_dns is None else changed_dns.given()}
-            body = ChangedEndpointGroup.model_validate(wanted, strict=False)
+            body = made_of(ChangedEndpointGroup, **wanted)
             noticed = (
                 [] if form.ticked("agreed") else previews.preview_endpoint_group(panel, caller, config, body).effects
             )
@@ -92,7 +92,7 @@ def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns]) -> Any:
     if not isinstance(options, dict):
         form.wrong[OPTIONS] = NOT_AN_OBJECT
         return None
-    return model.model_validate({**found.model_dump(exclude_unset=True), "options": options}, strict=False)
+    return made_of(model, **{**found.model_dump(exclude_unset=True), "options": options})
 
 
 def _current(panel: Panel, caller: Caller, config: str) -> calls.EndpointGroupView | None:

@@ -17,7 +17,7 @@ from wgfleet.panel.services import configs, held_settings, rule_sets
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.store import Tx
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.forms import REFUSALS, Model, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
@@ -53,10 +53,10 @@ def show_peer_rules(request: Request, panel: ThePanel, caller: Reader, peer_id: 
 @router.post("/peers/{peer_id}/rules")
 def give_peer_rules(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Give a peer a set of its own. A form that has not agreed comes back with what it reaches no more."""
-    body = ChangedPeer(rule_set=_wanted(form))
     return _give(
-        request, panel, caller, form, lambda tx: _peer(tx, peer_id),
-        lambda: preview_peer(panel, caller, peer_id, body), lambda: update_peer(panel, caller, peer_id, body),
+        request, panel, caller, form, lambda tx: _peer(tx, peer_id), ChangedPeer,
+        lambda body: preview_peer(panel, caller, peer_id, body),
+        lambda body: update_peer(panel, caller, peer_id, body),
     )  # fmt: skip
 
 
@@ -69,10 +69,10 @@ def show_config_rules(request: Request, panel: ThePanel, caller: Reader, config:
 @router.post("/configs/{config}/rules")
 def give_config_rules(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Give a config a set; as for a peer."""
-    body = ChangedConfig(rule_set=_wanted(form))
     return _give(
-        request, panel, caller, form, lambda tx: _config(tx, config),
-        lambda: preview_config(panel, caller, config, body), lambda: update_config(panel, caller, config, body),
+        request, panel, caller, form, lambda tx: _config(tx, config), ChangedConfig,
+        lambda body: preview_config(panel, caller, config, body),
+        lambda body: update_config(panel, caller, config, body),
     )  # fmt: skip
 
 
@@ -85,10 +85,10 @@ def show_tag_rules(request: Request, panel: ThePanel, caller: Reader, tag: TagRe
 @router.post("/tags/{tag}/rules")
 def give_tag_rules(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Give a tag a set; as for a peer."""
-    body = ChangedTag(rule_set=_wanted(form))
     return _give(
-        request, panel, caller, form, lambda tx: _tag(tx, tag),
-        lambda: preview_tag(panel, caller, tag, body), lambda: update_tag(panel, caller, tag, body),
+        request, panel, caller, form, lambda tx: _tag(tx, tag), ChangedTag,
+        lambda body: preview_tag(panel, caller, tag, body),
+        lambda body: update_tag(panel, caller, tag, body),
     )  # fmt: skip
 
 
@@ -121,14 +121,16 @@ def _give(
     caller: Caller,
     form: SubmittedForm,
     find: Callable[[Tx], _Ruled],
-    look: Callable[[], EffectsView],
-    give: Callable[[], Any],
+    model: type[Model],
+    look: Callable[[Model], EffectsView],
+    give: Callable[[Model], Any],
 ) -> Response:
     try:
-        noticed = [] if form.ticked("agreed") else look().effects
+        body = made_of(model, rule_set=_wanted(form))
+        noticed = [] if form.ticked("agreed") else look(body).effects
         if noticed:
             return _show(request, panel, caller, find, form, noticed)
-        give()
+        give(body)
     except REFUSALS as error:
         return _show(request, panel, caller, find, form.refused(error))
     with panel.store.read() as tx:

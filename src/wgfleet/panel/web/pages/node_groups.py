@@ -20,7 +20,7 @@ from wgfleet.panel.services.fleet import node_groups, nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeGroup
 from wgfleet.panel.web.addresses import with_query
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of, typed_name_is
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
@@ -111,7 +111,7 @@ def put_in(request: Request, panel: ThePanel, caller: Writer, group: Reference, 
             name = into.name
         if changes and not form.ticked("agreed"):
             return _put_in(request, panel, caller, group, form, changes)
-        update_node(panel, caller, node.id, ChangedNode(group=name))
+        update_node(panel, caller, node.id, made_of(ChangedNode, group=name))
     except REFUSALS as error:
         return _put_in(request, panel, caller, group, form.refused(error))
     return gone_on(request, f"/node-groups/{name}")
@@ -130,7 +130,7 @@ def take_out(
     with panel.store.read() as tx:
         name = _member(tx, group, node)[0].name
     try:
-        update_node(panel, caller, node, ChangedNode(group=None))
+        update_node(panel, caller, node, made_of(ChangedNode, group=None))
     except REFUSALS as error:
         return _take_out(request, panel, caller, group, node, SubmittedForm().refused(error))
     return gone_on(request, f"/node-groups/{name}")

@@ -28,7 +28,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.tokens import digest
 from wgfleet.panel.web.doors import signed_in
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_new_password
@@ -110,7 +110,7 @@ def _create(panel: Panel, caller: Caller, body: FirstNetwork) -> str:
         address = body.endpoint_address.strip()
         if node is not None and address and [address] != node.endpoint_addresses:
             nodes.update(tx, caller.actor, node, {"endpoint_addresses": [address]}, force=True)
-        spec = ConfigSpec(**NewConfig(name=body.config_name, pools=body.pools).model_dump())
+        spec = ConfigSpec(**made_of(NewConfig, name=body.config_name, pools=body.pools).model_dump())
         config = configs.create(tx, panel.vault, caller.actor, spec, panel_hosts=hosts)
         if node is not None:
             assignments.assign(tx, panel.vault, caller.actor, config, node)

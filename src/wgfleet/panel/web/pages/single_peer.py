@@ -14,7 +14,7 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
@@ -57,7 +57,7 @@ def switch_page(request: Request, panel: ThePanel, _caller: Writer, peer_id: Ide
 def switch_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Switch a peer off, or on again."""
     try:
-        api.update_peer(panel, caller, peer_id, ChangedPeer(enabled=form.get("enabled") == "true"))
+        api.update_peer(panel, caller, peer_id, made_of(ChangedPeer, enabled=form.get("enabled") == "true"))
     except REFUSALS as error:
         return _switch(request, panel, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}")

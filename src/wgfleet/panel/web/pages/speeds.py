@@ -13,7 +13,7 @@ from wgfleet.panel.api.peers import ChangedPeer, update_peer
 from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
 from wgfleet.panel.domain.held_settings import SPEEDS
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, made_of
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages import jobs
 from wgfleet.panel.web.rendering import gone_on
@@ -26,7 +26,7 @@ router = page_router()
 def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Hold a peer to speeds of its own; a field that is left empty leaves its speed to tags and config."""
     try:
-        update_peer(panel, caller, peer_id, ChangedPeer(**_wanted(form)))
+        update_peer(panel, caller, peer_id, made_of(ChangedPeer, **_wanted(form)))
     except REFUSALS as error:
         return jobs.peer_page(request, panel, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}/limits")
@@ -36,7 +36,7 @@ def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: 
 def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Hold each peer of a config to speeds. A form that has not agreed comes back with whom that would hit."""
     try:
-        body = ChangedConfig(**_wanted(form))
+        body = made_of(ChangedConfig, **_wanted(form))
         noticed = [] if form.ticked("agreed_speeds") else preview_config(panel, caller, config, body).effects
         if noticed:
             return jobs.config_page(request, panel, caller, config, form, slowed=noticed)
@@ -50,7 +50,7 @@ def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config:
 def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Hold each peer of a tag to speeds."""
     try:
-        update_tag(panel, caller, tag, ChangedTag(**_wanted(form)))
+        update_tag(panel, caller, tag, made_of(ChangedTag, **_wanted(form)))
     except REFUSALS as error:
         return jobs.tag_page(request, panel, caller, tag, form.refused(error))
     return gone_on(request, f"/tags/{tag}/limits")
