@@ -10,12 +10,13 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.peer_batches import ATTEMPTS, undo
 from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.domain.imports import PeerFate
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs, import_checks, import_plans, imports
 from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import peer_batches
+from wgfleet.panel.services.fleet import ownership, peer_batches
 from wgfleet.panel.services.fleet.peers import PeerDraft
 from wgfleet.panel.services.import_plans import ImportPlan, ImportTarget
 from wgfleet.panel.store import Tx
@@ -111,6 +112,7 @@ class ImportRun:
 
     def _at_once(self, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
         with self._store.write() as tx:
+            _hold_owners(tx, plan, drafts)
             config = self._config(tx, plan)
             imports.make_tags(tx, self._caller.actor, plan.tags)
             imports.make_peers(tx, self._caller.actor, config, plan, drafts, self._hosts)
@@ -138,9 +140,11 @@ class ImportRun:
             later -= peer_batches.wanted(drafts[part])
             with self._store.write() as tx:
                 standing.check(tx, self._caller, config_id)
+                _hold_owners(tx, plan, drafts[part], first)
                 imports.add(tx, batch_id, configs.get(tx, config_id), plan, drafts, part, later, self._hosts)
         with self._store.write() as tx:
             standing.check(tx, self._caller, config_id)
+            _hold_owners(tx, plan, drafts)  # of all: what was deleted meanwhile was not made
             imports.complete(tx, batch_id, self._caller.actor, configs.get(tx, config_id), plan, drafts)
 
     def _config(self, tx: Tx, plan: ImportPlan) -> Config:
@@ -148,3 +152,9 @@ class ImportRun:
 
     def _make_config(self, tx: Tx) -> ImportTarget:
         return imports.make_config(tx, self._panel.vault, self._caller.actor, self._interface, self._name, self._hosts)
+
+
+def _hold_owners(tx: Tx, plan: ImportPlan, drafts: Sequence[PeerDraft], first: int = 0) -> None:
+    """Refuse new peers, of all those from the number `first` on, whose owners are not what they were when planned."""
+    with import_checks.numbered([i for i, each in enumerate(plan.peers) if each.fate is PeerFate.NEW]):
+        ownership.hold(tx, drafts, field=import_checks.FIELD, first=first)

@@ -49,7 +49,10 @@ class PeerToImport(Body):
     keepalive: Number | None = None
     endpoint: Short | None = None
     notes: Long = ""
-    owner: Short | None = Field(default=None, description="The user of that name, or a line of the notes.")
+    owner: Short | None = Field(
+        default=None,
+        description="The user of that name, or a line of the notes. Devices of a disabled user are switched off.",
+    )
     tags: Texts = Field(default=[])
     created_at: float | None = None
     expires_at: float | None = Field(default=None, description="Becomes a limit by date.")

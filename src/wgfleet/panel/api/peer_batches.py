@@ -12,7 +12,7 @@ from wgfleet.panel.reconcile.abandoned_batches import take_back
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import peer_batches, peer_places, peers
+from wgfleet.panel.services.fleet import ownership, peer_batches, peer_places, peers
 from wgfleet.panel.services.fleet.peer_batches import FIELD, SLICE
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
 from wgfleet.panel.store import Store, Tx
@@ -48,6 +48,7 @@ class PeerBatchCall:
 
     def _at_once(self, drafts: Sequence[PeerDraft]) -> Created:
         with self._store.write() as tx:
+            ownership.hold(tx, drafts, field=FIELD)
             config = configs.get(tx, self._config)
             named = self._beyond_others(tx, config, self._named(tx, config, drafts))
             return peers.create(tx, self._caller.actor, config, named, field=FIELD, panel_hosts=self._hosts)
@@ -56,6 +57,7 @@ class PeerBatchCall:
         with self._store.read() as tx:  # it refuses what cannot be made as a whole; each slice looks again
             config = configs.get(tx, self._config)
             named = self._named(tx, config, drafts)
+            ownership.hold(tx, named, field=FIELD)
             peers.check(tx, config, named, field=FIELD, panel_hosts=self._hosts)
             peer_places.check_room(tx, config, len(named))
         batch_id = clock.new_id()
@@ -74,12 +76,15 @@ class PeerBatchCall:
         made, later = Created([], {}), peer_batches.wanted(drafts)
         for first in range(0, len(drafts), SLICE):
             part = drafts[first : first + SLICE]
+            is_last = first + SLICE >= len(drafts)
             later -= peer_batches.wanted(part)
             with self._store.write() as tx:
                 config = configs.get(tx, config_id)
                 standing.check(tx, self._caller, config_id)
+                # In the end once more those of all: what was deleted meanwhile was not made.
+                ownership.hold(tx, drafts if is_last else part, field=FIELD, first=0 if is_last else first)
                 some = peer_batches.add(tx, batch_id, config, part, first, panel_hosts=self._hosts, spoken_for=later)
-                if first + SLICE >= len(drafts):
+                if is_last:
                     peer_batches.complete(tx, batch_id, self._caller.actor, config, drafts)
             made.columns.extend(some.columns)
             made.addresses.update(some.addresses)

@@ -190,7 +190,7 @@ def _change(checks: DetailChecks, found: TablePlan, line: int, values: Values, b
     except ValidationError as error:
         found.wrong += _complaints(line, error)
         return
-    wrong = checks.wrong_change(changes)
+    wrong = checks.wrong_change(changes, enabled=bool(changes.get("enabled", before["enabled"])))
     if wrong is not None:
         found.wrong.append(WrongCell(line, wrong.field, wrong.detail))
         return

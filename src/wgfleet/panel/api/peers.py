@@ -68,7 +68,10 @@ Tags = Annotated[
 ]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
 Owner = Annotated[str, Field(min_length=1, max_length=64)]
-OWNER = "Id or name of the user whose device it is, who can read its file; needs the scope `secrets`."
+OWNER = (
+    "Id or name of the user whose device it is, who can read its file; needs the scope `secrets`. "
+    "A user who is disabled gets only peers that are not `enabled`."
+)
 MAX_SEARCH = 100
 
 
@@ -220,6 +223,7 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
     drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
     hosts = panel.hosts() if body.networks else {}
     with panel.store.write() as tx:
+        ownership.hold(tx, drafts)
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
         names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
@@ -282,7 +286,8 @@ def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: Chan
         if "owner" in body.model_fields_set:
             caller.need(SECRETS, "giving a peer an owner")
             given.pop("owner", None)
-            ownership.give(tx, caller.actor, peer, ownership.owner_id(tx, body.owner) if body.owner else None)
+            owner_id = ownership.owner_id(tx, body.owner) if body.owner else None
+            ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
         changes = cast("PeerChanges", given)
         if changes or "owner" not in body.model_fields_set:
             peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())

@@ -51,4 +51,5 @@ class PeerChangeReconciler:
     def _change(self, operation_id: str, limit: int | None) -> bool:
         hosts = machine.hosts(self._settings.own_hosts(), complete=bool(self._settings.own_addresses))
         with self._store.write() as tx:
+            table_changes.hold_next_owners(tx, operation_id)  # before the config: the order of who disables them
             return peer_changes.step(tx, operation_id, table_changes.slices(self._vault, hosts), limit)

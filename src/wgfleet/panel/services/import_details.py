@@ -16,15 +16,20 @@ from wgfleet.panel.services.jobs.commands import MAX_JOBS, JobSpec
 from wgfleet.panel.services.jobs.expectations import ExpectedPeer
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import users as user_rows
+from wgfleet.panel.store.tables import User
 
 FIELDS = {JobField.DATE, *TOTALS}
 
 
 @dataclass(frozen=True, slots=True)
 class CarriedOver:
-    """What a peer gets. `said`: what that is, in sentences; `missing`: what it does not get, and why."""
+    """What a peer gets. `said`: what that is, in sentences; `missing`: what it does not get, and why.
+
+    `off`: it is switched off, as all devices of its owner are.
+    """
 
     owner_id: str | None
+    off: bool
     notes: str
     jobs: tuple[JobSpec, ...]
     received: int
@@ -39,7 +44,7 @@ class ImportDetails:
     def __init__(self, tx: Tx, *, may_own: bool) -> None:
         self._tx = tx
         self._may_own = may_own
-        self._users: dict[str, str | None] = {}
+        self._users: dict[str, User | None] = {}
 
     def of(self, peer: ImportedPeer) -> CarriedOver:
         """Return what a peer gets."""
@@ -50,30 +55,38 @@ class ImportDetails:
         received, sent = peer.received or 0, peer.sent or 0
         if received or sent:
             said.append(f"{received + sent:,} bytes as opening balance ({received:,} received, {sent:,} sent)")
-        return CarriedOver(owner_id, notes, jobs, received, sent, tuple(said), tuple(missing))
+        owner = None if owner_id is None else self._user(_name(peer))
+        off = owner is not None and owner.disabled
+        if owner is not None and off and peer.enabled:
+            missing.append(f"it is switched off, since its owner {owner.name!r} is disabled")
+        return CarriedOver(owner_id, off, notes, jobs, received, sent, tuple(said), tuple(missing))
 
     def _owner(self, peer: ImportedPeer, said: list[str], missing: list[str]) -> tuple[str | None, str]:
-        if peer.owner is None or not peer.owner.strip():
+        if not (name := _name(peer)):
             return None, peer.notes
-        name = " ".join(peer.owner.split())
-        user_id = self._user(name)
-        if user_id is not None and self._may_own:
+        user = self._user(name)
+        if user is not None and self._may_own:
             said.append(f"it is a device of user {name!r}")
-            return user_id, peer.notes
+            return user.id, peer.notes
         line = f"owner: {name}"
         notes = f"{peer.notes}\n{line}" if peer.notes else line
-        why = "is no user here" if user_id is None else "is a user, whose devices take the scope 'secrets' to give"
+        why = "is no user here" if user is None else "is a user, whose devices take the scope 'secrets' to give"
         if len(notes) > MAX_NOTES:
             missing.append(f"its owner {name!r} {why}, and its notes have no room for the name")
             return None, peer.notes
         said.append(f"its owner {name!r} {why}: the name is added to its notes")
         return None, notes
 
-    def _user(self, name: str) -> str | None:
+    def _user(self, name: str) -> User | None:
         if name not in self._users:
             user = user_rows.find(self._tx, name)
-            self._users[name] = None if user is None or user.name != name else user.id
+            self._users[name] = None if user is None or user.name != name else user
         return self._users[name]
+
+
+def _name(peer: ImportedPeer) -> str:
+    """Return the owner that the source says, "" where it says none."""
+    return " ".join((peer.owner or "").split())
 
 
 def _jobs(peer: ImportedPeer, said: list[str], missing: list[str]) -> tuple[JobSpec, ...]:

@@ -134,7 +134,7 @@ def _spec(planned: PlannedPeer, carried: CarriedOver, interface: ImportedInterfa
         addresses=planned.addresses,
         networks=peer.networks,
         keepalive=peer.keepalive if peer.keepalive != interface.keepalive else None,
-        enabled=peer.enabled,
+        enabled=peer.enabled and not carried.off,
         owner_id=carried.owner_id,
         details=PeerDetails(carried.notes, tuple(one_spelling(tag) for tag in peer.tags), _settings(peer, interface)),
     )

@@ -7,7 +7,7 @@ from wgfleet.panel.domain.operations import PeerChangeOptions, PeerChangeProgres
 from wgfleet.panel.services import audit, generations, operations, peer_changes, tunnel_networks
 from wgfleet.panel.services.fleet import ownership, peers
 from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
-from wgfleet.panel.services.peer_changes import TABLE, Slice
+from wgfleet.panel.services.peer_changes import LINES, TABLE, Slice
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_changes as change_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -33,15 +33,29 @@ def make(
     """Make changes, all or none. Their values are those of a change of a peer, and `owner_id`."""
     known = {peer.id: peer for peer in peer_rows.by_ids(tx, [each.peer_id for each in lines])}  # by one statement
     networks = ChangedNetworks(panel_hosts)
+    hold_owners(tx, lines)
     for each in lines:
         peer = known.get(each.peer_id) or peers.get(tx, each.peer_id)
         values = dict(each.changes)
         if OWNER in values:
-            ownership.give(tx, actor, peer, values.pop(OWNER))
+            ownership.give(tx, actor, peer, values.pop(OWNER), enabled=values.get("enabled"))
         if values:
             peers.update(tx, vault, actor, peer, cast("PeerChanges", values), networks=networks)
         if not SEEN_BY_OTHERS.isdisjoint(values):
             tx.flush()
+
+
+def hold_owners(tx: Tx, lines: Sequence[TableLine]) -> None:
+    """Have nobody delete or disable the owners that changes give; before a config is locked."""
+    ownership.hold_all(tx, {each.changes[OWNER] for each in lines if each.changes.get(OWNER)})
+
+
+def hold_next_owners(tx: Tx, operation_id: str) -> None:
+    """Have nobody delete or disable the owners that the next step of an operation gives, if it is of a table."""
+    if not peer_changes.is_of_table(operations.get(tx, operation_id)):
+        return
+    peer_ids = change_rows.waiting(tx, operation_id, LINES, by_line=True)
+    hold_owners(tx, change_rows.lines(tx, operation_id, peer_ids))
 
 
 def start(tx: Tx, actor: str, config: Config, lines: Sequence[TableLine]) -> Operation:

@@ -33,6 +33,8 @@ class Tx:
     def __init__(self, connection: Connection, session: Session | None = None) -> None:
         self.connection = connection
         self._session = session
+        self.writes = session is not None
+        """Whether it may write, and so lock rows."""
         self.wakes: dict[Wake, None] = {}
         self.locked: set[str] = set()
         """The configs that it has locked, by id."""

@@ -16,7 +16,14 @@ def page(tx: Tx, owner_id: str, after: str | None, limit: int) -> list[str]:
 
 def owned(tx: Tx, owner_id: str) -> Sequence[Peer]:
     """Return all devices of a user, config by config: the order in which several are locked."""
-    return tx.session.scalars(select(Peer).where(Peer.owner_id == owner_id).order_by(Peer.config_id, Peer.id)).all()
+    query = select(Peer).where(Peer.owner_id == owner_id).order_by(Peer.config_id, Peer.id)
+    return tx.session.scalars(query, execution_options={"populate_existing": True}).all()
+
+
+def config_ids(tx: Tx, owner_id: str) -> Sequence[str]:
+    """Return the configs in which a user has devices, in the order in which several are locked."""
+    query = select(Peer.config_id).where(Peer.owner_id == owner_id).distinct().order_by(Peer.config_id)
+    return tx.session.scalars(query).all()
 
 
 def counts(tx: Tx, owner_ids: Sequence[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 
+from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Passkey, PasswordLink, SignIn, User
 
@@ -24,6 +25,23 @@ def names(tx: Tx, user_ids: Collection[str]) -> dict[str, str]:
     """Return the names of users by id."""
     rows = tx.session.execute(select(User.id, User.name).where(User.id.in_(user_ids)))
     return {row.id: row.name for row in rows}
+
+
+class HeldUser(NamedTuple):
+    """What counts of a user who is to own devices."""
+
+    name: str
+    disabled: bool
+
+
+def held(tx: Tx, user_ids: Collection[str]) -> dict[str, HeldUser]:
+    """Return users by id as they are now, and stay until this transaction, if it writes, ends."""
+    found: dict[str, HeldUser] = {}
+    for chunk in chunked(sorted(user_ids)):  # by id, as `lock_all`
+        query = select(User.id, User.name, User.disabled).where(User.id.in_(chunk)).order_by(User.id)
+        for row in tx.session.execute(query.with_for_update(read=True) if tx.writes else query):
+            found[row.id] = HeldUser(row.name, row.disabled)
+    return found
 
 
 def lock(tx: Tx, user_id: str) -> User | None:

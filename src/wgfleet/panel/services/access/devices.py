@@ -46,7 +46,9 @@ def draft(vault: Vault, caller: Caller, name: str, public_key: str | None) -> Pe
 
 def create(tx: Tx, caller: Caller, reference: str | None, device: PeerDraft, most: int) -> Created:
     """Make a device in a config, by id or name; None: the only one that the user sees."""
-    user_rows.lock(tx, caller.id)  # of two made at once, the second sees the first
+    user = user_rows.lock(tx, caller.id)  # of two made at once, the second sees the first
+    if user is not None and user.disabled:
+        raise Forbidden(f"user {user.name!r} was disabled meanwhile; ask an administrator")
     may = allowance(tx, caller, most)
     if may.devices >= may.most:
         raise Conflict(

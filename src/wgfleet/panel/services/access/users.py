@@ -105,6 +105,7 @@ def update(tx: Tx, vault: Vault, actor: str, user: User, changes: UserChanges) -
     if disabled is not None and disabled != user.disabled:
         if disabled:
             _leave_an_administrator(tx, user, "is disabled")
+            _lock(tx, user)
             user_rows.end_sign_ins(tx, user.id)
         off = ownership.switch_off(tx, vault, actor, user.id) if disabled else 0
         audit.record(tx, actor, "disabled" if disabled else "enabled", "user", user.id, name=user.name, devices_off=off)
@@ -131,6 +132,7 @@ def _limit(tx: Tx, actor: str, user: User, changes: UserChanges) -> None:
 def delete(tx: Tx, actor: str, user: User, *, with_devices: bool = False) -> None:
     """Delete a user, who is signed out. Devices of the user's own go too, or else are in the way."""
     _leave_an_administrator(tx, user, "is deleted")
+    _lock(tx, user)
     if (count := ownership.count(tx, user.id)) and not with_devices:
         raise Conflict(
             f"user {user.name!r} has {count} devices; repeat with devices=delete to delete them too, or give them to "
@@ -262,6 +264,12 @@ def _myself(tx: Tx, caller: Caller) -> User:
     if user is None:
         raise Conflict("the user has been deleted meanwhile")
     return user
+
+
+def _lock(tx: Tx, user: User) -> None:
+    """Have nobody make devices for a user until the transaction ends. Call it after what locks all users."""
+    if user_rows.lock(tx, user.id) is None:
+        raise NotFound(f"there is no user {user.name!r}; it was deleted meanwhile", Hint(HintCode.LIST_USERS))
 
 
 def _leave_an_administrator(tx: Tx, user: User, why: str) -> None:

@@ -13,7 +13,15 @@ from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_table import Values
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, held_settings, rule_sets
-from wgfleet.panel.services.fleet import client_settings, peer_details, peer_places, peers, tags, unfinished_peers
+from wgfleet.panel.services.fleet import (
+    client_settings,
+    ownership,
+    peer_details,
+    peer_places,
+    peers,
+    tags,
+    unfinished_peers,
+)
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import addresses as address_rows
@@ -23,6 +31,7 @@ from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.panel.store.users import HeldUser
 from wgfleet.protocol.addresses import host_network, parse_address, parse_network
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import parse_peer_key
@@ -86,7 +95,7 @@ def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
 
 def wrong_new(tx: Tx, config: Config, specs: Sequence[PeerSpec], panel_hosts: Mapping[str, str]) -> list[WrongSpec]:
     """Return why new peers cannot be made, without making any."""
-    wrong = [*_wrong_details(tx, config, specs), *_wrong_addresses(tx, config, specs)]
+    wrong = [*_wrong_owners(tx, specs), *_wrong_details(tx, config, specs), *_wrong_addresses(tx, config, specs)]
     left = dict(enumerate(specs))
     for each in wrong:
         left.pop(each.number or 0, None)
@@ -121,6 +130,7 @@ class DetailChecks:
         self._networks = configs.networks(tx, [config.id])[config.id]
         self._tags: dict[tuple[str, ...], WrongSpec | None] = {}
         self._sets: dict[str, str] = {}
+        self._owners: dict[str, HeldUser | None] = {}
 
     def wrong_tags(self, names: Sequence[str]) -> WrongSpec | None:
         """Return why a peer cannot have these tags."""
@@ -134,10 +144,20 @@ class DetailChecks:
             None, partial(client_settings.checked, cast("ClientSettings", of_file), self._networks)
         ) or _refused(None, partial(held_settings.checked, self._tx, held, known=self._sets))
 
-    def wrong_change(self, changes: Values) -> WrongSpec | None:
-        """Return why a peer cannot be changed so, as far as that does not depend on other lines."""
+    def wrong_owner(self, owner: str | None, *, enabled: bool) -> WrongSpec | None:
+        """Return why a peer that is on, or off, cannot be a user's device."""
+        if not owner:
+            return None
+        if owner not in self._owners:
+            user = user_rows.find(self._tx, owner)
+            self._owners[owner] = None if user is None else HeldUser(user.name, user.disabled)
+        return _refused(None, partial(ownership.check, self._owners[owner], "owner", enabled=enabled))
+
+    def wrong_change(self, changes: Values, *, enabled: bool) -> WrongSpec | None:
+        """Return why a peer, on or off by then, cannot be changed so, as far as that does not depend on other lines."""
         return (
-            self.wrong_settings(changes, changes)
+            self.wrong_owner(changes.get("owner"), enabled=enabled)
+            or self.wrong_settings(changes, changes)
             or self.wrong_tags(changes.get("tags", ()))
             or _refused(None, partial(_check_texts, changes))
         )
@@ -152,6 +172,16 @@ def _check_texts(values: Values) -> None:
         parse_peer_key(values["public_key"], "public_key")
     for i, network in enumerate(values.get("networks") or ()):
         parse_network(network, f"networks[{i}]")
+
+
+def _wrong_owners(tx: Tx, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
+    owners = user_rows.held(tx, {spec.owner_id for spec in specs if spec.owner_id is not None})
+    found = [
+        _refused(index, partial(ownership.check, owners.get(spec.owner_id), "owner", enabled=spec.enabled))
+        for index, spec in enumerate(specs)
+        if spec.owner_id is not None
+    ]
+    return [each for each in found if each is not None]
 
 
 def _wrong_details(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
