@@ -125,6 +125,12 @@ def test_a_problem_is_a_whole_sentence_for_somebody_with_curl() -> None:
     )
 
 
+def test_what_lists_one_kind_or_another_says_so_once() -> None:
+    answer = problem(Hint(HintCode.LIST_NODES), Hint(HintCode.LIST_NODE_GROUPS))
+    assert answer["detail"] == "it is so; list them with GET /api/nodes, or GET /api/node-groups"
+    assert commands.sentence(answer) == "it is so; list them with `wgfleet node list`, or `wgfleet group list`"
+
+
 def test_arguments_are_quoted_for_where_they_stand() -> None:
     answer = problem(Hint(HintCode.LIST_PEERS, config="a b/?"))
     assert answer["detail"] == "it is so; list them with GET /api/configs/a%20b%2F%3F/peers"

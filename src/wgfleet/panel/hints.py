@@ -59,6 +59,8 @@ class Hint:
         return {name: value for name, value in values.items() if value is not None}
 
 
+LIST = "list them with "
+"""How ways out begin, in the API and the CLI, that list what there is."""
 ARGUMENTS = tuple(field.name for field in fields(Hint) if field.name != "code")
 
 
@@ -67,4 +69,6 @@ def joined(reason: str, ways_out: list[str]) -> str:
     if not ways_out:
         return reason
     *others, last = ways_out
+    if others and others[-1].startswith(LIST):
+        last = last.removeprefix(LIST)
     return f"{reason}; {', '.join(others)}, or {last}" if others else f"{reason}; {last}"

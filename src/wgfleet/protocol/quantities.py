@@ -3,6 +3,7 @@
 import re
 
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 _SIZE = re.compile(r"(?P<number>\d{1,18}(?:\.\d{1,18})?)\s*(?P<unit>[kmgt]?)(?P<binary>i?)b?", re.IGNORECASE | re.ASCII)
 _AGE = re.compile(r"(?P<number>\d{1,9})\s*(?P<unit>[smhdw])", re.ASCII)
@@ -18,7 +19,7 @@ def bytes_of(text: str) -> int:
     """Return a size in bytes; raise ValueError with the way out."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no number of bytes; write it as 50GB, 50GiB or 50000000000")
+        raise ValueError(Reason("{text!r} is no number of bytes; write it as 50GB, 50GiB or 50000000000", text=text))
     base = 1024 if found["binary"] else 1000
     factor: int = base ** _UNITS[found["unit"].lower()]
     return round(float(found["number"]) * factor)
@@ -33,7 +34,7 @@ def seconds_of(text: str) -> int:
     """Return a time in s; raise ValueError with the way out."""
     found = _AGE.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no time; write it as 12h, 30d or 4w")
+        raise ValueError(Reason("{text!r} is no time; write it as 12h, 30d or 4w", text=text))
     return int(found["number"]) * _SECONDS[found["unit"]]
 
 
@@ -41,7 +42,9 @@ def speed_of(text: str) -> int:
     """Return a speed in bits per second; raise ValueError with the way out."""
     found = _SPEED.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f"{text!r} is no speed; write it as 20mbit, 500kbit, 1gbit, or 0 for no limit")
+        raise ValueError(
+            Reason("{text!r} is no speed; write it as 20mbit, 500kbit, 1gbit, or 0 for no limit", text=text)
+        )
     factor: int = 1000 ** _UNITS[found["unit"].lower()]
     return round(float(found["number"]) * factor)
 

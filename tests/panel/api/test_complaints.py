@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.web import languages, reasons
+from wgfleet.panel.web.forms import SubmittedForm, given_speed
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
 MOMENT = "must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z"
@@ -99,6 +101,14 @@ def test_what_is_wrong_with_a_field_is_said_in_the_language_of_who_reads_it(
     assert isinstance(said, Reason)
     assert said.startswith(english)
     assert reasons.in_words(languages.translations("de").gettext, said).startswith(german)
+
+
+def test_a_quantity_that_is_none_is_refused_in_the_language_of_who_reads_it() -> None:
+    form = SubmittedForm({"download_speed": "fast"})
+    with pytest.raises(FieldError, match="download_speed: 'fast' is no speed; write it as 20mbit") as refused:
+        given_speed(form, "download_speed")
+    said = form.refused(refused.value).wrong["download_speed"]
+    assert reasons.in_words(languages.translations("de").gettext, said).startswith("'fast' ist keine Geschwindigkeit; ")
 
 
 def _listed(refused: pytest.ExceptionInfo[ValidationError]) -> list[dict[str, Any]]:

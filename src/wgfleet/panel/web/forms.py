@@ -132,7 +132,7 @@ def given_speed(form: SubmittedForm, name: str) -> int | None:
     try:
         return speed_of(text)
     except ValueError as error:
-        raise FieldError(name, str(error)) from None
+        raise FieldError(name, error.args[0]) from None
 
 
 def typed_name_is(form: SubmittedForm, name: str) -> None:

@@ -166,7 +166,7 @@ def _body(form: SubmittedForm) -> NewJob | None:
     try:
         more["value"] = _value(form.get("field"), form.get("value").strip())
     except ValueError as error:
-        form.wrong["value"] = str(error)
+        form.wrong["value"] = error.args[0]
         return None
     body = form.read(NewJob, without={"windows", "value", "notice_s", "operator"}, boxes={"from_first_use"}, more=more)
     return None if form.wrong else body
