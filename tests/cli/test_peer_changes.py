@@ -45,3 +45,6 @@ def test_all_that_match_are_shown_then_changed(wgfleet: Run, client: httpx.Clien
     nowhere = wgfleet("peer", "move", "wg0", "--to", "eu", "--tag", "trial", "--dry-run")
     assert nowhere.returncode != 0
     assert "the nodes of group 'eu' cannot get peers of config 'wg0': none serves it now" in nowhere.stderr
+    for command in (("move", "wg0", "--to", "eu"), ("change", "wg0", "disable", "--all-that-match")):
+        nobody = wgfleet("peer", *command, "--search", "zzzz", "--yes")
+        assert (nobody.returncode == 0, "no peer fits" in nobody.stderr) == (False, True), nobody.stderr

@@ -111,7 +111,7 @@ def _carry_out(client: Client, config: str, body: Document, show: _Shown, *, cho
         raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
     found = client.call("POST", f"{path}/preview", body)
     _show(found, body["action"])
-    if show.dry_run or not found["peers"]:
+    if show.dry_run:
         say("nothing was changed", err=True)
         return
     if not show.yes:

@@ -92,22 +92,28 @@ Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
 
 
 def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
-    """Say whom a change would be about."""
+    """Say whom a change would be about; refuse what the change itself refuses."""
     tag, group, to = _check(tx, spec)
     counted, peer_ids = listed_peers.count(tx, wanted), listed_peers.ids(tx, wanted)
+    _check_somebody(peer_ids)
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
         effects += _of_limits(tx, peer_ids, spec, tag)
     if tag is not None and tag.rule_set is not None:
         effects += _of_rules(tx, peer_ids, tag, given=spec.action is PeerAction.ADD_TAG)
-    if spec.action is PeerAction.SET_GROUP and peer_ids:
+    if spec.action is PeerAction.SET_GROUP:
         name = "no node group in particular" if group is None else f"node group {group.name!r}"
         effects.append(f"nobody moves now: they prefer {name} from the next rebalance of the config on")
-    if to is not None and peer_ids:
+    if to is not None:
         effects += peer_moves.foresee(tx, _only_config(tx, wanted), peer_ids, to, spec.live_s)
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
         effects.append(f"nodes hold {counted.enabled} peers to other speeds at once; {counted.live} connected now")
     return PeersFound(counted.peers, who(peer_ids), counted.live, listed_peers.names(tx, wanted, NAMED), effects)
+
+
+def _check_somebody(peer_ids: Sequence[str]) -> None:
+    if not peer_ids:
+        raise Invalid("no peer fits; nothing is to be done", field="filter")
 
 
 def _only_config(tx: Tx, wanted: PeerFilter) -> Config:
@@ -147,8 +153,7 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
         operation = begin(tx, actor, config, _options(spec, tag, group))
     peer_ids = change_rows.begin(tx, operation.id, wanted)
     count = len(peer_ids)
-    if not count:
-        raise Invalid("no peer fits; nothing is to be done", field="filter")
+    _check_somebody(peer_ids)
     if who(peer_ids) != expect:
         before = expect.partition("-")[0]
         others = f"{count} peers fit now, not {before}" if str(count) != before else f"{count} others fit now"
