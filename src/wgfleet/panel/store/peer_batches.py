@@ -52,10 +52,10 @@ def are_under_way(tx: Tx, config_id: str) -> bool:
     return tx.connection.scalar(query) is not None
 
 
-def unfinished(tx: Tx, config_id: str) -> list[tuple[float, set[str]]]:
-    """Return the batches of a config: when each last went on, and the ids that its peers have or get."""
-    query = select(PeerBatch.touched_at, PeerBatch.peer_ids).where(PeerBatch.config_id == config_id)
-    return [(touched_at, set(ids)) for touched_at, ids in tx.connection.execute(query)]
+def unfinished(tx: Tx, config_id: str) -> list[set[str]]:
+    """Return of each batch of a config the ids that its peers have or get."""
+    query = select(PeerBatch.peer_ids).where(PeerBatch.config_id == config_id)
+    return [set(ids) for ids in tx.connection.scalars(query)]
 
 
 def last_number(tx: Tx, config_id: str, prefix: str) -> int | None:

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import NoReturn
 
-from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
@@ -12,6 +11,7 @@ from wgfleet.protocol.reasons import Reason
 
 ABANDONED_S = 30.0  # without a slice, though its maker lives; one that waits for its turn has it, or fails, after ten
 LOOKED_FOR_S = 2.0  # between two looks for batches whose maker died, or that are abandoned
+AGAIN_S = LOOKED_FOR_S + 1  # until it is worth while to ask again: that of a dead maker is gone, and most others ended
 
 
 def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | None = None) -> None:
@@ -20,15 +20,14 @@ def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | 
     What is in no batch when it was read stays: batches have new peers only.
     """
     batches = batch_rows.unfinished(tx, config_id) if peer_ids else []
-    hit = [touched_at for touched_at, ids in batches if not ids.isdisjoint(peer_ids)]
-    if not hit:
+    if all(ids.isdisjoint(peer_ids) for ids in batches):
         return
-    wait_s = max(1, round(max(hit) + ABANDONED_S + LOOKED_FOR_S - clock.now()))
     which = "this peer is" if len(peer_ids) == 1 else "some of these peers are"
     raise Conflict(
-        f"{which} of a call that has not ended, and taken back if that was cut off; try again in {wait_s} s",
+        f"{which} of a call that has not ended; what a call has made that was cut off is taken back within seconds; "
+        f"try again in {AGAIN_S:.0f} s",
         field=field,
-        retry_after_s=wait_s,
+        retry_after_s=AGAIN_S,
     )
 
 
