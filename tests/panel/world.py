@@ -184,6 +184,11 @@ class World:
                 kinds.perform(tx, self.vault, step, operation.id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
         return step
 
+    def perform(self, step: MoveStep, operation: Operation) -> None:
+        """Do a step that was chosen by an earlier look."""
+        with self.store.write() as tx:
+            kinds.perform(tx, self.vault, step, operation.id, live_within_s=LIVE_S, clean_within_s=CLEAN_S)
+
     def drain(self, node: Node, *, force: bool = False, window_s: float | None = None) -> list[Operation]:
         with self.store.write() as tx:
             fresh = nodes.get(tx, node.id)

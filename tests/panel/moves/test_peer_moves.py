@@ -1,5 +1,7 @@
 """Chosen peers are moved to a node, or to the nodes of a group: rows, on both databases."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.panel.moves.test_removal import homes, operation_now, run
@@ -7,13 +9,13 @@ from tests.panel.world import ACTOR, LIVE_S, World
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.peer_changes import PeerAction
-from wgfleet.panel.errors import Conflict, Exhausted, NotFound
+from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.services import configs, operations, peer_changes
 from wgfleet.panel.services.fleet import node_groups, nodes
 from wgfleet.panel.services.moves import cancelling
 from wgfleet.panel.services.peer_changes import PeerChangeSpec, PeersFound
 from wgfleet.panel.store.listed_peers import PeerFilter
-from wgfleet.panel.store.tables import Config, Operation, Peer, PeerChange
+from wgfleet.panel.store.tables import Config, Node, Operation, Peer, PeerChange
 
 S = MoveStep
 
@@ -86,8 +88,10 @@ def test_where_they_cannot_all_go_none_goes_and_it_is_said_before(world: World) 
     spare = world.node("spare")
     with pytest.raises(NotFound, match="no node and no node group 'nowhere'"):
         found(world, config, "nowhere")
-    with pytest.raises(Conflict, match="none serves it now"):
+    with pytest.raises(Conflict, match="it does not serve it now"):
         found(world, config, spare.name)
+    with pytest.raises(Invalid, match="no peer fits"):
+        found(world, config, "two", part="zzzz")
     world.cordon(two)
     with pytest.raises(Conflict, match="cordoned"):
         found(world, config, "two")
@@ -120,3 +124,88 @@ def test_one_that_is_cancelled_before_homes_are_given_changes_nothing(world: Wor
     assert (ended.state, ended.cancelled_by, homes(world, config)) == (OperationState.FAILED, ACTOR, before)
     with world.store.read() as tx:
         assert tx.session.query(PeerChange).count() == 0
+
+
+def unassigned(world: World, config: Config, nodes_left: list[Node], node: Node) -> None:
+    run(world, config, [*nodes_left, node], world.remove(config, node))
+
+
+def put(world: World, node: Node, group_id: str | None) -> None:
+    with world.store.write() as tx:
+        nodes.get(tx, node.id).group_id = group_id
+
+
+def gone(world: World, config: Config, one: Node, two: Node) -> None:
+    unassigned(world, config, [one], two)
+    with world.store.write() as tx:
+        nodes.delete(tx, ACTOR, nodes.get(tx, two.id))
+
+
+def group_gone(world: World, _config: Config, _one: Node, two: Node) -> None:
+    put(world, two, None)
+    with world.store.write() as tx:
+        node_groups.delete(tx, ACTOR, node_groups.get(tx, "us"))
+
+
+MEANWHILE: dict[str, tuple[str, Callable[[World, Config, Node, Node], None], str]] = {
+    "cordoned": ("two", lambda world, _config, _one, two: world.cordon(two), "cannot get peers: cordoned"),
+    "unassigned": (
+        "two",
+        lambda world, config, one, two: unassigned(world, config, [one], two),
+        "node 'two' cannot get peers of config 'wg0': it does not serve it now",
+    ),
+    "deleted": ("two", gone, "there is no node 'two' any more"),
+    "group deleted": ("us", group_gone, "there is no such group: node group 'us' was deleted meanwhile"),
+    "group left": ("us", lambda world, _config, _one, two: put(world, two, None), "none serves it now"),
+}
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["before the look", "after it"])
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_a_move_whose_destination_goes_before_its_first_step_fails_and_says_why(
+    world: World, what: str, *, looked: bool
+) -> None:
+    config = world.config()
+    (one,) = world.serving(config, "one")
+    world.peers(config, "a1", "a2")
+    (two,) = world.serving(config, "two")
+    world.sync_all(config, one, two)
+    with world.store.write() as tx:
+        group = node_groups.create(tx, ACTOR, "us")
+    put(world, two, group.id)
+    to, meanwhile, said = MEANWHILE[what]
+    operation = begun(world, config, to)
+    meanwhile(world, config, one, two)
+    if looked:
+        world.perform(S.PLACE, operation)
+    assert run(world, config, [one], operation) == [S.CLOSE]
+    ended = operation_now(world, operation)
+    assert ended.state is OperationState.FAILED
+    assert said in ended.result["reason"]
+    assert set(homes(world, config).values()) == {one.id}
+    with world.store.read() as tx:
+        assert {peer.group_id for peer in tx.session.query(Peer)} == {None}
+        assert tx.session.query(PeerChange).count() == 0
+
+
+def test_nodes_that_leave_the_group_before_the_first_step_get_no_peers_and_those_that_come_do(world: World) -> None:
+    config = world.config()
+    one, two, three, four = world.serving(config, "one", "two", "three", "four")
+    world.peers(config, *(f"a{number}" for number in range(8)))
+    world.sync_all(config, one, two, three, four)
+    with world.store.write() as tx:
+        group = node_groups.create(tx, ACTOR, "us")
+    for node in (two, three):
+        put(world, node, group.id)
+    with world.store.write() as tx:
+        nodes.get(tx, two.id).capacity = nodes.get(tx, three.id).capacity = 3
+    with pytest.raises(Exhausted, match="the nodes of group 'us' have room for"):
+        found(world, config, "us")
+    with world.store.write() as tx:
+        nodes.get(tx, two.id).capacity = nodes.get(tx, three.id).capacity = None
+    operation = begun(world, config, "us")
+    put(world, three, None)
+    put(world, four, group.id)
+    run(world, config, [one, two, three, four], operation)
+    assert operation_now(world, operation).state is OperationState.SUCCEEDED
+    assert set(homes(world, config).values()) == {two.id, four.id}

@@ -18,6 +18,11 @@ def get(tx: Tx, operation_id: str) -> Operation | None:
     return tx.session.get(Operation, operation_id)
 
 
+def lock(tx: Tx, operation: Operation) -> None:
+    """Lock an operation, and read it again. Lock its config before, if it has one."""
+    tx.session.refresh(operation, with_for_update=True)
+
+
 def cancelled_by(tx: Tx, operation_id: str) -> str | None:
     """Return who has cancelled an operation by now, None: nobody, whatever was read of it before."""
     return tx.session.scalar(select(Operation.cancelled_by).where(Operation.id == operation_id))

@@ -2,7 +2,8 @@
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.services.moves import group_drain
+from wgfleet.panel.services import operations
+from wgfleet.panel.services.moves import cancelling, group_drain
 from wgfleet.panel.store import Store
 
 POLL_S = 0.5  # for the drains of the node that it is at
@@ -23,4 +24,5 @@ class GroupDrainReconciler:
 
     def _step(self, operation_id: str) -> bool:
         with self._store.write() as tx:
+            cancelling.stop_if_due(tx, operations.get(tx, operation_id))
             return group_drain.step(tx, operation_id)

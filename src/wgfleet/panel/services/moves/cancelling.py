@@ -27,6 +27,7 @@ def cancel(tx: Tx, actor: str, operation: Operation, because: str | None = None)
     """
     if operation.config_id is not None:
         generations.hold(tx, operation.config_id)
+    operation_rows.lock(tx, operation)  # it may have ended since it was read
     check(tx, operation)
     operation_rows.change(tx, operation.id, cancelled_by=f"{actor}, as {because}" if because else actor)
     if operation.kind is OperationKind.DRAIN:

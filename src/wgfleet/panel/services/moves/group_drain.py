@@ -82,13 +82,14 @@ def uncordon(tx: Tx, actor: str, group: NodeGroup) -> Sequence[Node]:
 def step(tx: Tx, operation_id: str) -> bool:
     """Begin with the next node once the one before is empty, or end; False once it has ended."""
     operation = operations.get(tx, operation_id)
+    operation_rows.lock(tx, operation)  # so that it is not cancelled between the look and the next node
     if operation.finished_at is not None:
         return False
     options = operations.options_of(operation, GroupDrainOptions)
     begun = operations.progress_of(operation, GroupDrainProgress).drains or {}
     if any(operations.get(tx, drain_id).finished_at is None for drains in begun.values() for drain_id in drains):
         return True
-    for node_id in options.nodes:
+    for node_id in options.nodes if operation.cancelled_by is None else ():
         node = node_rows.find(tx, node_id)
         if node_id in begun or node is None or not node.cordoned or node.group_id != operation.subject:
             continue
@@ -113,9 +114,12 @@ def _close(tx: Tx, operation: Operation, options: GroupDrainOptions, begun: Mapp
     """End it with the sums over its nodes, and why some were not drained."""
     ended = {node_id: [operations.get(tx, drain_id) for drain_id in drains] for node_id, drains in begun.items()}
     reasons: dict[str, str] = {}
+    passed_over = "the node was uncordoned, or is not in the group any more"
+    if operation.cancelled_by is not None:
+        passed_over = f"cancelled by {operation.cancelled_by}"
     for node_id in options.nodes:
         if node_id not in begun:
-            reasons[_name(tx, node_id)] = "the node was uncordoned, or is not in the group any more"
+            reasons[_name(tx, node_id)] = passed_over
         elif failed := [each for each in ended[node_id] if each.state != OperationState.SUCCEEDED]:
             reasons[_name(tx, node_id)] = "; ".join(_result(each).reason or each.state for each in failed)
     results = [_result(each) for drains in ended.values() for each in drains]

@@ -6,9 +6,20 @@ from typing import Protocol
 
 from wgfleet.panel.domain.moves import MoveStep, MoveView
 from wgfleet.panel.domain.operations import OperationKind
-from wgfleet.panel.services import operations
-from wgfleet.panel.services.moves import address_move, drain, failover, peer_moves, rebalance, removal, steps
+from wgfleet.panel.services import generations, operations
+from wgfleet.panel.services.moves import (
+    address_move,
+    cancelling,
+    drain,
+    failover,
+    peer_moves,
+    rebalance,
+    removal,
+    steps,
+)
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.vault import Vault
 
 
@@ -48,10 +59,15 @@ def perform(
 ) -> None:
     """Write what a step writes; doing it again is harmless. TAKEOVER, CLEAN and CONFIRM wait for nodes: not here.
 
+    A step that was chosen by an earlier look does nothing where the operation is over by now.
+
     `live_within_s`: the age up to which a session counts as live; `clean_within_s`: how long a node has to delete its
     interface.
     """
-    kind = KINDS[operations.get(tx, operation_id).kind]
+    operation = operations.get(tx, operation_id)
+    kind = KINDS[operation.kind]
+    if step in _TO_BE_LOOKED_AT and _is_over(tx, operation):
+        return
     if step is MoveStep.BACKUP:
         removal.back_up(tx, vault, operation_id)
     elif step is MoveStep.PLACE:
@@ -60,3 +76,15 @@ def perform(
         removal.retire(tx, operation_id, live_within_s=live_within_s, clean_within_s=clean_within_s)
     elif step is MoveStep.CLOSE:
         kind.close(tx, operation_id)
+
+
+_TO_BE_LOOKED_AT = {MoveStep.BACKUP, MoveStep.PLACE, MoveStep.RETIRE}
+
+
+def _is_over(tx: Tx, operation: Operation) -> bool:
+    """Look again, now that nobody else can change it: cancelled, or begun by somebody who may not go on, or in vain."""
+    generations.hold(tx, operation.config_id or "")
+    operation_rows.lock(tx, operation)
+    cancelling.stop_if_due(tx, operation)
+    view_now = KINDS[operation.kind].view(tx, operation.id)
+    return view_now.finished or view_now.cancelled or view_now.over

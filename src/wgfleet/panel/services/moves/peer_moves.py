@@ -1,6 +1,7 @@
 """Moves of chosen peers: they get homes on one node, or on the nodes of a group, and live sessions are brought there.
 
-Who moves is written down when it is asked for (`store.peer_changes`). There is room for all of them, or none moves.
+Who moves is written down when it is asked for (`store.peer_changes`); which nodes a group has, and whether those can
+have the peers, is looked at again when homes are given. There is room for all of them, or none moves.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -47,6 +48,11 @@ class Destination:
     def described(self) -> str:
         """What sentences call it."""
         return f"node {self.name!r}" if self.group_id is None else f"the nodes of group {self.name!r}"
+
+    @property
+    def has(self) -> str:
+        """The verb after `described`."""
+        return "has" if self.group_id is None else "have"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,7 @@ def _placed(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination) 
     made = placement.choose(tx, config.id, [(peer_id, None) for peer_id in moving], candidates)
     if len(made.homes) < len(moving):
         hint = Hint(HintCode.RAISE_CAPACITY, node=to.name if to.group_id is None else None)
-        raise Exhausted(f"{to.described} has room for {len(made.homes)} of {len(moving)} peers", hint, field=FIELD)
+        raise Exhausted(f"{to.described} {to.has} room for {len(made.homes)} of {len(moving)} peers", hint, field=FIELD)
     return PlacedPeers(made.homes, _homes(found), len(found) - len(moving))
 
 
@@ -151,9 +157,8 @@ def _candidates(tx: Tx, config: Config, to: Destination) -> list[Candidate]:
     there = [each for each in placement.candidates(tx, config.id) if each.node_id in to.nodes]
     if not there:
         hint = Hint(HintCode.ASSIGN_NODE, config=config.name)
-        raise Conflict(
-            f"{to.described} cannot get peers of config {config.name!r}: none serves it now", hint, field=FIELD
-        )
+        why = "it does not serve it now" if to.group_id is None else "none serves it now"
+        raise Conflict(f"{to.described} cannot get peers of config {config.name!r}: {why}", hint, field=FIELD)
     free = [each for each in there if not each.cordoned]
     if not free:
         hint = Hint(HintCode.UNCORDON_NODE, node=to.name if to.group_id is None else None)
@@ -185,7 +190,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
         return
     config = configs.get(tx, operation.config_id or "")
     generations.bump(tx, config.id)
-    now, to = clock.now(), _to(operation)
+    now, to = clock.now(), _to(tx, operation)
     peer_ids = change_rows.waiting(tx, operation.id, None)
     found = _placed(tx, config, peer_ids, to)
     peer_rows.rehome(tx, found.homes)
@@ -212,9 +217,17 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     )  # fmt: skip
 
 
-def _to(operation: Operation) -> Destination:
+def _to(tx: Tx, operation: Operation) -> Destination:
+    """Return where the peers are to move, as it is now: nodes that have left the group get none."""
     options = operations.options_of(operation, PeerMoveOptions)
-    return Destination(options.to, options.nodes, options.group_id)
+    if options.group_id is None:
+        if not all(node_rows.find(tx, node_id) for node_id in options.nodes):
+            raise NotFound(f"there is no node {options.to!r} any more", field=FIELD)
+        return Destination(options.to, options.nodes)
+    group = node_group_rows.find(tx, options.group_id)
+    if group is None:
+        raise NotFound(f"there is no such group: node group {options.to!r} was deleted meanwhile", field=FIELD)
+    return Destination(group.name, tuple(each.id for each in node_group_rows.nodes(tx, group.id)), group.id)
 
 
 def over(tx: Tx, operation_id: str) -> str | None:
@@ -225,9 +238,8 @@ def over(tx: Tx, operation_id: str) -> str | None:
     if operations.progress_of(operation, MoveProgress).placed:
         return None if steps.in_use(tx, operation.config_id or "") else "no node carries the config any more"
     try:
-        check(
-            tx, configs.get(tx, operation.config_id or ""), change_rows.waiting(tx, operation.id, None), _to(operation)
-        )
+        config, peer_ids = configs.get(tx, operation.config_id or ""), change_rows.waiting(tx, operation.id, None)
+        check(tx, config, peer_ids, _to(tx, operation))
     except (Conflict, NotFound) as error:
         return error.detail
     return None

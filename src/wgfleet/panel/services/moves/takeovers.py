@@ -66,6 +66,8 @@ def due(
     """
     operation = operations.get(tx, operation_id)
     config = configs.get(tx, operation.config_id or "")
+    if operation.cancelled_by is not None:  # since this round was decided on
+        return config.name, []
     if operation.node_id is not None:
         steps.note_arrivals(tx, steps.load(tx, operation_id), live_within_s)
     pending: Sequence[Pending] = operation_rows.pending(tx, operation_id)
