@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CALL_S = 30  # for one answer of the CA
 MAX_WORDS = 500
-TRIES = 6
 HTTP_01, DNS_01 = "http-01", "dns-01"
 
 
@@ -41,10 +40,6 @@ class Proof(Protocol):
 
 class AcmeError(TransientError):
     """The CA did not issue; in its own words where it has some."""
-
-
-class StaleNonceError(AcmeError):
-    """The CA takes no request with the number that it gave for it, and wants it repeated (RFC 8555, section 6.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +79,9 @@ def new_key() -> str:
 
 def get_certificate(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     """Get a certificate with a new key; raise `AcmeError`. Takes seconds, up to some minutes where the CA is slow."""
-    proof.prepare(names)
-    for _ in range(TRIES - 1):
-        try:
-            return _get(account, names, proof)
-        except StaleNonceError:  # one in a row is repeated by the library
-            continue
-    return _get(account, names, proof)
-
-
-def ask_when_to_renew(account: AcmeAccount, chain: str) -> RenewalTime:
-    """Ask the CA when a certificate (PEM) should be replaced (RFC 9773): it may revoke some, or spread its work."""
-    with _told():
-        _, server = _conversation(account)
-        wanted_at, ask_at = server.renewal_time(chain.encode())
-        return RenewalTime(None if wanted_at is None else wanted_at.timestamp(), ask_at.timestamp())
-
-
-def _get(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     from acme import crypto_util  # noqa: PLC0415 - loaded by those who have such a certificate
 
+    proof.prepare(names)
     key = new_key()
     with _told():
         network, server = _conversation(account)
@@ -118,16 +96,26 @@ def _get(account: AcmeAccount, names: Sequence[str], proof: Proof) -> Identity:
     return Identity(chain, key, expires_at)
 
 
+def ask_when_to_renew(account: AcmeAccount, chain: str) -> RenewalTime:
+    """Ask the CA when a certificate (PEM) should be replaced (RFC 9773): it may revoke some, or spread its work."""
+    with _told():
+        _, server = _conversation(account)
+        wanted_at, ask_at = server.renewal_time(chain.encode())
+        return RenewalTime(None if wanted_at is None else wanted_at.timestamp(), ask_at.timestamp())
+
+
 def _conversation(account: AcmeAccount) -> tuple["ClientNetwork", "ClientV2"]:
     """Begin. Its connections end with the objects."""
     from acme import client  # noqa: PLC0415 - as above
     from josepy.jwa import ES256  # noqa: PLC0415 - as above
     from josepy.jwk import JWKEC  # noqa: PLC0415 - as above
 
+    from wgfleet.panel.acme_network import PatientNetwork  # noqa: PLC0415 - as above
+
     # `requests` takes a file as well as a bool.
     trusted = cast("bool", str(account.ca_file) if account.ca_file is not None else True)
     key = JWKEC.load(account.key.encode())
-    network = client.ClientNetwork(key, alg=ES256, verify_ssl=trusted, user_agent="wgfleet", timeout=CALL_S)
+    network = PatientNetwork(key, alg=ES256, verify_ssl=trusted, user_agent="wgfleet", timeout=CALL_S)
     return network, client.ClientV2(client.ClientV2.get_directory(account.directory, network), network)
 
 
@@ -192,8 +180,7 @@ def _told() -> Iterator[None]:
     except errors.ValidationError as error:
         raise AcmeError(_short("; ".join(_reasons(error.failed_authzrs)))) from None
     except messages.Error as error:
-        kind = StaleNonceError if error.code == "badNonce" else AcmeError
-        raise kind(_short(f"the CA refused: {error.detail or error.typ}")) from None
+        raise AcmeError(_short(f"the CA refused: {error.detail or error.typ}")) from None
     except errors.TimeoutError:
         raise AcmeError("the CA has not decided in time") from None
     except requests.RequestException as error:
