@@ -181,3 +181,11 @@ def test_names_of_a_later_release_are_skipped() -> None:
     assert features.from_header("features, of the year 2040,") == {Feature.FEATURES}
     assert features.from_header(None) == NONE
     assert features.from_header(features.header()) == ALL
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(None, 0), ("", 0), ("150.0", 150), ("7", 7), ("-1", 0), ("soon", 0), ("nan", 0), ("inf", 3600), ("1e9", 3600)],
+)
+def test_for_how_long_counters_are_held_back_is_a_sane_number(value: str | None, seconds: float) -> None:
+    assert features.held_back_s(value) == seconds

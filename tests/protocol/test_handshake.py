@@ -12,7 +12,18 @@ from tests.protocol import responder as peer
 from tests.protocol.responder import Responder
 from tests.protocol.strategies import clamp, text
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.handshake import Answer, Initiation, Pairing, initiate, pair, read_answer, receiver, tai64n
+from wgfleet.protocol.handshake import (
+    Answer,
+    Ephemeral,
+    EphemeralUsedError,
+    Initiation,
+    Pairing,
+    initiate,
+    pair,
+    read_answer,
+    receiver,
+    tai64n,
+)
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 
 PRIVATE = clamp(bytes(range(32)))
@@ -33,7 +44,7 @@ def pairing(responder: Responder) -> Pairing:
 
 @pytest.fixture
 def initiation(pairing: Pairing) -> Initiation:
-    return initiate(pairing, X25519PrivateKey.generate(), tai64n(NOW_NS), SENDER)
+    return initiate(pairing, Ephemeral(), tai64n(NOW_NS), SENDER)
 
 
 def test_the_responder_reads_who_calls_and_when(responder: Responder, initiation: Initiation) -> None:
@@ -64,7 +75,7 @@ def test_a_response_and_a_cookie_reply_are_answers(
 def test_no_changed_bit_of_an_answer_is_accepted(place: int, bits: int, kind: Answer) -> None:
     responder = Responder(X25519PrivateKey.from_private_bytes(bytes(32)))
     pairing = pair(PrivateKey(text(PRIVATE)), PublicKey(text(responder.public)))
-    initiation = initiate(pairing, X25519PrivateKey.generate(), tai64n(NOW_NS), SENDER)
+    initiation = initiate(pairing, Ephemeral(), tai64n(NOW_NS), SENDER)
     make = responder.respond if kind is Answer.RESPONSE else responder.cookie
     packet = bytearray(make(initiation.packet))
     packet[place] ^= bits
@@ -85,7 +96,7 @@ def test_a_wrong_mac1_is_not_accepted(responder: Responder, pairing: Pairing, in
 def test_an_answer_to_another_initiation_is_not_accepted(
     responder: Responder, pairing: Pairing, initiation: Initiation
 ) -> None:
-    later = initiate(pairing, X25519PrivateKey.generate(), tai64n(NOW_NS + 1), SENDER)
+    later = initiate(pairing, Ephemeral(), tai64n(NOW_NS + 1), SENDER)
     assert read_answer(pairing, later, responder.respond(initiation.packet)) is None
     assert read_answer(pairing, later, responder.cookie(initiation.packet)) is None
     assert read_answer(pairing, initiation, responder.respond(initiation.packet, receiver=SENDER + 1)) is None
@@ -100,6 +111,31 @@ def test_an_ephemeral_key_of_low_order_is_not_accepted(pairing: Pairing, initiat
 def test_a_responder_key_of_low_order_is_refused() -> None:
     with pytest.raises(FieldError, match="public_key: is a point of low order"):
         pair(PrivateKey(text(PRIVATE)), PublicKey(text(bytes(32))))
+
+
+def test_an_ephemeral_key_serves_many_responders_and_each_of_them_once() -> None:
+    ephemeral, packets = Ephemeral(), []
+    for _ in range(3):
+        responder = Responder()
+        pairing = pair(PrivateKey(text(PRIVATE)), PublicKey(text(responder.public)))
+        initiation = initiate(pairing, ephemeral, tai64n(NOW_NS), SENDER)
+        assert read_answer(pairing, initiation, responder.respond(initiation.packet)) is Answer.RESPONSE
+        with pytest.raises(EphemeralUsedError):
+            initiate(pairing, ephemeral, tai64n(NOW_NS + 1), SENDER)
+        other_initiator = pair(PrivateKey(text(clamp(bytes(32)))), PublicKey(text(responder.public)))
+        with pytest.raises(EphemeralUsedError):
+            initiate(other_initiator, ephemeral, tai64n(NOW_NS + 1), SENDER)
+        packets.append(initiation.packet)
+    assert len({packet[8:40] for packet in packets}) == 1
+    assert len({packet[40:88] for packet in packets}) == 3
+
+
+def test_other_ways_to_write_a_responders_key_are_the_same_responder() -> None:
+    responder, ephemeral = Responder(), Ephemeral()
+    same = responder.public[:31] + bytes([responder.public[31] | 0x80])  # that bit is not looked at (RFC 7748, 5)
+    initiate(pair(PrivateKey(text(PRIVATE)), PublicKey(text(responder.public))), ephemeral, tai64n(NOW_NS), SENDER)
+    with pytest.raises(EphemeralUsedError):
+        initiate(pair(PrivateKey(text(PRIVATE)), PublicKey(text(same))), ephemeral, tai64n(NOW_NS + 1), SENDER)
 
 
 @given(st.binary(max_size=160))

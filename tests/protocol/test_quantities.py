@@ -18,13 +18,15 @@ from wgfleet.protocol.quantities import LEAST_SPEED, MAX_SPEED, check_speed, spe
         ("100000", 100_000),
         ("0", 0),
         (" 64 kbit ", 64_000),
+        ("\u06f2\u06f5\u06f0kbit", 250_000),
+        ("\u0661\u066b\u0665 mbit", 1_500_000),
     ],
 )
 def test_speeds_are_read_as_people_write_them(text: str, bits: int) -> None:
     assert speed_of(text) == bits
 
 
-@pytest.mark.parametrize("text", ["", "fast", "20MB", "20mb", "-1mbit", "1e6", "20 mbit s", "\u0665mbit", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "fast", "20MB", "20mb", "-1mbit", "1e6", "20 mbit s", "\u0966mbit", "9" * 5000])
 def test_what_is_no_speed_is_refused_with_the_way_out(text: str) -> None:
     with pytest.raises(ValueError, match="write it as 20mbit"):
         speed_of(text)

@@ -66,3 +66,10 @@ def test_a_value_is_no_template() -> None:
     assert isinstance(restored, Reason)
     assert restored == reason == f"no answer to {STOLEN}; {{{{0}}}} {{a!r}} \x1f[]"
     assert restored.values["what"].values == {"x": STOLEN}
+
+
+def test_a_long_value_is_cut_where_it_is_quoted_and_nowhere_else() -> None:
+    long, names = "x" * 10_000, "anna, " * 100
+    made = Reason("there is no peer {peer!r}; cut off: {names}", peer=long, names=names)
+    assert made == f"there is no peer '{'x' * 60}'... (10,000 characters); cut off: {names}"
+    assert Reason.restored(made.kept()) == made

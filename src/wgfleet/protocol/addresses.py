@@ -113,10 +113,14 @@ def parse_interface_address(text: str, field: str) -> str:
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
-        raise FieldError(field, f"{text!r} is not an address with a prefix such as 10.8.0.1/24") from None
+        raise FieldError(
+            field, Reason("{text!r} is not an address with a prefix such as 10.8.0.1/24", text=text)
+        ) from None
     if "/" not in text:
         prefix = 64 if ":" in text else 24
-        raise FieldError(field, f"{text!r} has no prefix length; write for example {text}/{prefix}")
+        raise FieldError(
+            field, Reason("{text!r} has no prefix length; write for example {text}/{prefix}", text=text, prefix=prefix)
+        )
     return f"{_text(interface.ip)}/{interface.network.prefixlen}"
 
 
@@ -137,11 +141,11 @@ def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:
         or not port.isdigit()
         or len(port) > len(str(_MAX_PORT))
     ):
-        raise FieldError(field, f"{text!r} is not ADDRESS:PORT or [IPV6]:PORT")
+        raise FieldError(field, Reason("{text!r} is not ADDRESS:PORT or [IPV6]:PORT", text=text))
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise FieldError(field, f"{text!r}: an IPv6 address goes in brackets, [ADDRESS]:PORT")
+        raise FieldError(field, Reason("{text!r}: an IPv6 address goes in brackets, [ADDRESS]:PORT", text=text))
     return parse_address(host, field), parse_port(int(port), field)
 
 

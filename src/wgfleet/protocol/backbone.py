@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from wgfleet.protocol.addresses import parse_endpoint, parse_port
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PrivateKey, PublicKey, parse_private_key, parse_public_key
+from wgfleet.protocol.reasons import Reason
 
 _FIRST = int(ipaddress.IPv4Address("169.254.64.0"))  # up to 169.254.127.255: away from 169.254.169.254 and the like
 MAX_NUMBER = 2**14 - 1
@@ -139,16 +140,18 @@ def check_backbone(backbone: Backbone, where: str = "settings.backbone") -> None
     parse_port(backbone.port, f"{where}.port")
     parse_port(backbone.tunnel_port, f"{where}.tunnel_port")
     if backbone.port == backbone.tunnel_port:
-        raise FieldError(f"{where}.tunnel_port", "must not be the port of the link itself")
+        raise FieldError(f"{where}.tunnel_port", Reason("must not be the port of the link itself"))
     numbers, keys = {backbone.number}, set[str]()
     for i, node in enumerate(backbone.nodes):
         field = f"{where}.nodes[{i}]"
         parse_public_key(node.public_key, f"{field}.public_key")
         if parse_endpoint(node.endpoint, f"{field}.endpoint") != node.endpoint:
-            raise FieldError(f"{field}.endpoint", f"{node.endpoint!r} is not in canonical form")
+            raise FieldError(
+                f"{field}.endpoint", Reason("{endpoint!r} is not in canonical form", endpoint=node.endpoint)
+            )
         if node.number in numbers:
-            raise FieldError(f"{field}.number", f"{node.number} is that of another node")
+            raise FieldError(f"{field}.number", Reason("{number} is that of another node", number=node.number))
         if node.public_key in keys:
-            raise FieldError(f"{field}.public_key", "is that of another node")
+            raise FieldError(f"{field}.public_key", Reason("is that of another node"))
         numbers.add(node.number)
         keys.add(node.public_key)

@@ -37,6 +37,7 @@ from wgfleet.protocol.keys import (
 )
 from wgfleet.protocol.quantities import check_speed
 from wgfleet.protocol.reach import Reach, check_reach
+from wgfleet.protocol.reasons import Reason
 
 MIN_IPV6_MTU = 1280  # RFC 8200, section 5: the least an IPv6 link must carry
 LEAST_MTU = 576  # what every IPv4 host takes (RFC 791, section 3.1)
@@ -182,16 +183,24 @@ def parse_push(body: bytes, name: str) -> Push:
         peers, where, settings = push.upsert, "upsert", push.settings
         parse_interface_name(push.name)
         if push.name != name:
-            raise FieldError("name", f"{push.name!r} does not match the interface in the path, {name!r}")
+            raise FieldError(
+                "name", Reason("{push!r} does not match the interface in the path, {name!r}", push=push.name, name=name)
+            )
         if push.generation <= push.base:
-            raise FieldError("generation", f"must be above base {push.base}, not {push.generation}")
+            raise FieldError(
+                "generation",
+                Reason("must be above base {base}, not {generation}", base=push.base, generation=push.generation),
+            )
         for i, key in enumerate(push.remove):
             parse_public_key(key, f"remove[{i}]")
     if push.generation < 1:
-        raise FieldError("generation", "must be 1 or more")
+        raise FieldError("generation", Reason("must be 1 or more"))
     if settings is not None:
         if settings.name != name:
-            raise FieldError("settings.name", f"{settings.name!r} does not match the path, {name!r}")
+            raise FieldError(
+                "settings.name",
+                Reason("{settings!r} does not match the path, {name!r}", settings=settings.name, name=name),
+            )
         check_settings(settings)
     for key, peer in peers.items():
         check_peer(key, peer, f"{where}.{key}")
@@ -205,7 +214,7 @@ def _decode(body: bytes) -> Push:
     except msgspec.MsgspecError as error:
         raise field_error(error) from None
     except UnicodeDecodeError:
-        raise FieldError("body", "is not UTF-8") from None
+        raise FieldError("body", Reason("is not UTF-8")) from None
     return push
 
 
@@ -218,7 +227,9 @@ def check_settings(settings: InterfaceSettings) -> None:
         field = f"settings.addresses[{i}]"
         _same(parse_interface_address(address, field), address, field)
         if ipaddress.ip_interface(address).is_link_local:
-            raise FieldError(field, f"{address!r} is link-local; the kernel manages those itself")
+            raise FieldError(
+                field, Reason("{address!r} is link-local; the kernel manages those itself", address=address)
+            )
     for i, route in enumerate(settings.routes):
         _same(parse_network(route, f"settings.routes[{i}]"), route, f"settings.routes[{i}]")
     check_mtu(settings.mtu, settings.addresses, "settings.mtu")
@@ -242,18 +253,28 @@ def check_floating(floating: FloatingSettings, where: str = "settings.floating")
         _same(parse_address(address, field), address, field)
         kind = ipaddress.ip_address(address)
         if kind.is_link_local or kind.is_loopback or kind.is_multicast or kind.is_unspecified:
-            raise FieldError(field, f"{address} cannot be reached from other networks, so no user could use it")
+            raise FieldError(
+                field,
+                Reason("{address} cannot be reached from other networks, so no user could use it", address=address),
+            )
         if address in seen:
-            raise FieldError(field, f"{address} is listed twice")
+            raise FieldError(field, Reason("{address} is listed twice", address=address))
         seen.add(address)
     for i, address in enumerate(floating.ask_first):
         if address not in floating.addresses:
-            raise FieldError(f"{where}.ask_first[{i}]", f"{address!r} is not one of the addresses")
+            raise FieldError(
+                f"{where}.ask_first[{i}]", Reason("{address!r} is not one of the addresses", address=address)
+            )
     check_witnesses(floating.witnesses, floating.probe_key, where)
     if not MIN_GIVE_UP_S <= floating.give_up_after_s <= MAX_GIVE_UP_S:
         raise FieldError(
             f"{where}.give_up_after_s",
-            f"must be {MIN_GIVE_UP_S:.0f} to {MAX_GIVE_UP_S:.0f} s, not {floating.give_up_after_s}",
+            Reason(
+                "must be {min_give_up_s:.0f} to {max_give_up_s:.0f} s, not {give_up_after_s}",
+                min_give_up_s=MIN_GIVE_UP_S,
+                max_give_up_s=MAX_GIVE_UP_S,
+                give_up_after_s=floating.give_up_after_s,
+            ),
         )
 
 
@@ -271,14 +292,17 @@ def check_allowed_ips(peers: dict[PublicKey, DesiredPeer], where: str = "peers")
         for network in peer.allowed_ips:
             holder = holders.setdefault(network, key)
             if holder != key:
-                raise FieldError(f"{where}.{key}.allowed_ips", f"{network} is already an allowed IP of peer {holder}")
+                raise FieldError(
+                    f"{where}.{key}.allowed_ips",
+                    Reason("{network} is already an allowed IP of peer {holder}", network=network, holder=holder),
+                )
 
 
 def check_not_itself(whole: DesiredInterface, where: str = "peers") -> None:
     """Raise `FieldError` if an interface is its own peer: WireGuard drops that one silently."""
     own = public_key_of(whole.settings.private_key)
     if own in whole.peers:
-        raise FieldError(f"{where}.{own}", "is the public key of the interface itself; give the peer's")
+        raise FieldError(f"{where}.{own}", Reason("is the public key of the interface itself; give the peer's"))
 
 
 def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:
@@ -294,7 +318,9 @@ def check_peer(key: PublicKey, peer: DesiredPeer, field: str) -> None:
 
 def _same(canonical: str, text: str, field: str) -> None:
     if canonical != text:
-        raise FieldError(field, f"{text!r} is not in canonical form; write {canonical}")
+        raise FieldError(
+            field, Reason("{text!r} is not in canonical form; write {canonical}", text=text, canonical=canonical)
+        )
 
 
 def field_error(error: msgspec.MsgspecError) -> FieldError:
@@ -348,5 +374,14 @@ def check_mtu(mtu: int | None, networks: Iterable[str], field: str) -> None:
     """Raise `FieldError` where links with these addresses or pools cannot have an MTU, in bytes. None: they can."""
     least = MIN_IPV6_MTU if any(":" in network for network in networks) else LEAST_MTU
     if mtu is not None and not least <= mtu <= MAX_MTU:
-        beside = ", as a network is IPv6" if least == MIN_IPV6_MTU else ""
-        raise FieldError(field, f"must be {least} to {MAX_MTU} bytes{beside}, not {mtu}")
+        beside = Reason(", as a network is IPv6") if least == MIN_IPV6_MTU else ""
+        raise FieldError(
+            field,
+            Reason(
+                "must be {least} to {max_mtu} bytes{beside}, not {mtu}",
+                least=least,
+                max_mtu=MAX_MTU,
+                beside=beside,
+                mtu=mtu,
+            ),
+        )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wgfleet.protocol.destinations import DestinationPlace, DestinationTransport
+from wgfleet.protocol.reasons import Reason
 
 RULE_EXAMPLE = "allow tcp/443,8000-8100 192.0.2.0/24 outside"
 _ACTIONS = {"allow": True, "deny": False}
@@ -22,12 +23,20 @@ def rule_of(line: str) -> dict[str, Any]:
     """
     action, *words = line.lower().replace(", ", ",").split() or [""]
     if action not in _ACTIONS:
-        raise ValueError(f"{line!r} begins with neither allow nor deny, as in: {RULE_EXAMPLE}")
+        raise ValueError(
+            Reason(
+                "{line!r} begins with neither allow nor deny, as in: {rule_example}",
+                line=line,
+                rule_example=RULE_EXAMPLE,
+            )
+        )
     rule: dict[str, Any] = {"allow": _ACTIONS[action]}
 
     def note(name: str, value: object) -> None:
         if name in rule:
-            raise ValueError(f"{line!r} says {name} twice; join networks by commas, or write two rules")
+            raise ValueError(
+                Reason("{line!r} says {name} twice; join networks by commas, or write two rules", line=line, name=name)
+            )
         rule[name] = value
 
     for word in words:
@@ -42,8 +51,12 @@ def rule_of(line: str) -> dict[str, Any]:
             note("networks", [each for each in word.split(",") if each])
         else:
             raise ValueError(
-                f"{word!r} is neither a protocol (tcp, udp, icmp, with ports: tcp/443), nor a place (users, node, "
-                f"outside), nor a network, as in: {RULE_EXAMPLE}"
+                Reason(
+                    "{word!r} is neither a protocol (tcp, udp, icmp, with ports: tcp/443), nor a place (users, node, "
+                    "outside), nor a network, as in: {rule_example}",
+                    word=word,
+                    rule_example=RULE_EXAMPLE,
+                )
             )
     return rule
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from wgfleet.protocol.addresses import parse_network
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 MAX_SETS, MAX_RULES, MAX_NETWORKS, MAX_PORTS = 200, 100, 500, 15
 MAX_NAME = 64
@@ -61,7 +62,9 @@ def parse_port_range(text: str, field: str) -> str:
     first = int(found["first"]) if found else 0
     last = int(found["last"] or first) if found else 0
     if not 0 < first <= last <= _LAST_PORT:
-        raise FieldError(field, f"must be a port or a range of ports, such as 443 or 8000-8100, not {text!r}")
+        raise FieldError(
+            field, Reason("must be a port or a range of ports, such as 443 or 8000-8100, not {text!r}", text=text)
+        )
     return str(first) if first == last else f"{first}-{last}"
 
 
@@ -72,9 +75,9 @@ def check_rule_sets(sets: tuple[RuleSet, ...], where: str = "settings.rule_sets"
     for i, each in enumerate(sets):
         field = f"{where}[{i}]"
         if not each.name or len(each.name) > MAX_NAME:
-            raise FieldError(f"{field}.name", f"must have 1 to {MAX_NAME} characters")
+            raise FieldError(f"{field}.name", Reason("must have 1 to {max_name} characters", max_name=MAX_NAME))
         if each.name in names:
-            raise FieldError(f"{field}.name", f"{each.name!r} is the name of two sets")
+            raise FieldError(f"{field}.name", Reason("{each!r} is the name of two sets", each=each.name))
         names.add(each.name)
         check_rules(each.rules, f"{field}.rules")
 
@@ -91,14 +94,16 @@ def check_rules(rules: tuple[DestinationRule, ...], where: str) -> None:
         for k, port in enumerate(rule.ports):
             _same(parse_port_range(port, f"{field}.ports[{k}]"), port, f"{field}.ports[{k}]")
         if rule.ports and rule.transport not in {DestinationTransport.TCP, DestinationTransport.UDP}:
-            raise FieldError(f"{field}.transport", "must be tcp or udp where there are ports")
+            raise FieldError(f"{field}.transport", Reason("must be tcp or udp where there are ports"))
 
 
 def _check_count(values: tuple[object, ...], most: int, field: str) -> None:
     if len(values) > most:
-        raise FieldError(field, f"must be at most {most}, not {len(values)}")
+        raise FieldError(field, Reason("must be at most {most}, not {count}", most=most, count=len(values)))
 
 
 def _same(canonical: str, text: str, field: str) -> None:
     if canonical != text:
-        raise FieldError(field, f"{text!r} is not in canonical form; write {canonical}")
+        raise FieldError(
+            field, Reason("{text!r} is not in canonical form; write {canonical}", text=text, canonical=canonical)
+        )

@@ -7,6 +7,7 @@ from idna.core import check_bidi, check_hyphen_ok, check_initial_combiner, check
 
 from wgfleet.protocol.addresses import pasted
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
@@ -24,13 +25,22 @@ def parse_domain(text: str, field: str) -> str:
     try:
         name = ".".join(_ascii(label) for label in _mapped(text).removesuffix(".").split("."))
     except (UnicodeError, IDNAError):
-        raise FieldError(field, f"{text!r} is not a domain name: it has letters that no name has") from None
+        raise FieldError(
+            field, Reason("{text!r} is not a domain name: it has letters that no name has", text=text)
+        ) from None
     if name.startswith("*."):
-        raise FieldError(field, f"{text!r} stands for many names; give one of them, such as vpn{name[1:]}")
+        raise FieldError(
+            field,
+            Reason("{text!r} stands for many names; give one of them, such as vpn{name}", text=text, name=name[1:]),
+        )
     # RFC 1123, section 2.1: the last label is never all digits, which is what tells a name from an address.
     if not _NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
-        more = "; give the name alone, without scheme, port or path" if any(sign in name for sign in ":/") else ""
-        raise FieldError(field, f"{text!r} is not a domain name such as vpn.example.com{more}")
+        more = (
+            Reason("; give the name alone, without scheme, port or path") if any(sign in name for sign in ":/") else ""
+        )
+        raise FieldError(
+            field, Reason("{text!r} is not a domain name such as vpn.example.com{more}", text=text, more=more)
+        )
     return name
 
 

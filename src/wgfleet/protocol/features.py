@@ -24,6 +24,8 @@ PROTOCOL_OF_0_1_0 = 1
 FEATURES_HEADER = "wgfleet-features"
 VERSION_HEADER = "wgfleet-version"
 HEARD_HEADER = "wgfleet-heard"  # the `mark` of the last watch message that the panel has read
+COUNTERS_HEADER = "wgfleet-counters"  # see `held_back_s`
+MOST_HELD_BACK_S = 3600.0
 PANEL_HEADER = "wgfleet-panel"  # see `protocol.panel_name`
 
 
@@ -113,6 +115,17 @@ def header(features: Iterable[Feature] = ALL) -> str:
 def from_header(value: str | None) -> frozenset[Feature]:
     """Read the value of `FEATURES_HEADER`; None: 0.1.0 sends none."""
     return known(part.strip() for part in (value or "").split(","))
+
+
+def held_back_s(value: str | None) -> float:
+    """Read the value of `COUNTERS_HEADER`: for how many s the stream may hold back what is only a count of a peer.
+
+    None, and what is no number: not at all. 0.1.0 neither asks for it nor does it.
+    """
+    try:
+        return min(max(0.0, float(value or 0)), MOST_HELD_BACK_S)
+    except ValueError:
+        return 0.0
 
 
 def for_agent(request: M, features: Collection[Feature]) -> M:

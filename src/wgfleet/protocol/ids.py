@@ -4,6 +4,7 @@ import re
 from typing import NewType
 
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 NodeId = NewType("NodeId", str)
 NodeGroupId = NewType("NodeGroupId", str)
@@ -24,6 +25,7 @@ def parse_interface_name(text: str, field: str = "name") -> InterfaceName:
     """Parse a Linux interface name as `wg-quick` accepts it; raise `FieldError` otherwise."""
     if not _INTERFACE_NAME.fullmatch(text) or text in _RESERVED_NAMES:
         raise FieldError(
-            field, "must be 1 to 15 characters of a-z A-Z 0-9 _ = + . - with no dash in front, and no reserved name"
+            field,
+            Reason("must be 1 to 15 characters of a-z A-Z 0-9 _ = + . - with no dash in front, and no reserved name"),
         )
     return InterfaceName(text)

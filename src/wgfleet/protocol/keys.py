@@ -14,7 +14,7 @@ PrivateKey = NewType("PrivateKey", str)
 PresharedKey = NewType("PresharedKey", str)
 
 KEY_BYTES = 32
-_KEY_CHARACTERS = 44
+KEY_CHARACTERS = 44
 _COORDINATE = 2**255 - 1  # the highest bit of a public key counts for nothing
 _PRIME = 2**255 - 19
 _LOW_ORDER = frozenset(
@@ -49,7 +49,7 @@ def _parse_key(text: str, field: str) -> tuple[str, bytes]:
         raw = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(text) != _KEY_CHARACTERS or len(raw) != KEY_BYTES:
+    if len(text) != KEY_CHARACTERS or len(raw) != KEY_BYTES:
         raise FieldError(field, Reason("must be a key of 32 bytes in base64 (44 characters), as `wg genkey` prints it"))
     canonical = raw_to_text(raw)
     if canonical != text:

@@ -202,9 +202,15 @@ LOG_LINES = 1000  # that an agent keeps of its log
 
 
 class AgentLog(Struct, frozen=True):
-    """`GET /v1/log?lines=N`: the newest lines of the agent's log, oldest first."""
+    """`GET /v1/log?lines=N`: the newest lines of the agent's log, oldest first.
+
+    `run`: of the process that counts them, and `last`: the number of the newest one; with `&run=RUN&after=LAST`
+    only lines after it are asked for. An agent that does not count has no `run`.
+    """
 
     lines: Annotated[tuple[Annotated[str, Meta(max_length=4096)], ...], Meta(max_length=LOG_LINES)]
+    run: Annotated[str, Meta(max_length=32, pattern="^[0-9a-f]*$")] = ""
+    last: Annotated[int, Meta(ge=0, lt=2**53)] = 0
 
 
 class CallBack(Struct, frozen=True):

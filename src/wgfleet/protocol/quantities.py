@@ -2,6 +2,7 @@
 
 import re
 
+from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
@@ -17,7 +18,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 def bytes_of(text: str) -> int:
     """Return a size in bytes; raise ValueError with the way out."""
-    found = _SIZE.fullmatch(text.strip())
+    found = _SIZE.fullmatch(ascii_digits(text).strip())
     if found is None:
         raise ValueError(Reason("{text!r} is no number of bytes; write it as 50GB, 50GiB or 50000000000", text=text))
     base = 1024 if found["binary"] else 1000
@@ -27,12 +28,12 @@ def bytes_of(text: str) -> int:
 
 def is_time(text: str) -> bool:
     """Whether a text is a time such as 30d, and not a moment."""
-    return _AGE.fullmatch(text.strip()) is not None
+    return _AGE.fullmatch(ascii_digits(text).strip()) is not None
 
 
 def seconds_of(text: str) -> int:
     """Return a time in s; raise ValueError with the way out."""
-    found = _AGE.fullmatch(text.strip())
+    found = _AGE.fullmatch(ascii_digits(text).strip())
     if found is None:
         raise ValueError(Reason("{text!r} is no time; write it as 12h, 30d or 4w", text=text))
     return int(found["number"]) * _SECONDS[found["unit"]]
@@ -40,7 +41,7 @@ def seconds_of(text: str) -> int:
 
 def speed_of(text: str) -> int:
     """Return a speed in bits per second; raise ValueError with the way out."""
-    found = _SPEED.fullmatch(text.strip())
+    found = _SPEED.fullmatch(ascii_digits(text).strip())
     if found is None:
         raise ValueError(
             Reason("{text!r} is no speed; write it as 20mbit, 500kbit, 1gbit, or 0 for no limit", text=text)
@@ -60,4 +61,12 @@ def speed_text(speed: int) -> str:
 def check_speed(speed: int, field: str) -> None:
     """Raise `FieldError` unless this can be a limit, in bits per second; 0: none."""
     if speed and not LEAST_SPEED <= speed <= MAX_SPEED:
-        raise FieldError(field, f"must be {LEAST_SPEED} to {MAX_SPEED} bits per second, or 0 for no limit, not {speed}")
+        raise FieldError(
+            field,
+            Reason(
+                "must be {least_speed} to {max_speed} bits per second, or 0 for no limit, not {speed}",
+                least_speed=LEAST_SPEED,
+                max_speed=MAX_SPEED,
+                speed=speed,
+            ),
+        )

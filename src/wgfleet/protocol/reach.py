@@ -7,6 +7,7 @@ from msgspec import Struct
 from wgfleet.protocol.addresses import parse_network
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName, parse_interface_name
+from wgfleet.protocol.reasons import Reason
 
 MAX_PORT = 65535
 _NODE_PORT = re.compile(r"(?P<protocol>tcp|udp)/(?P<first>[1-9][0-9]{0,4})(?:-(?P<last>[1-9][0-9]{0,4}))?")
@@ -32,7 +33,9 @@ def parse_node_port(text: str, field: str) -> str:
     first = int(found["first"]) if found else 0
     last = int(found["last"] or first) if found else 0
     if found is None or not first <= last <= MAX_PORT:
-        raise FieldError(field, "must be a protocol and a port, or a range of ports, such as udp/53 or tcp/8000-8100")
+        raise FieldError(
+            field, Reason("must be a protocol and a port, or a range of ports, such as udp/53 or tcp/8000-8100")
+        )
     return f"{found['protocol']}/{first}" if first == last else f"{found['protocol']}/{first}-{last}"
 
 
@@ -55,4 +58,6 @@ def check_reach(reach: Reach, where: str = "settings.reach") -> None:
 
 def _same(canonical: str, text: str, field: str) -> None:
     if canonical != text:
-        raise FieldError(field, f"{text!r} is not in canonical form; write {canonical}")
+        raise FieldError(
+            field, Reason("{text!r} is not in canonical form; write {canonical}", text=text, canonical=canonical)
+        )
