@@ -121,8 +121,8 @@ def wg_easy_14(folder: Path, keys: Keys) -> None:
     )
 
 
-def wg_easy_15(folder: Path, keys: Keys) -> None:
-    """Write `wg-easy.db` as wg-easy 15 keeps it."""
+def wg_easy_15(folder: Path, keys: Keys, firewall: tuple[str, ...] | None = None) -> None:
+    """Write `wg-easy.db` as wg-easy 15 keeps it. `firewall`: it is on, and has this list for the client."""
     place = folder / "wg-easy.db"
     interface = {
         "name": "wg0",
@@ -135,6 +135,7 @@ def wg_easy_15(folder: Path, keys: Keys) -> None:
         "mtu": 1420,
         "enabled": 1,
         "j_c": 7,
+        "firewall_enabled": firewall is not None,
     }
     table(place, "interfaces_table", [interface], wal=True)
     values = {
@@ -163,6 +164,7 @@ def wg_easy_15(folder: Path, keys: Keys) -> None:
         "mtu": 1280,
         "persistent_keepalive": 25,
         "enabled": 0,
+        "firewall_ips": None if firewall is None else json.dumps(firewall),
         "post_up": "echo {{ipv4Cidr}}",
         "created_at": "2026-01-02 03:04:05",
         "expires_at": "2027-01-31T00:00:00.000Z",

@@ -38,7 +38,7 @@ def test_wgdashboard(tmp_path: Path, keys: Keys) -> None:
     assert any("zone" in warning for warning in fleet.warnings)
     assert (bob.name, bob.enabled, bob.addresses, bob.private_key, bob.mtu) == ("", False, ("10.9.0.8",), None, None)
     assert any("template" in warning for warning in fleet.warnings)
-    assert any("MASQUERADE" in warning for warning in fleet.warnings)
+    assert any("MASQUERADE" in hook for hook in interface.hooks)
 
 
 def test_wg_easy_14_with_its_environment(tmp_path: Path, keys: Keys) -> None:
@@ -128,3 +128,27 @@ def test_what_is_no_such_file_is_refused_with_words(tmp_path: Path, source: str,
             read(tmp_path / name)
     with pytest.raises(UnreadableError):
         read(tmp_path / "nowhere")
+
+
+ENTRIES = {
+    "10.0.0.0/24": ["allow 10.0.0.0/24"],
+    "10.0.0.1:443/tcp": ["allow tcp/443 10.0.0.1"],
+    "10.0.0.0/24:53": ["allow tcp/53 10.0.0.0/24", "allow udp/53 10.0.0.0/24"],
+    "[2001:db8::1]:53/udp": ["allow udp/53 2001:db8::1"],
+    "2001:db8::/32": ["allow 2001:db8::/32"],
+    "[2001:db8::1]": ["allow 2001:db8::1"],
+}
+
+
+def test_the_firewall_of_wg_easy_becomes_rules(tmp_path: Path, keys: Keys) -> None:
+    samples.wg_easy_15(tmp_path, keys, (*ENTRIES, "intranet.example.org", "10.0.0.0/24"))
+    fleet = wg_easy.read(tmp_path)
+    (tablet,) = fleet.interfaces[0].peers
+    assert tablet.destinations == ("allow node", *(rule for rules in ENTRIES.values() for rule in rules))
+    assert any("intranet.example.org" in warning for warning in fleet.warnings)
+
+
+def test_a_firewall_of_wg_easy_without_a_list_is_what_the_file_says(tmp_path: Path, keys: Keys) -> None:
+    samples.wg_easy_15(tmp_path, keys, ())
+    (tablet,) = wg_easy.read(tmp_path).interfaces[0].peers
+    assert tablet.destinations is None, "all, by the interface's defaults"

@@ -44,7 +44,7 @@ def test_names_are_found_where_people_and_programs_write_them(keys: Keys, before
         + f"# first\n[Peer]\nPublicKey = {keys.public('first')}\nAllowedIPs = 10.8.0.2/32\n# END_PEER first\n\n"
         + f"{before}[Peer]\n{inside}PublicKey = {keys.public('anna')}\nAllowedIPs = 10.8.0.3/32\n### end anna ###\n"
     )
-    first, found = wg_quick.server("wg0", text).peers
+    first, found = wg_quick.server("wg0", text, []).peers
     assert (first.name, found.name) == ("first", name)
     assert found.addresses == ("10.8.0.3",)
 
@@ -58,7 +58,7 @@ def test_the_syntax_is_read_as_wg_quick_reads_it(keys: Keys) -> None:
         f"#[disabled] [Peer]\r\n#[disabled] PublicKey = {keys.public('emil')}\r\n"
         "#[disabled] AllowedIPs = 10.8.0.4/32\r\n"
     )
-    found = wg_quick.server("wg0", text)
+    found = wg_quick.server("wg0", text, [])
     assert found.addresses == ("10.8.0.1/24", "fd00::1/64", "10.9.0.1/24")
     assert found.public_key == keys.public("server")
     assert found.hooks == ("postup: iptables -A FORWARD -i %i -j ACCEPT",)
@@ -75,13 +75,37 @@ def test_the_syntax_is_read_as_wg_quick_reads_it(keys: Keys) -> None:
         ("[Interface]\nnonsense\n", "line 2"),
         ("[Interface]\nPrivateKey = short\n", "PrivateKey"),
         ("[Interface]\nPrivateKey = {key}\nAddress = 10.8.0.0.1/24\n", "10.8.0.0.1/24"),
-        ("[Interface]\nPrivateKey = {key}\n[Peer]\nAllowedIPs = 10.8.0.2/32\n", "line 3: PublicKey"),
     ],
 )
 def test_a_broken_file_is_refused_with_its_place_and_without_secrets(keys: Keys, text: str, word: str) -> None:
     with pytest.raises(UnreadableError, match=word) as refused:
-        wg_quick.server("wg0", text.format(key=keys.private("server")))
+        wg_quick.server("wg0", text.format(key=keys.private("server")), [])
     assert keys.private("server") not in str(refused.value)
+    assert str(refused.value).startswith("wg0: ") or "line 2" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("peer", "said"),
+    [
+        ("PublicKey = xyz\nAllowedIPs = 10.8.0.2/32", "wg0: line 7, peer bert is left out: PublicKey: must be"),
+        ("AllowedIPs = 10.8.0.2/32", "wg0: line 7, peer bert is left out: PublicKey: must be"),
+        ("PublicKey = {key}\nAllowedIPs = foo", "wg0: line 7, peer bert is left out: AllowedIPs: 'foo'"),
+        ("PublicKey = {key}\nPresharedKey = short", "wg0: line 7, peer bert is left out: PresharedKey: must be"),
+    ],
+)
+def test_a_peer_that_cannot_be_read_is_left_out_and_named_and_the_others_are_not(
+    keys: Keys, peer: str, said: str
+) -> None:
+    def good(name: str, number: int) -> str:
+        return f"[Peer]\nPublicKey = {keys.public(name)}\nAllowedIPs = 10.8.0.{number}/32\n"
+
+    bad = f"[Peer]\n# Name = bert\n{peer.format(key=keys.public('bert'))}\n"
+    text = f"[Interface]\nPrivateKey = {keys.private('server')}\n\n{good('anna', 3)}{bad}{good('emil', 4)}"
+    told = list[str]()
+    found = wg_quick.server("wg0", text, told)
+    assert [each.public_key for each in found.peers] == [keys.public("anna"), keys.public("emil")]
+    (one,) = told
+    assert one.startswith(said)
 
 
 def test_users_files_are_matched_by_their_keys_and_say_the_endpoint(tmp_path: Path, keys: Keys) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wgfleet.imports.fleet import UnreadableError
+from wgfleet.protocol.reasons import Reason
 
 Row = dict[str, Any]
 MAX_BYTES = 4 * 1024**3
@@ -21,8 +22,8 @@ _NAME = '"{}"'
 class Database:
     """Tables, read by the names of their columns: what a version lacks is absent, what is new is not looked at."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection, self._path = connection, path
 
     def tables(self) -> list[str]:
         """Return the names of all tables."""
@@ -37,13 +38,15 @@ class Database:
         names = [column[0] for column in cursor.description]
         found = [dict(zip(names, row, strict=True)) for row in cursor.fetchmany(MAX_ROWS + 1)]
         if len(found) > MAX_ROWS:
-            raise UnreadableError(f"the table {table} has more than {MAX_ROWS} rows")
+            raise UnreadableError(Reason("the table {table} has more than {most} rows", table=table, most=MAX_ROWS))
         return found
 
     def needed(self, table: str) -> list[Row]:
         """Return the rows of a table that must be there. Raise `UnreadableError`."""
         if table not in self.tables():
-            raise UnreadableError(f"the database has no table {table}")
+            raise UnreadableError(
+                Reason("{path}: has no table {table}, so it is of another program", path=self._path, table=table)
+            )
         return self.rows(table)
 
 
@@ -65,18 +68,22 @@ def opened(path: Path) -> Iterator[Database]:
                 connection.execute("PRAGMA query_only = ON")
                 connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE)
                 connection.text_factory = lambda raw: raw.decode(errors="replace")
-                yield Database(connection)
+                yield Database(connection, path)
         except sqlite3.DatabaseError as error:
-            raise UnreadableError(f"{path}: is no SQLite database that can be read: {error}") from None
+            raise UnreadableError(
+                Reason("{path}: is no SQLite database that can be read: {error}", path=path, error=error)
+            ) from None
 
 
 def _check(path: Path) -> None:
     """Refuse what is no file, such as a device that never ends. Raise `OSError`, `UnreadableError`."""
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
-        raise UnreadableError(f"{path}: is no file")
+        raise UnreadableError(Reason("{path}: is no file", path=path))
     if about.st_size > MAX_BYTES:
-        raise UnreadableError(f"{path}: larger than {MAX_BYTES // 1024**3} GiB, which no such database is")
+        raise UnreadableError(
+            Reason("{path}: larger than {most} GiB, which no such database is", path=path, most=MAX_BYTES // 1024**3)
+        )
 
 
 def found_in(path: Path, *names: str) -> Path:
@@ -86,4 +93,4 @@ def found_in(path: Path, *names: str) -> Path:
     for name in names:
         if (path / name).is_file():
             return path / name
-    raise UnreadableError(f"{path}: has no {' and no '.join(names)}")
+    raise UnreadableError(Reason("{path}: has no {names}", path=path, names=" and no ".join(names)))

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
+from wgfleet.imports.numbers import NO_TIME, time_of
+from wgfleet.imports.texts import all_whole, whole_characters
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import (
     KEY_BYTES,
@@ -17,6 +19,7 @@ from wgfleet.protocol.keys import (
     public_key_of,
     raw_to_text,
 )
+from wgfleet.protocol.reasons import Reason, plain, words_of
 
 MALFORMED = (
     FieldError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
@@ -29,6 +32,10 @@ Item = TypeVar("Item")
 
 class UnreadableError(Exception):
     """A source that cannot be read; the text is for the person who named it."""
+
+    def __init__(self, said: str) -> None:
+        """Take what is said, which may have names of files in it that are no text."""
+        super().__init__(whole_characters(said))
 
 
 class ImportedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +54,9 @@ class ImportedPeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A peer of an interface.
 
     `addresses` are its own, without a prefix; `networks` those behind it. What its file says is None where nobody
-    knows. `endpoint`: host and port in its file. Bytes are since the beginning of counting, None: not known. Times in s
-    since the epoch. `place`: where in the source it stands.
+    knows. `endpoint`: host and port in its file. `destinations`: rules on where it may connect to, in the words of
+    `wgfleet rule-set`; what fits none is refused, and None: it was held to nothing. Bytes are since the beginning of
+    counting, None: not known. Times in s since the epoch. `place`: where in the source it stands.
     """
 
     public_key: str
@@ -71,6 +79,7 @@ class ImportedPeer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     received: int | None = None
     sent: int | None = None
     jobs: tuple[ImportedJob, ...] = ()
+    destinations: tuple[str, ...] | None = None
     place: str = ""
 
 
@@ -110,10 +119,12 @@ class ImportedFleet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 def why(error: Exception) -> str:
     """Say why something is malformed (one of `MALFORMED`)."""
     if isinstance(error, KeyError):
-        return f"it lacks {error}"
-    if isinstance(error, FieldError | ValueError | UnreadableError | msgspec.MsgspecError):
-        return str(error)
-    return "a value in it is of another kind than it should be"
+        return Reason("it lacks {error}", error=error)
+    if isinstance(error, FieldError):
+        return Reason("{field}: {what}", field=error.field, what=error.said or error.detail)
+    if isinstance(error, ValueError | UnreadableError | msgspec.MsgspecError):
+        return words_of(error)
+    return Reason("a value in it is of another kind than it should be")
 
 
 def well_formed(found: Found) -> Found:
@@ -121,20 +132,47 @@ def well_formed(found: Found) -> Found:
 
     Raise one of `MALFORMED`.
     """
-    return msgspec.json.decode(msgspec.json.encode(found), type=type(found), strict=False)
+    try:
+        encoded = msgspec.json.encode(found, enc_hook=plain)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(all_whole(msgspec.to_builtins(found, enc_hook=plain)))
+    return msgspec.json.decode(encoded, type=type(found), strict=False)
 
 
 def peers_of(
-    items: Iterable[Item], read: Callable[[Item], ImportedPeer], called: Callable[[Item], str], said: list[str]
+    items: Iterable[Item],
+    read: Callable[[Item], ImportedPeer],
+    called: Callable[[Item], str],
+    said: list[str],
+    elsewhere: Callable[[Item], bool] = lambda _: False,
 ) -> tuple[ImportedPeer, ...]:
-    """Read peers. One that is malformed is left out, and `said` gets why."""
+    """Read peers. One that is malformed is left out, and `said` gets why; `elsewhere`: another place has it too."""
     found = []
     for item in items:
         try:
             found.append(well_formed(read(item)))
         except (*MALFORMED, UnreadableError) as error:
-            said.append(f"{called(item)} is left out: {why(error)}")
+            what, reason = called(item), why(error)
+            said.append(
+                Reason("{item} is read from the database alone, since here: {error}", item=what, error=reason)
+                if elsewhere(item)
+                else Reason("{item} is left out: {error}", item=what, error=reason)
+            )
     return tuple(found)
+
+
+def expiry(value: object, place: str, said: list[str]) -> float | None:
+    """Read until when a peer is let in. What cannot be read is none, and `said` gets that."""
+    at = time_of(value)
+    if at is None and value and not str(value).startswith(NO_TIME):
+        said.append(
+            Reason(
+                "{place}: when it expires, {value!r}, cannot be read, so it never does; give it a limit by date",
+                place=place,
+                value=str(value),
+            )
+        )
+    return at
 
 
 def clamped(text: str, field: str) -> PrivateKey:
@@ -147,7 +185,7 @@ def clamped(text: str, field: str) -> PrivateKey:
     except (binascii.Error, ValueError):
         raw = bytearray()
     if len(raw) != KEY_BYTES:
-        raise FieldError(field, "must be a key of 32 bytes in base64 (44 characters)")
+        raise FieldError(field, Reason("must be a key of 32 bytes in base64 (44 characters)"))
     raw[0] &= 0b1111_1000
     raw[-1] = raw[-1] & 0b0111_1111 | 0b0100_0000
     return PrivateKey(raw_to_text(bytes(raw)))

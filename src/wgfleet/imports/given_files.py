@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from wgfleet.imports.fleet import UnreadableError
+from wgfleet.protocol.reasons import Reason
 
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -14,7 +15,7 @@ def bytes_of(path: Path) -> bytes:
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UnreadableError(f"{path}: is no file")
+                raise UnreadableError(Reason("{path}: is no file", path=path))
             return checked(file.read(MAX_BYTES + 1), str(path))
     except OSError as error:
         raise UnreadableError(f"{path}: {error.strerror}") from None
@@ -23,7 +24,9 @@ def bytes_of(path: Path) -> bytes:
 def checked(raw: bytes, name: str) -> bytes:
     """Refuse what is longer than any such file. Raise `UnreadableError`."""
     if len(raw) > MAX_BYTES:
-        raise UnreadableError(f"{name}: larger than {MAX_BYTES // 1024 // 1024} MiB, which no such file is")
+        raise UnreadableError(
+            Reason("{name}: larger than {most} MiB; give it in parts", name=name, most=MAX_BYTES // 1024 // 1024)
+        )
     return raw
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+NO_TIME = "0001-01-01"  # what Go has for none
 MOST_DIGITS = 18  # fits into 64 bits
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 from wgfleet.imports.addresses import divided, interface_address, listed
+from wgfleet.imports.databases import found_in
 from wgfleet.imports.fleet import (
     MALFORMED,
     ImportedFleet,
@@ -21,24 +22,26 @@ from wgfleet.imports.fleet import (
 )
 from wgfleet.imports.numbers import number
 from wgfleet.imports.server_folders import text_of
+from wgfleet.protocol.reasons import Reason
 
 
 def read(path: Path) -> ImportedFleet:
     """Read an exported configuration. Raise `UnreadableError`."""
+    path = found_in(path, "config.xml")
     text = text_of(path)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UnreadableError(f"{path}: has declarations that no exported configuration has")
+        raise UnreadableError(Reason("{path}: has declarations that no exported configuration has", path=path))
     try:
         root = ET.fromstring(text)  # noqa: S314 - no declarations, so nothing to expand
     except ET.ParseError as error:
-        raise UnreadableError(f"{path}: is no XML: {error}") from None
+        raise UnreadableError(Reason("{path}: is no XML: {error}", path=path, error=error)) from None
     said: list[str] = []
     try:
         found = list(_opnsense(root, said)) or list(_pfsense(root, said))
     except MALFORMED as error:
-        raise UnreadableError(f"{path}: {why(error)}") from None
+        raise UnreadableError(Reason("{path}: {what}", path=path, what=why(error))) from None
     if not found:
-        raise UnreadableError(f"{path}: has no WireGuard server of OPNsense or pfSense")
+        raise UnreadableError(Reason("{path}: has no WireGuard server of OPNsense or pfSense", path=path))
     return ImportedFleet(source="opnsense", interfaces=tuple(found), warnings=tuple(said))
 
 
@@ -55,17 +58,22 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
         name = f"wg{_text(server, 'instance') or '0'}"
         own = tuple(interface_address(each) for each in listed(_text(server, "tunneladdress")))
         if _text(server, "carp_depend_on"):
-            said.append(f"{name} belongs to a pair of machines, of which one at a time serves")
+            said.append(Reason("{name} belongs to a pair of machines, of which one at a time serves", name=name))
         members = [clients[each] for each in listed(_text(server, "peers")) if each in clients]
         own_members = [each for each in members if not _text(each, "serveraddress")]
         peers = peers_of(
             own_members,
             lambda each: _opnsense_peer(each, own),  # noqa: B023 - used at once
-            lambda each: f"{name}: client {_text(each, 'name')}",  # noqa: B023 - as above
+            lambda each: Reason("{name}: client {client}", name=name, client=_text(each, "name")),  # noqa: B023 - as above
             said,
         )
         said += [
-            f"{name}: {_text(each, 'name')} is another site, at {_text(each, 'serveraddress')}, and is left out"
+            Reason(
+                "{name}: {site} is another site, at {address}, and is left out",
+                name=name,
+                site=_text(each, "name"),
+                address=_text(each, "serveraddress"),
+            )
             for each in members
             if _text(each, "serveraddress")
         ]
@@ -99,7 +107,7 @@ def _opnsense_peer(client: Element, interface: tuple[str, ...]) -> ImportedPeer:
         networks=behind,
         enabled=_text(client, "enabled") != "0",
         keepalive=number(_text(client, "keepalive")),
-        place=f"client {name}",
+        place=str(Reason("client {client}", client=name)),
     )
 
 
@@ -111,14 +119,19 @@ def _pfsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
         own = tuple(interface_address(each) for each in _rows(tunnel, "addresses"))
         mine = [peer for peer in peers if _text(peer, "tun") == name]
         said += [
-            f"{name}: {_text(peer, 'descr')} is another site, at {_text(peer, 'endpoint')}, left out"
+            Reason(
+                "{name}: {site} is another site, at {address}, and is left out",
+                name=name,
+                site=_text(peer, "descr"),
+                address=_text(peer, "endpoint"),
+            )
             for peer in mine
             if _text(peer, "endpoint")
         ]
         found = peers_of(
             [peer for peer in mine if not _text(peer, "endpoint")],
             lambda peer: _pfsense_peer(peer, own),  # noqa: B023 - used at once
-            lambda peer: f"{name}: peer {_text(peer, 'descr')}",  # noqa: B023 - as above
+            lambda peer: Reason("{name}: peer {peer}", name=name, peer=_text(peer, "descr")),  # noqa: B023 - as above
             said,
         )
         yield _server(name, tunnel, "privatekey", "listenport", own, found)
@@ -134,7 +147,7 @@ def _pfsense_peer(peer: Element, interface: tuple[str, ...]) -> ImportedPeer:
         networks=behind,
         enabled=_text(peer, "enabled") == "yes",
         keepalive=number(_text(peer, "persistentkeepalive")),
-        place=f"peer {_text(peer, 'descr')}",
+        place=str(Reason("peer {peer}", peer=_text(peer, "descr"))),
     )
 
 

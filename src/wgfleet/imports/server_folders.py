@@ -19,12 +19,14 @@ from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer
 from wgfleet.imports.given_files import bytes_of
 from wgfleet.imports.numbers import number, whole_number
 from wgfleet.imports.wg_quick import UserFile
+from wgfleet.protocol.reasons import Reason
 
 MAX_FILES = 20_000
 MAX_ENTRIES, MAX_DEPTH = 100_000, 4  # that are looked at below a folder; Algo's are three folders deep
 LAST_ADDRESS = 2**32
 NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
 _ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENDPOINT = re.compile(r"(?m)^#\s*ENDPOINT\s+(\S+)\s*$")
 _COMMENTED_OUT = re.compile(r"(?im)^\s*#\s*\[peer\]")
 _CLIENT_FOLDERS = ("configs", "wireguard", "clients")
@@ -38,20 +40,24 @@ def read(path: Path) -> ImportedFleet:
     folder = path if path.is_dir() else path.parent
     clients = dict(_clients(path, folder))
     files = sorted(_below(path, ".conf")) if path.is_dir() else [path]
-    interfaces, warnings = [], []
+    interfaces: list[ImportedInterface] = []
+    warnings: list[str] = []
     texts = {}
     for file in files[:MAX_FILES]:
         try:
-            texts[file] = text_of(file)
+            texts[file] = rough_text_of(file)
         except UnreadableError as error:  # beside the server's there may be anything
             if not path.is_dir():
                 raise
-            warnings.append(f"left out: {error}")
-    servers = {file: text for file, text in texts.items() if not path.is_dir() or _is_server(text)}
+            warnings.append(Reason("left out: {error}", error=error))
+    servers = [file for file, text in texts.items() if not path.is_dir() or _is_server(text.replace("\0", ""))]
     if not servers:
-        raise UnreadableError(f"{path}: no file of a server in it: one with [Interface], ListenPort and PrivateKey")
-    for file, text in servers.items():
-        found = wg_quick.server(_words(file.stem), text, clients)
+        raise UnreadableError(
+            Reason("{path}: no file of a server in it: one with [Interface], ListenPort and PrivateKey", path=path)
+        )
+    for file in servers:
+        text = text_of(file)
+        found = wg_quick.server(_words(file.stem), text, warnings, clients)
         variables = _variables(folder, file)
         interfaces.append(_completed(found, text, folder, variables))
         warnings += _warnings(file, text, interfaces[-1], variables)
@@ -61,8 +67,32 @@ def read(path: Path) -> ImportedFleet:
 def text_of(path: Path) -> str:
     """Return the text of a file, in UTF-8 or, as some Windows programs write it, UTF-16. Raise `UnreadableError`."""
     raw = bytes_of(path)
-    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return raw.decode("utf-16" if wide else "utf-8-sig", "replace")
+    wrong = raw.find(b"\0") if not raw.startswith(_WIDE) else -1  # as UTF-16 without its mark has them
+    if wrong < 0:
+        try:
+            return _decoded(raw, "strict")
+        except UnicodeDecodeError as error:
+            wrong = error.start
+    raise UnreadableError(
+        Reason(
+            "{path}: line {line}: is not in UTF-8, so names in it would be spoilt; save it in UTF-8, such as with "
+            "`iconv -f WINDOWS-1252 -t UTF-8`, and give that",
+            path=path,
+            line=raw.count(b"\n", 0, wrong) + 1,
+        )
+    )
+
+
+def rough_text_of(path: Path) -> str:
+    """Return the text of a file with a sign in place of what is in another encoding. Raise `UnreadableError`.
+
+    For what people gave no names to, and for files that may be anything.
+    """
+    return _decoded(bytes_of(path), "replace")
+
+
+def _decoded(raw: bytes, errors: str) -> str:
+    return raw.decode("utf-16" if raw.startswith(_WIDE) else "utf-8-sig", errors)
 
 
 def _words(name: str) -> str:
@@ -86,7 +116,7 @@ def _clients(path: Path, folder: Path) -> Iterator[tuple[str, UserFile]]:
     places = sorted({*_below(folder, ".conf"), *folder.parent.glob("*-client-*.conf")} - {path})
     for file in places[:MAX_FILES]:
         try:
-            found = wg_quick.client(_client_name(file), text_of(file))
+            found = wg_quick.client(_client_name(file), rough_text_of(file))
         except UnreadableError:
             continue
         if found is not None:
@@ -183,16 +213,32 @@ def _pivpn_peers(peers: tuple[ImportedPeer, ...], folder: Path) -> tuple[Importe
 
 
 def _warnings(file: Path, text: str, interface: ImportedInterface, variables: Mapping[str, str]) -> list[str]:
-    said = []
+    said: list[str] = []
     if commented := len(_COMMENTED_OUT.findall(text)):
-        said.append(f"{file.name}: {commented} peers are commented out, and are not imported")
+        said.append(
+            Reason(
+                "{name}: {commented} peers are commented out, and are not imported", name=file.name, commented=commented
+            )
+        )
     inner = variables.get("ORIG_SERVERPORT")
     if inner and interface.listen_port and inner != str(interface.listen_port):
-        said.append(f"{file.name}: users' files say port {inner}, but the server listens on {interface.listen_port}")
+        said.append(
+            Reason(
+                "{name}: users' files say port {inner}, but the server listens on {listen_port}",
+                name=file.name,
+                inner=inner,
+                listen_port=interface.listen_port,
+            )
+        )
     if any(address.partition("/")[2] in {"32", "128"} for address in interface.addresses):
-        said.append(f"{file.name}: its address has no network; choose a pool that has all peers' addresses")
+        said.append(
+            Reason("{name}: its address has no network; choose a pool that has all peers' addresses", name=file.name)
+        )
     if re.search(r"(?im)^\s*SaveConfig\s*=\s*true", text):
         said.append(
-            f"{file.name}: wg-quick writes it when the interface goes down; what was changed since is not in it"
+            Reason(
+                "{name}: wg-quick writes it when the interface goes down; what was changed since is not in it",
+                name=file.name,
+            )
         )
     return said

@@ -1,12 +1,20 @@
 """Sources by the words that people type, each with its reader."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from wgfleet.imports import opnsense, server_folders, wg_easy, wg_portal, wgdashboard, wireguard_ui
-from wgfleet.imports.fleet import MALFORMED, ImportedFleet, UnreadableError, well_formed, why
+import msgspec
 
+from wgfleet.imports import opnsense, server_folders, spoilt, wg_easy, wg_portal, wgdashboard, wireguard_ui
+from wgfleet.imports.fleet import MALFORMED, ImportedFleet, UnreadableError, well_formed, why
+from wgfleet.imports.texts import whole_characters
+from wgfleet.protocol.reasons import Reason
+
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c", b"Rar!")
+_TAR = slice(257, 262)  # where tar has its word
+_LONGEST = 512
 Reader = Callable[[Path], ImportedFleet]
 
 SOURCES: dict[str, Reader] = {
@@ -26,14 +34,33 @@ def read(source: str, path: Path, *, environment: Path | None = None, files: Pat
 
     `environment`, `files`: what wg-easy and wgdashboard take beside their path.
     """
+    _check_kind(path)
     reader = SOURCES[source]
     if source == "wg-easy":
         reader = partial(wg_easy.read, environment=environment)
     elif source == "wgdashboard" and files is not None:
         reader = partial(wgdashboard.read, configurations=files)
     try:
-        return well_formed(reader(path))
+        found = reader(path)
+        said = tuple(map(whole_characters, found.warnings))
+        found = well_formed(found)
+        return msgspec.structs.replace(found, warnings=said + spoilt.findings(found))
     except OSError as error:
         raise UnreadableError(f"{error.filename or path}: {error.strerror}") from None
     except MALFORMED as error:
-        raise UnreadableError(f"{path}: is not as {source} keeps it: {why(error)}") from None
+        raise UnreadableError(
+            Reason("{path}: is not as {source} keeps it: {error}", path=path, source=source, error=why(error))
+        ) from None
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse a file that is none of any source. What there is not, or is not to be opened, the readers refuse."""
+    with suppress(OSError):
+        if not path.is_file():
+            return
+        if not path.stat().st_size and not path.with_name(f"{path.name}-wal").is_file():
+            raise UnreadableError(Reason("{path}: is empty", path=path))
+        with path.open("rb") as file:
+            begin = file.read(_LONGEST)
+        if begin.startswith(_ARCHIVES) or begin[_TAR.start : _TAR.stop] == b"ustar":
+            raise UnreadableError(Reason("{path}: is an archive; unpack it, and give the folder", path=path))

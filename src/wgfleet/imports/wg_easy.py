@@ -20,6 +20,7 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     UnreadableError,
     clamped,
+    expiry,
     peers_of,
     preshared,
     public_key,
@@ -28,10 +29,16 @@ from wgfleet.imports.fleet import (
 )
 from wgfleet.imports.numbers import number, time_of, whole_number
 from wgfleet.imports.server_folders import text_of
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 UNFINISHED = "---default---"
 _VARIABLE = re.compile(
     r"""^\s*-?\s*["']?((?:WG|EXPERIMENTAL|OVERRIDE)_[A-Z_]+)["']?\s*[=:]\s*["']?([^"'#]*?)["']?\s*(?:#.*)?$"""
+)
+_DESTINATION = re.compile(  # 10.0.0.0/24:443/tcp, [2001:db8::1]:53/udp, 2001:db8::/32; a protocol takes a port
+    r"(?:\[(?P<network>[0-9a-fA-F:.]+(?:/[0-9]+)?)\]|(?P<bare>[0-9.]+(?:/[0-9]+)?|[0-9a-fA-F:.]+(?:/[0-9]+)?))"
+    r"(?::(?P<port>[0-9]+)(?:/(?P<transport>tcp|udp))?)?"
 )
 _DEFAULTS = {
     "WG_PORT": "51820",
@@ -59,24 +66,28 @@ def variables(text: str) -> dict[str, str]:
 
 
 def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
-    said = []
+    said: list[str] = []
     given = variables(text_of(environment)) if environment else {}
     if not given.get("WG_HOST"):
-        said.append("the file lacks what users' files say: give the container's environment, or check each setting")
+        said.append(
+            Reason("the file lacks what users' files say: give the container's environment, or check each setting")
+        )
     values = _DEFAULTS | given
     try:
         kept = json.loads(text_of(place))
         server, clients = kept["server"], kept["clients"]
         private = clamped(server["privateKey"], "server.privateKey")
-        address = ipaddress.ip_interface(f"{server['address']}/{_IN_PREFIX}")
+        address = _of_server(server["address"])
         peers = peers_of(
             clients.items(),
-            lambda pair: _peer_14(pair[1], said, f"client {pair[0]}"),
-            lambda pair: f"client {pair[0]}",
+            lambda pair: _peer_14(pair[1], said, Reason("client {client}", client=pair[0])),
+            lambda pair: Reason("client {client}", client=pair[0]),
             said,
         )
     except MALFORMED as error:
-        raise UnreadableError(f"{place}: is no file of wg-easy up to version 14: {why(error)}") from None
+        raise UnreadableError(
+            Reason("{place}: is no file of wg-easy up to version 14: {error}", place=place, error=why(error))
+        ) from None
     host = given.get("WG_HOST")
     port = given.get("WG_CONFIG_PORT") or values["WG_PORT"]
     interface = ImportedInterface(
@@ -93,14 +104,27 @@ def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
         hooks=tuple(f"{name}: {given[name]}" for name in sorted(given) if name.startswith(("WG_POST", "WG_PRE"))),
         peers=peers,
     )
-    said.append(f"{place.name}: version 14 does not keep its network; {address.network} is assumed")
+    said.append(
+        Reason(
+            "{name}: version 14 does not keep its network; {network} is assumed",
+            name=place.name,
+            network=address.network,
+        )
+    )
     return ImportedFleet(source="wg-easy", interfaces=(interface,), warnings=tuple(said))
+
+
+def _of_server(text: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    try:
+        return ipaddress.ip_interface(f"{ipaddress.ip_address(str(text))}/{_IN_PREFIX}")
+    except ValueError:
+        raise FieldError("server.address", Reason("must be the server's own, such as 10.8.0.1")) from None
 
 
 def _peer_14(client: Mapping[str, Any], said: list[str], place: str) -> ImportedPeer:
     private = client.get("privateKey") or None
     if private is None:
-        said.append(f"{place} has no private key: its file cannot be made again")
+        said.append(Reason("{place} has no private key: its file cannot be made again", place=place))
     public = public_of(clamped(private, place)) if private else public_key(client["publicKey"], place)
     allowed = client.get("allowedIPs")
     return ImportedPeer(
@@ -112,8 +136,8 @@ def _peer_14(client: Mapping[str, Any], said: list[str], place: str) -> Imported
         enabled=client.get("enabled") is not False,
         client_allowed_ips=networks(listed(allowed)) if isinstance(allowed, str) and allowed else None,
         created_at=time_of(client.get("createdAt")),
-        expires_at=time_of(client.get("expiredAt")),
-        place=place,
+        expires_at=expiry(client.get("expiredAt"), place, said),
+        place=str(place),
     )
 
 
@@ -125,12 +149,14 @@ def _version_15(place: Path) -> ImportedFleet:
         settings = {row.get("id"): row for row in database.rows("user_configs_table")}
         hooks = {row.get("id"): row for row in database.rows("hooks_table")}
     if not rows:
-        raise UnreadableError(f"{place}: has no interface")
+        raise UnreadableError(Reason("{place}: has no interface", place=place))
     said: list[str] = []
     try:
         interfaces = tuple(_interface(row, settings, hooks, clients, users, said) for row in rows)
     except MALFORMED as error:
-        raise UnreadableError(f"{place}: is not as wg-easy 15 keeps it: {why(error)}") from None
+        raise UnreadableError(
+            Reason("{place}: is not as wg-easy 15 keeps it: {error}", place=place, error=why(error))
+        ) from None
     return ImportedFleet(source="wg-easy", interfaces=interfaces, warnings=tuple(said))
 
 
@@ -144,7 +170,7 @@ def _interface(
 ) -> ImportedInterface:
     name = row["name"]
     if UNFINISHED in {row["private_key"], row.get("public_key")}:
-        raise UnreadableError(f"{name}: the set-up of wg-easy was never finished, so it has no key")
+        raise UnreadableError(Reason("{name}: the set-up of wg-easy was never finished, so it has no key", name=name))
     private = clamped(row["private_key"], f"{name}: private_key")
     cidrs = [str(row[each]) for each in ("ipv4_cidr", "ipv6_cidr") if row.get(each)]
     addresses = tuple(_first_host(each) for each in cidrs)
@@ -167,8 +193,8 @@ def _interface(
         ),
         peers=peers_of(
             own,
-            lambda client: _peer_15(client, addresses, users, said),
-            lambda client: f"client {client.get('id')} ({client.get('name')})",
+            lambda client: _peer_15(client, addresses, users, values if row.get("firewall_enabled") else None, said),
+            lambda client: Reason("client {client} ({name})", client=client.get("id"), name=client.get("name")),
             said,
         ),
     )
@@ -179,13 +205,21 @@ def _first_host(cidr: str) -> str:
     return f"{each.network_address + 1}/{each.prefixlen}"
 
 
-def _peer_15(row: Row, interface: tuple[str, ...], users: Mapping[Any, Any], said: list[str]) -> ImportedPeer:
-    place = f"client {row['id']}"
+def _peer_15(
+    row: Row, interface: tuple[str, ...], users: Mapping[Any, Any], firewall: Row | None, said: list[str]
+) -> ImportedPeer:
+    """Read a client. `firewall`: the defaults that count for it where it is held to where it may connect to."""
+    place = Reason("client {client}", client=row["id"])
     own = tuple(str(ipaddress.ip_address(row[each])) for each in ("ipv4_address", "ipv6_address") if row.get(each))
     _, behind = divided(_json_list(row.get("server_allowed_ips")) or (), interface)
     private = clamped(row["private_key"], place) if row.get("private_key") else None
     said += [
-        f"{place} ({row.get('name')}): the hook {each} of its file is not carried over"
+        Reason(
+            "{place} ({name}): the hook {hook} of its file is not carried over",
+            place=place,
+            name=row.get("name"),
+            hook=each,
+        )
         for each in ("pre_up", "post_up", "pre_down", "post_down")
         if row.get(each)
     ]
@@ -205,9 +239,38 @@ def _peer_15(row: Row, interface: tuple[str, ...], users: Mapping[Any, Any], sai
         keepalive=row.get("persistent_keepalive"),
         owner=None if owner is None else str(owner),
         created_at=time_of(row.get("created_at")),
-        expires_at=time_of(row.get("expires_at")),
-        place=place,
+        expires_at=expiry(row.get("expires_at"), place, said),
+        destinations=None if firewall is None else _destinations(row, firewall, place, said),
+        place=str(place),
     )
+
+
+def _destinations(row: Row, firewall: Row, place: str, said: list[str]) -> tuple[str, ...] | None:
+    """Return rules that allow what the firewall of version 15 does: its list, else what the client's file says.
+
+    It looks at what is forwarded alone: the server itself stays reachable. None: it allows all.
+    """
+    listed_ones = _json_list(row.get("firewall_ips")) or _json_list(row.get("allowed_ips"))
+    allowed = listed_ones or _json_list(firewall.get("default_allowed_ips")) or ()
+    if {"0.0.0.0/0", "::/0"} <= set(allowed):
+        return None
+    rules = ["allow node"]
+    for entry in allowed:
+        if (match := _DESTINATION.fullmatch(entry.strip())) is None:
+            said.append(
+                Reason(
+                    "{place}: the firewall's {entry!r} is not understood, and allows nothing", place=place, entry=entry
+                )
+            )
+            continue
+        network = match["network"] or match["bare"]
+        transports = [match["transport"]] if match["transport"] else ["tcp", "udp"]
+        rules += (
+            [f"allow {each}/{match['port']} {network}" for each in transports]
+            if match["port"]
+            else [f"allow {network}"]
+        )
+    return tuple(dict.fromkeys(rules))
 
 
 def _json_list(text: Any) -> tuple[str, ...] | None:

@@ -11,12 +11,14 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     UnreadableError,
     clamped,
+    expiry,
     peers_of,
     preshared,
     public_key,
     public_of,
 )
 from wgfleet.imports.numbers import time_of
+from wgfleet.protocol.reasons import Reason
 
 ENCRYPTED = "WG_ENC_"
 _HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
@@ -27,24 +29,26 @@ def read(path: Path) -> ImportedFleet:
     place = found_in(path, "sqlite.db", "data/sqlite.db", "wg_portal.db")
     with opened(place) as database:
         if "DatabaseMigrationInfo" in database.tables():
-            raise UnreadableError(f"{place}: is of version 1; have wg-portal 2 read it first, with -migrateFrom")
+            raise UnreadableError(
+                Reason("{place}: is of version 1; have wg-portal 2 read it first, with -migrateFrom", place=place)
+            )
         interfaces, rows = database.needed("interfaces"), database.needed("peers")
         addresses = {kind: _addresses(database, kind) for kind in ("interface", "peer")}
         status = {str(row.get("identifier")): row for row in database.rows("peer_statuses")}
     if not interfaces:
-        raise UnreadableError(f"{place}: has no interface")
+        raise UnreadableError(Reason("{place}: has no interface", place=place))
     said: list[str] = []
     found = []
     for row in interfaces:
         name = row["identifier"]
         if row.get("type") == "client":
-            said.append(f"{name} is a client of another server, and is left out")
+            said.append(Reason("{name} is a client of another server, and is left out", name=name))
             continue
         own = tuple(interface_address(each) for each in addresses["interface"].get(name, ()))
         peers = peers_of(
             [each for each in rows if each.get("interface_identifier") == name],
             lambda each: _peer(each, addresses["peer"].get(each["identifier"], ()), own, status, said),  # noqa: B023 - used at once
-            lambda each: f"{name}: peer {each.get('display_name') or each.get('identifier')}",  # noqa: B023 - as above
+            lambda each: Reason("{name}: peer {peer}", name=name, peer=_called(each)),  # noqa: B023 - as above
             said,
         )
         found.append(_interface(row, own, peers, said))
@@ -62,7 +66,7 @@ def _interface(row: Row, own: tuple[str, ...], peers: tuple[ImportedPeer, ...], 
     name = row["identifier"]
     private = _key(row.get("private_key"), f"{name}: private_key", said)
     said += [
-        f"{name} is a device of {row['backend']}, not of Linux"
+        Reason("{name} is a device of {backend}, not of Linux", name=name, backend=row["backend"])
         for _ in "1"
         if row.get("backend") not in {None, "", "local"}
     ]
@@ -86,7 +90,7 @@ def _key(text: str | None, place: str, said: list[str]) -> str | None:
     if not text:
         return None
     if text.startswith(ENCRYPTED):
-        said.append(f"{place} is encrypted by wg-portal, and cannot be read")
+        said.append(Reason("{place} is encrypted by wg-portal, and cannot be read", place=place))
         return None
     return clamped(text, place)
 
@@ -94,11 +98,11 @@ def _key(text: str | None, place: str, said: list[str]) -> str | None:
 def _peer(
     row: Row, cidrs: tuple[str, ...], interface: tuple[str, ...], status: Mapping[str, Row], said: list[str]
 ) -> ImportedPeer:
-    place = f"peer {row.get('display_name') or row['identifier']}"
+    place = Reason("peer {peer}", peer=_called(row))
     private = _key(row.get("private_key"), f"{place}: private_key", said)
     psk = row.get("preshared_key")
     if psk and psk.startswith(ENCRYPTED):
-        said.append(f"{place}: its preshared key is encrypted; the peer needs a new file")
+        said.append(Reason("{place}: its preshared key is encrypted; the peer needs a new file", place=place))
         psk = None
     own, behind = divided([*cidrs, *listed(row.get("extra_allowed_ips_str"))], interface)
     seen = status.get(row["identifier"], {})
@@ -118,8 +122,12 @@ def _peer(
         notes=str(row.get("notes") or ""),
         owner=row.get("user_identifier") or None,
         created_at=time_of(row.get("created_at")),
-        expires_at=time_of(row.get("expires_at")),
+        expires_at=expiry(row.get("expires_at"), place, said),
         received=seen.get("received"),
         sent=seen.get("transmitted"),
-        place=place,
+        place=str(place),
     )
+
+
+def _called(row: Row) -> object:
+    return row.get("display_name") or row.get("identifier")

@@ -5,7 +5,7 @@ A server's file gives an interface with its peers; a client's gives what belongs
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wgfleet.imports.addresses import divided, interface_address, listed, networks
@@ -14,12 +14,15 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     UnreadableError,
     clamped,
+    peers_of,
     preshared,
     public_key,
     public_of,
+    why,
 )
 from wgfleet.imports.numbers import number
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason, words_of
 
 HOOKS = ("preup", "postup", "predown", "postdown")
 DISABLED = "#[disabled]"
@@ -85,7 +88,9 @@ def sections(text: str) -> list[FileSection]:
             found[-1].inside += waiting
             waiting = []
         elif setting:
-            raise UnreadableError(f"line {place}: {setting!r} is neither a section nor NAME = VALUE")
+            raise UnreadableError(
+                Reason("line {place}: {setting!r} is neither a section nor NAME = VALUE", place=place, setting=setting)
+            )
     found[-1].inside += waiting
     return found
 
@@ -105,7 +110,8 @@ def name_of(section: FileSection) -> tuple[str, str]:
         for pattern in _BEFORE:
             if match := pattern.match(line):
                 return _one_line(match[1]), ""
-    free = [line.lstrip("# ").strip() for line, _ in comments if not _END.match(line) and not _NOTHING.match(line)]
+    nothing = (_END, _NOTHING, _NAMED)  # a name that was left empty is none, and no note
+    free = [line.lstrip("# ").strip() for line, _ in comments if not any(each.match(line) for each in nothing)]
     free = [line for line in free if line]
     if free and len(free[0]) <= MAX_NAME:
         return free[0], "\n".join(free[1:])
@@ -125,19 +131,40 @@ def _from_json(text: str) -> str:
     return _one_line(named[0]) if named else ""
 
 
-def server(name: str, text: str, clients: Mapping[str, "UserFile"] = {}) -> ImportedInterface:
-    """Read the file of a server. `clients`: files of its users, by public key. Raise `UnreadableError`."""
-    parts = sections(text)
+def server(
+    name: str,
+    text: str,
+    said: list[str],
+    clients: Mapping[str, "UserFile"] = {},
+    elsewhere: Collection[str] = (),
+) -> ImportedInterface:
+    """Read the file of a server. `clients`: files of its users, by public key. Raise `UnreadableError`.
+
+    `elsewhere`: public keys of peers that are read from a database too.
+    A peer that is malformed is left out, and `said` gets why.
+    """
+    try:
+        parts = sections(text)
+    except UnreadableError as error:
+        raise UnreadableError(Reason("{name}: {error}", name=name, error=words_of(error))) from None
     own = [part for part in parts if part.kind == "interface"]
     if len(own) != 1:
-        raise UnreadableError(f"{name}: has {len(own)} sections [Interface] in place of one")
+        raise UnreadableError(
+            Reason("{name}: has {count} sections [Interface] in place of one", name=name, count=len(own))
+        )
     head = own[0]
     try:
-        private = clamped(head.one("privatekey") or "", f"{name}: PrivateKey")
+        private = clamped(head.one("privatekey") or "", "PrivateKey")
         addresses = tuple(interface_address(each) for each in head.many("address"))
-        peers = [_peer(part, addresses, name) for part in parts if part.kind == "peer"]
     except (FieldError, ValueError) as error:
-        raise UnreadableError(str(error)) from None
+        raise UnreadableError(Reason("{item}: {error}", item=_place(head, name), error=why(error))) from None
+    peers = peers_of(
+        (part for part in parts if part.kind == "peer"),
+        lambda part: _peer(part, addresses, name),
+        lambda part: _called(part, name),
+        said,
+        lambda part: part.one("publickey") in elsewhere,
+    )
     public = public_of(private)
     return ImportedInterface(
         name=name,
@@ -153,20 +180,31 @@ def server(name: str, text: str, clients: Mapping[str, "UserFile"] = {}) -> Impo
 
 
 def _peer(section: FileSection, addresses: tuple[str, ...], file: str) -> ImportedPeer:
-    place = f"{file}: line {section.line}"
-    key = public_key(section.one("publickey") or "", f"{place}: PublicKey")
-    own, behind = divided(section.many("allowedips"), addresses)
+    key = public_key(section.one("publickey") or "", "PublicKey")
+    try:
+        own, behind = divided(section.many("allowedips"), addresses)
+    except ValueError as error:
+        raise FieldError("AllowedIPs", why(error)) from None
     name, notes = name_of(section)
     return ImportedPeer(
         public_key=key,
         name=name,
-        preshared_key=preshared(section.one("presharedkey"), f"{place}: PresharedKey"),
+        preshared_key=preshared(section.one("presharedkey"), "PresharedKey"),
         addresses=own,
         networks=behind,
         enabled=not section.disabled,
         notes=notes,
-        place=place,
+        place=str(_place(section, file)),
     )
+
+
+def _place(section: FileSection, file: str) -> Reason:
+    return Reason("{file}: line {line}", file=file, line=section.line)
+
+
+def _called(section: FileSection, file: str) -> str:
+    name, _ = name_of(section)
+    return Reason("{place}, peer {name}", place=_place(section, file), name=name) if name else _place(section, file)
 
 
 @dataclass(frozen=True)

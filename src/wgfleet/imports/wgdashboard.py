@@ -30,6 +30,7 @@ from wgfleet.imports.fleet import (
 )
 from wgfleet.imports.numbers import number, whole_number
 from wgfleet.imports.server_folders import text_of
+from wgfleet.protocol.reasons import Reason
 
 GIB = 1024**3
 RESTRICTED = "_restrict_access"
@@ -47,7 +48,7 @@ def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedF
         names = _interfaces(database)
         peers = {name: (database.rows(name), database.rows(f"{name}{RESTRICTED}")) for name in names}
     if not names:
-        raise UnreadableError(f"{main}: has no tables of peers")
+        raise UnreadableError(Reason("{main}: has no tables of peers, so it is of another program", main=main))
     jobs = _jobs(main.with_name("wgdashboard_job.db"))
     beside = configurations if configurations.is_dir() else main.parent
     interfaces, tags, warnings = [], [], []
@@ -56,9 +57,9 @@ def read(path: Path, configurations: Path = Path("/etc/wireguard")) -> ImportedF
         interfaces.append(found)
         warnings += said
         tags += [_tag(group) for group in _groups(infos.get(name, {}))]
-    warnings.append("usage was kept in rounded GiB: opening balances are not exact to the byte")
+    warnings.append(Reason("usage was kept in rounded GiB: opening balances are not exact to the byte"))
     if any(job.field == "date" for each in jobs.values() for job in each):
-        warnings.append("dates of limits are read as times of this machine's zone, as its own server kept them")
+        warnings.append(Reason("dates of limits are read as times of this machine's zone, as its own server kept them"))
     return ImportedFleet(source="wgdashboard", interfaces=tuple(interfaces), tags=tuple(tags), warnings=tuple(warnings))
 
 
@@ -116,24 +117,31 @@ def _interface(
     tables: tuple[list[Row], list[Row]],
     jobs: Mapping[tuple[str, str], list[ImportedJob]],
 ) -> tuple[ImportedInterface, list[str]]:
-    said = []
+    said: list[str] = []
     if file.is_file():
-        interface = wg_quick.server(name, text_of(file))
+        keys = {str(row.get("id")) for rows in tables for row in rows}
+        interface = wg_quick.server(name, text_of(file), said, elsewhere=keys)
     else:
         interface = ImportedInterface(name=name)
-        said.append(f"{name}: there is no {file}; give the folder with it, or its keys and port are not known")
+        said.append(
+            Reason(
+                "{name}: there is no {file}; give the folder with it, or its keys and port are not known",
+                name=name,
+                file=file,
+            )
+        )
     override = info.get("OverridePeerSettings") or {}
     groups = _groups(info)
     in_file = {peer.public_key: peer for peer in interface.peers}
     peers: dict[str, ImportedPeer] = {}
     for enabled, rows in zip((True, False), tables, strict=True):
         for row in rows:
-            place = f"{name}: peer {row.get('id')}"
+            place = Reason("{name}: peer {peer}", name=name, peer=row.get("id"))
             try:
                 found, warnings = _peer(row, place, interface, override, enabled=enabled)
                 found = well_formed(found)
             except MALFORMED as error:
-                said.append(f"{place} is left out: {why(error)}")
+                said.append(Reason("{place} is left out: {error}", place=place, error=why(error)))
                 continue
             said += warnings
             peers[found.public_key] = msgspec.structs.replace(
@@ -142,8 +150,10 @@ def _interface(
                 jobs=tuple(jobs.get((name, row["id"]), ())),
                 preshared_key=found.preshared_key or _preshared(in_file, found.public_key),
             )
-    said += [f"{name}: peer {key} is in its file only, without a name" for key in in_file.keys() - peers.keys()]
-    said += [f"{name}: a hook is not carried over: {hook}" for hook in interface.hooks]
+    said += [
+        Reason("{name}: peer {key} is in its file only, without a name", name=name, key=key)
+        for key in in_file.keys() - peers.keys()
+    ]
     everyone = {**in_file, **peers}
     return msgspec.structs.replace(
         interface, endpoint=_endpoint(override, everyone, interface), peers=tuple(everyone.values())
@@ -167,7 +177,7 @@ def _endpoint(
 def _peer(
     row: Row, place: str, interface: ImportedInterface, override: Mapping[str, Any], *, enabled: bool
 ) -> tuple[ImportedPeer, list[str]]:
-    said = []
+    said: list[str] = []
 
     def value(own: str, overriding: str) -> str:
         return str(override.get(overriding) or row.get(own) or "")
@@ -175,9 +185,9 @@ def _peer(
     allowed = [each for each in listed(row.get("allowed_ip")) if each.upper() != "N/A"]
     addresses, behind = divided(allowed, interface.addresses)
     if not addresses:
-        said.append(f"{place} has no address")
+        said.append(Reason("{place} has no address", place=place))
     said += [
-        f"{place}: {column} has a template, {{{{ ... }}}}, which is kept as text"
+        Reason("{place}: {column} has a template, {{{{ ... }}}}, which is kept as text", place=place, column=column)
         for column in ("name", "DNS", "endpoint_allowed_ip", "notes")
         if "{{" in str(row.get(column) or "")
     ]
@@ -202,6 +212,6 @@ def _peer(
         notes=str(row.get("notes") or ""),
         received=round(sums["receive"] * GIB),
         sent=round(sums["sent"] * GIB),
-        place=place,
+        place=str(place),
     )
     return peer, said

@@ -21,6 +21,7 @@ from wgfleet.imports.fleet import (
 from wgfleet.imports.numbers import number, time_of
 from wgfleet.imports.server_folders import MAX_FILES, text_of
 from wgfleet.imports.wg_easy import endpoint_of
+from wgfleet.protocol.reasons import Reason
 
 _HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
 
@@ -28,6 +29,10 @@ _HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
 def read(path: Path) -> ImportedFleet:
     """Read the folder `db`, or the one that has it. Raise `UnreadableError`."""
     folder = path / "db" if (path / "db").is_dir() else path
+    if not (folder / "server" / "interfaces.json").is_file():
+        raise UnreadableError(
+            Reason("{path}: has no server/interfaces.json; give the folder `db` of wireguard-ui", path=path)
+        )
     interfaces = _object(folder / "server" / "interfaces.json")
     keys = _object(folder / "server" / "keypair.json")
     settings = _object(folder / "server" / "global_settings.json")
@@ -36,7 +41,9 @@ def read(path: Path) -> ImportedFleet:
         private = clamped(str(keys["private_key"]), "server/keypair.json: private_key")
         addresses = tuple(interface_address(each) for each in interfaces["addresses"])
     except MALFORMED as error:
-        raise UnreadableError(f"{folder}: is not as wireguard-ui keeps it: {why(error)}") from None
+        raise UnreadableError(
+            Reason("{folder}: is not as wireguard-ui keeps it: {error}", folder=folder, error=why(error))
+        ) from None
     port = number(interfaces.get("listen_port"))
     files = sorted((folder / "clients").glob("*.json"))[:MAX_FILES]
     peers = peers_of(
@@ -62,9 +69,9 @@ def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text_of(path))
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path}: is no JSON: {why(error)}") from None
+        raise UnreadableError(Reason("{path}: is no JSON: {error}", path=path, error=why(error))) from None
     if not isinstance(found, dict):
-        raise UnreadableError(f"{path}: has no object")
+        raise UnreadableError(Reason("{path}: has no object", path=path))
     return found
 
 
@@ -86,5 +93,5 @@ def _peer(client: dict[str, Any], interface: tuple[str, ...], place: str) -> Imp
         owner=client.get("email") or None,
         endpoint=None,
         created_at=time_of(client.get("created_at")),
-        place=place,
+        place=str(place),
     )

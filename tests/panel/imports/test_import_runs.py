@@ -31,17 +31,18 @@ from wgfleet.panel.store.tables import (
     PeerBatch,
     PeerTag,
     Pool,
+    RuleSetRow,
     Tag,
     UsageTotal,
 )
 
-WHOLE = (Address, Config, EndpointGroup, LimitJob, Peer, PeerBatch, PeerTag, Pool, Tag, UsageTotal)
+WHOLE = (Address, Config, EndpointGroup, LimitJob, Peer, PeerBatch, PeerTag, Pool, RuleSetRow, Tag, UsageTotal)
 """Tables of what an import makes."""
 COUNT, SLICE = 23, 10
 NAME = "anna"
 LIMIT = ImportedJob(field="total_data", operator="lgt", value="11", action="restrict")
-WRITES = 8
-"""Of such an import: the config is tried and made, tags, three slices of peers with their limits, and the end."""
+WRITES = 9
+"""Of such an import: the config is tried and made, tags, rule sets, three slices of peers with limits, the end."""
 
 
 class KilledError(BaseException):
@@ -81,6 +82,7 @@ def interface(count: int = COUNT) -> ImportedInterface:
                 received=5,
                 sent=number,
                 jobs=(LIMIT,),
+                destinations=(f"allow tcp/443 192.0.2.{number % 3}",) if number % 5 == 0 else None,
             )
             for number, key in enumerate(keys)
         ),
@@ -129,7 +131,7 @@ def test_of_an_import_that_is_killed_nothing_is_left_and_the_next_does_all(
     assert bool(left) is (writes > 1)
     for batch_id in left:
         with panel.store.holding(batch_id):  # as if it lived: peers that are "same" now might be gone soon
-            if writes > 1 + 1 + 2:
+            if writes > 1 + 1 + 1 + 2:
                 with pytest.raises(Conflict, match="of a call that has not ended"):
                     run(panel, found).make()
         with panel.store.write() as tx:  # who undoes it is killed too, after the first step
@@ -189,6 +191,7 @@ def whole(before: dict[str, int]) -> dict[str, int]:
         "peers": COUNT,
         "peer_tags": COUNT,
         "pools": 2,
+        "rule_sets": 3,
         "tags": 12,
         "usage_totals": COUNT,
     }
@@ -226,7 +229,7 @@ def test_what_somebody_uses_by_then_stays_where_the_rest_is_undone(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = interface()
-    with killed_after(monkeypatch, 5), pytest.raises(KilledError):
+    with killed_after(monkeypatch, 6), pytest.raises(KilledError):
         run(panel, found).make()
     with panel.store.write() as tx:
         peers.create(tx, "rival", configs.get(tx, "office"), peers.draft(panel.vault, [_tagged("own", "t3")]))

@@ -35,7 +35,7 @@ def body(fleet: ImportedFleet, **more: Any) -> dict[str, Any]:
 def interface(keys: Keys, *peers: str) -> dict[str, Any]:
     """Return a server's interface with peers, each a section of wg-quick."""
     head = f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51833\nAddress = 10.9.0.1/24\n"
-    found: ImportedInterface = wg_quick.server("office", head + "\n".join(peers))
+    found: ImportedInterface = wg_quick.server("office", head + "\n".join(peers), [])
     return {"interface": msgspec.to_builtins(found)}
 
 
@@ -54,6 +54,7 @@ def fates(found: dict[str, Any]) -> dict[str, str]:
     return {each["name"]: each["fate"] for each in found["peers"]}
 
 
+@one_database
 def test_a_user_keeps_keys_addresses_and_what_the_file_says(
     panel: Panel, client: httpx.Client, fleet: ImportedFleet, keys: Keys
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_same_import_again_changes_nothing(client: httpx.Client, fleet: Impo
     assert (client.get("/api/configs/office/peers").json(), client.get("/api/configs/office").json()) == before
 
 
+@one_database
 def test_what_was_added_at_the_source_is_added_here(client: httpx.Client, keys: Keys) -> None:
     anna, bert = peer(keys, "anna", "10.9.0.2/32", "# Anna"), peer(keys, "bert", "10.9.0.3/32", "# Anna")
     done(client, interface(keys, anna))
@@ -209,6 +211,7 @@ def test_limits_say_beforehand_whom_they_cut_off(client: httpx.Client, keys: Key
     assert len(client.get(f"/api/peers/{listed['c']['id']}/jobs").json()["items"]) == 1
 
 
+@one_database
 def test_an_owner_is_the_user_of_that_name_or_a_line_of_the_notes(client: httpx.Client, keys: Keys) -> None:
     anna = made(client, "/api/users", name="anna", role="self-service")
     names = ["anna", "bert", anna["id"], "anna", "carl"]
@@ -271,6 +274,7 @@ def test_a_hostile_or_broken_interface_is_refused_with_words(
         ("tags", ["a\nb"]),
     ],
 )
+@one_database
 def test_a_hostile_or_broken_peer_is_refused_with_its_place(
     client: httpx.Client, keys: Keys, field: str, value: object
 ) -> None:
@@ -295,6 +299,7 @@ def test_an_endpoint_that_is_none_is_refused_at_its_field(
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
+@one_database
 def test_peers_for_a_server_whose_key_nobody_knows_come_with_a_remark(client: httpx.Client, keys: Keys) -> None:
     anna, bert = peer(keys, "anna", "10.9.0.2/32"), peer(keys, "bert", "10.9.0.3/32")
     done(client, interface(keys, anna))
@@ -302,3 +307,89 @@ def test_peers_for_a_server_whose_key_nobody_knows_come_with_a_remark(client: ht
     del content["interface"]["private_key"], content["interface"]["public_key"]
     found = done(client, content, "/api/imports/preview")
     assert any("server's key" in remark for remark in found["remarks"])
+
+
+def test_rules_become_sets_that_equal_peers_share_and_are_made_once(client: httpx.Client, keys: Keys) -> None:
+    whole = interface(keys, *(peer(keys, f"p{number}", f"10.9.0.{number + 2}/32") for number in range(4)))
+    rules = ["allow node", "allow tcp/443 192.0.2.0/24"]
+    for row, own in zip(
+        whole["interface"]["peers"], (rules, [*rules, "allow nonsense"], ["allow 192.0.2.7"], None), strict=True
+    ):
+        row["destinations"] = own
+    preview = done(client, whole, "/api/imports/preview")
+    assert client.get("/api/rule-sets").json()["items"] == []
+    assert done(client, whole) == preview
+    first, second = client.get("/api/rule-sets").json()["items"]
+    assert (first["name"], first["otherwise_allowed"], second["name"]) == ("office-import-1", False, "office-import-2")
+    assert [(each["allow"], each["place"], each["networks"]) for each in first["rules"]] == [
+        (True, "node", []),
+        (True, "anywhere", ["192.0.2.0/24"]),
+    ]
+    has = [row["rule_set"] for row in client.get("/api/configs/office/peers").json()["items"]]
+    assert sorted(has, key=str) == sorted(["office-import-1", "office-import-1", "office-import-2", None], key=str)
+    told = preview["peers"][1]
+    assert any("rule set 'office-import-1'" in said for said in told["carried_over"])
+    assert any("allow nonsense" in said for said in told["remarks"])
+    done(client, whole)
+    assert len(client.get("/api/rule-sets").json()["items"]) == 2
+    more = interface(keys, peer(keys, "late", "10.9.0.9/32"))
+    more["interface"]["peers"][0]["destinations"] = rules
+    done(client, more)
+    assert len(client.get("/api/rule-sets").json()["items"]) == 2
+
+
+def test_a_name_that_no_config_can_have_is_said_with_the_way_out(client: httpx.Client, keys: Keys) -> None:
+    content = interface(keys, peer(keys, "anna", "10.9.0.7/32"))
+    content["interface"]["name"] = "our server (old)"
+    for path in ("/api/imports/preview", "/api/imports"):
+        answer = client.post(path, json=content)
+        problem = answer.json()
+        assert (answer.status_code, problem["field"]) == (422, "config")
+        assert "'our server (old)'" in problem["detail"]
+        assert "1 to 15 characters" in problem["detail"]
+    answer = client.post("/api/imports", json={**content, "config": "eth0"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "config")
+    assert done(client, {**content, "config": "office"})["created"]
+
+
+def test_too_many_peers_are_counted_and_the_way_out_is_said(client: httpx.Client, keys: Keys) -> None:
+    content = interface(keys)
+    content["interface"]["peers"] = [{"public_key": "x"}] * 10_001
+    answer = client.post("/api/imports/preview", json=content)
+    detail = answer.json()["detail"]
+    assert answer.status_code == 422
+    assert "at most 10000 peers, and these are 10001; split" in detail
+
+
+def test_an_interface_that_is_here_under_another_name_is_named(client: httpx.Client, keys: Keys) -> None:
+    content = interface(keys, peer(keys, "anna", "10.9.0.7/32"))
+    done(client, {**content, "config": "berlin"})
+    for path in ("/api/imports/preview", "/api/imports"):
+        answer = client.post(path, json=content)
+        assert (answer.status_code, answer.json()["field"]) == (409, "config")
+        assert "as config 'berlin'" in answer.json()["detail"]
+    assert set(fates(done(client, {**content, "config": "berlin"})).values()) == {"same"}
+
+
+def test_a_limit_whose_date_is_none_is_said_in_words_of_people(client: httpx.Client, fleet: ImportedFleet) -> None:
+    found = done(client, body(fleet), "/api/imports/preview")
+    (said,) = [each for row in found["peers"] for each in row["remarks"] if "has no like here" in each]
+    assert "isoformat" not in said
+    assert "its date is none" in said
+
+
+def test_a_private_key_alone_says_whose_server_it_is(client: httpx.Client, keys: Keys) -> None:
+    """Without its public half a second config of one key came to be, and peers came into one that they do not fit."""
+    content = interface(keys, peer(keys, "anna", "10.9.0.2/32"))
+    del content["interface"]["public_key"]
+    found = done(client, content | {"config": "first"})
+    assert not [each for each in found["remarks"] if "server's key" in each]
+    assert client.get("/api/configs/first").json()["public_key"] == keys.public("server")
+    assert done(client, content | {"config": "first"})["created"] is False
+    again = client.post("/api/imports", json=content | {"config": "second"})
+    assert again.status_code == 409
+    assert "config 'first'" in again.json()["detail"]
+    content["interface"]["private_key"] = keys.private("another")
+    other = client.post("/api/imports", json=content | {"config": "first"})
+    assert other.status_code == 409
+    assert "has another key" in other.json()["detail"]

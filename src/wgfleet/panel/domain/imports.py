@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
+from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.domain.addressing import gateway
 from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.reasons import Reason
 
 MAX_NAME = 64
 KEY_IN_NAME = 8
@@ -48,8 +50,12 @@ def moved_server(interface: ImportedInterface, networks: Sequence[str]) -> list[
     """Say where the server's own address is another than a node's would be: the first host of each pool."""
     own = {str(ipaddress.ip_interface(each).ip) for each in interface.addresses}
     return [
-        f"nodes have {gateway(network)} in {network}, where the server had another address: files that name the old "
-        "one as DNS server need a new one"
+        Reason(
+            "nodes have {address} in {network}, where the server had another address: files that name the "
+            "old one as DNS server need a new one",
+            address=gateway(network),
+            network=network,
+        )
         for network in networks
         if gateway(network) not in own
     ]
@@ -63,7 +69,7 @@ def planned(
     `networks`: the pools. `keys` and `held`: public keys and addresses of the config's peers, with their names: a peer
     is the same by its key, whatever it is called. The order of the source decides who keeps a name or an address.
     """
-    taken = set(keys.values())
+    taken = {look_alikes.seen(name) for name in keys.values()}
     addresses = dict(held)
     seen: set[str] = set()
     found = []
@@ -73,12 +79,12 @@ def planned(
             continue
         if peer.public_key in seen:
             found.append(
-                PlannedPeer(peer, PeerFate.LEFT_OUT, peer.name, (), ("another peer above has its public key",))
+                PlannedPeer(peer, PeerFate.LEFT_OUT, peer.name, (), (Reason("another peer above has its public key"),))
             )
             continue
         seen.add(peer.public_key)
         name, renamed = _name(peer, taken)
-        taken.add(name)
+        taken.add(look_alikes.seen(name))
         own, remarks = _addresses(peer, networks, addresses)
         addresses |= dict.fromkeys(own, name)
         found.append(PlannedPeer(peer, PeerFate.NEW, name, own, (*renamed, *remarks)))
@@ -94,15 +100,19 @@ def _name(peer: ImportedPeer, taken: Collection[str]) -> tuple[str, list[str]]:
         wanted = parse_title(wanted, MAX_NAME)
     except Invalid:
         wanted = f"peer-{letters}"
-    if wanted in taken:
+    if look_alikes.seen(wanted) in taken:
         wanted = f"{wanted[: MAX_NAME - KEY_IN_NAME - 1].strip()}-{letters}"
     if wanted == peer.name:
         return wanted, []
-    return wanted, [f"it is called {wanted!r}, as {_why(peer.name)}"]
+    return wanted, [Reason("it is called {wanted!r}, as {why}", wanted=wanted, why=_why(peer.name))]
 
 
 def _why(name: str) -> str:
-    return "it has no name" if not name.strip() else f"{name[:MAX_NAME]!r} is taken or cannot be a name"
+    return (
+        Reason("it has no name")
+        if not name.strip()
+        else Reason("{name!r} is taken or cannot be a name", name=name[:MAX_NAME])
+    )
 
 
 def _addresses(
@@ -110,20 +120,30 @@ def _addresses(
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the addresses that a peer keeps, at most one a pool, and remarks on the others and on missing ones."""
     kept: dict[str, str] = {}
-    said = []
+    said: list[str] = []
     for address in peer.addresses:
         pool = next((each for each in networks if _inside(address, each)), None)
         if pool is None:
-            said.append(f"{address} is in none of the pools, and is left out")
+            said.append(Reason("{address} is in none of the pools, and is left out", address=address))
         elif pool in kept:
-            said.append(f"{address} is a second address in {pool}, and is left out")
+            said.append(Reason("{address} is a second address in {pool}, and is left out", address=address, pool=pool))
         elif address in {gateway(pool), *_ends(pool)}:
-            said.append(f"{address} belongs to the nodes, or to nobody, in {pool}: it gets another one")
+            said.append(
+                Reason(
+                    "{address} belongs to the nodes, or to nobody, in {pool}: it gets another one",
+                    address=address,
+                    pool=pool,
+                )
+            )
         elif address in taken:
-            said.append(f"{taken[address]!r} has {address} too: it gets another one")
+            said.append(
+                Reason("{taken!r} has {address} too: it gets another one", taken=taken[address], address=address)
+            )
         else:
             kept[pool] = address
-    said += [f"it gets an address in {pool}: give it a new file" for pool in networks if pool not in kept]
+    said += [
+        Reason("it gets an address in {pool}: give it a new file", pool=pool) for pool in networks if pool not in kept
+    ]
     return tuple(kept.values()), said
 
 

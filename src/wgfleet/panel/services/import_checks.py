@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from wgfleet.imports.fleet import ImportedInterface
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -19,15 +21,26 @@ from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_address, parse_interface_address
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import parse_preshared_key, parse_private_key, parse_public_key, public_key_of
+from wgfleet.protocol.reasons import Reason
 
 FIELD = "peers"
 _AT = re.compile(r"peers\[(\d+)\](.*)", re.DOTALL)
 
 
+def too_many(count: int) -> Reason | None:
+    """Say why that number of peers cannot be imported at once; None: it can."""
+    if count <= MAX_BATCH:
+        return None
+    return Reason(
+        "one import takes at most {most} peers, and these are {count}; split the source: parts with the same interface "
+        "and key, imported one after another, come into the same config",
+        most=MAX_BATCH,
+        count=count,
+    )
+
+
 def check_source(interface: ImportedInterface) -> None:
     """Refuse keys and addresses that are none. Thousands take a while, and need no transaction."""
-    if len(interface.peers) > MAX_BATCH:
-        raise Invalid(f"an interface has at most {MAX_BATCH} peers, not {len(interface.peers)}", field=FIELD)
     pairs = [("", interface.public_key, interface.private_key)]
     pairs += [(f"peers[{i}].", peer.public_key, peer.private_key) for i, peer in enumerate(interface.peers)]
     for at, public, private in pairs:
@@ -35,7 +48,7 @@ def check_source(interface: ImportedInterface) -> None:
             parse_public_key(public, f"{at}public_key")
         key = None if private is None else parse_private_key(private, f"{at}private_key")
         if key is not None and public is not None and public_key_of(key) != public:
-            raise Invalid("is not the key that belongs to the public key", field=f"{at}private_key")
+            raise Invalid(Reason("is not the key that belongs to the public key"), field=f"{at}private_key")
     for i, address in enumerate(interface.addresses):
         parse_interface_address(address, f"addresses[{i}]")
     for i, peer in enumerate(interface.peers):
@@ -43,6 +56,14 @@ def check_source(interface: ImportedInterface) -> None:
             parse_preshared_key(peer.preshared_key, f"peers[{i}].preshared_key")
         for j, text in enumerate(peer.addresses):
             parse_address(text, f"peers[{i}].addresses[{j}]")
+
+
+def with_public_key(interface: ImportedInterface) -> ImportedInterface:
+    """Return a checked interface with the public key that its private key has: by that its config is known."""
+    if interface.private_key is None or interface.public_key is not None:
+        return interface
+    key = parse_private_key(interface.private_key, "private_key")
+    return msgspec.structs.replace(interface, public_key=public_key_of(key))
 
 
 @contextmanager
@@ -68,7 +89,10 @@ def new_tags(tx: Tx, specs: Sequence[PeerSpec], colors: Mapping[str, str | None]
     for i, spec in enumerate(specs):
         names = dict.fromkeys(() if spec.details is None else spec.details.tags)
         if len(names) > tags.MAX_TAGS:
-            raise Invalid(f"a peer has at most {tags.MAX_TAGS} tags, not {len(names)}", field=f"{FIELD}[{i}].tags")
+            raise Invalid(
+                Reason("a peer has at most {most} tags, not {count}", most=tags.MAX_TAGS, count=len(names)),
+                field=f"{FIELD}[{i}].tags",
+            )
         for name in names:
             if name not in found:
                 found[name] = None if tag_rows.find(tx, name) else _new_tag(tx, name, colors.get(name), i)
@@ -83,7 +107,9 @@ def _new_tag(tx: Tx, name: str, color: str | None, number: int) -> TagChanges:
         tags.check(tx, values)
     except PanelError as error:
         field = "tags" if error.field == "color" else f"{FIELD}[{number}].tags"
-        raise Invalid(f"{name[: tags.MAX_NAME]!r}: {error.detail}", field=field) from None
+        raise Invalid(
+            Reason("{name!r}: {error}", name=name[: tags.MAX_NAME], error=error.detail), field=field
+        ) from None
     return values
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
 from wgfleet.panel import clock
-from wgfleet.panel.domain import imports
+from wgfleet.panel.domain import import_hooks, imports
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict
@@ -21,11 +21,13 @@ from wgfleet.panel.services.fleet.peer_details import PeerDetails
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.services.fleet.tags import TagChanges
 from wgfleet.panel.services.import_details import CarriedOver, ImportDetails
+from wgfleet.panel.services.rule_sets import RuleSetChanges
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.reasons import Reason
 
 DEFAULT_ALLOWED = ("0.0.0.0/0", "::/0")
 
@@ -42,7 +44,8 @@ class ImportTarget(NamedTuple):
 class ImportPlan:
     """What an import does. `peers`: all of the source, in its order; `new`: those that are to be made.
 
-    Of each of `new`, `sources` has what it was, and `carried` what it gets beside. `tags`: those that are to be made.
+    Of each of `new`, `sources` has what it was, and `carried` what it gets beside. `tags`, `rule_sets`: those that are
+    to be made.
     `remarks`: sentences about the whole.
     """
 
@@ -52,6 +55,7 @@ class ImportPlan:
     sources: list[ImportedPeer]
     carried: list[CarriedOver]
     tags: list[TagChanges]
+    rule_sets: list[RuleSetChanges]
     remarks: list[str]
 
     @property
@@ -61,14 +65,25 @@ class ImportPlan:
 
 
 def existing(tx: Tx, interface: ImportedInterface, name: str) -> ImportTarget | None:
-    """Return the config of that name, None where there is none; refuse one of another key."""
+    """Return the config of that name, None where there is none; refuse one of another key, and a second of its key."""
     config = config_rows.find(tx, name)
     if config is None:
+        same = None if interface.public_key is None else config_rows.by_key(tx, interface.public_key)
+        if same is not None:
+            raise Conflict(
+                Reason(
+                    "this interface is here already, with its key, as config {name!r}; import into that", name=same.name
+                ),
+                field="config",
+            )
         return None
     if interface.public_key is not None and config.public_key != interface.public_key:
         raise Conflict(
-            f"config {name!r} has another key than the interface that is imported, so the files of its users would "
-            "not work; import into a config of another name",
+            Reason(
+                "config {name!r} has another key than the interface that is imported, so the files of its users would "
+                "not work; import into a config of another name",
+                name=name,
+            ),
             field="config",
         )
     return ImportTarget(config, configs.networks(tx, [config.id])[config.id], created=False)
@@ -90,7 +105,7 @@ def plan(
     known = {} if target.created else _known(tx, target.config, interface)
     taken = {} if target.created else _taken(tx, target.config)
     found = imports.planned(interface, target.networks, known, taken)
-    details = ImportDetails(tx, may_own=may_own)
+    details = ImportDetails(tx, target.config.name, may_own=may_own)
     carried = {each.peer.public_key: details.of(each.peer) for each in found if each.fate is PeerFate.NEW}
     new = [(i, each) for i, each in enumerate(found) if each.fate is PeerFate.NEW]
     specs = [_spec(each, carried[each.peer.public_key], interface) for _, each in new]
@@ -106,6 +121,7 @@ def plan(
         sources=[each.peer for _, each in new],
         carried=gets,
         tags=wanted,
+        rule_sets=details.rules.wanted,
         remarks=[*effects, *_remarks(interface, target)],
     )
 
@@ -136,7 +152,12 @@ def _spec(planned: PlannedPeer, carried: CarriedOver, interface: ImportedInterfa
         keepalive=peer.keepalive if peer.keepalive != interface.keepalive else None,
         enabled=peer.enabled and not carried.off,
         owner_id=carried.owner_id,
-        details=PeerDetails(carried.notes, tuple(one_spelling(tag) for tag in peer.tags), _settings(peer, interface)),
+        details=PeerDetails(
+            carried.notes,
+            tuple(one_spelling(tag) for tag in peer.tags),
+            _settings(peer, interface),
+            {} if carried.rule_set is None else {"rule_set": carried.rule_set},
+        ),
     )
 
 
@@ -162,10 +183,17 @@ def _remarks(interface: ImportedInterface, target: ImportTarget) -> list[str]:
     """Say what of an interface is not carried over."""
     said = imports.moved_server(interface, target.networks) if target.created else []
     if interface.public_key is None:
-        said.append("the source does not have the server's key: files of users work only if the config's is the same")
-    said += [f"a hook is not carried over: {hook}" for hook in interface.hooks]
+        said.append(
+            Reason("the source does not have the server's key: files of users work only if the config's is the same")
+        )
+    said += import_hooks.translated(interface.hooks)
     others = [peer for peer in interface.peers if peer.endpoint not in {None, interface.endpoint}]
     said += [
-        f"the file of {peer.name or peer.public_key} says {peer.endpoint}, not the config's name" for peer in others
+        Reason(
+            "the file of {name} says {endpoint}, not the config's name",
+            name=peer.name or peer.public_key,
+            endpoint=peer.endpoint,
+        )
+        for peer in others
     ]
     return said

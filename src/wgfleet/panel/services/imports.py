@@ -25,6 +25,8 @@ from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason, words_of
 
 DEFAULT_KEEPALIVE_S = 25
 
@@ -40,8 +42,10 @@ def make_config(
     """Make the config of an interface, without peers."""
     if interface.private_key is None:
         raise Invalid(
-            "the source has no private key of the server, without which its users' files stop working; read it from "
-            "the server's own file",
+            Reason(
+                "the source has no private key of the server, without which its users' files stop working; read it "
+                "from the server's own file"
+            ),
             field="private_key",
         )
     spec = ConfigSpec(
@@ -55,7 +59,22 @@ def make_config(
         keepalive=DEFAULT_KEEPALIVE_S if interface.keepalive is None else interface.keepalive,
         private_key=interface.private_key,
     )
-    config = configs.create(tx, vault, actor, spec, panel_hosts=panel_hosts)
+    try:
+        config = configs.create(tx, vault, actor, spec, panel_hosts=panel_hosts)
+    except (FieldError, Invalid) as error:
+        if error.field != "name":
+            raise
+        if name != interface.name:
+            raise Invalid(words_of(error), field="config") from None
+        raise Invalid(
+            Reason(
+                "the interface, or its file, is called {name!r}, which no config can be ({error}); give the config "
+                "another name",
+                name=name,
+                error=words_of(error),
+            ),
+            field="config",
+        ) from None
     if interface.endpoint is not None:
         endpoint_groups.put(tx, vault, actor, config, _endpoint(interface.endpoint))
     return ImportTarget(config, configs.networks(tx, [config.id])[config.id], created=True)
@@ -66,7 +85,7 @@ def _endpoint(text: str) -> EndpointGroupSpec:
     host, _, last = text.rpartition(":")
     port = number(last)
     if not host or port is None:
-        raise Invalid("must be a host and a port, such as vpn.example.com:51820", field="endpoint")
+        raise Invalid(Reason("must be a host and a port, such as vpn.example.com:51820"), field="endpoint")
     return EndpointGroupSpec(domain=host.strip("[]"), port=port)
 
 
@@ -90,7 +109,7 @@ def make_tags(tx: Tx, actor: str, wanted: Sequence[TagChanges], batch_id: str | 
     """Make those of some tags that there are not yet, as part of a batch or not."""
     made = [tags.create(tx, actor, each).id for each in wanted if tag_rows.find(tx, each["name"]) is None]
     if batch_id is not None:
-        peer_batches.add_tags(tx, batch_id, made)
+        peer_batches.add_made(tx, batch_id, made)
 
 
 def make_peers(
