@@ -72,5 +72,6 @@ def segment(make_host: Callable[[], Host], make_node: Callable[..., Node]) -> Se
         cable(switch, host, number)
         host.run("ip", "addr", "add", f"2001:db8:18::{number}/64", "dev", "eth0", "nodad")
     for node in (a, b):
+        node.favoured = True
         node.start()
     return Segment(switch, a, b, neighbour)

@@ -85,8 +85,9 @@ def test_it_is_taken_over_with_its_sessions_and_no_packet_is_lost(running: Runni
     assert (said.reason, "wgfleet agent adopt wg0" in said.detail) == ("foreign_interface", True)
     eventually(running.answered)
     ping = running.ping("-i", "0.01", "-c", "1000", "-W", "20")
-    code, told = wgfleet(node, "adopt", "wg0", "--yes")
-    assert (code, f"port 51820, {MANY} peers, 1 use it now" in told) == (0, True), told
+    code, told = wgfleet(node, "adopt", "wg0", "--yes", "--json")
+    assert (code, f"port 51820, {MANY} peers, 1 uses it now" in told) == (0, True), told
+    assert re.search(r'"interface": "wg0",\s+"listen_port": 51820,[^}]+"peers": 1000,\s+"live": 1,', told)
     assert public_key(wanted.settings.private_key) in told
     result = applied(node, wanted)
     assert (result.verified, result.drift) == (True, ())

@@ -105,3 +105,30 @@ def test_a_process_that_another_program_started_is_not_taken_for_ours(
         assert userspace.process_of(InterfaceName("wg0")) == os.getpid()
         with pytest.raises(KernelError, match="name in use"):
             asyncio.run(userspace.start(InterfaceName("wg0"), tmp_path))
+
+
+BOX = """\
+┌──────────────────────────────────────────────────────┐
+│   Running wireguard-go is not required because this  │
+│   kernel has first class support for WireGuard. See  │
+└──────────────────────────────────────────────────────┘
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (BOX + "ERROR: (wg0) Failed to create TUN device: device or resource busy\n", "ERROR: (wg0) Failed to create"),
+        ("panic: out of memory\n\ngoroutine 1:\n", "panic: out of memory goroutine 1:"),
+        (BOX, "(no output)"),
+        ("", "(no output)"),
+    ],
+)
+def test_why_wireguard_go_ended_is_said_and_not_what_it_says_of_the_kernel(
+    tmp_path: Path, printed: str, said: str
+) -> None:
+    (tmp_path / "wireguard-go.wg0.log").write_text(printed)
+    last = userspace.last_words(InterfaceName("wg0"), tmp_path)
+    assert (last.startswith(said), "not required" in last) == (True, False), last
+    (tmp_path / "wireguard-go.wg1.log").write_text(printed + "x" * 100_000)
+    assert len(userspace.last_words(InterfaceName("wg1"), tmp_path)) <= 400

@@ -228,15 +228,20 @@ def test_a_cache_knows_after_each_reading_what_a_full_comparison_would(
         for _ in range(2):
             comparison = Comparison(cache, how, desired)
             comparison.feed(blocks)
-            changed = comparison.finish()
-            if changed is not None:
+            moved = comparison.finish()
+            if moved is not None:
                 break
-        assert changed is not None
+        assert moved is not None
+        changed = moved.all
         present = {each.key: each for each in peers}
         news = [each for each in peers if each.stats is not None and each.key in desired]
         assert cache.stats == {each.key: each.stats for each in news}
         wrong = {key: each.observed for key, each in present.items() if not matches(desired.get(key), each.observed)}
         assert cache.wrong == {**wrong, **{key: None for key in desired if key not in present}}
+        for key in moved.counters:
+            was, now = reported[key], cache.stats[key]
+            assert was is not None
+            assert (was.endpoint, was.latest_handshake) == (now.endpoint, now.latest_handshake)
         for key in changed:
             reported[key] = cache.stats.get(key)
         assert {key: live for key, live in reported.items() if live is not None} == cache.stats

@@ -99,7 +99,7 @@ def test_lost_rules_and_forwarding_are_back_at_once(node: Node, damage: tuple[st
     started = time.monotonic()
     eventually(lambda: "masquerade" in node.host.run("nft", "list", "ruleset"), 60, 0.05)
     eventually(lambda: node.host.run("cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1", 60, 0.05)
-    assert time.monotonic() - started < 10  # about 1 s on an idle machine; 30 s without the kernel's events
+    assert time.monotonic() - started < 20  # about 1 s on an idle machine; 28 s without the kernel's events
 
 
 def test_a_machine_without_tun_says_so(node: Node) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 from msgspec.structs import replace
@@ -60,6 +61,32 @@ def test_an_address_that_cannot_be_removed_is_still_said_to_be_there(
     assert floating.present(WG0) == frozenset()
 
 
+def test_a_kernel_is_not_asked_to_keep_an_address_whose_time_ran_out_on_the_way_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would add the address again, and another node may have it by now."""
+    asked = []
+
+    class HeldUp:
+        """A routing socket that opens as slowly as in a process that is stopped meanwhile."""
+
+        async def __aenter__(self) -> Self:
+            await asyncio.sleep(0.05)
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def addr(self, command: str, **_: object) -> None:
+            asked.append(command)
+
+    monkeypatch.setattr(host_addresses, "AsyncIPRoute", HeldUp)
+    assert not asyncio.run(host_addresses.put(ADDRESS, "lo", 2, time.monotonic() + 0.02))
+    assert not asked
+    assert asyncio.run(host_addresses.put(ADDRESS, "lo", 2, time.monotonic() + 60))
+    assert asked == ["replace"]
+
+
 def test_an_address_goes_from_node_to_node_while_the_disk_stands_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,8 +98,9 @@ def test_an_address_goes_from_node_to_node_while_the_disk_stands_still(
     async def locate(_addresses: object) -> dict[str, list[Location]]:
         return {each: [Location("lo", alone=True)] for each in on_machine}
 
-    async def put(address: str, _link: str, _valid_s: int | None) -> None:
+    async def put(address: str, _link: str, _valid_s: int | None, _not_after: float) -> bool:
         on_machine.add(address)
+        return True
 
     async def remove(address: str, _link: str) -> None:
         on_machine.discard(address)

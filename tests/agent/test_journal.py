@@ -227,3 +227,64 @@ def test_a_full_disk_leaves_the_history_of_what_is_stored(tmp_path: Path, monkey
     assert Journal(tmp_path).load() == {"wg0": first}
     journal.append(delta_between(first, second), second)
     assert Journal(tmp_path).load() == {"wg0": second}
+
+
+def test_a_delta_waits_twice_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = states([{0}, {0, 1}, {1}, {1, 2}])
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(found[0])
+    journal.append(delta_between(found[0], found[1]), found[1])
+    synced: list[int] = []
+    for before, after in itertools.pairwise(found[1:]):
+        with monkeypatch.context() as counting:
+            counting.setattr(os, "fsync", synced.append)
+            journal.append(delta_between(before, after), after)
+    assert len(synced) == 2 * 2
+
+
+def test_what_a_crash_left_of_the_last_extension_costs_nothing(tmp_path: Path) -> None:
+    first, second, third = (
+        with_history(each, history) for each, history in zip(states([{0}, {0, 1}, {1}]), "abc", strict=True)
+    )
+    journal = Journal(tmp_path)
+    journal.load()
+    journal.write(first)
+    journal.append(delta_between(first, second), second)
+    place = tmp_path / "wg0.extension"
+    whole = place.read_bytes()
+    for left in (b'{"digest":"', b"\0" * 40, whole[: len(whole) // 2]):
+        place.write_bytes(whole + left)
+        again = Journal(tmp_path)
+        assert again.load() == {"wg0": second}
+        again.append(delta_between(second, third), third)
+        assert Journal(tmp_path).load() == {"wg0": third}
+        again.write(second)
+        whole = place.read_bytes()
+
+
+def test_an_extension_that_was_removed_or_cut_by_hand_is_written_again(tmp_path: Path) -> None:
+    first, second, third = (
+        with_history(each, history) for each, history in zip(states([{0}, {0, 1}, {1}]), "abc", strict=True)
+    )
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"")):
+        journal = Journal(tmp_path)
+        journal.load()
+        journal.write(first)
+        damage(tmp_path / "wg0.extension")
+        journal.append(delta_between(first, second), second)
+        journal.append(delta_between(second, third), third)
+        assert Journal(tmp_path).load() == {"wg0": third}
+
+
+def test_extensions_do_not_grow_for_ever(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.load()
+    before = with_history(states([{0}])[0], "a")
+    journal.write(before)
+    for _ in range(300):
+        after = msgspec.structs.replace(before, generation=Generation(before.generation + 1), peers=before.peers)
+        journal.append(delta_between(before, after), after)
+        before = after
+    assert (tmp_path / "wg0.extension").stat().st_size <= 80 * 1024
+    assert Journal(tmp_path).load() == {"wg0": before}

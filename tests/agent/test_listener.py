@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import tls_connections
+from tests.waiting import eventually
 from wgfleet.agent.enrollment.certificates import make_request
 from wgfleet.agent.server.listener import AgentDoor, make_context
 from wgfleet.agent.server.serving import listen_on
@@ -273,4 +276,43 @@ def test_a_handshake_that_began_while_another_ca_was_trusted_lets_nobody_in(tmp_
         writer.close()
         assert [reason for _, reason, _ in street.refused] == ["its certificate is of a CA that is trusted no more"]
 
+    on_the_street(test, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "http", "half"]
+)
+def test_what_a_stranger_cost_is_free_once_it_is_gone(tmp_path: Path, sent: bytes) -> None:
+    """Not when the collector comes by: until then thousands of strangers who came and went were 500 MB."""
+
+    async def test(street: Street) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(20):
+            stranger = street.stranger("127.0.0.9")
+            await asyncio.sleep(0.01)
+            if sent:
+                await loop.sock_sendall(stranger, sent)
+            stranger.close()
+        await asyncio.to_thread(eventually, lambda: len(street.door.strangers) == 0)
+        await asyncio.sleep(0.1)  # until the loop has forgotten them too
+
+    with tls_connections.uncollected() as before:
+        on_the_street(test, tmp_path)
+        assert tls_connections.kept() <= before
+
+
+def test_strangers_that_go_before_their_turn_begin_no_tls(tmp_path: Path) -> None:
+    """Of a burst most go in the moment in which they came; each of them waited for its handshake until its time-out."""
+
+    async def test(street: Street) -> None:
+        burst = [street.stranger("127.0.0.9") for _ in range(100)]  # before the door hears of the first
+        await asyncio.to_thread(eventually, lambda: len(street.door.strangers) > 0)
+        await asyncio.sleep(0.2)
+        gc.collect()
+        assert tls_connections.kept() <= len(street.door.strangers) + before
+        for each in burst:
+            each.close()
+
+    gc.collect()
+    before = tls_connections.kept()
     on_the_street(test, tmp_path)

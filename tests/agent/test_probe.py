@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from tests.agent.node import Host, Node
 from tests.agent.test_push import applied
@@ -17,7 +16,7 @@ from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
 from wgfleet.probing.prober import Prober
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
-from wgfleet.protocol.handshake import Answer, initiate, pair, tai64n
+from wgfleet.protocol.handshake import Answer, Ephemeral, initiate, pair, tai64n
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
@@ -74,7 +73,7 @@ def test_a_node_under_load_asks_for_a_cookie_and_is_alive(node: Node) -> None:
     target = ProbeTarget(V4, serve(node, [vantage]), vantage)
 
     async def has_cookie() -> bool:
-        flood = initiate(pair(vantage, target.public_key), X25519PrivateKey.generate(), tai64n(0), 1).packet
+        flood = initiate(pair(vantage, target.public_key), Ephemeral(), tai64n(0), 1).packet
         prober = Prober()
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

@@ -1,6 +1,8 @@
 """What peers used, counted over the ends of interfaces, of agents and of disks."""
 
+import asyncio
 import itertools
+import threading
 from pathlib import Path
 
 import msgspec
@@ -35,6 +37,10 @@ def reads(counted: UsageMeter, at: float = NOON, index: int = 7, **counters: tup
 
 def told(batch: UsageBatch) -> list[tuple[str, int, int]]:
     return [(row.public_key, row.received, row.sent) for rows in batch.configs.values() for row in rows]
+
+
+def lives(batch: UsageBatch) -> dict[str, int]:
+    return {row.public_key: row.life for rows in batch.configs.values() for row in rows}
 
 
 def again(counted: UsageMeter) -> UsageMeter:
@@ -192,6 +198,95 @@ def test_a_damaged_file_is_set_aside_and_a_full_disk_is_done_without(
     (tmp_path / "usage.json").write_bytes(b'{"epoch": 1}')
     assert file.load() is None
     assert "usage is counted on from now" in damaged.notes[-1]
+
+
+def test_the_name_of_a_counter_is_in_the_file_before_it_is_told(tmp_path: Path) -> None:
+    """An agent that was killed would count the same again, under another name, and the panel would add it again."""
+    file = UsageFile(tmp_path / "usage.json", DamagedFiles())
+    counted = meter()
+    writer = UsageWriter(counted, file)
+
+    def killed() -> UsageWriter:
+        return UsageWriter.load(file, "boot")
+
+    reads(counted, alice=(1, 2))
+    first = asyncio.run(writer.batch(UsageRequest(), NOON))
+    next_run = killed()
+    reads(next_run.meter, alice=(1, 2))
+    again_told = asyncio.run(next_run.batch(UsageRequest(first.epoch, first.sequence), NOON))
+    assert lives(again_told) == lives(first)
+    assert again_told.epoch == first.epoch
+    for _ in range(3):  # killed right after each: the number of its batch is in the file too
+        number = asyncio.run(next_run.batch(UsageRequest(first.epoch, again_told.sequence), NOON)).sequence
+        next_run = killed()
+        assert asyncio.run(next_run.batch(UsageRequest(first.epoch, number), NOON)).epoch == first.epoch
+
+
+def test_a_disk_that_is_full_keeps_nothing_back_and_what_was_told_is_not_told_again_by_the_next_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = UsageFile(tmp_path / "usage.json", DamagedFiles())
+    counted = meter()
+    writer = UsageWriter(counted, file)
+    reads(counted, alice=(1, 2))
+    first = asyncio.run(writer.batch(UsageRequest(), NOON))
+    with monkeypatch.context() as patch:
+        patch.setattr("wgfleet.agent.state.usage_file.write_atomic", _full)
+        reads(counted, bob=(3, 4))
+        said = asyncio.run(writer.batch(UsageRequest(first.epoch, first.sequence), NOON))
+        assert told(said) == [("bob", 3, 4)]
+        later = asyncio.run(writer.batch(UsageRequest(said.epoch, said.sequence), NOON))
+        assert told(later) == []
+    next_run = UsageWriter.load(file, "boot")  # killed
+    reads(next_run.meter, alice=(1, 2), bob=(3, 4))
+    told_then = asyncio.run(next_run.batch(UsageRequest(said.epoch, said.sequence), NOON))
+    assert told(told_then) == []
+    reads(next_run.meter, bob=(13, 14))
+    after = asyncio.run(next_run.batch(UsageRequest(told_then.epoch, told_then.sequence), NOON))
+    assert told(after) == [("bob", 10, 10)]
+
+
+def test_what_is_told_waits_for_a_write_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = UsageFile(tmp_path / "usage.json", DamagedFiles())
+    counted = meter()
+    writer, begun, go_on, write = UsageWriter(counted, file), threading.Event(), threading.Event(), file.write
+    monkeypatch.setattr("wgfleet.agent.interfaces.usage_writer._LOOK_S", 0.0)
+
+    def slow(content: bytes) -> bool:
+        begun.set()
+        assert go_on.wait(60)
+        return write(content)
+
+    monkeypatch.setattr(file, "write", slow)
+
+    async def scenario() -> UsageBatch:
+        reads(counted, alice=(1, 2))
+        running = asyncio.create_task(writer.run())
+        await asyncio.to_thread(begun.wait, 60)
+        assert not counted.first
+        telling = asyncio.create_task(writer.batch(UsageRequest(), NOON))
+        done, _ = await asyncio.wait([telling], timeout=0.1)
+        assert not done
+        go_on.set()
+        said = await telling
+        running.cancel()
+        return said
+
+    said = asyncio.run(scenario())
+    kept = file.load()
+    assert kept is not None
+    assert {each.life for each in kept.configs[CONFIG].peers.values()} == set(lives(said).values())
+
+
+def test_an_older_state_does_not_come_after_a_newer_one(tmp_path: Path) -> None:
+    file = UsageFile(tmp_path / "usage.json", DamagedFiles())
+    counted = meter()
+    writer = UsageWriter(counted, file)
+    late = writer._begin()  # noqa: SLF001 - as a thread has it that nobody waits for any more
+    reads(counted, alice=(1, 2))
+    writer.close()
+    writer._write(*late)  # noqa: SLF001 - and as it ends
+    assert file.load() == counted.state
 
 
 def _full(*_: object) -> None:

@@ -1,6 +1,5 @@
 """The stream: whole state, changes, heartbeats, and who was turned away."""
 
-import itertools
 import queue
 import time
 from pathlib import Path
@@ -28,6 +27,12 @@ def wait_for(messages: Messages, kind: type[WatchMessage], timeout_s: float = 60
             return message
 
 
+def change(messages: Messages) -> Change:
+    found = wait_for(messages, Change)
+    assert isinstance(found, Change)
+    return found
+
+
 def test_a_reader_gets_the_whole_state_and_then_what_changes(node: Node) -> None:
     wanted = whole(4)
     applied(node, wanted)
@@ -37,12 +42,10 @@ def test_a_reader_gets_the_whole_state_and_then_what_changes(node: Node) -> None
         assert snapshot.status.node_id == "node-1"
         assert [(i.name, i.generation, i.up) for i in snapshot.interfaces] == [("wg0", 4, True)]
         applied(node, msgspec.structs.replace(wanted, generation=Generation(5)))
-        seen = wait_for(messages, Change)
-        assert isinstance(seen, Change)
-        assert [i.generation for i in seen.interfaces] == [5]
+        assert [i.generation for i in change(messages).interfaces] == [5]
         node.call("DELETE", "/v1/wg/wg0")
-        seen = wait_for(messages, Change)
-        assert isinstance(seen, Change)
+        while not (seen := change(messages)).gone:
+            assert [i.generation for i in seen.interfaces] == [5], "what else the interface had to say"
         assert seen.gone == ("wg0",)
 
 
@@ -64,9 +67,8 @@ def test_heartbeats_go_on_during_a_big_push(node: Node) -> None:
             at, message = messages.get(timeout=60)
             if isinstance(message, Heartbeat) and at > started:
                 beats.append(at)
-    gaps = [b - a for a, b in itertools.pairwise(beats)]
-    # Each 0.5 s; on a busy machine that is more, and so is the time that the push takes.
-    assert max(gaps) < HEARTBEAT_S + max(2.0, (ended - started) / 2), gaps
+    # On a busy machine they are fewer, and the push takes longer; an agent that it held up would send one at its end.
+    assert len(beats) > 1 + (ended - started) / HEARTBEAT_S / 4, (beats, ended)
 
 
 @pytest.fixture

@@ -88,6 +88,63 @@ def test_a_slow_reader_gets_one_merged_change() -> None:
     asyncio.run(scenario())
 
 
+def test_counters_of_a_reader_that_can_wait_are_held_back_and_a_handshake_brings_them() -> None:
+    async def scenario() -> None:
+        interface, now = Interface(), [100.0]
+        board = WatchBoard(lambda: [interface], lambda: 7.0, no_load, lambda: now[0])
+        patient, other = board.watch(status, 150.0), board.watch(status)
+        await anext(patient)
+        await anext(other)
+
+        def seen(after_s: float, rx: int, *, news: tuple[int, ...] = (), counted: tuple[int, ...] = ()) -> None:
+            now[0] += after_s
+            interface.stats |= {key(number): PeerStats(rx=rx) for number in (*news, *counted)}
+            board.changed(WG0, map(key, news), map(key, counted))
+
+        async def said(messages: AsyncIterator[WatchMessage]) -> list[dict[PublicKey, int]]:
+            """Return the counters of each report until the next heartbeat."""
+            found = []
+            async for message in messages:
+                if isinstance(message, Heartbeat):
+                    break
+                assert isinstance(message, Change)
+                found += [{each: stats.rx for each, stats in report.peers.items()} for report in message.interfaces]
+            return found
+
+        await said(patient)  # the first heartbeat comes at once
+        await said(other)
+        seen(0, 1, news=(1, 2), counted=(3,))
+        assert await said(patient) == [{key(1): 1, key(2): 1}]
+        assert await said(other) == [{key(1): 1, key(2): 1, key(3): 1}]
+        seen(100, 2, counted=(1, 2, 3))
+        assert await said(patient) == [], "and no empty report either"
+        seen(20, 3, news=(1,))
+        assert await said(patient) == [{key(1): 3}]
+        seen(30, 4, counted=(1, 2, 3))
+        assert await said(patient) == [{key(3): 4}], "held back for 150 s"
+        now[0] += 100
+        assert await said(patient) == [{key(2): 4}], "also where nothing more is counted"
+        board.changed(WG0)
+        assert await said(patient) == [{}], "what is no counter does not wait"
+        seen(1, 5, counted=(1, 2))
+        assert await said(patient) == []
+        board.hold_back(0.0)
+        assert await said(patient) == [{key(1): 5, key(2): 5}]
+        seen(1, 6, counted=(1,))
+        assert await said(patient) == [{key(1): 6}]
+        board.hold_back(150.0)
+        seen(1, 7, counted=(1,))
+        assert await said(patient) == []
+        now[0] += 1000
+        board.gone(WG0)
+        board.changed(WG0)
+        assert await said(patient) == [{}]
+        for messages in (patient, other):
+            await messages.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.slow
 def test_heartbeats_come_each_half_second_and_not_in_bursts() -> None:
     async def scenario() -> None:

@@ -1,10 +1,15 @@
-"""Which witnesses count: those that ever answered, and one of them alone proves nothing."""
+"""Which witnesses count: those that ever answered, and one of them alone proves nothing. Time is on paper."""
 
 import asyncio
 from collections import Counter
+from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from tests.agent.values import private_key, public_key
+from tests.paper_loop import run_on_paper
+from wgfleet.agent.interfaces import isolation
 from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.isolation import IsolationWatch
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
@@ -86,17 +91,23 @@ async def after(alive: set[str], *, proven: set[str], one_in: int = 1) -> str | 
     return held.gave
 
 
+@pytest.fixture(autouse=True)
+def on_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the watch look at the clock of its loop."""
+    monkeypatch.setattr(isolation, "time", SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time()))
+
+
 def test_one_witness_of_three_is_no_reason_to_keep_an_address() -> None:
-    assert "from most of 3 other nodes" in str(asyncio.run(after({THREE[0]}, proven=set(THREE))))
+    assert "from most of 3 other nodes" in str(run_on_paper(after({THREE[0]}, proven=set(THREE))))
 
 
 def test_most_witnesses_are_a_reason_and_those_that_never_answered_do_not_count() -> None:
-    assert asyncio.run(after(set(THREE[:2]), proven=set(THREE))) is None
-    assert asyncio.run(after({THREE[0]}, proven={THREE[0]})) is None
+    assert run_on_paper(after(set(THREE[:2]), proven=set(THREE))) is None
+    assert run_on_paper(after({THREE[0]}, proven={THREE[0]})) is None
 
 
 def test_an_address_is_kept_where_most_packets_get_lost_and_the_panel_is_away() -> None:
-    assert asyncio.run(after(set(THREE), proven=set(THREE), one_in=4)) is None
+    assert run_on_paper(after(set(THREE), proven=set(THREE), one_in=4)) is None
 
 
 def test_a_witness_is_asked_until_it_answers_and_not_again() -> None:
@@ -109,6 +120,6 @@ def test_a_witness_is_asked_until_it_answers_and_not_again() -> None:
         return found, sent
 
     for one_in in (1, 3):
-        found, sent = asyncio.run(ask(one_in))
+        found, sent = run_on_paper(ask(one_in))
         assert found == set(THREE)
         assert all(one_in <= sent[each] < TRIES for each in THREE), sent

@@ -109,6 +109,29 @@ def test_a_forged_answer_before_the_true_one_spoils_nothing() -> None:
     assert probing(reply, lambda prober, interface: prober.probe(interface.target(), 60)).answer is Answer.RESPONSE
 
 
+def test_responders_share_ephemeral_keys_and_none_sees_one_twice() -> None:
+    keys: dict[bytes, list[bytes]] = {}
+
+    def reply(responder: Responder, packet: bytes) -> list[bytes]:
+        keys.setdefault(responder.public, []).append(packet[8:40])
+        return [responder.respond(packet)]
+
+    async def run() -> None:
+        loop, prober = asyncio.get_running_loop(), Prober()
+        opened = [await loop.create_datagram_endpoint(lambda: Interface(reply), ("127.0.0.1", 0)) for _ in range(5)]
+        targets = [interface.target() for _, interface in opened for _ in range(4)]
+        outcomes = await asyncio.gather(*(prober.probe(target, 60) for target in targets))
+        assert all(outcome.answer is Answer.RESPONSE for outcome in outcomes)
+        prober.close()
+        for transport, _ in opened:
+            transport.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert all(len(set(of_one)) == len(of_one) == 4 for of_one in keys.values())
+    assert len({key for of_one in keys.values() for key in of_one}) < 20
+
+
 def test_many_probes_at_once_share_a_socket() -> None:
     async def work(prober: Prober, interface: Interface) -> int:
         outcomes = await asyncio.gather(*(prober.probe(interface.target(), 60) for _ in range(200)))

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from tests.paper_loop import PaperLoop
 from wgfleet.probing.prober import ProbeOutcome, Prober
 from wgfleet.probing.series import probe_series
 from wgfleet.protocol.handshake import Answer
@@ -36,7 +37,8 @@ class Path:
 
 
 def outcome_of(path: Path, *timeouts_s: float, apart_s: float = 0.01) -> ProbeOutcome | None:
-    return asyncio.run(probe_series(cast("Prober", path), TARGET, timeouts_s, apart_s))
+    with asyncio.Runner(loop_factory=PaperLoop) as runner:
+        return runner.run(probe_series(cast("Prober", path), TARGET, timeouts_s, apart_s))
 
 
 def test_the_first_answer_ends_it() -> None:

@@ -124,7 +124,7 @@ async def _run(settings: AgentSettings) -> None:
                 damaged,
                 supervisor.board,
                 contact,
-                _make_app(supervisor, prober, damaged, alone, relays, quotas),
+                _make_app(supervisor, prober, damaged, alone, relays, quotas, usage),
                 supervisor.machine.backend,
             ),
             relays.run(),
@@ -176,6 +176,7 @@ def _make_app(
     alone: TimeAlone,
     relays: Relays,
     quotas: QuotaKeeper,
+    usage: UsageWriter,
 ) -> MakeApp:
     def make(node_id: NodeId, expires_at: Callable[[], float], common: Sequence[BaseRoute]) -> Starlette:
         more = [
@@ -184,7 +185,7 @@ def _make_app(
             *ManualRoutes(supervisor).routes(),
             *RelayRoutes(supervisor, relays).routes(),
             *QuotaRoute(quotas).routes(),
-            *UsageRoute(supervisor.usage.meter).routes(),
+            *UsageRoute(usage, supervisor.board).routes(),
         ]
         return AgentRoutes(supervisor, node_id, expires_at, lambda: (*damaged.notes, *alone.notes)).app(more)
 

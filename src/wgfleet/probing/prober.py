@@ -10,16 +10,17 @@ import secrets
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.handshake import (
     INITIATION_BYTES,
     Answer,
+    Ephemeral,
+    EphemeralUsedError,
     Initiation,
     Pairing,
     initiate,
@@ -36,6 +37,7 @@ PACE_S = 0.025
 # A firewall that has closed lets through for ever what it takes for an old flow, and a client comes with a new one.
 NEW_PORT_S = 10.0
 _RENEWED_S = 6.0  # between two that were asked for: what was sent before may be answered as long as anybody waits
+_EPHEMERAL_S = 1.0  # for which ephemeral keys are used, each once for a responder
 _PAIRINGS = 4096  # kept; some 600 bytes each
 _PACES = 4096
 _BUFFER = 1024 * 1024  # bytes of receive buffer, for answers that arrive while this process is busy
@@ -108,6 +110,9 @@ class Prober:
         self._opened_at: dict[socket.AddressFamily, float] = {}
         self._flights: dict[int, _Flight] = {}
         self._free_at: dict[tuple[str, int, bytes], float] = {}
+        self._ephemerals: list[Ephemeral] = []
+        self._formed: Counter[bytes] = Counter()
+        self._ephemerals_until = 0.0
         self._pair = lru_cache(maxsize=_PAIRINGS)(pair)
 
     async def probe(
@@ -127,7 +132,7 @@ class Prober:
         pace = (*(split_endpoint(beside) if beside else (address, port)), pairing.public)
         await self._wait_for_turn(pace)
         loop = asyncio.get_running_loop()
-        initiation = initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
+        initiation = self._initiate(pairing)
         flight = _Flight(pairing, initiation, loop.create_future(), loop.time(), time.time_ns())
         self._flights[initiation.sender] = flight
         timers = [loop.call_at(flight.started + timeout_s, self._expire, flight)]
@@ -153,7 +158,7 @@ class Prober:
         address, port = split_endpoint(target.endpoint)
         pairing = self._pair(target.private_key, target.public_key)
         await self._wait_for_turn((address, port, pairing.public))
-        return pairing, initiate(pairing, X25519PrivateKey.generate(), _timestamps.next(), self._index())
+        return pairing, self._initiate(pairing)
 
     def renew(self) -> None:
         """Send from a new source port from now on, unless there has been a new one just now: somebody is in doubt.
@@ -174,6 +179,22 @@ class Prober:
         self._former.clear()
         for flight in self._flights.values():
             _end(flight, None)
+
+    def _initiate(self, pairing: Pairing) -> Initiation:
+        """Form an initiation: the first of each responder's with one ephemeral key, the second with another.
+
+        All nodes of a config are one responder, as they have its key.
+        """
+        now, sender = time.monotonic(), self._index()
+        if now >= self._ephemerals_until:
+            self._ephemerals, self._formed, self._ephemerals_until = [], Counter(), now + _EPHEMERAL_S
+        place = self._formed[pairing.hash]
+        self._formed[pairing.hash] += 1
+        if place == len(self._ephemerals):
+            self._ephemerals.append(Ephemeral())
+        with contextlib.suppress(EphemeralUsedError):
+            return initiate(pairing, self._ephemerals[place], _timestamps.next(), sender)
+        return initiate(pairing, Ephemeral(), _timestamps.next(), sender)  # its key has been written in another way
 
     def _index(self) -> int:
         while (index := secrets.randbits(32)) in self._flights:

@@ -11,7 +11,7 @@ import time
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from wgfleet.protocol.handshake import initiate, pair, tai64n
+from wgfleet.protocol.handshake import Ephemeral, initiate, pair, tai64n
 from wgfleet.protocol.keys import PrivateKey, PublicKey, raw_to_text
 from wgfleet.protocol.transport import TransportSession, begin
 
@@ -64,7 +64,7 @@ async def connect(private_key: PrivateKey, public_key: PublicKey, port: int, tim
         connected.setblocking(False)
         connected.connect(("127.0.0.1", port))
         for _ in range(_TRIES):
-            initiation = initiate(pairing, X25519PrivateKey.generate(), tai64n(time.time_ns()), secrets.randbits(32))
+            initiation = initiate(pairing, Ephemeral(), tai64n(time.time_ns()), secrets.randbits(32))
             with contextlib.suppress(TimeoutError, OSError):
                 await asyncio.get_running_loop().sock_sendall(connected, initiation.packet)
                 async with asyncio.timeout(timeout_s / _TRIES):

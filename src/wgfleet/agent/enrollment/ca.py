@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from wgfleet.doors.tries import CONNECT_S, Tell, Tries
+from wgfleet.protocol.quotes import quoted
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 TIMEOUT = httpx.Timeout(30.0, connect=CONNECT_S)
@@ -45,7 +46,7 @@ def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:
     """Return the CA certificate (PEM) of the panel at `panel`, if its SHA-256 is `fingerprint` (`sha256:HEX`)."""
     wanted = fingerprint.strip().lower().removeprefix("sha256:").replace(":", "")
     if not _FINGERPRINT.fullmatch(wanted):
-        raise TrustError(f"{fingerprint!r} is no fingerprint, which is sha256: and 64 hexadecimal digits")
+        raise TrustError(f"{quoted(fingerprint)} is no fingerprint, which is sha256: and 64 hexadecimal digits")
     try:
         # Not verified: what comes back is compared with the fingerprint.
         with httpx.Client(verify=False, timeout=TIMEOUT, trust_env=False) as client:  # noqa: S501 - see above

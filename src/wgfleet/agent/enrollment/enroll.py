@@ -14,6 +14,7 @@ from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.doors.tries import Tell, Tries, may_be_done
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
+from wgfleet.protocol.quotes import quoted
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -74,7 +75,7 @@ def _trust(panel: str, ca_fingerprint: str | None, tell: Tell) -> ssl.SSLContext
             raise EnrollError(f"{panel}: the token would cross the network unencrypted; use https")
         return True
     if url.scheme != "https" or not url.hostname:
-        raise EnrollError(f"{panel!r} is not a panel address such as https://panel.example.com:8443")
+        raise EnrollError(f"{quoted(panel)} is not a panel address such as https://panel.example.com:8443")
     if ca_fingerprint is None:
         return ssl.create_default_context()
     try:

@@ -6,7 +6,6 @@ the daemons.
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Sequence
 
 import structlog
@@ -18,7 +17,9 @@ from wgfleet.agent.kernel.routing_daemons import RoutingDaemon
 
 _EVERY_S = 0.5
 _SOON_S = 2.0  # that the daemon has to announce an address which it sees at once
-_AGAIN_S = 30.0  # between two tries with a daemon that has sessions and announces nothing
+# Between two tries with a daemon that has sessions and announces nothing; doubled each time. The first comes soon: a
+# busy machine takes longer than that too, and no other node may be left to have the address.
+_AGAIN_S, _AGAIN_MOST_S = 2.0, 30.0
 Speaking = Sequence[tuple[RoutingDaemon, list[str]]]  # daemons that have sessions, with those
 _log = structlog.get_logger()
 
@@ -29,9 +30,10 @@ class RoutingWatch:
     def __init__(self, reconciler: InterfaceReconciler, floating: FloatingAddresses) -> None:
         self._reconciler = reconciler
         self._floating = floating
-        self._since: dict[str, float] = {}  # when an address was first seen here, s of the monotonic clock
+        self._since: dict[str, float] = {}  # when an address was first seen here, in the loop's seconds
         self._silent_until = 0.0
         self._silent_about = ""
+        self._again_s = _AGAIN_S
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -52,7 +54,7 @@ class RoutingWatch:
 
     async def _fault(self) -> str | None:
         """Say why nothing, or not all, is announced; None if all is well."""
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         try:
             speaking = await self._speaking()
             if now < self._silent_until:
@@ -62,9 +64,11 @@ class RoutingWatch:
             silent = await nowhere(present, speaking)
             for address in sorted(silent):
                 if now - self._since[address] >= _SOON_S:
-                    self._silent_until = now + _AGAIN_S
+                    self._silent_until, self._again_s = now + self._again_s, min(2 * self._again_s, _AGAIN_MOST_S)
                     self._silent_about = _not_announced(address, speaking)
                     return self._silent_about
+            if present and not silent:
+                self._again_s = _AGAIN_S
         except KernelError as error:
             return str(error)
         return None

@@ -138,18 +138,18 @@ class FloatingAddresses:
             for address in sorted(self.held(name) & (self.present(name) or frozenset())):
                 placed = self._record.of(name)[address]
                 before = self._lapses_at.get(address, math.inf)
-                if time.monotonic() >= before:
+                if not await self._put(address, placed.link, left_s, not_after=before):
                     return False
-                await self._put(address, placed.link, left_s)
                 if time.monotonic() >= before:  # stopped just there; the kernel may have had to add it again
                     return False
         return True
 
-    async def _put(self, address: str, link: str, left_s: float | None) -> None:
+    async def _put(self, address: str, link: str, left_s: float | None, *, not_after: float = math.inf) -> bool:
         valid_s = None if left_s is None else max(_LEAST_S, math.ceil(left_s))
         lapses_at = math.inf if valid_s is None else time.monotonic() + valid_s
-        await host_addresses.put(address, link, valid_s)
-        self._lapses_at[address] = lapses_at
+        if asked := await host_addresses.put(address, link, valid_s, not_after):
+            self._lapses_at[address] = lapses_at
+        return asked
 
     def rivals(self, name: InterfaceName) -> dict[str, str]:
         """Return who else said lately to have an address that this machine has, by address: their link addresses."""

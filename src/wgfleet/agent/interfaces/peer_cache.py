@@ -15,16 +15,42 @@ from wgfleet.protocol.observed import ObservedPeer, PeerStats
 
 
 @dataclass
+class Moved:
+    """Peers whose session data changed: `news` of a session (its endpoint, handshake, end), or bare `counters`."""
+
+    news: set[PublicKey] = field(default_factory=set)
+    counters: set[PublicKey] = field(default_factory=set)
+
+    @property
+    def all(self) -> set[PublicKey]:
+        """Both."""
+        return self.news | self.counters
+
+    def add(self, key: PublicKey, before: PeerStats | None, after: PeerStats | None) -> None:
+        """Note what has become of the session data of a peer."""
+        if (
+            before is None
+            or after is None
+            or before.endpoint != after.endpoint
+            or before.latest_handshake != after.latest_handshake
+        ):
+            self.news.add(key)
+            self.counters.discard(key)
+        elif key not in self.news:
+            self.counters.add(key)
+
+
+@dataclass
 class PeerCache:
     """The peers of one interface as last seen.
 
     `stats`: session data of those that were ever used. `wrong`: peers that differ from what is desired, as found (None:
-    missing). All others are as desired. `changed`: whose session data changed since a comparison was last finished.
+    missing). All others are as desired. `moved`: whose session data changed since a comparison was last finished.
     """
 
     stats: dict[PublicKey, PeerStats] = field(default_factory=dict)
     wrong: dict[PublicKey, ObservedPeer | None] = field(default_factory=dict)
-    changed: set[PublicKey] = field(default_factory=set)
+    moved: Moved = field(default_factory=Moved)
     hashes: set[int] | None = None  # of the last reading's blocks; None: nothing is known
     recheck: set[PublicKey] = field(default_factory=set)
 
@@ -67,7 +93,7 @@ class Comparison:
             if seen_as not in known or (self._recheck and key_of(block) in self._recheck):
                 self._take(block)
 
-    def finish(self) -> set[PublicKey] | None:
+    def finish(self) -> Moved | None:
         """Return whose session data changed; None if peers vanished and all must be read again to say which."""
         cache = self._cache
         if self._known is not None:
@@ -77,11 +103,11 @@ class Comparison:
             if len(self._hashes) != len(self._desired) - missing + extra:
                 return None
         for key in self._unseen:
-            if cache.stats.pop(key, None) is not None:
-                cache.changed.add(key)
+            if (before := cache.stats.pop(key, None)) is not None:
+                cache.moved.add(key, before, None)
         cache.hashes = self._hashes
-        changed, cache.changed = cache.changed, set()
-        return changed
+        moved, cache.moved = cache.moved, Moved()
+        return moved
 
     def _take(self, block: bytes) -> None:
         cache, seen = self._cache, self._form.peer(block)
@@ -89,8 +115,9 @@ class Comparison:
         self._unseen.discard(key)
         wanted = self._desired.get(key)
         stats = seen.stats if wanted is not None else None  # a peer that nobody wants is nobody's news
-        if cache.stats.get(key) != stats:
-            cache.changed.add(key)
+        before = cache.stats.get(key)
+        if before != stats:
+            cache.moved.add(key, before, stats)
             if stats is None:
                 del cache.stats[key]
             else:

@@ -391,10 +391,10 @@ class InterfaceReconciler:
                 async for blocks in reading.blocks:
                     comparison.feed(blocks)
                     await asyncio.sleep(0)
-            changed = comparison.finish()
-            if changed is not None:
-                if changed:
+            moved = comparison.finish()
+            if moved is not None:
+                if changed := moved.all:
                     self.sessions.note(changed, self._peers.stats, time.monotonic(), time.time())
                     self.backbone.seen(changed)
-                    self._changes.changed(self.name, changed)
+                    self._changes.changed(self.name, moved.news, moved.counters)
                 return reading.device

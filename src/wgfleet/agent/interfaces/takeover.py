@@ -21,6 +21,7 @@ from wgfleet.protocol.addresses import parse_endpoint, split_endpoint
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import CallBack, Takeover, TakeoverResult
+from wgfleet.protocol.quotes import quoted
 
 MAX_TIMEOUT_S = 30.0
 _POLL_S = 0.01
@@ -64,7 +65,9 @@ def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[
 
 def _check_source(source: str, endpoint: str, held: Collection[str], field: str) -> None:
     if source not in held:
-        raise FieldError(field, f"{source!r} is not a floating address that this node holds for the interface; push it")
+        raise FieldError(
+            field, f"{quoted(source)} is not a floating address that this node holds for the interface; push it"
+        )
     if (":" in source) != endpoint.startswith("["):
         raise FieldError(field, f"{source} and the endpoint {endpoint} are not of the same IP version")
 

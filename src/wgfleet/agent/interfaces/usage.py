@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wgfleet.agent.interfaces.watch_board import ChangeSink
 from wgfleet.agent.state.usage_file import ConfigUsage, PeerUsage, UsageMark, UsageState
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.ids import ConfigId, InterfaceName
@@ -28,7 +29,9 @@ class UsageMeter:
     """Counts. `number` returns a random one of 62 bits; `machine`: the boot and the namespace of all links.
 
     `fresh`: what was counted before is not known, so counting begins with the first reading of what is there.
-    `changed`: there is something that the file does not have; `urgent`: and that cannot be read again.
+    `changed`: there is something that the file does not have; `urgent`: and that cannot be read again; `first`: and
+    that it must have before anybody learns of it, the name of a counter or the number of a batch. The next run of an
+    agent that was killed would else count the same again under another name.
     """
 
     state: UsageState = field(default_factory=lambda: UsageState("", 0, {}))
@@ -37,6 +40,7 @@ class UsageMeter:
     fresh: bool = False
     changed: bool = False
     urgent: bool = False
+    first: bool = False
     _adopted: set[ConfigId] = field(default_factory=set)
     _sequence: int = 0
     _in_flight: tuple[str, int, Mapping[ConfigId, tuple[UsageRow, ...]]] | None = None
@@ -87,6 +91,7 @@ class UsageMeter:
                 if key not in desired or not desired[key].allowed_ips:
                     continue
                 counted = config.peers[key] = PeerUsage(self.number())
+                self.first = True
                 counted.seen = (seen.rx, seen.tx) if adopting else None
             _count(counted, seen, int(at), most)
             self.changed = True
@@ -107,7 +112,7 @@ class UsageMeter:
             self.changed = self.urgent = True
 
     def batch(self, request: UsageRequest, now: float) -> UsageBatch:
-        """Forget what the panel has acknowledged, and return what it has not."""
+        """Forget what the panel has acknowledged; return what it has not. With `first` set, write, then say it."""
         self._acknowledge(request)
         self._sequence += 1
         self._reserve()
@@ -126,6 +131,14 @@ class UsageMeter:
         whole = {config_id: tuple(each) for config_id, each in rows.items()}
         self._in_flight = (self.state.epoch, self._sequence, whole)
         return UsageBatch(self.state.epoch, self._sequence, now, whole, more=bool(self._waiting))
+
+    def batch_without_file(self, request: UsageRequest, now: float, reserved: int) -> UsageBatch:
+        """As `batch`, where a file that cannot be written has `reserved`: the next run sees that the panel knows more.
+
+        It forgets then what it has of before, and tells nothing twice.
+        """
+        self._sequence = max(self._sequence, reserved)
+        return self.batch(request, now)
 
     def _untold(self) -> deque[tuple[ConfigId, PublicKey]]:
         """Return who used something that the panel does not know. Each has its turn before anybody has a second.
@@ -172,7 +185,7 @@ class UsageMeter:
     def _reserve(self) -> None:
         if self._sequence + RESERVED // 2 > self.state.reserved:
             self.state.reserved = self._sequence + RESERVED
-            self.changed = self.urgent = True
+            self.changed = self.urgent = self.first = True
 
     def _most_marks(self) -> int:
         peers = sum(len(each.peers) for each in self.state.configs.values())
@@ -194,27 +207,24 @@ class CountedInterface(Protocol):
     async def count_usage(self) -> None: ...
 
 
-class Board(Protocol):
-    """What takes note of changes."""
-
-    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
-
-
 class CountedChanges:
     """The changes of `interfaces` on their way to the `board`: what peers have used is counted as it passes."""
 
-    def __init__(self, board: Board, meter: UsageMeter, interfaces: Mapping[InterfaceName, CountedInterface]) -> None:
+    def __init__(
+        self, board: ChangeSink, meter: UsageMeter, interfaces: Mapping[InterfaceName, CountedInterface]
+    ) -> None:
         self.meter = meter
         self._board = board
         self._interfaces = interfaces
 
-    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None:
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = (), counted: Iterable[PublicKey] = ()) -> None:
         """Count, and pass it on."""
-        keys, each = tuple(peers), self._interfaces.get(name)
+        news, bare, each = tuple(peers), tuple(counted), self._interfaces.get(name)
+        keys = (*news, *bare)
         if keys and each is not None and each.interface_index is not None:
             index, peers = each.interface_index, each.desired.peers
             self.meter.note(each.config_id, index, keys, each.stats, peers, time.time())
-        self._board.changed(name, keys)
+        self._board.changed(name, news, bare)
 
     async def ending(self, each: CountedInterface) -> None:
         """Count a last time: the interface is about to be removed."""

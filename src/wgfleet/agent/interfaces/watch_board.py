@@ -1,10 +1,12 @@
 """The watch stream: the current state, and for each reader what has changed since its last message.
 
-No queue per reader: a slow reader gets its changes merged, so its memory is bounded by the state itself.
+No queue per reader: a slow reader gets its changes merged, so its memory is bounded by the state itself. A reader may
+have bare counters held back: a live peer shakes hands every two minutes, and that news brings them.
 """
 
 import asyncio
 import collections
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -37,7 +39,9 @@ MAX_DRIFT = 100  # drifted fields in a report: a wholly wrong interface needs no
 class ChangeSink(Protocol):
     """What takes note of changes."""
 
-    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None: ...
+    def changed(
+        self, name: InterfaceName, peers: Iterable[PublicKey] = (), counted: Iterable[PublicKey] = ()
+    ) -> None: ...
 
 
 class BoardEntry(Protocol):
@@ -76,10 +80,36 @@ class BoardEntry(Protocol):
 @dataclass
 class _Reader:
     since: float
+    holds_back_s: float
+    held_back: dict[InterfaceName, dict[PublicKey, float]] = field(default_factory=dict)
+    """Peers that only counted, and since when, the oldest first."""
     changed: dict[InterfaceName, set[PublicKey]] = field(default_factory=dict)
     gone: set[InterfaceName] = field(default_factory=set)
     refused: collections.deque[Refused] = field(default_factory=lambda: collections.deque(maxlen=_MAX_REFUSED))
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, name: InterfaceName, news: Iterable[PublicKey], counted: Iterable[PublicKey], now: float) -> None:
+        """Take note of a change: at once, but for peers that only counted where those are held back."""
+        news, bare = (news, counted) if self.holds_back_s else ((*news, *counted), ())
+        held = self.held_back.setdefault(name, {})
+        for key in news:
+            held.pop(key, None)
+        for key in bare:
+            held.setdefault(key, now)
+        if news or not bare:
+            self.changed.setdefault(name, set()).update(news)
+            self.woken.set()
+        self.gone.discard(name)
+
+    def look(self, now: float) -> None:
+        """Have those be due that were held back for long enough."""
+        until = now - self.holds_back_s
+        for name, held in self.held_back.items():
+            due = [key for key, _ in itertools.takewhile(lambda each: each[1] <= until, held.items())]
+            for key in due:
+                del held[key]
+            if due:
+                self.changed.setdefault(name, set()).update(due)
 
 
 class WatchBoard:
@@ -109,17 +139,24 @@ class WatchBoard:
         """For how long somebody has been reading by now; 0 while nobody does."""
         return max((self._steady() - reader.since for reader in self._readers), default=0.0)
 
-    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = ()) -> None:
-        """Note that an interface changed, and the session data of these peers."""
+    def changed(self, name: InterfaceName, peers: Iterable[PublicKey] = (), counted: Iterable[PublicKey] = ()) -> None:
+        """Note that an interface changed, and the session data of these peers; of those in `counted` only counters."""
+        news, bare, now = tuple(peers), tuple(counted), self._steady()
         for reader in self._readers:
-            reader.changed.setdefault(name, set()).update(peers)
-            reader.gone.discard(name)
-            reader.woken.set()
+            reader.note(name, news, bare, now)
+
+    def hold_back(self, seconds: float) -> None:
+        """Have the counters of peers without other news wait that long from now on, for all who read."""
+        for reader in self._readers:
+            if reader.holds_back_s != seconds:
+                reader.holds_back_s = seconds
+                reader.woken.set()
 
     def gone(self, name: InterfaceName) -> None:
         """Note that the agent no longer keeps an interface."""
         for reader in self._readers:
             reader.changed.pop(name, None)
+            reader.held_back.pop(name, None)
             reader.gone.add(name)
             reader.woken.set()
 
@@ -132,10 +169,13 @@ class WatchBoard:
             reader.refused.append(message)
             reader.woken.set()
 
-    async def watch(self, status: Callable[[], AgentStatus]) -> AsyncIterator[WatchMessage]:
-        """Yield the whole state, then changes and heartbeats as they come, some with the load."""
+    async def watch(self, status: Callable[[], AgentStatus], holds_back_s: float = 0.0) -> AsyncIterator[WatchMessage]:
+        """Yield the whole state, then changes and heartbeats as they come, some with the load.
+
+        `holds_back_s`: for how long counters of a peer that does nothing else wait.
+        """
         loop = asyncio.get_running_loop()
-        reader = _Reader(self._steady())
+        reader = _Reader(self._steady(), holds_back_s)
         self._readers.append(reader)
         try:
             yield Snapshot(status(), tuple(report(entry) for entry in self._entries()), self._steady())
@@ -162,6 +202,7 @@ class WatchBoard:
 
     def _pending(self, reader: _Reader) -> list[WatchMessage]:
         reader.woken.clear()
+        reader.look(self._steady())
         messages: list[WatchMessage] = []
         if reader.changed or reader.gone:
             entries = {entry.name: entry for entry in self._entries()}

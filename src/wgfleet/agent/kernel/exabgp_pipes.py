@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.exabgp import ExabgpState
 from wgfleet.agent.kernel.host_addresses import prefix_length
+from wgfleet.protocol.quotes import quoted
 
 _TIMEOUT_S = 0.8  # less than the agent has; exabgp looks at its pipes a hundred times a second
 _MOST = 2000  # lines of an answer: a router that tells this machine of all the world's networks is set up wrongly
@@ -59,7 +60,7 @@ class ExabgpPipes:
             sys.stdout.write(f"{command}\n")
             sys.stdout.flush()
             if await _end(question) == _ERROR:
-                raise KernelError(f"exabgp refuses {command!r}: no neighbor has this process, or see its log")
+                raise KernelError(f"exabgp refuses {quoted(command)}: no neighbor has this process, or see its log")
             if len(question.lines) > _MOST:
                 raise KernelError(
                     f"exabgp has more than {_MOST} routes; let routers tell it of floating addresses only"

@@ -11,6 +11,7 @@ from typing import Any
 
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.control_sockets import conversation, parts
+from wgfleet.protocol.quotes import quoted
 
 _MOST = 1024 * 1024  # bytes of an answer: half a kilobyte for each session
 _END = b"\0\0\0"  # of an answer; one more byte says how it went
@@ -65,7 +66,7 @@ def _read(command: str, said: bytes, code: int) -> dict[str, Any]:
         answer = None
     if code != _DONE or not isinstance(answer, dict):
         text = said.decode(errors="replace").strip()
-        raise KernelError(f"FRR does not understand {command!r}: {text[:200]}")
+        raise KernelError(f"FRR does not understand {quoted(command)}: {text[:200]}")
     return answer
 
 

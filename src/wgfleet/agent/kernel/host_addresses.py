@@ -5,7 +5,9 @@ process that added it.
 """
 
 import errno
+import math
 import socket
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -75,15 +77,18 @@ async def link_towards(address: str) -> str:
     return _name(index)
 
 
-async def put(address: str, link: str, valid_s: int | None) -> None:
+async def put(address: str, link: str, valid_s: int | None, not_after: float = math.inf) -> bool:
     """Add an address to a link for `valid_s` (None: for ever), or set the time that it has left.
+
+    False, and nothing done, if the kernel would be asked `not_after` (s of the monotonic clock) or later: it adds an
+    address again whose time is over, and knows no request that only changes one that is there.
 
     The machine never uses it as the source of its own packets: for IPv4 the link's first address is preferred, and for
     IPv6 it is deprecated (RFC 6724, section 5, rule 3).
     """
     left = _FOR_EVER if valid_s is None else valid_s
     more = {"flags": _NO_DAD | _NO_ROUTE, "preferred_lft": 0} if ":" in address else {"preferred_lft": left}
-    await _change("replace", address, link, set(), {"valid_lft": left, **more})
+    return await _change("replace", address, link, set(), {"valid_lft": left, **more}, not_after)
 
 
 async def remove(address: str, link: str) -> None:
@@ -107,20 +112,26 @@ async def _dump(**of: int) -> list[tuple[str, Any]]:
     return [(text, each) for text, each in texts if text]
 
 
-async def _change(command: str, address: str, link: str, fine: set[int], more: dict[str, int]) -> None:
+async def _change(
+    command: str, address: str, link: str, fine: set[int], more: dict[str, int], not_after: float = math.inf
+) -> bool:
+    """Return whether the kernel was asked: not if it is `not_after`, or later, once the socket is open."""
     try:
         index = socket.if_nametoindex(link)
     except OSError:
         if command == "del":
-            return
+            return True
         raise KernelError(f"link {link}, address {address}: it is gone") from None
     async with AsyncIPRoute() as ip:
+        if time.monotonic() >= not_after:  # looked at last: opening the socket takes far longer than asking
+            return False
         try:
             await ip.addr(command, index=index, address=address, prefixlen=prefix_length(address), **more)
         except NetlinkError as error:
             if error.code not in fine:
                 reason = errno.errorcode.get(error.code, error.code)
                 raise KernelError(f"link {link}, {command} address {address}: {reason}") from None
+    return True
 
 
 def _valid_s(message: dict[str, object]) -> float | None:

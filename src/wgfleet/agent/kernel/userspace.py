@@ -27,6 +27,12 @@ _WORKS_S = 1.0  # of the processor in that time: it is late, and does not hang
 _POLL_S = 0.005
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _CHUNK = 64 * 1024
+_BOX = (
+    "\N{BOX DRAWINGS LIGHT VERTICAL}",
+    "\N{BOX DRAWINGS LIGHT DOWN AND RIGHT}",
+    "\N{BOX DRAWINGS LIGHT UP AND RIGHT}",
+)
+_MOST_READ, _MOST_SAID = 8192, 400
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 _children: dict[int, subprocess.Popen[bytes]] = {}  # started by this process, which has to reap them
 _unheard_by: dict[InterfaceName, int] = {}  # who did not answer the last question
@@ -124,12 +130,17 @@ def _check_tun() -> None:
 
 
 def last_words(name: InterfaceName, log_dir: Path) -> str:
-    """Return the first lines that a crashed wireguard-go printed; a Go panic begins with its reason."""
+    """Return the first lines that a crashed wireguard-go printed; a Go panic begins with its reason.
+
+    Where the kernel knows WireGuard, it prints a box before all else that says so, and hides why it ended.
+    """
     try:
         with (log_dir / f"wireguard-go.{name}.log").open("rb") as file:
-            return " ".join(file.read(400).decode(errors="replace").split()) or "(no output)"
+            lines = file.read(_MOST_READ).decode(errors="replace").splitlines()
     except OSError:
         return "(no log)"
+    said = " ".join(" ".join(line for line in lines if not line.startswith(_BOX)).split())
+    return said[:_MOST_SAID] or "(no output)"
 
 
 @asynccontextmanager

@@ -141,6 +141,8 @@ class PanelConnection(asyncio.Protocol):
         self._lost = True
 
     async def _admit(self, stranger: Stranger, transport: asyncio.Transport) -> None:
+        if transport.is_closing():  # others came in the same moment: TLS would begin, and not hear that nobody is there
+            return
         remote = address_of(transport)
         raw = transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
@@ -150,11 +152,12 @@ class PanelConnection(asyncio.Protocol):
             tls = await asyncio.get_running_loop().start_tls(
                 transport, self, self._door.context(), server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
             )
-        except ssl.SSLError as error:
-            self._door.refused(remote, getattr(error, "verify_message", None) or error.reason or "tls failed")
+        except OSError as error:
+            # Its frames hold asyncio's protocol, which holds it: 80 kB until the collector comes by.
+            error.__traceback__ = None
+            if isinstance(error, ssl.SSLError):  # others hung up: nobody to refuse
+                self._door.refused(remote, getattr(error, "verify_message", None) or error.reason or "tls failed")
             return
-        except (OSError, ConnectionError):
-            return  # it hung up: nobody to refuse
         if tls is None:  # it hung up during the handshake
             return
         objection = self._door.objection(tls.get_extra_info("peercert"))

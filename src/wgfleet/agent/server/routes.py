@@ -28,6 +28,7 @@ from wgfleet.protocol.desired import parse_push
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import ConfigId, Generation, NodeId
 from wgfleet.protocol.messages import AgentStatus, InterfaceStatus, Takeover, TakeoverResult, WatchMessage
+from wgfleet.protocol.quotes import quoted
 
 _BIG = 64 * 1024  # bytes of body, above which parsing leaves the event loop free
 _log = structlog.get_logger()
@@ -135,7 +136,7 @@ class AgentRoutes:
         name, query = interface_name(request), request.query_params
         text = query.get("generation")
         if text is not None and not (text.isascii() and text.isdigit()):
-            raise FieldError("generation", f"must be a number, not {text!r}")
+            raise FieldError("generation", f"must be a number, not {quoted(text)}")
         config_id = query.get("config_id")
         await asyncio.shield(
             self._supervisor.delete(
@@ -176,7 +177,8 @@ def stream(request: Request, board: WatchBoard, status: Callable[[], AgentStatus
         raise HTTPException(503, f"{MAX_READERS} watch streams are already open; close one")
     ended = superseded(request)
     theirs = features.from_header(request.headers.get(features.FEATURES_HEADER))
-    return StreamingResponse(_lines(board.watch(status), theirs, ended), media_type="application/x-ndjson")
+    messages = board.watch(status, features.held_back_s(request.headers.get(features.COUNTERS_HEADER)))
+    return StreamingResponse(_lines(messages, theirs, ended), media_type="application/x-ndjson")
 
 
 async def _lines(

@@ -12,6 +12,7 @@ from wgfleet.protocol.addresses import parse_interface_address, parse_network, p
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, InterfaceSettings, check_settings
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import PublicKey, parse_preshared_key, parse_private_key, parse_public_key
+from wgfleet.protocol.quotes import quoted
 
 _MAX_KEEPALIVE = 65535  # wg(8)
 
@@ -151,5 +152,5 @@ def _sections(text: str) -> list[tuple[str, _Section]]:
 
 def _number(text: str, place: str) -> int:
     if not text.isascii() or not text.isdigit():
-        raise FieldError(place, f"must be a number, not {text!r}")
+        raise FieldError(place, f"must be a number, not {quoted(text)}")
     return int(text)

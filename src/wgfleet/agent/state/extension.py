@@ -1,10 +1,8 @@
 """Extension of the journal: what 0.1.0 does not know of a stored interface, in a file beside those it reads strictly.
 
-So an agent that is rolled back to 0.1.0 starts from the journal as it is. Each entry is for exact bytes of the journal,
+So an agent that is rolled back to 0.1.0 starts from the journal as it is. Each line is for exact bytes of the journal,
 by digest: where another release wrote since, none fits, and the panel sends the whole.
 """
-
-from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
@@ -24,12 +22,6 @@ class Extension(Struct, frozen=True, omit_defaults=True):
     peers: dict[PublicKey, DesiredPeer] = {}
 
 
-class Extensions(Struct, frozen=True):
-    """Content of the file: the entry of what is there, and that of what is about to be written."""
-
-    entries: tuple[Extension, ...]
-
-
 def extension(digest: str, desired: DesiredInterface) -> Extension:
     """Return what `desired` has beyond 0.1.0."""
     peers: dict[PublicKey, DesiredPeer] = {}
@@ -40,19 +32,21 @@ def extension(digest: str, desired: DesiredInterface) -> Extension:
     return Extension(digest, desired.history, desired.settings, peers)
 
 
-def encode(entries: Iterable[Extension]) -> bytes:
-    """Return the content of the file."""
-    return msgspec.json.encode(Extensions(tuple(entries)))
+def encode(entry: Extension) -> bytes:
+    """Return a line of the file."""
+    return msgspec.json.encode(entry) + b"\n"
 
 
-def extended(stored: DesiredInterface, digest: str, raw: bytes) -> tuple[DesiredInterface, Extension | None]:
-    """Complete what the journal holds by the entry for it; without one, return it as it is."""
-    try:
-        found, _ = lenient.read(raw, Extensions)
-    except msgspec.MsgspecError:
-        return stored, None
-    for entry in found.entries:
+def extended(stored: DesiredInterface, digest: str, raw: bytes) -> tuple[DesiredInterface, bytes]:
+    """Complete what the journal holds by the line for it, which is returned too; without one, return it as it is."""
+    for line in reversed(raw.splitlines(keepends=True)):
+        if digest.encode() not in line:
+            continue
+        try:
+            entry, _ = lenient.read(line, Extension)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            continue
         if entry.digest == digest:
             peers = {**stored.peers, **{key: peer for key, peer in entry.peers.items() if key in stored.peers}}
-            return DesiredInterface(stored.generation, entry.settings, peers, entry.history), entry
-    return stored, None
+            return DesiredInterface(stored.generation, entry.settings, peers, entry.history), line
+    return stored, b""

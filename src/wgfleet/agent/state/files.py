@@ -1,6 +1,7 @@
 """Files of the state directory: written whole or not at all, readable by the agent alone, set aside when damaged."""
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -118,6 +119,15 @@ def write_atomic(path: Path, data: bytes, damaged: DamagedFiles | None = None) -
             temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_at(handle: int, offset: int, line: bytes) -> None:
+    """Have a file end with a line at `offset`, durably; OSError means that it ends there without it."""
+    os.ftruncate(handle, offset)
+    if os.pwrite(handle, line, offset) != len(line):  # a full disk writes what fits
+        os.ftruncate(handle, offset)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(handle)
 
 
 def sync_directory(path: Path) -> None:

@@ -3,11 +3,14 @@
 A delta of one peer costs one short write, not a rewrite of ten thousand. A line that a crash cut off is ignored,
 and overwritten by the next. A method that returns has made its change durable; OSError means that nothing changed.
 A file that is damaged is set aside, and its interface is left out: the panel sends it again, whole.
-Both files are in the form of 0.1.0; what that does not know is in a third (`extension`), written before them.
+Both files are in the form of 0.1.0; what that does not know is in a third (`extension`), written before them: a line
+for each state, of which the last two matter. So a delta costs two waits for the disk.
 """
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +19,7 @@ import msgspec
 import structlog
 
 from wgfleet.agent.state import lenient
-from wgfleet.agent.state.extension import Extension, encode, extended, extension
+from wgfleet.agent.state.extension import encode, extended, extension
 from wgfleet.agent.state.files import (
     DamagedFileError,
     DamagedFiles,
@@ -25,6 +28,7 @@ from wgfleet.agent.state.files import (
     read_file,
     remove_temporaries,
     sync_directory,
+    write_at,
     write_atomic,
 )
 from wgfleet.protocol import features
@@ -40,7 +44,8 @@ from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName
 
 _BASE, _DELTAS, _EXTENSION = ".json", ".journal", ".extension"
-_COMPACT_FROM = 64 * 1024  # bytes of deltas, below which rewriting the base is not worth it
+_COMPACT_FROM = 64 * 1024  # bytes of deltas, below which rewriting the base is not worth it; of lines beside them, too
+_STATES = 8  # of which there may be lines beside them, where these are long
 _encode = msgspec.json.Encoder().encode
 _WAY_OUT = "the panel sends that interface again"
 _log = structlog.get_logger()
@@ -50,7 +55,8 @@ _log = structlog.get_logger()
 class _Sizes:
     base: int
     deltas: int  # bytes of complete lines; what follows them is cut off
-    extension: Extension | None = None  # of what is stored
+    extension: bytes = b""  # the line of what is stored
+    extensions: int = 0  # bytes of complete lines
     hash: "hashlib._Hash" = field(default_factory=hashlib.sha256)  # of the base and the deltas that follow from it
 
 
@@ -139,8 +145,8 @@ class Journal:
         except DamagedFileError as error:
             self._damaged.set_aside(path, error, way_out=_WAY_OUT)
             rest = b""
-        whole, entry = extended(done.whole, digest.hexdigest(), rest)
-        self._sizes[name] = _Sizes(len(raw), done.used, entry, digest)
+        whole, line = extended(done.whole, digest.hexdigest(), rest)
+        self._sizes[name] = _Sizes(len(raw), done.used, line, rest.rfind(b"\n") + 1, digest)
         return whole
 
     def write(self, desired: DesiredInterface) -> None:
@@ -153,17 +159,25 @@ class Journal:
     def _write_base(self, desired: DesiredInterface) -> None:
         name, raw = desired.settings.name, _encode(features.for_agent(desired, features.NONE))
         digest = hashlib.sha256(raw)
-        entry = self._announce(name, digest, desired)
+        line = encode(extension(digest.hexdigest(), desired))
+        upto = self._announce(name, line)
         write_atomic(self._path(name, _BASE), raw, self._damaged)
-        self._sizes[name] = _Sizes(len(raw), 0, entry, digest)
+        self._sizes[name] = _Sizes(len(raw), 0, line, upto, digest)
 
-    def _announce(self, name: InterfaceName, digest: "hashlib._Hash", desired: DesiredInterface) -> Extension:
-        """Store what 0.1.0 does not know of a state that is written next; the one that is there keeps its own."""
-        fresh = extension(digest.hexdigest(), desired)
-        sizes = self._sizes.get(name)
-        kept = () if sizes is None or sizes.extension is None else (sizes.extension,)
-        write_atomic(self._path(name, _EXTENSION), encode((*kept, fresh)), self._damaged)
-        return fresh
+    def _announce(self, name: InterfaceName, line: bytes) -> int:
+        """Store what 0.1.0 does not know of a state that is written next; the one that is there keeps its own.
+
+        Return how long the file is.
+        """
+        sizes = self._sizes.get(name) or _Sizes(0, 0)
+        path, upto = self._path(name, _EXTENSION), sizes.extensions
+        if upto and upto + len(line) <= max(_COMPACT_FROM, _STATES * len(line)):
+            with contextlib.suppress(FileNotFoundError), _opened(path, os.O_WRONLY) as handle:
+                if os.fstat(handle).st_size >= upto:
+                    write_at(handle, upto, line)
+                    return upto + len(line)
+        write_atomic(path, sizes.extension + line, self._damaged)
+        return len(sizes.extension) + len(line)
 
     def append(self, delta: InterfaceDelta, result: DesiredInterface) -> None:
         """Store a delta that leads to `result`; when there are many, write that as the new base."""
@@ -175,23 +189,16 @@ class Journal:
             return
         digest = sizes.hash.copy()
         digest.update(line)
-        entry = self._announce(delta.name, digest, result)
+        rest = encode(extension(digest.hexdigest(), result))
+        upto = self._announce(delta.name, rest)
         path = self._path(delta.name, _DELTAS)
         fresh = not path.exists()
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.ftruncate(handle, sizes.deltas)
-            written = os.pwrite(handle, line, sizes.deltas)
-            if written != len(line):  # a full disk writes what fits
-                os.ftruncate(handle, sizes.deltas)
-                raise OSError(28, os.strerror(28), str(path))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with _opened(path, os.O_WRONLY | os.O_CREAT) as handle:
+            write_at(handle, sizes.deltas, line)
         if fresh:
             sync_directory(self._directory)
         sizes.deltas += len(line)
-        sizes.extension, sizes.hash = entry, digest
+        sizes.extension, sizes.extensions, sizes.hash = rest, upto, digest
 
     def remove(self, name: InterfaceName) -> None:
         """Forget an interface; absent files are no error."""
@@ -210,6 +217,15 @@ class Journal:
 
     def _path(self, name: InterfaceName, suffix: str) -> Path:
         return self._directory / f"{name}{suffix}"
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def look(directory: Path, notes: list[str]) -> dict[InterfaceName, DesiredInterface]:
