@@ -11,13 +11,18 @@ from wgfleet.panel.api.configs import views as config_views
 from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
+from wgfleet.panel.services import usage as usages
 from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
-from wgfleet.panel.store import Tx, jobs, operations, peer_search, sessions
+from wgfleet.panel.services.usage import NodeBatch
+from wgfleet.panel.store import Tx, jobs, operations, peer_search, sessions, usage, visits
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
+from wgfleet.protocol.ids import ConfigId
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 
 class Filled:
@@ -37,6 +42,11 @@ class Filled:
     @property
     def node_id(self) -> str:
         return self.nodes[0].id
+
+    @property
+    def used(self) -> NodeBatch:
+        rows = tuple(UsageRow(PublicKey(key), 1, int(clock.now()), 7, 7) for key in self.stats)
+        return NodeBatch(self.node_id, UsageBatch("e", 1, clock.now(), {ConfigId(self.config.id): rows}))
 
     def assignment(self, tx: Tx) -> Assignment:
         found = assignment_rows.get(tx, self.config.id, self.node_id)
@@ -67,6 +77,8 @@ READS: dict[str, Query] = {
         tx, it.world.vault, it.fresh(tx), it.assignment(tx), it.fresh(tx).generation - 1
     ),
     "live sessions of a node": lambda tx, it: sessions.live_on(tx, it.node_id, it.config.id, clock.now() - LIVE_S),
+    "sessions as a start finds them": lambda tx, it: sessions.known(tx, it.node_id, it.config.id, it.stats.keys()),
+    "visits that go on": lambda tx, it: visits.going_on(tx, it.node_id, it.config.id, it.stats.keys(), 1.0),
     "endpoints at a node": lambda tx, it: sessions.endpoints(tx, it.node_id, it.ids),
     "the audit log of a thing": lambda tx, it: audit.page(tx, entity_type="peer", entity_id=it.ids[0], limit=50),
     "operations": lambda tx, _: operations.page(tx, None, None, None, 101),
@@ -85,6 +97,8 @@ READS: dict[str, Query] = {
     "where a peer may live": lambda tx, it: placement.candidates(tx, it.config.id),
     "totals for metrics": lambda tx, _: counts.read(tx),
     "whom limits are about": lambda tx, _: jobs.limited(tx),
+    "counters of peers at a node": lambda tx, it: usage.counters(tx, it.node_id, it.config.id, it.stats),
+    "whose keys are or were": lambda tx, it: usage.owners(tx, it.config.id, it.stats),
     "what health watches": lambda tx, it: health.watched(tx, it.world.vault, lambda *_: None),
 }
 
@@ -93,6 +107,7 @@ IN_ORDER = {"operations", "operations of a kind and state"}
 
 WRITES: dict[str, Query] = {
     "what a node saw": lambda tx, it: sessions.record(tx, [NodeSessions(it.node_id, it.config.id, it.stats)], 1.0),
+    "what a node counted": lambda tx, it: usages.take(tx, [it.used], clock.now()),
     "sessions that arrived": lambda tx, it: sessions.arrived(tx, it.node_id, {it.ids[0]: "192.0.2.9:2"}, 1.0),
     "a new peer": lambda tx, it: peers.create(
         tx, ACTOR, it.fresh(tx), peers.draft(it.world.vault, [peers.PeerSpec("dora")])
@@ -144,6 +159,13 @@ def test_addresses_of_a_page_are_not_looked_for_among_all_of_its_pools(filled: F
     assert plans.indexes() & {"ix_addresses_peer_id", "pk_addresses", "sqlite_autoindex_addresses_1"} == {
         "ix_addresses_peer_id"
     }
+
+
+@pytest.mark.parametrize("names", [["anna"], ["anna", "dora", "erna"]])
+def test_names_that_are_taken_are_not_looked_for_among_all_of_their_config(filled: Filled, names: list[str]) -> None:
+    with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
+        assert peer_rows.clashes(tx, filled.config.id, names, []) == ({"anna"}, set())
+    assert plans.indexes() == {"ix_peers_name_folded_id"}
 
 
 @pytest.mark.parametrize("name", WRITES)

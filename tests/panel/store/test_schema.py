@@ -14,6 +14,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from tests.postgresql import PostgresqlServer
 from wgfleet.panel.errors import PermanentError, Unavailable
@@ -121,6 +122,19 @@ def test_migrating_again_changes_nothing(store: Store) -> None:
     migrate(store)
     with store.read() as tx:
         assert tx.session.execute(text("SELECT name FROM node_groups")).scalars().all() == ["near"]
+
+
+def test_a_start_that_has_nothing_to_migrate_keeps_nobody_from_writing(store: Store) -> None:
+    """Nor does it look through all references: with 200,000 peers a start took half a second longer."""
+    migrate(store)
+    sent: list[str] = []
+    listen(store.engine, "before_cursor_execute", lambda *given: sent.append(given[2]))
+    with store.write() as tx:
+        tx.session.execute(text("INSERT INTO node_groups (id, name, region, priority) VALUES ('1', 'near', 'eu', 10)"))
+        sent.clear()
+        migrate(store)
+    assert sent
+    assert not [each for each in sent if "foreign_key_check" in each or "advisory" in each or "IMMEDIATE" in each]
 
 
 def test_processes_that_start_at_once_all_find_the_schema(empty_database_url: str, store: Store) -> None:

@@ -13,10 +13,12 @@ from sqlalchemy import Select, Table, bindparam, delete, func, insert, select, u
 
 from wgfleet.panel.domain import addressing
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.tables import Address, FreeOffset, Peer, Pool
+from wgfleet.protocol.reasons import Reason
 
 # Statements on tables, made once: to build one, or to go through the mapper, costs more than to run it.
 _pools = cast("Table", Pool.__table__)
@@ -25,7 +27,7 @@ _free = cast("Table", FreeOffset.__table__)
 
 _LOCK = (
     select(_pools.c.id, _pools.c.next_offset)
-    .where(_pools.c.id.in_(bindparam("pool_ids", expanding=True)))
+    .where(among(_pools.c.id, "pool_ids"))
     .order_by(_pools.c.id)  # the same order everywhere, or two transactions wait for each other
     .with_for_update()
 )
@@ -42,12 +44,8 @@ _LOWEST_FREE = (
 _NO_LONGER_FREE = delete(_free).where(
     _free.c.pool_id == bindparam("pool"), _free.c.offset >= bindparam("first"), _free.c.offset <= bindparam("last")
 )
-_POOLS_OF = select(_held.c.pool_id).where(_held.c.peer_id.in_(bindparam("peer_ids", expanding=True))).distinct()
-_TAKE_BACK = (
-    delete(_held)
-    .where(_held.c.peer_id.in_(bindparam("peer_ids", expanding=True)))
-    .returning(_held.c.pool_id, _held.c.offset)
-)
+_POOLS_OF = select(_held.c.pool_id).where(among(_held.c.peer_id, "peer_ids")).distinct()
+_TAKE_BACK = delete(_held).where(among(_held.c.peer_id, "peer_ids")).returning(_held.c.pool_id, _held.c.offset)
 _SET_FREE = insert(_free)
 
 
@@ -119,8 +117,13 @@ def check_room(tx: Tx, pools: Sequence[AnyPool], count: int) -> None:
 def _used_up(pool: AnyPool, count: int) -> Exhausted:
     size = addressing.capacity(pool.network)
     return Exhausted(
-        f"pool {pool.network} is used up: of its {size} addresses too few are left for {count} more; "
-        "delete peers that are not needed, or use a larger pool"
+        Reason(
+            "pool {pool} is used up: of its {size} addresses too few are left for {count} more; "
+            "delete peers that are not needed, or use a larger pool",
+            pool=pool.network,
+            size=size,
+            count=count,
+        )
     )
 
 
@@ -137,7 +140,11 @@ def claim(tx: Tx, pool: AnyPool, wanted: Sequence[AddressClaim]) -> list[str]:
             name = tx.session.scalar(select(Peer.name).where(Peer.id == holder))
             text = addressing.address_at(pool.network, offset)
             raise Conflict(
-                f"{text} is the address of peer {name or holder!r}; use another, or none to get a free one",
+                Reason(
+                    "{text} is the address of peer {holder!r}; use another, or none to get a free one",
+                    text=text,
+                    holder=name or holder,
+                ),
                 field=each.field,
             )
     for some in _chunks(offsets):
@@ -265,17 +272,15 @@ def _addresses() -> Select[str, str, int]:
 
 
 _NETWORKS = select(_pools.c.id, _pools.c.network).where(_pools.c.config_id == bindparam("config"))
-_NETWORKS_OF_POOLS = select(_pools.c.id, _pools.c.network).where(_pools.c.id.in_(bindparam("pools", expanding=True)))
-_OF_PEERS = select(_held.c.peer_id, _held.c.pool_id, _held.c.offset).where(
-    _held.c.peer_id.in_(bindparam("peer_ids", expanding=True))
-)
+_NETWORKS_OF_POOLS = select(_pools.c.id, _pools.c.network).where(among(_pools.c.id, "pools"))
+_OF_PEERS = select(_held.c.peer_id, _held.c.pool_id, _held.c.offset).where(among(_held.c.peer_id, "peer_ids"))
 
 
 def _texts(rows: Iterable[Any]) -> dict[str, list[str]]:
-    found: defaultdict[str, list[tuple[tuple[int, int], int, str]]] = defaultdict(list)
+    found: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
     for peer_id, network, offset in rows:
-        found[peer_id].append((addressing.order(network), offset, network))
-    return {
-        peer_id: [addressing.address_at(network, offset) for _, offset, network in sorted(items)]
-        for peer_id, items in found.items()
-    }
+        found[peer_id].append((network, offset))
+    for held in found.values():
+        if len(held) > 1:
+            held.sort(key=lambda each: (addressing.order(each[0]), each[1], each[0]))
+    return {peer_id: [addressing.address_at(*each) for each in held] for peer_id, held in found.items()}

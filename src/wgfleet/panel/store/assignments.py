@@ -9,6 +9,7 @@ from sqlalchemy import BindParameter, Select, String, bindparam, cast, delete, f
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, EntrustedNode, Node, Pool
 
@@ -26,13 +27,11 @@ _OF_CONFIG = (
 _CLEANUPS = select(Cleanup).where(Cleanup.node_id == _NODE)
 _NODES_OF = union_all(
     *(
-        select(table.config_id, table.node_id).where(table.config_id.in_(bindparam("config_ids", expanding=True)))
+        select(table.config_id, table.node_id).where(among(table.config_id, "config_ids"))
         for table in (Assignment, Cleanup)
     )
 )
-_CARRIED = select(Assignment.node_id, Assignment.config_id).where(
-    Assignment.node_id.in_(bindparam("node_ids", expanding=True))
-)
+_CARRIED = select(Assignment.node_id, Assignment.config_id).where(among(Assignment.node_id, "node_ids"))
 
 
 def get(tx: Tx, config_id: str, node_id: str) -> Assignment | None:

@@ -1,7 +1,7 @@
-"""The index of names and the counts of homes in a new database: what the classes of its tables cannot say.
+"""The index of names, the counts of homes and the room of pages in a new database: what its classes cannot say.
 
-Revisions made the same of each database that is older (0024, 0028); a test compares the two. See `peer_search.py` and
-`homes.py` for what it is for.
+Revisions made the same of each database that is older (0024, 0028, 0071, 0072); a test compares the two. See
+`peer_search.py` and `homes.py` for what it is for.
 """
 
 _COUNT = """
@@ -57,5 +57,42 @@ _POSTGRESQL = (
     $$
     """,
     "CREATE INDEX peer_search ON peers USING gin (wgfleet_trigrams(name_folded)) WITH (gin_pending_list_limit = 256)",
+    "CREATE TABLE peer_homes (node_id VARCHAR NOT NULL, config_id VARCHAR NOT NULL, peers BIGINT NOT NULL)",
+    "CREATE INDEX peer_homes_node_id ON peer_homes (node_id)",
+    "CREATE INDEX peer_homes_config_id ON peer_homes (config_id)",
+    """
+    CREATE FUNCTION wgfleet_count_homes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      IF TG_OP = 'INSERT' THEN
+        INSERT INTO peer_homes (node_id, config_id, peers)
+          SELECT coalesce(home_node_id, ''), config_id, count(*) FROM added GROUP BY 1, 2;
+      ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO peer_homes (node_id, config_id, peers)
+          SELECT coalesce(home_node_id, ''), config_id, -count(*) FROM gone GROUP BY 1, 2;
+      ELSE
+        INSERT INTO peer_homes (node_id, config_id, peers)
+          SELECT coalesce(home_node_id, ''), config_id, sum(one) FROM (
+            SELECT home_node_id, config_id, 1 AS one FROM added
+            UNION ALL SELECT home_node_id, config_id, -1 FROM gone
+          ) AS changed GROUP BY 1, 2 HAVING sum(one) <> 0;
+      END IF;
+      RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER peer_homes_added AFTER INSERT ON peers
+      REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION wgfleet_count_homes()
+    """,
+    """
+    CREATE TRIGGER peer_homes_deleted AFTER DELETE ON peers
+      REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION wgfleet_count_homes()
+    """,
+    """
+    CREATE TRIGGER peer_homes_changed AFTER UPDATE ON peers
+      REFERENCING OLD TABLE AS gone NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION wgfleet_count_homes()
+    """,
+    # A batch writes all rows of a page again. With room for them there no index is touched, and nothing is left to
+    # vacuum: a third of the processor's time less, and less than half of the size.
+    "ALTER TABLE peer_sessions SET (fillfactor = 50)",
+    "ALTER TABLE usage_counters SET (fillfactor = 50)",
 )
 STATEMENTS = {"sqlite": _SQLITE, "postgresql": _POSTGRESQL}  # by the name of the database's kind

@@ -35,6 +35,11 @@ def find(tx: Tx, reference: str) -> Config | None:
     return tx.session.scalar(_CONFIG, {"reference": reference})
 
 
+def by_key(tx: Tx, public_key: str) -> Config | None:
+    """Return the config of that public key, the oldest where there are several."""
+    return tx.session.scalars(select(Config).where(Config.public_key == public_key).order_by(Config.id)).first()
+
+
 def find_id(tx: Tx, reference: str) -> str | None:
     """Return the id of the config of that id or name, without the rest of it."""
     return cast("str | None", tx.connection.scalar(_ID, {"reference": reference}))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, make_url,
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
+from wgfleet.protocol.reasons import Reason
 
 SQLITE_BUSY_S = 10  # another process (a backup, a shell) may hold the file; longer is an outage that we report
 WAL_RETRY_S = 0.01
@@ -77,7 +78,9 @@ def _write_ahead(cursor: sqlite3.Cursor) -> None:
     deadline = clock.monotonic() + SQLITE_BUSY_S
     while not _is_write_ahead(cursor):
         if clock.monotonic() > deadline:
-            raise Unavailable("another process keeps the database from its WAL mode; try again", retry_after_s=1)
+            raise Unavailable(
+                Reason("another process keeps the database from its WAL mode; try again"), retry_after_s=1
+            )
         time.sleep(WAL_RETRY_S)
 
 

@@ -23,6 +23,7 @@ from wgfleet.panel.store.local_transport import LocalTransport
 from wgfleet.panel.store.notifications import Notifications
 from wgfleet.panel.store.turns import WriterTurns
 from wgfleet.panel.store.wakes import Topic, Wake
+from wgfleet.protocol.reasons import Reason
 
 REPORT_BYTES = MAX_BYTES - 100
 
@@ -120,7 +121,7 @@ class Store:
 
     def _check_permission(self) -> None:
         if self._permitted is not None and not self._permitted():
-            raise Unavailable("another panel may decide by now, and this one no longer does", retry_after_s=1)
+            raise Unavailable(Reason("another panel may decide by now, and this one no longer does"), retry_after_s=1)
 
     def listen(self, listener: Callable[[list[Wake]], None], lost: Callable[[], None] | None = None) -> None:
         """Call `listener` with the wakes of each transaction, in any thread: the one that committed it, or ours.
@@ -201,4 +202,6 @@ class Store:
         try:
             return LocalTransport(self._sockets, label)
         except OSError as error:
-            raise Unavailable(f"{error.filename or self._file}: {error.strerror}", retry_after_s=1) from error
+            raise Unavailable(
+                Reason("{file}: {error}", file=error.filename or self._file, error=error.strerror), retry_after_s=1
+            ) from error

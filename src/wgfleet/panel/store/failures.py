@@ -15,6 +15,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from wgfleet.panel.errors import Conflict, Invalid, Unavailable
+from wgfleet.protocol.reasons import Reason
 
 _RETRY_S = 1.0
 
@@ -29,24 +30,31 @@ def translated() -> Iterator[None]:
         yield
     except IntegrityError as error:
         # Services look before they write, so this is the loser of a race between two transactions.
-        raise Conflict("somebody else made a change just now that this one clashes with; look again") from error
+        raise Conflict(Reason("somebody else made a change just now that this one clashes with; look again")) from error
     except (OperationalError, InternalError, InterfaceError) as error:
         # InternalError: PostgreSQL is read-only while its primaries are switched.
         reason = str(error.orig).splitlines()[0] if str(error.orig) else "no answer"
         raise Unavailable(
-            f"the database cannot be used just now ({reason}); try again", retry_after_s=_RETRY_S
+            Reason("the database cannot be used just now ({reason}); try again", reason=reason), retry_after_s=_RETRY_S
         ) from error
     except NoConnectionLeft as error:
-        raise Unavailable("all connections to the database are in use; try again", retry_after_s=_RETRY_S) from error
+        raise Unavailable(
+            Reason("all connections to the database are in use; try again"), retry_after_s=_RETRY_S
+        ) from error
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise Unavailable("the connection to the database was lost; try again", retry_after_s=_RETRY_S) from error
+            raise Unavailable(
+                Reason("the connection to the database was lost; try again"), retry_after_s=_RETRY_S
+            ) from error
         if isinstance(error, DataError):
             raise _out_of_range() from error
         if is_damage(error.orig):
             raise Unavailable(
-                f"the database is damaged ({error.orig}); stop the panel, keep the file, put the newest copy "
-                "in its place, and run: wgfleet panel restored"
+                Reason(
+                    "the database is damaged ({error}); stop the panel, keep the file, put the newest copy "
+                    "in its place, and run: wgfleet panel restored",
+                    error=error.orig,
+                )
             ) from error
         raise
     except OverflowError as error:  # SQLite's driver, of an integer beyond 64 bits
@@ -60,4 +68,4 @@ def is_damage(error: BaseException | None) -> bool:
 
 
 def _out_of_range() -> Invalid:
-    return Invalid("a value is beyond what the database can keep")
+    return Invalid(Reason("a value is beyond what the database can keep"))

@@ -3,15 +3,15 @@
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from sqlalchemy import BindParameter, ColumnElement, Select, Table, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Select, Table, bindparam, or_, select, update
 
 from wgfleet.panel.domain.held_settings import HELD, HeldSettings
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Config, Peer, PeerTag, Tag
 
 _tags, _peers, _configs, _peer_tags = (cast("Table", each.__table__) for each in (Tag, Peer, Config, PeerTag))
-_IDS: BindParameter[str] = bindparam("ids", expanding=True)
 
 
 def _sets_any(table: Table) -> ColumnElement[bool]:
@@ -24,13 +24,11 @@ def _held(table: Table, *columns: str) -> Select[Any]:
 
 # Made once: lists of peers ask them for each page.
 _OF_TAGS = _held(_tags, "id", "name").where(_sets_any(_tags)).order_by(_tags.c.name)
-_OF_CONFIGS = _held(_configs, "id").where(_configs.c.id.in_(_IDS))
-_OF_PEERS = _held(_peers, "id").where(_peers.c.id.in_(_IDS), _sets_any(_peers))
+_OF_CONFIGS = _held(_configs, "id").where(among(_configs.c.id, "ids"))
+_OF_PEERS = _held(_peers, "id").where(among(_peers.c.id, "ids"), _sets_any(_peers))
 _OF_PEERS_IN = _held(_peers, "id").where(_peers.c.config_id == bindparam("config_id"), _sets_any(_peers))
-_TAGGED = select(_peer_tags.c.peer_id, _peer_tags.c.tag_id).where(
-    _peer_tags.c.tag_id.in_(bindparam("tag_ids", expanding=True))
-)
-_TAGGED_OF_SOME = _TAGGED.where(_peer_tags.c.peer_id.in_(_IDS))
+_TAGGED = select(_peer_tags.c.peer_id, _peer_tags.c.tag_id).where(among(_peer_tags.c.tag_id, "tag_ids"))
+_TAGGED_OF_SOME = _TAGGED.where(among(_peer_tags.c.peer_id, "ids"))
 _TAGGED_OF_CONFIG = _TAGGED.join(_peers, _peers.c.id == _peer_tags.c.peer_id).where(
     _peers.c.config_id == bindparam("config_id")
 )

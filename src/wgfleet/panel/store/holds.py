@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store.failures import translated
+from wgfleet.protocol.reasons import Reason
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of fcntl(2), with offsets of 64 bits
 _BITS = 31  # of what stands for a name; two names that have it in common keep each other out, which is harmless
@@ -76,7 +77,9 @@ class HoldsByFile:
         try:
             return os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise Unavailable(f"{self._file}: {error.strerror}; try again", retry_after_s=1) from error
+            raise Unavailable(
+                Reason("{file}: {error}; try again", file=self._file, error=error.strerror), retry_after_s=1
+            ) from error
 
 
 class HoldsByDatabase:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from wgfleet.panel.domain.look_alikes import folded
 from wgfleet.panel.store import shown_peers
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -85,9 +86,16 @@ def count(tx: Tx, wanted: PeerFilter) -> CountedPeers:
     return CountedPeers(*(int(each or 0) for each in row))
 
 
-def ids(tx: Tx, wanted: PeerFilter) -> list[str]:
-    """Return the ids of all peers that a filter lets through."""
-    return list(tx.session.scalars(select(Peer.id).where(*conditions(tx, wanted)).order_by(Peer.id)))
+def ids(tx: Tx, wanted: PeerFilter, after: str | None = None, limit: int | None = None) -> list[str]:
+    """Return the ids of all peers that a filter lets through; or of `limit` of them, after the one with an id."""
+    query = select(Peer.id).where(*conditions(tx, wanted)).order_by(Peer.id).limit(limit)
+    return list(tx.connection.scalars(query if after is None else query.where(Peer.id > after)))
+
+
+def extent(tx: Tx, wanted: PeerFilter) -> tuple[int, str]:
+    """Return how many peers a filter lets through, and the last of their ids; empty where it lets none through."""
+    row = tx.connection.execute(select(func.count(), func.max(Peer.id)).where(*conditions(tx, wanted))).one()
+    return int(row[0]), row[1] or ""
 
 
 def names(tx: Tx, wanted: PeerFilter, limit: int) -> list[str]:
@@ -147,6 +155,6 @@ def conditions(tx: Tx, wanted: PeerFilter) -> list[ColumnElement[bool]]:
         found.append(Peer.id.in_(select(PeerTag.peer_id).where(PeerTag.tag_id == wanted.tag_id)))
     if wanted.part is not None:
         position = func.instr if tx.connection.dialect.name == "sqlite" else func.strpos
-        has_part = position(Peer.name_folded, wanted.part.casefold()) > 0
+        has_part = position(Peer.name_folded, folded(wanted.part)) > 0
         found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(holders(tx, wanted.part))))
     return found

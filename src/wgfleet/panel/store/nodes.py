@@ -3,14 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BindParameter, Table, bindparam, func, or_, select, update
+from sqlalchemy import Table, bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.limits import Limit
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_many
-from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad, Peer
+from wgfleet.panel.store.tables import Assignment, Cleanup, Config, DepartedNode, Node, NodeLoad
 
 
 class ShownNode(NamedTuple):
@@ -143,15 +144,14 @@ def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:
 
 
 # Made once: each list of nodes asks for them.
-_IDS: BindParameter[str] = bindparam("ids", expanding=True)
 _CONFIG_NAMES = (
     select(Assignment.node_id, Config.name)
     .join(Config, Config.id == Assignment.config_id)
-    .where(Assignment.node_id.in_(_IDS))
+    .where(among(Assignment.node_id, "ids"))
     .order_by(Config.name)
 )
-_LOADS = select(*(getattr(NodeLoad, name) for name in LoadRow._fields)).where(NodeLoad.node_id.in_(_IDS))
-_BANDWIDTHS = select(Node.id, Node.bandwidth_mbps).where(Node.id.in_(_IDS))
+_LOADS = select(*(getattr(NodeLoad, name) for name in LoadRow._fields)).where(among(NodeLoad.node_id, "ids"))
+_BANDWIDTHS = select(Node.id, Node.bandwidth_mbps).where(among(Node.id, "ids"))
 
 
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
@@ -247,23 +247,12 @@ class AgentPlace(NamedTuple):
 _PLACE = select(Node.agent_host, Node.agent_port, Node.trusts, Node.agent_keys).where(
     Node.id == bindparam("node_id"), Node.certificate_expires_at.is_not(None)
 )
-_CARRIED = (
-    select(func.count())
-    .select_from(Peer)
-    .join(Assignment, Assignment.config_id == Peer.config_id)
-    .where(Assignment.node_id == bindparam("node_id"))
-)
 
 
 def agent_place(tx: Tx, node_id: str) -> AgentPlace | None:
     """Return how the agent of a node is called; None where it has not enrolled."""
     row = tx.connection.execute(_PLACE, {"node_id": node_id}).one_or_none()
     return None if row is None else AgentPlace(*row)
-
-
-def peers_carried(tx: Tx, node_id: str) -> int:
-    """Return how many peers the configs of a node have together."""
-    return tx.connection.scalar(_CARRIED, {"node_id": node_id}) or 0
 
 
 def agent_keys(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:

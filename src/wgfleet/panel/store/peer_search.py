@@ -12,12 +12,15 @@ from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, MetaData, Select, Table, bindparam, func, select, text
 
+from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Peer
+from wgfleet.protocol.keys import KEY_CHARACTERS
 
 THREE = 3
 NEAR = 1_000  # peers that are looked at first, in order
@@ -59,8 +62,10 @@ class Found(NamedTuple):
 
 def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> Found:
     """Return up to `limit` peers of a config after an id whose name has a part, or whose public key it is."""
-    folded, wanted = part.casefold(), limit + 1  # the one too many says that there are more
-    keyed = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
+    folded, wanted = look_alikes.folded(part), limit + 1  # the one too many says that there are more
+    keyed: Sequence[str] = ()
+    if len(part) == KEY_CHARACTERS:
+        keyed = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
     ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
     if looked_up_to is not None and len(ids) < wanted:
         few = by_index(tx, folded) if len(folded) >= THREE else None
@@ -97,7 +102,7 @@ def _statement_of_looks(position: _Position) -> Select[str]:
 def _statement_of_few(position: _Position) -> Select[str]:
     # By their ids, all of them: the index of a config's peers could be walked through instead.
     few = select(_peers.c.id, _peers.c.config_id, _peers.c.name_folded)
-    found = few.where(_peers.c.id.in_(bindparam("ids", expanding=True)), _peers.c.id > bindparam("after"))
+    found = few.where(among(_peers.c.id, "ids"), _peers.c.id > bindparam("after"))
     each = found.limit(SIZE).subquery()
     return select(each.c.id).where(
         each.c.config_id == bindparam("config_id"), position(each.c.name_folded, bindparam("part")) > 0

@@ -4,13 +4,14 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Select, Table, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Table, bindparam, delete, exists, func, literal_column, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.look_alikes import folded
 from wgfleet.panel.store import peer_search
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, set_many
@@ -68,9 +69,9 @@ def names(tx: Tx, config_id: str, prefix: str) -> list[str]:
 
 
 def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str]) -> tuple[set[str], set[str]]:
-    """Return which of the names and of the public keys the config has already."""
+    """Return what the config has already: names that look as one of some but for case, and of public keys those."""
     taken: list[set[str]] = []
-    for statement, values in ((_SAME_NAMES, names), (_SAME_KEYS, keys)):
+    for statement, values in ((_SAME_NAMES, {*map(folded, names)}), (_SAME_KEYS, keys)):
         found: set[str] = set()
         for chunk in chunked(values):
             found |= set(tx.session.scalars(statement, {"config_id": config_id, "wanted": chunk}))
@@ -78,13 +79,11 @@ def clashes(tx: Tx, config_id: str, names: Collection[str], keys: Collection[str
     return taken[0], taken[1]
 
 
-def _same(column: InstrumentedAttribute[str]) -> Select[str]:
-    return select(column).where(
-        Peer.config_id == bindparam("config_id"), column.in_(bindparam("wanted", expanding=True))
-    )
-
-
-_SAME_NAMES, _SAME_KEYS = _same(Peer.name), _same(Peer.public_key)
+# An expression of the config, which no index helps with: that of a config's peers would be walked through otherwise.
+_SAME_NAMES = select(Peer.name).where(
+    Peer.config_id + literal_column("''") == bindparam("config_id"), among(Peer.name_folded, "wanted")
+)
+_SAME_KEYS = select(Peer.public_key).where(Peer.config_id == bindparam("config_id"), among(Peer.public_key, "wanted"))
 
 
 def of_config(tx: Tx, config_id: str) -> list[Peer]:

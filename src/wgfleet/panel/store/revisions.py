@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from wgfleet.panel.errors import PermanentError
+from wgfleet.protocol.quotes import quoted
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -33,7 +34,7 @@ def refuse_unknown(revision: str) -> None:
         scripts().get_revision(revision)
     except CommandError:
         raise PermanentError(
-            f"the database has revision {revision!r}, which this program does not know: a newer one has used it; "
+            f"the database has revision {quoted(revision)}, which this program does not know: a newer one has used it; "
             "run that version, or restore a copy of the database from before the upgrade"
         ) from None
 

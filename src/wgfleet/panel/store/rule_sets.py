@@ -54,6 +54,11 @@ def by_ids(tx: Tx, set_ids: Collection[str]) -> Sequence[RuleSetRow]:
     return tx.session.scalars(select(RuleSetRow).where(RuleSetRow.id.in_(set_ids))).all() if set_ids else ()
 
 
+def all_names(tx: Tx) -> dict[str, str]:
+    """Return the names of all sets, by id."""
+    return {row.id: row.name for row in tx.connection.execute(select(RuleSetRow.id, RuleSetRow.name))}
+
+
 def names(tx: Tx, set_ids: Collection[str]) -> dict[str, str]:
     """Return the names of sets, by id."""
     if not set_ids:

@@ -3,11 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_of_peers
@@ -50,6 +51,20 @@ _NEWEST = {name: f"excluded.{name}" for name in ("endpoint", "latest_handshake",
 }
 
 
+def known(tx: Tx, node_id: str, config_id: str, keys: Collection[str]) -> dict[str, tuple[str | None, int]]:
+    """Return (endpoint, latest handshake) of the sessions that a node has rows of, of some public keys."""
+    found: dict[str, tuple[str | None, int]] = {}
+    for chunk in chunked(keys):
+        query = (
+            select(Peer.public_key, PeerSession.endpoint, PeerSession.latest_handshake)
+            .join(PeerSession, PeerSession.peer_id == Peer.id)
+            .where(Peer.config_id == config_id, Peer.public_key.in_(chunk), PeerSession.node_id == node_id)
+        )
+        for key, endpoint, handshake in tx.connection.execute(query):
+            found[key] = endpoint, handshake
+    return found
+
+
 class LastSession(NamedTuple):
     """What is kept of a session, as in `PeerSession`."""
 
@@ -65,7 +80,7 @@ class LastSession(NamedTuple):
 
 # Of columns, and made once: for a page of peers, objects and a new statement take three times as long.
 _OF_PEERS = select(*(getattr(PeerSession, name) for name in LastSession._fields)).where(
-    PeerSession.peer_id.in_(bindparam("peer_ids", expanding=True))
+    among(PeerSession.peer_id, "peer_ids")
 )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Select, Table, bindparam, select
 
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Peer, PeerTag
@@ -28,16 +29,20 @@ class ShownPeer(NamedTuple):
     created_at: float
     restricted_at: float | None
     restricted_because: str | None
+    download_speed: int | None = None
+    upload_speed: int | None = None
+    rule_set: str | None = None
 
 
 _peers = cast("Table", Peer.__table__)
 _peer_tags = cast("Table", PeerTag.__table__)
 _HAS = {"has_private_key": _peers.c.private_key_sealed, "has_preshared_key": _peers.c.preshared_key_sealed}
+_MADE_WITH = tuple(name for name in ShownPeer._fields if name not in ShownPeer._field_defaults)
 _SHOWN = select(
     *(_HAS[name].is_not(None).label(name) if name in _HAS else _peers.c[name] for name in ShownPeer._fields)
 )
 _ONE = _SHOWN.where(_peers.c.id == bindparam("id"))
-_SOME = _SHOWN.where(_peers.c.id.in_(bindparam("ids", expanding=True))).order_by(_peers.c.id)
+_SOME = _SHOWN.where(among(_peers.c.id, "ids")).order_by(_peers.c.id)
 
 
 def _page(query: Select[Any]) -> Select[Any]:
@@ -61,9 +66,9 @@ def selection() -> Select[Any]:
 
 
 def of_columns(columns: Mapping[str, Any]) -> ShownPeer:
-    """Return a peer that was just made, by the columns that it was made of."""
-    has: dict[str, Any] = {name: columns[column.name] is not None for name, column in _HAS.items()}
-    return ShownPeer(**{name: has[name] if name in has else columns[name] for name in ShownPeer._fields})
+    """Return a peer that was just made, by the columns that it was made of; its own held settings are none of them."""
+    made: Any = (columns[_HAS[name].name] is not None if name in _HAS else columns[name] for name in _MADE_WITH)
+    return ShownPeer(*made)
 
 
 def get(tx: Tx, peer_id: str) -> ShownPeer | None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, delete, func, or_, select, update
 
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, set_many
@@ -15,9 +16,10 @@ _peers = cast("Table", Peer.__table__)
 _NAMES = (
     select(PeerTag.peer_id, Tag.name)
     .join(Tag, Tag.id == PeerTag.tag_id)
-    .where(PeerTag.peer_id.in_(bindparam("ids", expanding=True)))
+    .where(among(PeerTag.peer_id, "ids"))
     .order_by(Tag.name)
 )
+_IDS = select(PeerTag.peer_id, PeerTag.tag_id).where(among(PeerTag.peer_id, "ids"))
 _TAG = select(Tag).where(or_(Tag.id == bindparam("reference"), Tag.name == bindparam("reference")))
 _OF_PEER = (
     select(Tag)
@@ -36,6 +38,11 @@ def add(tx: Tx, tag: Tag) -> None:
 def find(tx: Tx, reference: str) -> Tag | None:
     """Return the tag of that id or name."""
     return tx.session.scalar(_TAG, {"reference": reference})
+
+
+def all_names(tx: Tx) -> dict[str, str]:
+    """Return the names of all tags, by id."""
+    return {row.id: row.name for row in tx.connection.execute(select(Tag.id, Tag.name))}
 
 
 def hold(tx: Tx, tag_ids: Collection[str], *, alone: bool) -> list[Tag]:
@@ -66,6 +73,19 @@ def counts(tx: Tx, tag_ids: Collection[str]) -> dict[str, int]:
 def of_peer(tx: Tx, peer_id: str) -> Sequence[Tag]:
     """Return a peer's tags by name."""
     return tx.session.scalars(_OF_PEER, {"peer_id": peer_id}).all()
+
+
+def of_peers(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[Tag]]:
+    """Return each peer's tags by name; peers without any are left out."""
+    pairs: list[tuple[str, str]] = []
+    for chunk in chunked(peer_ids):
+        pairs += tx.connection.execute(_IDS, {"ids": chunk}).all()
+    wanted = select(Tag).where(Tag.id.in_({tag_id for _, tag_id in pairs})).order_by(Tag.name)
+    places = {tag.id: (place, tag) for place, tag in enumerate(tx.session.scalars(wanted) if pairs else ())}
+    found: dict[str, list[Tag]] = {}
+    for peer_id, (_, tag) in sorted(((each, places[tag]) for each, tag in pairs), key=lambda each: each[1][0]):
+        found.setdefault(peer_id, []).append(tag)
+    return found
 
 
 def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:

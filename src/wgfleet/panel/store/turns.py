@@ -17,6 +17,7 @@ from pathlib import Path
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.store.thread_order import ThreadOrder
+from wgfleet.protocol.reasons import Reason
 
 WRITER_S = 10.0  # a transaction of ours takes milliseconds, the largest a second; beyond this something hangs
 _LOOK_S = 0.0005
@@ -43,7 +44,7 @@ class WriterTurns:
     def turn(self) -> Iterator[None]:
         """Have the turn for a block; raise `Unavailable` where it is not had within `WRITER_S`."""
         if not self.acquire(WRITER_S):
-            raise Unavailable("another transaction does not end; try again", retry_after_s=1)
+            raise Unavailable(Reason("another transaction does not end; try again"), retry_after_s=1)
         try:
             yield
         finally:
@@ -115,7 +116,9 @@ def _opened(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Unavailable(f"{path}: {error.strerror}; try again", retry_after_s=1) from error
+        raise Unavailable(
+            Reason("{path}: {error}; try again", path=path, error=error.strerror), retry_after_s=1
+        ) from error
 
 
 def _locked(file: int) -> bool:

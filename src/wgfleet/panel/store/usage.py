@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import BindParameter, Table, bindparam, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Table, bindparam, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.store import node_traffic, summed_usage
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, upsert_many
@@ -40,6 +41,15 @@ class CounterRow(NamedTuple):
     former: bool
 
 
+class HourUse(NamedTuple):
+    """What a batch adds to an hour of a counter, and whose that is."""
+
+    config_id: str
+    node_id: str
+    received: int
+    sent: int
+
+
 class PeerUse(NamedTuple):
     """What a batch adds to a peer's totals."""
 
@@ -60,11 +70,10 @@ class SourceRow(NamedTuple):
 
 
 # Statements made once: they are asked several times a second.
-_IDS: BindParameter[str] = bindparam("ids", expanding=True)
-_SOURCES = select(*(getattr(UsageSource, name) for name in SourceRow._fields)).where(UsageSource.node_id.in_(_IDS))
-_NODES = select(Node.id, Node.name, Node.created_at, Node.bandwidth_mbps).where(Node.id.in_(_IDS))
-_ENTRUSTED = select(EntrustedNode.node_id, EntrustedNode.config_id).where(EntrustedNode.node_id.in_(_IDS))
-_GENERATIONS = select(Config.id, Config.generation).where(Config.id.in_(_IDS))
+_SOURCES = select(*(getattr(UsageSource, name) for name in SourceRow._fields)).where(among(UsageSource.node_id, "ids"))
+_NODES = select(Node.id, Node.name, Node.created_at, Node.bandwidth_mbps).where(among(Node.id, "ids"))
+_ENTRUSTED = select(EntrustedNode.node_id, EntrustedNode.config_id).where(among(EntrustedNode.node_id, "ids"))
+_GENERATIONS = select(Config.id, Config.generation).where(among(Config.id, "ids"))
 _LAST = select(func.max(UsageCounter.id))
 
 
@@ -99,16 +108,16 @@ def counters(tx: Tx, node_id: str, config_id: str, keys: Collection[str]) -> dic
     """Return the newest counter of each public key at a node."""
     place = {"node_id": node_id, "config_id": config_id}
     return {
-        row[3]: CounterRow(*row)
+        row[3]: CounterRow._make(row)
         for chunk in chunked(keys)
-        for row in tx.connection.execute(_COUNTERS, place | {"ids": chunk})
+        for row in tx.connection.execute(_COUNTERS, place | {"ids": chunk}).all()  # one by one takes twice as long
     }
 
 
 _COUNTERS = (
     select(*(getattr(UsageCounter, name) for name in _COUNTER))
     .where(UsageCounter.node_id == bindparam("node_id"), UsageCounter.config_id == bindparam("config_id"))
-    .where(UsageCounter.public_key.in_(_IDS))
+    .where(among(UsageCounter.public_key, "ids"))
     .order_by(UsageCounter.id)
 )
 
@@ -118,13 +127,13 @@ def owners(tx: Tx, config_id: str, keys: Collection[str]) -> dict[str, tuple[str
     found: dict[str, tuple[str, bool]] = {}
     for chunk in chunked(keys):
         for query, former in ((_FORMER, True), (_PRESENT, False)):
-            rows = tx.connection.execute(query, {"config_id": config_id, "ids": chunk})
+            rows = tx.connection.execute(query, {"config_id": config_id, "ids": chunk}).all()
             found |= {key: (peer_id, former) for key, peer_id in rows}
     return found
 
 
 _FORMER, _PRESENT = (
-    select(kind.public_key, peer_id).where(kind.config_id == bindparam("config_id"), kind.public_key.in_(_IDS))
+    select(kind.public_key, peer_id).where(kind.config_id == bindparam("config_id"), among(kind.public_key, "ids"))
     for kind, peer_id in ((FormerKey, FormerKey.peer_id), (Peer, Peer.id))
 )
 
@@ -145,13 +154,11 @@ def claim(tx: Tx, rows: Sequence[CounterRow]) -> None:
     upsert_many(tx, _table(UsageCounter), _COUNTER, rows, ("id",), {name: f"excluded.{name}" for name in kept})
 
 
-def add_hours(tx: Tx, used: Mapping[tuple[CounterRow, int], tuple[int, int]]) -> None:
-    """Add (received, sent) to hours, by (counter, hour), and to the sums of their configs and nodes."""
-    node_traffic.add(tx, ((counter.config_id, counter.node_id, *value) for (counter, _), value in used.items()))
-    _add(tx, UsageHour, "hour", {(counter.id, hour): value for (counter, hour), value in used.items()})
-    summed_usage.add(
-        tx, ((hour, counter.config_id, counter.node_id, *value) for (counter, hour), value in used.items())
-    )
+def add_hours(tx: Tx, used: Mapping[tuple[int, int], HourUse]) -> None:
+    """Add to hours, by (counter's number, hour), and to the sums of their configs and nodes."""
+    node_traffic.add(tx, used.values())
+    _add(tx, UsageHour, "hour", {key: (each.received, each.sent) for key, each in used.items()})
+    summed_usage.add(tx, ((hour, *each) for (_, hour), each in used.items()))
 
 
 def _add(tx: Tx, kind: type[UsageHour | UsageDay], name: str, used: Mapping[tuple[int, int], tuple[int, int]]) -> None:

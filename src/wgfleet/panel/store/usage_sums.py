@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Subquery, and_, bindparam, cast, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, Subquery, and_, cast, func, literal, or_, select, union_all
 from sqlalchemy import String as Text
 
 from wgfleet.panel.store import shown_peers, summed_usage
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -176,7 +177,7 @@ def _period(tx: Tx, per: Per, hour: ColumnElement[int]) -> ColumnElement[Any]:
 # Of columns, and made once: each list of peers asks for it.
 _TOTALS = select(
     UsageTotal.peer_id, UsageTotal.received, UsageTotal.sent, UsageTotal.first_at, UsageTotal.last_at
-).where(UsageTotal.peer_id.in_(bindparam("ids", expanding=True)))
+).where(among(UsageTotal.peer_id, "ids"))
 
 
 def totals(tx: Tx, peer_ids: Collection[str]) -> dict[str, Total]:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.authorities import AuthorityStep
 from wgfleet.panel.domain.certificates import CertificateKind
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidJson
 
 
 class CertificateAuthority(Base):
@@ -175,4 +175,4 @@ class AuditEntry(Base):
     action: Mapped[str] = mapped_column(index=True)
     entity_type: Mapped[str]
     entity_id: Mapped[str]
-    details: Mapped[dict[str, Any]]
+    details: Mapped[dict[str, Any]] = mapped_column(SaidJson)

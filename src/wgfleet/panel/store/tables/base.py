@@ -18,7 +18,7 @@ from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
-from wgfleet.protocol.reasons import Reason, without_mark
+from wgfleet.protocol.reasons import Reason, restored, with_kept, without_mark
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,6 +45,7 @@ class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
     def __init__(self, kind: type[_Enum]) -> None:
         super().__init__()
         self.kind = kind
+        self._known: dict[str, _Enum] = {each.value: each for each in kind}
 
     def process_bind_param(self, value: _Enum | None, _dialect: Dialect) -> str | None:
         if isinstance(value, self.kind):
@@ -54,12 +55,12 @@ class EnumText(TypeDecorator[_Enum], Generic[_Enum]):
     def process_result_value(self, value: str | None, _dialect: Dialect) -> _Enum | None:
         if value is None:
             return None
-        try:
-            return self.kind(value)
-        except ValueError:
-            unknown = str.__new__(self.kind, value)
-            unknown._name_ = unknown._value_ = value
-            return unknown
+        known = self._known.get(value)
+        if known is not None:  # asked of the class it takes ten times as long, and tables have several in each row
+            return known
+        unknown = str.__new__(self.kind, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
 
 
 class SaidText(TypeDecorator[str]):
@@ -75,6 +76,19 @@ class SaidText(TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
         return None if value is None else Reason.restored(value)
+
+
+class SaidJson(TypeDecorator[dict[str, Any]]):
+    """An object of JSON in which sentences are kept as in `SaidText`."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, _dialect: Dialect) -> Any:
+        return with_kept(value)
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
+        return restored(value)
 
 
 class Base(DeclarativeBase):

@@ -8,7 +8,7 @@ from wgfleet.panel.domain.forwarding import ForwardingFound
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.probe_keys import RotationStep
-from wgfleet.panel.store.tables.base import Base, SaidText
+from wgfleet.panel.store.tables.base import Base, SaidJson, SaidText
 from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 
 
@@ -162,8 +162,8 @@ class Assignment(Base):
     public_key: Mapped[str | None]
     applied_generation: Mapped[int] = mapped_column(BigInteger)
     applied_at: Mapped[float | None]
-    summary: Mapped[str]
-    drift: Mapped[list[str]]
+    summary: Mapped[str] = mapped_column(SaidText)
+    drift: Mapped[list[str]] = mapped_column(SaidJson)
     floating_held: Mapped[list[str]] = mapped_column(default=list)
     floating_rivals: Mapped[dict[str, str]] = mapped_column(default=dict)
     forwarding: Mapped[list[ForwardingFound]] = mapped_column(default=list)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidJson, SaidText
 
 
 class EndpointGroup(Base):
@@ -61,7 +61,7 @@ class FloatingAddress(Base):
     withdrawn: Mapped[bool]
     since: Mapped[float]
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(SaidText)
     failing_since: Mapped[float | None]
     tried_at: Mapped[float | None]
     next_try_at: Mapped[float | None]
@@ -86,14 +86,14 @@ class DnsSync(Base):
     options_sealed: Mapped[bytes | None]
     withdrawn: Mapped[bool]
     state: Mapped[SyncState]
-    reason: Mapped[str]
+    reason: Mapped[str] = mapped_column(SaidText)
     requested_by: Mapped[str]
     attempts: Mapped[int] = mapped_column(Integer)
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(SaidText)
     error_class: Mapped[ErrorClass | None]
     next_try_at: Mapped[float | None] = mapped_column(index=True)
     plan_id: Mapped[str | None]
-    plan: Mapped[dict[str, Any]]
+    plan: Mapped[dict[str, Any]] = mapped_column(SaidJson)
     approved_plan_id: Mapped[str | None]
     published: Mapped[list[str]]
     decided_at: Mapped[float]

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.authorities import Trust
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidText
 
 
 class NodeGroup(Base):
@@ -57,7 +57,7 @@ class Node(Base):
     clock_ahead_s: Mapped[float | None]
     agent_version: Mapped[str | None]
     agent_features: Mapped[list[str]] = mapped_column(default=list)
-    summary: Mapped[str]
+    summary: Mapped[str] = mapped_column(SaidText)
     created_at: Mapped[float]
 
 
@@ -94,7 +94,7 @@ class DepartedNode(Base):
     deleted_at: Mapped[float] = mapped_column(index=True)
     agent_keys: Mapped[list[str]]
     trusts: Mapped[Trust] = mapped_column(default=Trust.CURRENT)
-    summary: Mapped[str]
+    summary: Mapped[str] = mapped_column(SaidText)
 
 
 class Cleanup(Base):

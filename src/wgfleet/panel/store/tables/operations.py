@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.operations import OperationKind, OperationState
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidJson, SaidText
 
 
 class Operation(Base):
@@ -35,9 +35,9 @@ class Operation(Base):
     state: Mapped[OperationState]
     step: Mapped[str]
     options: Mapped[dict[str, Any]]
-    progress: Mapped[dict[str, Any]]
-    result: Mapped[dict[str, Any]]
-    error: Mapped[str | None]
+    progress: Mapped[dict[str, Any]] = mapped_column(SaidJson)
+    result: Mapped[dict[str, Any]] = mapped_column(SaidJson)
+    error: Mapped[str | None] = mapped_column(SaidText)
     attempts: Mapped[int] = mapped_column(Integer)
     requested_by: Mapped[str]
     requester: Mapped[str | None]

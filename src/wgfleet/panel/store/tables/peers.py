@@ -6,7 +6,8 @@ from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Index, Uniqu
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.domain.look_alikes import folded
+from wgfleet.panel.store.tables.base import Base, SaidText
 from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 
 _OWNED = text("owner_id IS NOT NULL")
@@ -82,7 +83,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     generation: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
     restricted_at: Mapped[float | None]
-    restricted_because: Mapped[str | None]
+    restricted_because: Mapped[str | None] = mapped_column(SaidText)
 
     @hybrid_property
     def admitted(self) -> bool:
@@ -96,7 +97,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
 
     @validates("name")
     def _fold(self, _key: str, name: str) -> str:
-        self.name_folded = name.casefold()
+        self.name_folded = folded(name)
         return name
 
 
@@ -104,7 +105,7 @@ class PeerBatch(Base):
     """Peers that are being made by one call, in several transactions. It goes with the last; one that stays is undone.
 
     `last_number`: of the last name, where names are `name_prefix` and a number. `touched_at`: 0: it is being undone.
-    `made_config`, `tag_ids`: the config, and which tags, were made for them.
+    `made_config`, `tag_ids`: the config, and which tags and rule sets, were made for them.
     """
 
     __tablename__ = "peer_batches"

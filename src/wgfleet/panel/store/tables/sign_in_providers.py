@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.identities import ProviderKind
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidText
 
 
 class SignInProvider(Base):
@@ -28,7 +28,7 @@ class SignInProvider(Base):
     makes_users: Mapped[bool]
     created_at: Mapped[float]
     synced_at: Mapped[float | None]
-    sync_error: Mapped[str | None]
+    sync_error: Mapped[str | None] = mapped_column(SaidText)
 
 
 class Passkey(Base):

@@ -2,7 +2,7 @@
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from wgfleet.panel.store.tables.base import Base
+from wgfleet.panel.store.tables.base import Base, SaidText
 
 
 class WebCertificate(Base):
@@ -23,7 +23,7 @@ class WebCertificate(Base):
     obtained_at: Mapped[float | None]
     expires_at: Mapped[float | None]
     failures: Mapped[int]
-    error: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(SaidText)
     next_at: Mapped[float]
 
 
