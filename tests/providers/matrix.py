@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +104,9 @@ def cell(at: Panel, nodes: list[Node], fault: str, change: str) -> Cell:
     at.at.plant(at.name(config), "TXT", '"by hand"')
     others = at.others(config)
     act(at, config, nodes)
+    silent = any(one.kind == "silence" for one in FAULTS[fault])
     at.at.stand_in.misbehave(*FAULTS[fault])
-    with at.counted() as counted:
+    with at.little_patience() if silent else nullcontext(), at.counted() as counted:
         if fault == KILLED:
             at.die_after_the_call(config)
         if fault in {OUTAGE, REVOKED}:

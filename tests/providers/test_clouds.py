@@ -6,7 +6,7 @@ from typing import Protocol
 import pytest
 
 from tests.providers.clouds.digitalocean import DigitalOceanEnvironment, DigitalOceanRules
-from tests.providers.clouds.faults import CHANGED, FAILURES, WRITE_TIMEOUT_S
+from tests.providers.clouds.faults import CHANGED, FAILURES
 from tests.providers.clouds.hetzner import HetznerEnvironment, HetznerRules
 from tests.providers.clouds.server import CloudStandIn, standing_in
 from tests.providers.clouds.vultr import VultrEnvironment, VultrRules
@@ -96,7 +96,7 @@ def test_a_failure_is_said_rightly_and_leaves_nothing_wrong(cloud: CloudEnvironm
     address, other, (first, second) = cloud.addresses[0], cloud.addresses[1], nodes[:2]
     cloud.place(address, first)
     cloud.place(other, first)
-    provider = cloud.provider(timeout_s=WRITE_TIMEOUT_S)
+    provider = cloud.provider(timeout_s=failure.timeout_s)
     cloud.stand_in.faults.add(*failure.at)
     if failure.error is None:
         bring(provider, address, second, nodes)

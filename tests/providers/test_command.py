@@ -108,13 +108,13 @@ def test_a_program_gets_all_by_stdin_and_nothing_of_the_panels_environment(
 def test_a_program_that_fails_is_tried_again(environment: CommandEnvironment, mode: str, words: str) -> None:
     environment.set(mode=mode)
     with pytest.raises(TransientError, match=words):
-        environment.provider(timeout_s=0.5 if "time" in words else 10.0).holder(ADDRESS, environment.nodes)
+        environment.provider(timeout_s=2.0 if "time" in words else 10.0).holder(ADDRESS, environment.nodes)
     assert _running(environment) == []
 
 
 def _running(environment: CommandEnvironment) -> list[str]:
     """Return the processes of the program that are left; a killed one may take a moment to go."""
-    for _ in range(50):
+    for _ in range(1000):
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:

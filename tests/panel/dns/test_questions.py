@@ -35,7 +35,7 @@ def test_who_has_no_place_is_told_at_once_and_a_hung_call_keeps_its_place() -> N
     for _ in range(100):
         with pytest.raises(TransientError, match="by others"):
             questions.ask(lambda: 42)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 100 * 0.1, "none of them waits"
     over.set()
     assert eventually(lambda: questions.ask(lambda: 42)) == 42
 

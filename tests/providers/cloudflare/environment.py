@@ -31,8 +31,10 @@ class CloudflareEnvironment:
         self.rows = stand_in.api.zones[ZONE_ID]
         self.token = stand_in.api.tokens[SECRET]
 
-    def provider(self, token: str = SECRET, *, zone: str = ZONE_ID, url: str | None = None) -> Provider:
-        options = CloudflareOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=3)
+    def provider(
+        self, token: str = SECRET, *, zone: str = ZONE_ID, url: str | None = None, timeout_s: float = 20.0
+    ) -> Provider:
+        options = CloudflareOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=timeout_s)
         return Cloudflare(zone, options)
 
     def refused(self) -> Provider:

@@ -67,7 +67,7 @@ class AwsEnvironment:
         key: dict[str, str] = iam.create_access_key(UserName=name)["AccessKey"]
         return key
 
-    def provider(self, token: str | None = None, url: str | None = None, timeout_s: float = 5.0) -> Aws:
+    def provider(self, token: str | None = None, url: str | None = None, timeout_s: float = 20.0) -> Aws:
         options = AwsOptions(
             access_key_id=self.key["AccessKeyId"], token=SecretStr(token or self.secret), region=REGION,
             instances=self.instances, private_addresses=self.private, api_url=url or self.url, timeout_s=timeout_s,

@@ -121,7 +121,7 @@ class DigitalOceanEnvironment:
         v4 = [{"ip_address": ip, "netmask": "255.255.255.0", "gateway": "192.0.2.254", "type": "public"}]
         self.rules.droplets[number] = {"id": number, "name": f"d-{number}", "networks": {"v4": v4, "v6": v6}}
 
-    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 3.0) -> DigitalOcean:
+    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 20.0) -> DigitalOcean:
         return DigitalOcean(
             DigitalOceanOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=timeout_s)
         )

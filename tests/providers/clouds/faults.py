@@ -6,7 +6,8 @@ from tests.providers.cloudflare.misbehaviour import Fault
 from wgfleet.panel.address_providers import Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 
-WRITE_TIMEOUT_S = 0.5
+SILENT_S = 0.5  # how long a call waits that gets no answer
+PATIENT_S = 20.0  # what is answered may take its time on a busy machine
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,10 @@ class CloudFailure:
     at: tuple[Fault, ...]
     error: type[Exception] | None
     wait_s: float | None = None
+
+    @property
+    def timeout_s(self) -> float:
+        return SILENT_S if any(fault.kind == "silence" for fault in self.at) else PATIENT_S
 
 
 FAILURES = {

@@ -146,7 +146,7 @@ class HetznerEnvironment:
             },
         }  # fmt: skip
 
-    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 3.0) -> Hetzner:
+    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 20.0) -> Hetzner:
         return Hetzner(HetznerOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=timeout_s))
 
     def refused(self) -> Hetzner:

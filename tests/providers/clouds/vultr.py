@@ -117,7 +117,7 @@ class VultrEnvironment:
                 "subnet_size": 64 if v6 else 32, "label": "vpn", "instance_id": "",
             }  # fmt: skip
 
-    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 3.0) -> Vultr:
+    def provider(self, token: str = SECRET, url: str | None = None, timeout_s: float = 20.0) -> Vultr:
         return Vultr(VultrOptions(token=SecretStr(token), api_url=url or self.stand_in.url, timeout_s=timeout_s))
 
     def refused(self) -> Vultr:

@@ -15,6 +15,7 @@ from wgfleet.panel.address_providers.cloud_api import NotThere
 from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions
 from wgfleet.panel.errors import PermanentError
 from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.reasons import Reason
 
 
 class AwsOptions(CloudOptions):
@@ -57,15 +58,21 @@ class Aws(CloudClient[Ec2Api]):
         instance, private = self._instances.get(node.name), self._private.get(node.name)
         if instance is None or not private:
             raise PermanentError(
-                f"address_options has no entry for node {node.name!r} in instances and private_addresses; add both"
+                Reason(
+                    "address_options has no entry for node {node!r} in instances and private_addresses; add both",
+                    node=node.name,
+                )
             )
         allocation, _ = self._elastic(address)
         used = self._used(address, instance)
         free = next((each for each in private if each not in used), None)
         if free is None:
             raise PermanentError(
-                f"all private addresses of node {node.name!r} have an Elastic IP already; add one to it, and to "
-                "address_options.private_addresses"
+                Reason(
+                    "all private addresses of node {node!r} have an Elastic IP already; add one to it, and to "
+                    "address_options.private_addresses",
+                    node=node.name,
+                )
             )
         self._api.call(
             "AssociateAddress",
@@ -90,4 +97,4 @@ class Aws(CloudClient[Ec2Api]):
         for item in answer.iterfind("addressesSet/item"):
             if item.findtext("publicIp") == address:
                 return item.findtext("allocationId", ""), item.findtext("instanceId", "")
-        raise NotThere(f"this key's account has no Elastic IP {address} in the region")
+        raise NotThere(Reason("this key's account has no Elastic IP {address} in the region", address=address))

@@ -19,6 +19,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_http import exchange, open_client, words
+from wgfleet.protocol.reasons import Reason
 
 VERSION = "2016-11-15"
 SERVICE, ALGORITHM, FORM = "ec2", "AWS4-HMAC-SHA256", "application/x-www-form-urlencoded; charset=utf-8"
@@ -86,16 +87,26 @@ def read_answer(host: str, action: str, response: httpx.Response, content: bytes
     wait = response.headers.get("retry-after", "")
     wait_s = float(wait) if re.fullmatch(r"\d{1,4}", wait) else None
     if code in LIMITED or response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-        raise Blocked(f"{host} refuses more calls of this account: {said}", retry_after_s=wait_s or REFILLED_S)
+        raise Blocked(
+            Reason("{host} refuses more calls of this account: {said}", host=host, said=said),
+            retry_after_s=wait_s or REFILLED_S,
+        )
     if code in BUSY or response.is_server_error or not code:
-        what = said or f"an answer that is not in the API's format (HTTP {response.status_code})"
-        raise TransientError(f"{host} answers: {what}; whether it changed anything is not known", retry_after_s=wait_s)
+        what = said or Reason("an answer that is not in the API's format (HTTP {status})", status=response.status_code)
+        raise TransientError(
+            Reason("{host} answers: {what}; whether it changed anything is not known", host=host, what=what),
+            retry_after_s=wait_s,
+        )
     if code in REFUSED:
         raise PermanentError(
-            f"{host} does not allow this key to do this: {said}; it needs ec2:DescribeAddresses and "
-            "ec2:AssociateAddress"
+            Reason(
+                "{host} does not allow this key to do this: {said}; it needs ec2:DescribeAddresses and "
+                "ec2:AssociateAddress",
+                host=host,
+                said=said,
+            )
         )
-    raise PermanentError(f"{host} refuses: {said}")
+    raise PermanentError(Reason("{host} refuses: {said}", host=host, said=said))
 
 
 def _document(content: bytes) -> ET.Element | None:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.errors import PermanentError
+from wgfleet.protocol.reasons import Reason
 
 
 class NoOptions(BaseModel):
@@ -31,7 +32,11 @@ class NoAddresses:
     def assign(self, address: str, node: AddressNode) -> None:
         """Refuse."""
         raise PermanentError(
-            f"{address} cannot be brought to node {node.name!r}: set address_provider in the endpoint group"
+            Reason(
+                "{address} cannot be brought to node {node!r}: set address_provider in the endpoint group",
+                address=address,
+                node=node.name,
+            )
         )
 
     def close(self) -> None:

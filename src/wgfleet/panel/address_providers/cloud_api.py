@@ -21,6 +21,7 @@ from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import shown_answer
 from wgfleet.panel.provider_http import exchange, open_client
+from wgfleet.protocol.reasons import Reason
 
 MAX_WAIT_S = 3600.0
 _TOKEN = re.compile(r"[!-~]+")  # otherwise the HTTP library puts the whole header into its error
@@ -101,28 +102,42 @@ class CloudApi:
         said = self.shown(f"{text} ({code})" if text and code else text or code) or f"HTTP {status}"
         wait_s = _wait_s(response)
         if status == httpx.codes.TOO_MANY_REQUESTS:
-            raise Blocked(f"{host} refuses more calls of this account: {said}", retry_after_s=wait_s)
+            raise Blocked(
+                Reason("{host} refuses more calls of this account: {said}", host=host, said=said), retry_after_s=wait_s
+            )
         if response.is_success and (body is not None or not content.strip()):
             return body or {}
         if response.is_server_error or body is None:
-            what = said if body is not None else f"an answer that is not in the API's format (HTTP {status})"
+            what = (
+                said
+                if body is not None
+                else Reason("an answer that is not in the API's format (HTTP {status})", status=status)
+            )
             raise TransientError(
-                f"{host} answers: {what}; whether it changed anything is not known", retry_after_s=wait_s
+                Reason("{host} answers: {what}; whether it changed anything is not known", host=host, what=what),
+                retry_after_s=wait_s,
             )
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise PermanentError(f"{host} does not allow this token to do this: {said}; it needs {self._service.needs}")
+            raise PermanentError(
+                Reason(
+                    "{host} does not allow this token to do this: {said}; it needs {needs}",
+                    host=host,
+                    said=said,
+                    needs=self._service.needs,
+                )
+            )
         if status in {httpx.codes.CONFLICT, httpx.codes.REQUEST_TIMEOUT, _LOCKED} or code in self._service.busy:
-            raise TransientError(f"{host} answers: {said}", retry_after_s=wait_s)
+            raise TransientError(Reason("{host} answers: {said}", host=host, said=said), retry_after_s=wait_s)
         if status == httpx.codes.NOT_FOUND:
-            raise NotThere(f"{host} did not find it: {said}")
-        raise CloudRefused(f"{host} refuses: {said}", code)
+            raise NotThere(Reason("{host} did not find it: {said}", host=host, said=said))
+        raise CloudRefused(Reason("{host} refuses: {said}", host=host, said=said), code)
 
 
 def checked_token(value: SecretStr) -> SecretStr:
     """Return a token without the line end that copying adds; raise `ValueError`, without it, for what cannot be one."""
     token = value.get_secret_value().strip()
     if not _TOKEN.fullmatch(token):
-        raise ValueError("must be one word of ASCII characters, as the cloud's console shows it")
+        raise ValueError(Reason("must be one word of ASCII characters, as the cloud's console shows it"))
     return SecretStr(token)
 
 
@@ -131,7 +146,9 @@ def parsed(kind: type[Model], found: object) -> Model:
     try:
         return kind.model_validate(found)
     except ValidationError:
-        raise TransientError(f"the cloud gave an answer without {kind.__name__} in the API's format") from None
+        raise TransientError(
+            Reason("the cloud gave an answer without {kind} in the API's format", kind=kind.__name__)
+        ) from None
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

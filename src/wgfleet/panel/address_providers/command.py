@@ -15,6 +15,8 @@ from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.program import Finished, run
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import one_line
+from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.reasons import Reason
 
 SETTING = "floating.programs"
 VERSION = 1  # of what is asked and answered
@@ -46,7 +48,12 @@ class CommandOptions(BaseModel):
     @classmethod
     def _is_allowed(cls, value: str) -> str:
         if value not in _programs:
-            raise ValueError(f"there is no such program; an administrator can allow one: {SETTING} in the settings")
+            raise ValueError(
+                Reason(
+                    "there is no such program; an administrator can allow one: {setting} in the settings",
+                    setting=SETTING,
+                )
+            )
         return value
 
 
@@ -72,8 +79,12 @@ class CommandProvider:
         answer = self._ask("holder", address, nodes=[_node(node) for node in nodes])
         if "node" not in answer or not isinstance(answer["node"], str | None):
             raise TransientError(
-                f"program {self._program!r} does not say who has {address}: it must write the JSON object "
-                '{"node": ID}, with null for ID where no node has it'
+                Reason(
+                    "program {program!r} does not say who has {address}: it must write the JSON object "
+                    '{{"node": ID}}, with null for ID where no node has it',
+                    program=self._program,
+                    address=address,
+                )
             )
         return next((node for node in nodes if node.id == answer["node"]), None)
 
@@ -86,7 +97,13 @@ class CommandProvider:
 
     def _ask(self, action: str, address: str, **more: Any) -> dict[str, Any]:
         if not self._command:
-            raise PermanentError(f"program {self._program!r} is not in {SETTING} of the panel's settings any more")
+            raise PermanentError(
+                Reason(
+                    "program {program!r} is not in {setting} of the panel's settings any more",
+                    program=self._program,
+                    setting=SETTING,
+                )
+            )
         secrets = {key: value.get_secret_value() for key, value in self._secrets.items()}
         asked = {"version": VERSION, "action": action, "address": address, **more}
         request = {**asked, "values": self._values, "secrets": secrets}
@@ -94,8 +111,10 @@ class CommandProvider:
         answer = _object(finished.output)
         if finished.code == 0:
             return answer
-        where = f" for node {more['node']['name']!r}" if "node" in more else ""
-        text = f"program {self._program!r} failed at {action} of {address}{where}: {self._words(finished, answer)}"
+        where = f" for node {quoted(more['node']['name'])}" if "node" in more else ""
+        text = (
+            f"program {quoted(self._program)} failed at {action} of {address}{where}: {self._words(finished, answer)}"
+        )
         if finished.code in _PERMANENT:
             raise PermanentError(text)
         raise TransientError(text, retry_after_s=_seconds(answer.get("retry_after_s")))

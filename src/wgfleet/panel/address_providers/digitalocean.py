@@ -21,6 +21,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.reasons import Reason
 
 PER_PAGE, MAX_PAGES = 200, 25
 ACTION_S = 15.0
@@ -128,15 +129,27 @@ class DigitalOcean(CloudClient[CloudApi]):
             what=f"DigitalOcean is still at it: assign of {address}",
         )
         if action.status != "completed":
-            raise TransientError(f"DigitalOcean failed at assign of {address}: {action.status[:40]}")
+            raise TransientError(
+                Reason(
+                    "DigitalOcean failed at assign of {address}: {status}", address=address, status=action.status[:40]
+                )
+            )
 
     def _reserved(self, address: str) -> ReservedIp:
         if ":" in address:
-            raise PermanentError(f"{address} is no IPv4 address, and this provider has only those")
+            raise PermanentError(
+                Reason("{address} is no IPv4 address, and this provider has only those", address=address)
+            )
         try:
             return parsed(ReservedIp, self._api.call("GET", f"reserved_ips/{address}").get("reserved_ip"))
         except NotThere as error:
-            raise NotThere(f"DigitalOcean has no reserved IP {address} in this token's team: {error}") from None
+            raise NotThere(
+                Reason(
+                    "DigitalOcean has no reserved IP {address} in this token's team: {error}",
+                    address=address,
+                    error=error,
+                )
+            ) from None
 
     def _droplet_of(self, node: AddressNode) -> int:
         if (given := self._droplets.get(node.name)) is not None:
@@ -145,8 +158,11 @@ class DigitalOcean(CloudClient[CloudApi]):
             if _is_at(node, droplet):
                 return droplet.id
         raise PermanentError(
-            f"no droplet of this token's team has an address of node {node.name!r}; add its id to "
-            "address_options.droplets"
+            Reason(
+                "no droplet of this token's team has an address of node {node!r}; add its id to "
+                "address_options.droplets",
+                node=node.name,
+            )
         )
 
     def _all_droplets(self) -> Iterator[Droplet]:
@@ -154,7 +170,7 @@ class DigitalOcean(CloudClient[CloudApi]):
             answer = self._api.call("GET", "droplets", query={"per_page": str(PER_PAGE), "page": str(page)})
             found = answer.get("droplets")
             if not isinstance(found, list):
-                raise TransientError("DigitalOcean gave an answer that is not in the API's format: no droplets")
+                raise TransientError(Reason("DigitalOcean gave an answer that is not in the API's format: no droplets"))
             yield from (parsed(Droplet, item) for item in found)
             if len(found) < PER_PAGE:
                 return

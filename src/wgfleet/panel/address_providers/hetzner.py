@@ -21,6 +21,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason
 
 ASSIGNED_ELSEWHERE = "floating_ip_assigned"
 PER_PAGE, MAX_PAGES = 50, 40
@@ -138,7 +139,9 @@ class Hetzner(CloudClient[CloudApi]):
         if action.status != "success":
             error = action.error
             said = self._api.shown(f"{error.message} ({error.code})") if error else action.status
-            raise TransientError(f"Hetzner failed at {what} of {floating.ip}: {said}")
+            raise TransientError(
+                Reason("Hetzner failed at {what} of {ip}: {said}", what=what, ip=floating.ip, said=said)
+            )
 
     def _floating(self, address: str) -> FloatingIp:
         """Read a floating IP; its id is looked up once."""
@@ -155,7 +158,7 @@ class Hetzner(CloudClient[CloudApi]):
             if _stands_for(floating.ip, address):
                 self._ids[address] = floating.id
                 return floating
-        raise NotThere(f"Hetzner has no floating IP {address} in this token's project")
+        raise NotThere(Reason("Hetzner has no floating IP {address} in this token's project", address=address))
 
     def _server_of(self, node: AddressNode) -> int:
         if (given := self._servers.get(node.name)) is not None:
@@ -165,8 +168,11 @@ class Hetzner(CloudClient[CloudApi]):
             if _is_at(node, server.public_net):
                 return server.id
         raise PermanentError(
-            f"no server of this token's project has an address of node {node.name!r}; add its id to "
-            "address_options.servers"
+            Reason(
+                "no server of this token's project has an address of node {node!r}; add its id to "
+                "address_options.servers",
+                node=node.name,
+            )
         )
 
     def _public_net(self, server: int) -> HetznerPublicNet | None:
@@ -183,7 +189,9 @@ class Hetzner(CloudClient[CloudApi]):
             answer = self._api.call("GET", what, query={"per_page": str(PER_PAGE), "page": str(page)})
             found = answer.get(what)
             if not isinstance(found, list):
-                raise TransientError(f"Hetzner gave an answer that is not in the API's format: no list of {what}")
+                raise TransientError(
+                    Reason("Hetzner gave an answer that is not in the API's format: no list of {what}", what=what)
+                )
             yield from found
             if len(found) < PER_PAGE:
                 return

@@ -18,6 +18,7 @@ from typing import IO
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason
 
 MAX_OUTPUT = 64 * 1024  # bytes, of each stream
 _CHUNK = 16 * 1024
@@ -38,13 +39,20 @@ def check_file(path: str) -> None:
     try:
         found = Path(path).stat()
     except OSError as error:
-        raise PermanentError(f"the program {path} cannot be found: {os.strerror(error.errno or 0)}") from None
+        raise PermanentError(
+            Reason("the program {path} cannot be found: {error}", path=path, error=os.strerror(error.errno or 0))
+        ) from None
     if not stat.S_ISREG(found.st_mode) or not os.access(path, os.X_OK):
-        raise PermanentError(f"the program {path} cannot be run by the panel's user: it must be an executable file")
+        raise PermanentError(
+            Reason("the program {path} cannot be run by the panel's user: it must be an executable file", path=path)
+        )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in {0, os.geteuid()}:
         raise PermanentError(
-            f"the program {path} can be written by others; it must belong to root or to the panel's user, "
-            "and be writable by nobody else (chmod go-w)"
+            Reason(
+                "the program {path} can be written by others; it must belong to root or to the panel's user, "
+                "and be writable by nobody else (chmod go-w)",
+                path=path,
+            )
         )
 
 
@@ -57,7 +65,13 @@ def run(command: Sequence[str], request: bytes, timeout_s: float) -> Finished:
             env=_ENVIRONMENT, cwd="/", start_new_session=True,
         )  # fmt: skip
     except OSError as error:
-        raise TransientError(f"the program {command[0]} cannot be started: {os.strerror(error.errno or 0)}") from None
+        raise TransientError(
+            Reason(
+                "the program {program} cannot be started: {error}",
+                program=command[0],
+                error=os.strerror(error.errno or 0),
+            )
+        ) from None
     try:
         output, errors = _exchange(process, request, clock.monotonic() + timeout_s, command[0])
     finally:
@@ -117,14 +131,16 @@ def _read(stream: IO[bytes], said: bytearray, name: str) -> bool:
     except BlockingIOError:
         return True
     if len(said) + len(found) > MAX_OUTPUT:
-        raise TransientError(f"the program {name} says more than {MAX_OUTPUT // 1024} KB, and was ended")
+        raise TransientError(
+            Reason("the program {name} says more than {size} KB, and was ended", name=name, size=MAX_OUTPUT // 1024)
+        )
     said += found
     return bool(found)
 
 
 def _left(deadline: float, name: str) -> float:
     if (left := deadline - clock.monotonic()) <= 0:
-        raise TransientError(f"the program {name} did not end in time, and was ended")
+        raise TransientError(Reason("the program {name} did not end in time, and was ended", name=name))
     return left
 
 

@@ -22,6 +22,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason
 
 PER_PAGE, MAX_PAGES = 500, 20
 DETACH_S = 10.0
@@ -137,7 +138,7 @@ class Vultr(CloudClient[CloudApi]):
             if reserved.subnet == address:
                 self._ids[address] = reserved.id
                 return reserved
-        raise NotThere(f"Vultr has no reserved IP {address} in this key's account")
+        raise NotThere(Reason("Vultr has no reserved IP {address} in this key's account", address=address))
 
     def _instance_of(self, node: AddressNode) -> str:
         if (given := self._instances.get(node.name)) is not None:
@@ -147,8 +148,11 @@ class Vultr(CloudClient[CloudApi]):
             if _is_at(node, instance):
                 return instance.id
         raise PermanentError(
-            f"no instance of this key's account has an address of node {node.name!r}; add its id to "
-            "address_options.instances"
+            Reason(
+                "no instance of this key's account has an address of node {node!r}; add its id to "
+                "address_options.instances",
+                node=node.name,
+            )
         )
 
     def _instance(self, identifier: str) -> VultrInstance | None:
@@ -166,7 +170,7 @@ class Vultr(CloudClient[CloudApi]):
             answer = self._api.call("GET", path, query=query)
             found = answer.get(key)
             if not isinstance(found, list):
-                raise TransientError(f"Vultr gave an answer that is not in the API's format: no {key}")
+                raise TransientError(Reason("Vultr gave an answer that is not in the API's format: no {key}", key=key))
             yield from found
             cursor = parsed(VultrMeta, answer.get("meta", {})).links.next
             if not cursor:

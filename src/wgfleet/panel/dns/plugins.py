@@ -23,6 +23,7 @@ from wgfleet.panel.plugins import Plugins
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.settings.dns import DnsSettings
+from wgfleet.protocol.reasons import Reason, words_of
 
 log = structlog.get_logger()
 
@@ -76,13 +77,13 @@ class DnsPlugins(Plugins[ProviderType]):
             provider = self.open(name, acme.dns_zone or "", acme.provider_options)
         except PermanentError as error:
             wrong = "dns_zone" if name in self.types else "dns_provider"
-            raise Invalid(str(error), field=f"acme.{wrong}") from None
+            raise Invalid(words_of(error), field=f"acme.{wrong}") from None
         except Invalid as error:
             error.field = (error.field or "").replace("dns.", "acme.dns_", 1)
             raise
         if not provider.capabilities.texts:
             provider.close()
-            raise Invalid("puts no TXT records; choose another provider", field="acme.dns_provider")
+            raise Invalid(Reason("puts no TXT records; choose another provider"), field="acme.dns_provider")
         return cast("TextProvider", provider)
 
     def check_name(self, name: str, options: Mapping[str, Any], published: str, where: str) -> None:
@@ -91,8 +92,12 @@ class DnsPlugins(Plugins[ProviderType]):
             return
         if not any(published == domain or published.endswith(f".{domain}") for domain in self.domains):
             raise Invalid(
-                f"{published} is not below {', '.join(self.domains)}, to which the panel's own credential is limited; "
-                "choose another name, or give this group a credential of its own",
+                Reason(
+                    "{published} is not below {domains}, to which the panel's own credential is limited; "
+                    "choose another name, or give this group a credential of its own",
+                    published=published,
+                    domains=", ".join(self.domains),
+                ),
                 field=where,
             )
 

@@ -20,6 +20,7 @@ from wgfleet.panel.domain.dns.states import HeldReason
 from wgfleet.panel.domain.dns.target import SyncResult, Target
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.settings.acme import AcmeSettings
+from wgfleet.protocol.reasons import Reason, words_of
 
 MAX_READS = 4  # in one sync: others may race us, or an answer may be lost; the rest is for the next attempt
 
@@ -75,7 +76,13 @@ class Publisher:
             if applied:
                 # The provider may still show old records; another write would be planned from those.
                 missing = "; ".join(differences(plan))
-                raise TransientError(f"{target.name}: changes were accepted but do not show yet: {missing}")
+                raise TransientError(
+                    Reason(
+                        "{target}: changes were accepted but do not show yet: {missing}",
+                        target=target.name,
+                        missing=missing,
+                    )
+                )
             try:
                 self._apply(target, provider, todo)
             except Raced:
@@ -89,7 +96,11 @@ class Publisher:
             applied = True
             faultpoints.reached("dns.applied")
         raise TransientError(
-            f"{target.name}: gave up after {MAX_READS} attempts: the records keep being changed by somebody else"
+            Reason(
+                "{target}: gave up after {max_reads} attempts: the records keep being changed by somebody else",
+                target=target.name,
+                max_reads=MAX_READS,
+            )
         )
 
     def preview(self, target: Target, *, adopt: bool = False, urgent: bool = False) -> DnsPlan:
@@ -118,7 +129,7 @@ class Publisher:
         try:
             found = self.questions.ask(lambda: self._check(kind, zone, name, options), within_s)
         except PermanentError as error:
-            return [Finding("provider", ok=False, detail=str(error))]
+            return [Finding("provider", ok=False, detail=words_of(error))]
         except Exception:  # noqa: BLE001 - no answer, or a plugin's bug, which shows when the name is published
             return []
         return [finding for finding in found if not finding.ok and finding.certain]
@@ -145,7 +156,9 @@ class Publisher:
     def _spare(self, provider: Provider) -> None:
         """Raise if the calls that the account has left are for changes."""
         if not self._limiter.allows_routine(provider.account):
-            raise TransientError("the calls that the DNS account has left are for changes; try again", retry_after_s=60)
+            raise TransientError(
+                Reason("the calls that the DNS account has left are for changes; try again"), retry_after_s=60
+            )
 
     def _plan(self, target: Target, observed: tuple[Record, ...]) -> DnsPlan:
         plan = target.plan(observed)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
 AT_A_TIME = 4
 WITHIN_S = 15.0
@@ -27,7 +28,9 @@ class Questions:
     def ask(self, call: Callable[[], T], within_s: float | None = None) -> T:
         """Return or raise what `call` does; raise `TransientError` if there is no place, or no answer in time."""
         if not self._places.acquire(blocking=False):
-            raise TransientError("DNS providers are being asked by others, who wait; try again", retry_after_s=AGAIN_S)
+            raise TransientError(
+                Reason("DNS providers are being asked by others, who wait; try again"), retry_after_s=AGAIN_S
+            )
         answers: list[T] = []
         errors: list[BaseException] = []
 
@@ -47,4 +50,7 @@ class Questions:
             return answers[0]
         if errors:
             raise errors[0]
-        raise TransientError(f"the DNS provider has not answered for {seconds:g} s; try again", retry_after_s=AGAIN_S)
+        raise TransientError(
+            Reason("the DNS provider has not answered for {seconds:g} s; try again", seconds=seconds),
+            retry_after_s=AGAIN_S,
+        )

@@ -13,6 +13,7 @@ from wgfleet.panel.dns.providers import Account, Blocked
 from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.vault import Alias, Vault
+from wgfleet.protocol.reasons import Reason
 
 # Half of the limit may be used in one burst, the other half is refilled over the window. So no window ever sees more
 # calls than the limit.
@@ -53,7 +54,11 @@ class Limiter:
         if not enough:
             rate = account.calls * (1 - BURST_SHARE) / account.window_s
             raise Blocked(
-                f"{account.calls} calls in {account.window_s:g} s are allowed, and too few are left",
+                Reason(
+                    "{calls} calls in {window_s:g} s are allowed, and too few are left",
+                    calls=account.calls,
+                    window_s=account.window_s,
+                ),
                 retry_after_s=math.ceil((calls - tokens) / rate),
             )
 
@@ -127,4 +132,6 @@ def _block_left(blocked_until: float, now: float) -> float:
 def _check_block(blocked_until: float, now: float) -> None:
     wait = _block_left(blocked_until, now)
     if wait:
-        raise Blocked(f"the provider has blocked this account for another {wait:.0f} s", retry_after_s=wait)
+        raise Blocked(
+            Reason("the provider has blocked this account for another {wait:.0f} s", wait=wait), retry_after_s=wait
+        )

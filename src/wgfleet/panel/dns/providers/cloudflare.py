@@ -27,6 +27,7 @@ from wgfleet.panel.dns.providers.cloudflare_records import (
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.plugins import PanelSetting
+from wgfleet.protocol.reasons import Reason
 
 API_URL = "https://api.cloudflare.com/client/v4"
 DNS_EDIT, DNS_READ, ZONE_READ = "Zone / DNS / Edit", "Zone / DNS / Read", "Zone / Zone / Read"
@@ -56,7 +57,9 @@ class CloudflareOptions(BaseModel):
     def _printable(cls, value: SecretStr) -> SecretStr:
         token = value.get_secret_value().strip()  # copying, or reading from a file, adds a line end
         if not _TOKEN.fullmatch(token):
-            raise ValueError("must be one word of ASCII characters, as Cloudflare shows it")  # without the value itself
+            raise ValueError(
+                Reason("must be one word of ASCII characters, as Cloudflare shows it")
+            )  # without the value itself
         return SecretStr(token)
 
 
@@ -70,7 +73,9 @@ class Cloudflare:
         if not isinstance(options, CloudflareOptions):
             raise TypeError(f"options of cloudflare, not {type(options).__name__}")
         if not _ZONE_ID.fullmatch(zone):
-            raise PermanentError(f"zone {zone!r} is not the id of a zone, which is on the zone's overview page")
+            raise PermanentError(
+                Reason("zone {zone!r} is not the id of a zone, which is on the zone's overview page", zone=zone)
+            )
         self._zone = zone
         self._path = f"zones/{zone}/dns_records"
         self._names_in_zone: set[str] = set()  # names that are known to be in the zone
@@ -118,7 +123,13 @@ class Cloudflare:
             rows |= {row.id: row for row in listed.result}
             pages = listed.result_info.total_pages if listed.result else page
             if pages > MAX_PAGES:
-                raise TransientError(f"Cloudflare gave {UNREADABLE}: {pages} pages of records at one name")
+                raise TransientError(
+                    Reason(
+                        "Cloudflare gave {unreadable}: {pages} pages of records at one name",
+                        unreadable=UNREADABLE,
+                        pages=pages,
+                    )
+                )
             page += 1
         at_name = [row for row in rows.values() if row.name.lower() == name]
         if at_name:
@@ -157,11 +168,22 @@ class Cloudflare:
             undo = {"deletes": [{"id": record_id} for record_id in astray]}
             undone = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body=undo)
             left = (
-                f"; records were created at {name}.ZONE, and deleting them failed: {undone}; delete them there"
+                Reason(
+                    "; records were created at {name}.ZONE, and deleting them failed: {undone}; delete them there",
+                    name=name,
+                    undone=undone,
+                )
                 if isinstance(undone, Exception)
                 else ""
             )
-            raise OutsideZone(f"name {name!r} is not in zone {self._zone}; set the zone that it is in{left}")
+            raise OutsideZone(
+                Reason(
+                    "name {name!r} is not in zone {zone}; set the zone that it is in{left}",
+                    name=name,
+                    zone=self._zone,
+                    left=left,
+                )
+            )
         self._names_in_zone.add(name)
 
     def check(self, name: str) -> list[Finding]:
@@ -180,8 +202,12 @@ class Cloudflare:
         usage = parsed(Usage, used.get("result"))
         quota = "the account's quota" if usage.record_quota is None else f"{usage.record_quota} allowed"
         return [
-            Finding("token", ok=True, detail="it is active and may read the zone's records"),
-            Finding("records", ok=True, detail=f"{usage.record_usage} in the zone, {quota}"),
+            Finding("token", ok=True, detail=Reason("it is active and may read the zone's records")),
+            Finding(
+                "records",
+                ok=True,
+                detail=Reason("{record_usage} in the zone, {quota}", record_usage=usage.record_usage, quota=quota),
+            ),
             self._zone_found(name),
             self._edit_found(),
         ]
@@ -191,23 +217,31 @@ class Cloudflare:
         if isinstance(shown, TransientError):
             return Finding("zone", ok=False, detail=str(shown), certain=False)
         if isinstance(shown, Exception):
-            told = (
-                f"whether it holds {name!r} cannot be told without the permission {ZONE_READ!r}; the first change shows"
+            told = Reason(
+                "whether it holds {name!r} cannot be told without the permission {zone_read!r}; the first change shows",
+                name=name,
+                zone_read=ZONE_READ,
             )
             return Finding("zone", ok=True, detail=told)
         zone = parsed(Zone, shown.get("result")).name
         if not encloses(zone, name):
-            return Finding("zone", ok=False, detail=f"it is {zone!r}, which {name!r} is not in")
-        return Finding("zone", ok=True, detail=f"it is {zone!r}, which {name!r} is in")
+            return Finding(
+                "zone", ok=False, detail=Reason("it is {zone!r}, which {name!r} is not in", zone=zone, name=name)
+            )
+        return Finding("zone", ok=True, detail=Reason("it is {zone!r}, which {name!r} is in", zone=zone, name=name))
 
     def _edit_found(self) -> Finding:
         """Send an empty batch: a token without the permission is refused before the content is read."""
         sent = self._tried("POST", f"{self._path}/batch", DNS_EDIT, body={})
         if not isinstance(sent, Exception):
-            return Finding("edit", ok=True, detail=f"the token has {DNS_EDIT!r}")
+            return Finding("edit", ok=True, detail=Reason("the token has {dns_edit!r}", dns_edit=DNS_EDIT))
         if isinstance(sent, TransientError) or DNS_EDIT in str(sent):
             return Finding("edit", ok=False, detail=str(sent), certain=not isinstance(sent, TransientError))
-        return Finding("edit", ok=True, detail=f"whether the token has {DNS_EDIT!r} cannot be told: {sent}")
+        return Finding(
+            "edit",
+            ok=True,
+            detail=Reason("whether the token has {dns_edit!r} cannot be told: {sent}", dns_edit=DNS_EDIT, sent=sent),
+        )
 
     def _tried(self, method: str, path: str, needs: str, body: Any = None) -> dict[str, Any] | Exception:
         try:
@@ -225,7 +259,14 @@ class Cloudflare:
         if isinstance(shown, dict):
             zone = parsed(Zone, shown.get("result")).name
             if not encloses(zone, name):
-                raise OutsideZone(f"name {name!r} is not in zone {zone!r} ({self._zone}); set the zone that it is in")
+                raise OutsideZone(
+                    Reason(
+                        "name {name!r} is not in zone {zone!r} ({published}); set the zone that it is in",
+                        name=name,
+                        zone=zone,
+                        published=self._zone,
+                    )
+                )
             self._names_in_zone.add(name)
         return 1
 

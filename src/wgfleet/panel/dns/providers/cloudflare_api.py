@@ -15,6 +15,7 @@ from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import shown_answer
 from wgfleet.panel.provider_http import open_client, words
+from wgfleet.protocol.reasons import Reason
 
 BLOCK_S = 300.0  # published: an account that exceeds the rate limit is blocked for the next five minutes
 # Error codes, of which there is no official list. The first three mean that the name is not as it was read.
@@ -48,42 +49,60 @@ class Api:
             response = self._client.request(method, path, params=query, json=body)
         except (httpx.TransportError, httpx.DecodingError) as error:
             # From None: the transport's error holds the request, which holds the token.
-            raise TransientError(f"no answer from {self.host}: {words(str(error)) or type(error).__name__}") from None
+            raise TransientError(
+                Reason("no answer from {host}: {why}", host=self.host, why=words(str(error)) or type(error).__name__)
+            ) from None
         return self._read(response, needs)
 
     def _read(self, response: httpx.Response, needs: str) -> dict[str, Any]:
         status = response.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = _retry_after(response)
-            raise Blocked(f"{self.host} has blocked this token for {wait_s:.0f} s", retry_after_s=wait_s)
+            raise Blocked(
+                Reason("{host} has blocked this token for {wait_s:.0f} s", host=self.host, wait_s=wait_s),
+                retry_after_s=wait_s,
+            )
         body = _object(response)
         errors = self._errors(body)
         said = "; ".join(f"[{code}] {text}" for code, text in errors) or f"HTTP {status}"
         codes = {code for code, _ in errors}
         if response.is_server_error or body is None:
-            what = said if body is not None else f"{UNREADABLE} (HTTP {status})"
+            what = (
+                said
+                if body is not None
+                else Reason("{unreadable} (HTTP {status})", unreadable=UNREADABLE, status=status)
+            )
             raise TransientError(
-                f"{self.host} answers: {what}; whether it changed anything is not known",
+                Reason("{host} answers: {what}; whether it changed anything is not known", host=self.host, what=what),
                 retry_after_s=_given_retry_after(response),
             )
         if response.is_success and body.get("success") is True:
             return body
         if codes & EXISTS:
-            raise Raced(f"{self.host} already has such a record: {said}")
+            raise Raced(Reason("{host} already has such a record: {said}", host=self.host, said=said))
         if GONE in codes:
-            raise Raced(f"{self.host} no longer has a record: {said}")
+            raise Raced(Reason("{host} no longer has a record: {said}", host=self.host, said=said))
         if codes & ALIAS_CONFLICT:
-            raise Raced(f"{self.host} has an alias at the name, or records beside it: {said}")
+            raise Raced(
+                Reason("{host} has an alias at the name, or records beside it: {said}", host=self.host, said=said)
+            )
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN} or codes & AUTHENTICATION:
             raise PermanentError(
-                f"{self.host} does not allow this token to do this: {said}; it must be active, allowed from this "
-                f"machine's address, and have the permission {needs!r} on this zone"
+                Reason(
+                    "{host} does not allow this token to do this: {said}; it must be active, allowed from this "
+                    "machine's address, and have the permission {needs!r} on this zone",
+                    host=self.host,
+                    said=said,
+                    needs=needs,
+                )
             )
         if status == httpx.codes.NOT_FOUND:
-            raise PermanentError(f"{self.host} did not find it: {said}; check the zone's id")
+            raise PermanentError(
+                Reason("{host} did not find it: {said}; check the zone's id", host=self.host, said=said)
+            )
         if status in {httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT}:
-            raise TransientError(f"{self.host} answers: {said}")
-        raise PermanentError(f"{self.host} refuses: {said}")
+            raise TransientError(Reason("{host} answers: {said}", host=self.host, said=said))
+        raise PermanentError(Reason("{host} refuses: {said}", host=self.host, said=said))
 
     def _errors(self, body: dict[str, Any] | None) -> list[tuple[int, str]]:
         listed = (body or {}).get("errors")

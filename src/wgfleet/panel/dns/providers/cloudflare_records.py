@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from wgfleet.panel.dns.providers.cloudflare_api import UNREADABLE
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Record
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -88,7 +89,14 @@ def record_of(row: Row) -> Record:
         try:
             content = str(ipaddress.ip_address(content))
         except ValueError:
-            raise TransientError(f"Cloudflare gave {UNREADABLE}: {row.type} {content!r}") from None
+            raise TransientError(
+                Reason(
+                    "Cloudflare gave {unreadable}: {type} {content!r}",
+                    unreadable=UNREADABLE,
+                    type=row.type,
+                    content=content,
+                )
+            ) from None
     return Record(row.type, content, row.ttl, owner=row.comment or None, proxied=row.proxied, handle=row.id)
 
 
@@ -102,4 +110,4 @@ def parsed(model: type[Model], body: Any) -> Model:
     try:
         return model.model_validate(body)
     except ValidationError:
-        raise TransientError(f"Cloudflare gave {UNREADABLE}") from None
+        raise TransientError(Reason("Cloudflare gave {unreadable}", unreadable=UNREADABLE)) from None

@@ -18,13 +18,13 @@ from wgfleet.panel.dns.providers import (
     Capabilities,
     Finding,
     OutsideZone,
-    Raced,
     lexicon_client,
     ownership_txt,
 )
 from wgfleet.panel.dns.providers.lexicon_client import Entry, Service, Session
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason, words_of
 
 MAX_TTL_S = 86400  # lexicon does not know; most services accept this
 _KINDS = ("A", "AAAA", "CNAME")
@@ -47,7 +47,14 @@ class LexiconOptions(BaseModel):
     def _known(self) -> Self:
         known = lexicon_client.settings_of(self.provider)
         if unknown := sorted(set(self.settings) - known):
-            raise ValueError(f"{self.provider} has no setting {unknown[0]}; it has {', '.join(sorted(known))}")
+            raise ValueError(
+                Reason(
+                    "{provider} has no setting {unknown}; it has {known}",
+                    provider=self.provider,
+                    unknown=unknown[0],
+                    known=", ".join(sorted(known)),
+                )
+            )
         return self
 
 
@@ -112,10 +119,17 @@ class Lexicon:
         try:
             found = self.read(name)
         except (PermanentError, TransientError) as error:
-            return [Finding("zone", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
+            return [Finding("zone", ok=False, detail=words_of(error), certain=isinstance(error, PermanentError))]
         return [
             Finding(
-                "zone", ok=True, detail=f"{self._service} lists {name} ({len(found)} records); writing was not tested"
+                "zone",
+                ok=True,
+                detail=Reason(
+                    "{service} lists {name} ({count} records); writing was not tested",
+                    service=self._service,
+                    name=name,
+                    count=len(found),
+                ),
             )
         ]
 
@@ -145,7 +159,7 @@ class Lexicon:
 
     def _check_name(self, name: str) -> None:
         if name != self._zone and not name.endswith(f".{self._zone}"):
-            raise OutsideZone(f"{name} is not in zone {self._zone}")
+            raise OutsideZone(Reason("{name} is not in zone {zone}", name=name, zone=self._zone))
 
     def _observe(self, session: Session, name: str) -> _Observed:
         marks = {entry.content: entry for entry in session.find(ownership_txt.marker_name(name), "TXT")}
@@ -158,7 +172,7 @@ class Lexicon:
         observed = self._observe(session, name)
         removed = [*changes.deletes, *(old for old, _ in changes.updates)]
         added = [*(new for _, new in changes.updates), *changes.creates]
-        kept = _kept(name, observed, removed, added)
+        kept = ownership_txt.left_alone(name, observed.records.values(), removed, added)
         right = ownership_txt.replaced(observed.marks, removed, added, kept)
         marker = ownership_txt.marker_name(name)
         for text in sorted(right - set(observed.marks)):
@@ -194,18 +208,3 @@ class Lexicon:
                 session.delete(name, now[record.content])
             for record in ours:
                 session.create(name, kind, record.content, record.ttl)
-
-
-def _kept(name: str, observed: _Observed, removed: list[Record], added: list[Record]) -> list[Record]:
-    """Return the records that a change leaves alone; raise `Raced` if it does not fit the observed ones."""
-    kept = dict(observed.records)
-    for record in removed:
-        there = kept.pop((record.type, record.content), None)
-        if there is None or there.owner != record.owner:
-            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} now")
-    for record in added:
-        if (record.type, record.content) in kept:
-            raise Raced(f"{name} already has {record.type} {record.content}")
-        if any(kind == "CNAME" for kind, _ in kept):
-            raise PermanentError(f"{name} is an alias (CNAME), which can have no address beside it; delete it first")
-    return list(kept.values())

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from wgfleet.panel.dns.providers import Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import shown_answer
+from wgfleet.protocol.reasons import Reason
 
 CALL_S = 60.0  # lexicon's providers have no time limit of their own
 _REFUSED, _SLOW_DOWN, _SERVER_ERROR = (401, 403), 429, 500
@@ -43,9 +44,17 @@ def settings_of(provider: str) -> set[str]:
 
     available = discovery.find_providers()
     if provider not in available or provider == "auto":
-        raise ValueError(f"dns-lexicon has no provider {provider!r}; it has {', '.join(sorted(available))}")
+        raise ValueError(
+            Reason(
+                "dns-lexicon has no provider {provider!r}; it has {known}",
+                provider=provider,
+                known=", ".join(sorted(available)),
+            )
+        )
     if not available[provider]:
-        raise ValueError(f"{provider} needs more Python packages: pip install 'dns-lexicon[{provider}]'")
+        raise ValueError(
+            Reason("{provider} needs more Python packages: pip install 'dns-lexicon[{provider}]'", provider=provider)
+        )
     parser = argparse.ArgumentParser(add_help=False)
     discovery.load_provider_module(provider).Provider.configure_parser(parser)
     return set(vars(parser.parse_args([])))
@@ -68,7 +77,9 @@ class Service:
         """Do some work in a session of its own, within `CALL_S`."""
         with self._lock:
             if self._unanswered is not None and self._unanswered.is_alive():
-                raise TransientError(f"{self}: an earlier call is still without an answer", retry_after_s=CALL_S)
+                raise TransientError(
+                    Reason("{name}: an earlier call is still without an answer", name=self), retry_after_s=CALL_S
+                )
             results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
             context = contextvars.copy_context()  # what the caller may not connect to, this thread may not either
             thread = threading.Thread(target=context.run, args=(self._work, work, results), daemon=True, name="lexicon")
@@ -77,7 +88,10 @@ class Service:
                 result, failure = results.get(timeout=CALL_S)
             except queue.Empty:
                 self._unanswered = thread
-                result, failure = None, TransientError(f"{self} did not answer within {CALL_S:.0f} s")
+                result, failure = (
+                    None,
+                    TransientError(Reason("{name} did not answer within {call_s:.0f} s", name=self, call_s=CALL_S)),
+                )
         if failure is not None:
             raise failure
         return result  # type: ignore[return-value]  # set if there is no failure
@@ -111,13 +125,22 @@ class Service:
         words = f"{str(error) or type(error).__name__}{f': {body}' if body else ''}"
         said = f"{self}: {shown_answer(words, self._settings)}"
         if type(error).__name__ == "AuthenticationError" or status in _REFUSED:
-            return PermanentError(f"{said}; check the settings, and that they are for zone {self._zone}")
+            return PermanentError(
+                Reason("{said}; check the settings, and that they are for zone {zone}", said=said, zone=self._zone)
+            )
         if status == _SLOW_DOWN:
             return Blocked(said, retry_after_s=_seconds(response))
         if status and status < _SERVER_ERROR:
             return PermanentError(said)
         if isinstance(error, _BUGS):
-            return PermanentError(f"{said} ({type(error).__name__}): dns-lexicon cannot do this with {self._provider}")
+            return PermanentError(
+                Reason(
+                    "{said} ({name}): dns-lexicon cannot do this with {provider}",
+                    said=said,
+                    name=type(error).__name__,
+                    provider=self._provider,
+                )
+            )
         return TransientError(said)
 
 
@@ -172,7 +195,7 @@ class Session:
 
     def _done(self, result: object, what: str) -> None:
         if result is False:
-            raise TransientError(f"lexicon could not {what}, and gives no reason")
+            raise TransientError(Reason("lexicon could not {what}, and gives no reason", what=what))
 
     def _full(self, name: str) -> str:
         name = name.rstrip(".").lower()

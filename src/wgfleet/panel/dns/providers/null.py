@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from wgfleet.panel.dns.providers import Account, Capabilities, Finding
 from wgfleet.panel.domain.dns.records import Changes, Record
+from wgfleet.protocol.reasons import Reason
 
 MAX_TTL_S = 2**31 - 1  # RFC 2181 section 8
 _log = structlog.get_logger(__name__)
@@ -65,7 +66,11 @@ class Null:
     def check(self, name: str) -> list[Finding]:
         """Report that there is nothing to check."""
         return [
-            Finding("records", ok=True, detail=f"the records of {name} are kept by hand; nothing is read or changed")
+            Finding(
+                "records",
+                ok=True,
+                detail=Reason("the records of {name} are kept by hand; nothing is read or changed", name=name),
+            )
         ]
 
     def close(self) -> None:

@@ -2,12 +2,15 @@
 
 The record `vpn.example.com A 192.0.2.7` of mark `wgfleet P/C` has at `_wgfleet.vpn.example.com` the TXT string
 `wgfleet P/C A 192.0.2.7`. Beside the name and not at it, because a TXT record at the name would show in
-everybody's queries of it, and none may stand beside a CNAME. Pure.
+everybody's queries of it, and none may stand beside a CNAME. And whether a change fits what stands there. Pure.
 """
 
 from collections.abc import Iterable
 
+from wgfleet.panel.dns.providers import Raced
 from wgfleet.panel.domain.dns.records import Record
+from wgfleet.panel.errors import PermanentError
+from wgfleet.protocol.reasons import Reason
 
 LABEL = "_wgfleet"
 TTL_S = 300  # only we read them, and from the primary
@@ -58,3 +61,36 @@ def replaced(
         if not found or (set(found.values()).isdisjoint(ours) and set(found).isdisjoint(unowned)):
             result.add(text)
     return result
+
+
+def left_alone(
+    name: str, records: Iterable[Record], removed: Iterable[Record], added: Iterable[Record]
+) -> list[Record]:
+    """Return the records at a name that a change leaves alone.
+
+    Raise `Raced` where it does not fit those that stand there, `PermanentError` where it adds some beside an alias.
+    """
+    kept = {(record.type, record.content): record for record in records}
+    for record in removed:
+        there = kept.pop((record.type, record.content), None)
+        if there is None or there.owner != record.owner:
+            raise Raced(
+                Reason(
+                    "{name} has no {type} {content} of {owner} now",
+                    name=name,
+                    type=record.type,
+                    content=record.content,
+                    owner=record.owner or "nobody",
+                )
+            )
+    for record in added:
+        if (record.type, record.content) in kept:
+            raise Raced(
+                Reason("{name} already has {type} {content}", name=name, type=record.type, content=record.content)
+            )
+        # A service refuses such an addition, and a server of RFC 2136 silently ignores it (section 3.4.2.2).
+        if any(kind == "CNAME" for kind, _ in kept):
+            raise PermanentError(
+                Reason("{name} is an alias (CNAME), which can have no address beside it; delete it first", name=name)
+            )
+    return list(kept.values())

@@ -25,10 +25,11 @@ import dns.tsig
 import dns.update
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Capabilities, Finding, OutsideZone, Raced, ownership_txt
+from wgfleet.panel.dns.providers import TEXT_TTL_S, Account, Capabilities, Finding, OutsideZone, ownership_txt
 from wgfleet.panel.dns.providers.rfc2136_client import Connection, Primary
 from wgfleet.panel.domain.dns.records import Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason, words_of
 
 MAX_TTL_S = 2**31 - 1  # RFC 2181 section 8
 # A message holds 65,535 bytes; a record with its mark takes about 190 as a prerequisite, and again as a change.
@@ -54,7 +55,7 @@ class Rfc2136Options(BaseModel):
         try:
             _ = value and dns.name.from_text(value)
         except dns.exception.DNSException as error:
-            raise ValueError(f"is not a DNS name: {error}") from None
+            raise ValueError(Reason("is not a DNS name: {error}", error=error)) from None
         return value
 
     @field_validator("key_secret")
@@ -65,13 +66,15 @@ class Rfc2136Options(BaseModel):
         except binascii.Error:
             empty = True
         if empty:
-            raise ValueError("is not base64; it is the `secret` of the server's key")  # without the value itself
+            raise ValueError(
+                Reason("is not base64; it is the `secret` of the server's key")
+            )  # without the value itself
         return value
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
         if (self.key_name is None) != (self.key_secret is None):
-            raise ValueError("set both key_name and key_secret, or neither")
+            raise ValueError(Reason("set both key_name and key_secret, or neither"))
         return self
 
     def key(self) -> dns.tsig.Key | None:
@@ -102,7 +105,7 @@ class Rfc2136:
         try:
             self._zone = dns.name.from_text(zone)
         except dns.exception.DNSException as error:
-            raise PermanentError(f"zone {zone!r} is not a DNS name: {error}") from None
+            raise PermanentError(Reason("zone {zone!r} is not a DNS name: {error}", zone=zone, error=error)) from None
         self._primary = Primary(self._zone, options.server, options.port, options.key())
         identity = f"{zone} {options.server} {options.port} {options.key_name}"
         self._account = Account(hashlib.sha256(identity.lower().encode()).hexdigest()[:32])
@@ -146,11 +149,26 @@ class Rfc2136:
             owner = self._name(name)
             with self._primary.connected() as connection:
                 serial = connection.serial()
-                findings = [Finding("zone", ok=True, detail=f"{connection.where} is authoritative, serial {serial}")]
+                findings = [
+                    Finding(
+                        "zone",
+                        ok=True,
+                        detail=Reason(
+                            "{where} is authoritative, serial {serial}", where=connection.where, serial=serial
+                        ),
+                    )
+                ]
                 connection.send(_harmless(connection.update(), owner, self._marker(name)))
         except (PermanentError, TransientError) as error:
-            return [Finding("update", ok=False, detail=str(error), certain=isinstance(error, PermanentError))]
-        return [*findings, Finding("update", ok=True, detail=f"{self._primary.key_name} may update {name}")]
+            return [Finding("update", ok=False, detail=words_of(error), certain=isinstance(error, PermanentError))]
+        return [
+            *findings,
+            Finding(
+                "update",
+                ok=True,
+                detail=Reason("{key_name} may update {name}", key_name=self._primary.key_name, name=name),
+            ),
+        ]
 
     def add_text(self, name: str, text: str) -> None:
         """Add a TXT record by one UPDATE."""
@@ -174,14 +192,18 @@ class Rfc2136:
     def _name(self, name: str) -> dns.name.Name:
         owner = dns.name.from_text(name)
         if not owner.is_subdomain(self._zone):
-            raise OutsideZone(f"{name} is not in zone {self._zone.to_text(omit_final_dot=True)}")
+            raise OutsideZone(
+                Reason("{name} is not in zone {zone}", name=name, zone=self._zone.to_text(omit_final_dot=True))
+            )
         return owner
 
     def _marker(self, name: str) -> dns.name.Name:
         try:
             return dns.name.from_text(ownership_txt.marker_name(name))
         except dns.exception.DNSException:
-            raise PermanentError(f"{name} is too long for its mark, {ownership_txt.marker_name(name)}") from None
+            raise PermanentError(
+                Reason("{name} is too long for its mark, {mark}", name=name, mark=ownership_txt.marker_name(name))
+            ) from None
 
     def _observe(self, connection: Connection, name: str) -> _Observed:
         owner, marker = self._name(name), self._marker(name)
@@ -210,7 +232,7 @@ class Rfc2136:
         owner, marker = self._name(name), self._marker(name)
         removed = [*changes.deletes, *(old for old, _ in changes.updates)]
         added = [*(new for _, new in changes.updates), *changes.creates]
-        kept = _kept(name, observed, removed, added)
+        kept = ownership_txt.left_alone(name, observed.records, removed, added)
         update = connection.update()
         for (where, kind), rrset in observed.rrsets.items():
             if rrset is None:
@@ -228,21 +250,6 @@ class Rfc2136:
         for text in sorted(right - texts):
             update.add(marker, ownership_txt.TTL_S, _txt(text))
         return update
-
-
-def _kept(name: str, observed: _Observed, removed: list[Record], added: list[Record]) -> list[Record]:
-    """Return the records that a change leaves alone; raise `Raced` if it does not fit the observed ones."""
-    kept = {(record.type, record.content): record for record in observed.records}
-    for record in removed:
-        there = kept.pop((record.type, record.content), None)
-        if there is None or there.owner != record.owner:
-            raise Raced(f"{name} has no {record.type} {record.content} of {record.owner or 'nobody'} now")
-    for record in added:
-        if (record.type, record.content) in kept:
-            raise Raced(f"{name} already has {record.type} {record.content}")
-        if any(kind == "CNAME" for kind, _ in kept):  # a server silently ignores such an addition (section 3.4.2.2)
-            raise PermanentError(f"{name} is an alias (CNAME), which can have no address beside it; delete it first")
-    return list(kept.values())
 
 
 def _in_use(connection: Connection, name: dns.name.Name) -> bool:

@@ -23,11 +23,14 @@ import dns.update
 
 from wgfleet.panel.dns.providers import Raced
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason
 
 TIMEOUT_S = 10.0  # for connecting, and for each read of an answer
 _LARGEST = 65535
 _RACED = {dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN}
-_NOT_SIGNED = "answers without the key's signature; check that key_name, key_secret and algorithm are as the server's"
+_NOT_SIGNED = Reason(
+    "answers without the key's signature; check that key_name, key_secret and algorithm are as the server's"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,9 @@ class Primary:
             try:
                 sock = socket.create_connection((host, self.port), TIMEOUT_S)
             except socket.gaierror as error:
-                raise TransientError(f"{where}: the name does not resolve: {error.strerror}") from error
+                raise TransientError(
+                    Reason("{where}: the name does not resolve: {error}", where=where, error=error.strerror)
+                ) from error
         with sock:
             yield Connection(self, sock, where)
 
@@ -75,7 +80,11 @@ class Connection:
             self._refused(answer.rcode(), "a query of")
         if not answer.flags & dns.flags.AA:
             raise PermanentError(
-                f"{self.where} is not authoritative for {self._zone}; set `server` to the zone's primary"
+                Reason(
+                    "{where} is not authoritative for {zone}; set `server` to the zone's primary",
+                    where=self.where,
+                    zone=self._zone,
+                )
             )
         return answer.get_rrset(answer.answer, name, dns.rdataclass.IN, kind)
 
@@ -83,7 +92,9 @@ class Connection:
         """Return the serial number of the zone, as the primary has it."""
         found = self.find(self.primary.zone, dns.rdatatype.SOA)
         if found is None:
-            raise PermanentError(f"{self.where} has no SOA record at {self._zone}; check `zone`")
+            raise PermanentError(
+                Reason("{where} has no SOA record at {zone}; check `zone`", where=self.where, zone=self._zone)
+            )
         return int(found[0].serial)
 
     def update(self) -> dns.update.UpdateMessage:
@@ -102,7 +113,12 @@ class Connection:
         code = self.send(update)
         if code != dns.rcode.NOERROR:
             raise Raced(
-                f"{name} was changed by somebody else in the meantime ({dns.rcode.to_text(code)} of {self.where})"
+                Reason(
+                    "{name} was changed by somebody else in the meantime ({code} of {where})",
+                    name=name,
+                    code=dns.rcode.to_text(code),
+                    where=self.where,
+                )
             )
 
     @property
@@ -138,22 +154,33 @@ class Connection:
         # It is not signed. Only an error may be so (RFC 8945 section 5.3.2); anything else is not trusted.
         answer = dns.message.from_wire(wire)
         if answer.rcode() == dns.rcode.NOERROR:
-            raise PermanentError(f"{self.where} {_NOT_SIGNED}")
+            raise PermanentError(Reason("{where} {not_signed}", where=self.where, not_signed=_NOT_SIGNED))
         return answer
 
     def _refused(self, code: dns.rcode.Rcode, what: str) -> None:
-        said = f"{self.where} answered {dns.rcode.to_text(code)} to {what} {self._zone} with {self.primary.key_name}"
+        said = Reason(
+            "{where} answered {code} to {what} {zone} with {key_name}",
+            where=self.where,
+            code=dns.rcode.to_text(code),
+            what=what,
+            zone=self._zone,
+            key_name=self.primary.key_name,
+        )
         if code == dns.rcode.SERVFAIL:
-            raise TransientError(f"{said}; see the server's log")
-        raise PermanentError(f"{said}; {_ADVICE.get(code, 'the server does not accept such updates')}")
+            raise TransientError(Reason("{said}; see the server's log", said=said))
+        raise PermanentError(
+            Reason("{said}; {advice}", said=said, advice=_ADVICE.get(code, "the server does not accept such updates"))
+        )
 
 
 _ADVICE = {
-    dns.rcode.REFUSED: "allow the key to update and to query the zone (Knot: an acl with `action: update`, BIND: "
-    "`update-policy`, PowerDNS: `dnsupdate=yes` and the zone's TSIG-ALLOW-DNSUPDATE)",
-    dns.rcode.NOTAUTH: "check the zone's name, that this is its primary, and that the server knows the key",
-    dns.rcode.NOTZONE: "the name is not in that zone; check `zone`",
-    dns.rcode.NOTIMP: "the server does not support dynamic updates (RFC 2136)",
+    dns.rcode.REFUSED: Reason(
+        "allow the key to update and to query the zone (Knot: an acl with `action: update`, BIND: "
+        "`update-policy`, PowerDNS: `dnsupdate=yes` and the zone's TSIG-ALLOW-DNSUPDATE)"
+    ),
+    dns.rcode.NOTAUTH: Reason("check the zone's name, that this is its primary, and that the server knows the key"),
+    dns.rcode.NOTZONE: Reason("the name is not in that zone; check `zone`"),
+    dns.rcode.NOTIMP: Reason("the server does not support dynamic updates (RFC 2136)"),
 }
 
 
@@ -163,22 +190,36 @@ def _explained(where: str, key: str) -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError, dns.exception.Timeout) as error:
-        raise TransientError(f"{where} does not answer: {str(error) or type(error).__name__}") from error
+        raise TransientError(
+            Reason("{where} does not answer: {why}", where=where, why=str(error) or type(error).__name__)
+        ) from error
     except (dns.tsig.PeerBadTime, dns.tsig.BadTime) as error:
-        raise TransientError(f"{where} and this machine disagree on the time; check both clocks") from error
+        raise TransientError(
+            Reason("{where} and this machine disagree on the time; check both clocks", where=where)
+        ) from error
     except dns.tsig.PeerBadKey as error:
         raise PermanentError(
-            f"{where} does not know {key}, or does not accept it for this zone (BADKEY); check key_name and algorithm, "
-            "and that the server lets this key update the zone"
+            Reason(
+                "{where} does not know {key}, or does not accept it for this zone (BADKEY); check key_name and "
+                "algorithm, and that the server lets this key update the zone",
+                where=where,
+                key=key,
+            )
         ) from error
     except (dns.tsig.PeerBadSignature, dns.tsig.PeerBadTruncation) as error:
-        raise PermanentError(f"{where} has another secret for {key}; check key_secret and algorithm") from error
+        raise PermanentError(
+            Reason("{where} has another secret for {key}; check key_secret and algorithm", where=where, key=key)
+        ) from error
     except (dns.tsig.BadKey, dns.tsig.BadSignature, dns.tsig.BadAlgorithm) as error:
-        raise PermanentError(f"{where} {_NOT_SIGNED}") from error
+        raise PermanentError(Reason("{where} {not_signed}", where=where, not_signed=_NOT_SIGNED)) from error
     except dns.exception.TooBig as error:
-        raise PermanentError(f"{where}: the change is larger than a DNS message (65,535 bytes)") from error
+        raise PermanentError(
+            Reason("{where}: the change is larger than a DNS message (65,535 bytes)", where=where)
+        ) from error
     except dns.exception.DNSException as error:
-        raise TransientError(f"{where} sent a malformed DNS response: {error}") from error
+        raise TransientError(
+            Reason("{where} sent a malformed DNS response: {error}", where=where, error=error)
+        ) from error
 
 
 def primary_of(zone: dns.name.Name, resolver: dns.resolver.Resolver | None = None) -> str:
@@ -188,7 +229,11 @@ def primary_of(zone: dns.name.Name, resolver: dns.resolver.Resolver | None = Non
         resolver = resolver or dns.resolver.get_default_resolver()
         answer = resolver.resolve(zone, dns.rdatatype.SOA, lifetime=TIMEOUT_S)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer) as error:
-        raise PermanentError(f"{text} is not a zone with an SOA record; check `zone`, or set `server`") from error
+        raise PermanentError(
+            Reason("{text} is not a zone with an SOA record; check `zone`, or set `server`", text=text)
+        ) from error
     except dns.exception.DNSException as error:
-        raise TransientError(f"the primary of zone {text} cannot be found; set `server`: {error}") from error
+        raise TransientError(
+            Reason("the primary of zone {text} cannot be found; set `server`: {error}", text=text, error=error)
+        ) from error
     return str(answer[0].mname.to_text(omit_final_dot=True))
