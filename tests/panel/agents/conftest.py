@@ -5,7 +5,6 @@ import contextlib
 import json
 import socket
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.prompt_server import PromptServer
 from wgfleet.panel.agents import tls
 from wgfleet.panel.agents.authority import Authority, Identity
 
@@ -85,22 +85,9 @@ def serve(agent: ScriptedAgent, identity: Identity, client_ca: Authority) -> Ite
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=client_ca.certificate_pem)
     app = Starlette(routes=[Route("/{path:path}", agent.handle, methods=["GET", "PUT", "POST", "DELETE"])])
-    config = uvicorn.Config(
-        app, lifespan="off", log_level="critical", timeout_graceful_shutdown=1, ssl_context_factory=lambda *_: context
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        agent.port = listener.getsockname()[1]
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            assert thread.is_alive(), "the agent did not start"
-            time.sleep(0.005)
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            thread.join()
+    config = uvicorn.Config(app, lifespan="off", log_level="critical", ssl_context_factory=lambda *_: context)
+    with socket.create_server(("127.0.0.1", 0)) as listener, PromptServer(config).served(listener) as agent.port:
+        yield
 
 
 @pytest.fixture

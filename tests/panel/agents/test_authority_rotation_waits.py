@@ -5,6 +5,7 @@ import pytest
 
 from tests.panel.agents.rotating import NAMES, Fleet, fleet, quick, running, trusts_alone, waiting_for, with_agents
 from tests.panel.authority import current
+from tests.panel.conftest import one_database
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.panel import clock
 from wgfleet.panel.api import monitoring
@@ -16,6 +17,7 @@ from wgfleet.panel.services.fleet import nodes, revocations
 __all__ = ["fleet", "quick"]
 
 
+@one_database
 def test_an_agent_that_is_away_is_waited_for_and_catches_up(fleet: Fleet) -> None:
     async def test() -> None:
         async with waiting_for(fleet, "lon1"):
@@ -29,6 +31,7 @@ def test_an_agent_that_is_away_is_waited_for_and_catches_up(fleet: Fleet) -> Non
     with_agents(fleet, test)
 
 
+@one_database
 def test_an_agent_that_goes_away_between_the_steps_is_waited_for_again(fleet: Fleet) -> None:
     async def test() -> None:
         async with waiting_for(fleet, "lon1"):
@@ -71,6 +74,7 @@ def test_an_agent_that_could_not_store_its_certificate_for_long_is_known_when_it
     with_agents(fleet, test)
 
 
+@one_database
 def test_one_that_will_not_come_back_is_left_behind_by_revoking_its_certificate(fleet: Fleet) -> None:
     async def test() -> None:
         async with waiting_for(fleet, "lon1"):
@@ -102,6 +106,7 @@ def test_one_whose_certificate_has_expired_can_be_left_behind_as_well(fleet: Fle
     with_agents(fleet, test)
 
 
+@one_database
 def test_one_that_stands_still_is_said_after_a_time_and_without_names(
     fleet: Fleet, anonymous: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from tests.panel.agents.conftest import HEARTBEAT, NODE, ScriptedAgent
 from tests.panel.agents.test_errands import Site, refusal, site
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.claims import LONGEST_WORDS, MAX_REPORTED
@@ -71,6 +72,7 @@ def test_what_is_no_key_keeps_nobody_from_the_rows(world: World) -> None:
     assert live_on(world, config, fra1) == ["192.0.2.2:2"]
 
 
+@one_database
 def test_a_node_has_no_say_about_a_config_that_it_does_not_carry(world: World) -> None:
     wg_a, wg_b = world.config("wgA"), world.config("wgB", pools=("10.9.0.0/24",))
     (good,), (evil,) = world.serving(wg_a, "good"), world.serving(wg_b, "evil")
@@ -103,6 +105,7 @@ def test_a_handshake_of_the_future_is_of_now(world: World) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["nonsense", "192.0.2.1", "192.0.2.1:0", "x" * 500 + ":1", "fe80::1%eth0:1"])
+@one_database
 def test_an_endpoint_that_is_none_is_not_called(world: World, endpoint: str) -> None:
     config = world.config()
     (fra1,) = world.serving(config, "fra1")
@@ -117,6 +120,7 @@ def test_an_endpoint_that_is_none_is_not_called(world: World, endpoint: str) -> 
 
 
 @pytest.mark.parametrize("set_by_s", [-HOURS_S, HOURS_S])
+@one_database
 def test_setting_the_panels_clock_ends_no_session_and_changes_no_order(
     world: World, monkeypatch: pytest.MonkeyPatch, set_by_s: float
 ) -> None:
@@ -137,6 +141,7 @@ def test_setting_the_panels_clock_ends_no_session_and_changes_no_order(
 
 
 @pytest.mark.parametrize("set_by_s", [-HOURS_S, HOURS_S])
+@one_database
 def test_setting_a_nodes_clock_ends_no_session(world: World, set_by_s: float) -> None:
     config = world.config()
     (fra1,) = world.serving(config, "fra1")
@@ -271,6 +276,7 @@ def stuck(fra1: Site, config: Config) -> None:
 
 
 @pytest.mark.parametrize("claimed", [2**20 + 5000, 2**62, 2**63 - 2])
+@one_database
 def test_a_generation_far_beyond_ours_is_not_overtaken(world: World, claimed: int) -> None:
     with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):
         fra1.agent.refuses["wg0"] = refusal("older_generation", claimed, wg0.id)

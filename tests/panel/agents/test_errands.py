@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from tests.panel.agents.model import as_read
 from tests.panel.authority import keep
+from tests.panel.conftest import one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.answers import AgentRefused
@@ -163,6 +164,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("trouble", BROKEN, ids=lambda error: type(error).__name__ + str(error)[:8])
+@one_database
 def test_an_interface_that_is_refused_holds_up_no_other(world: World, trouble: Exception) -> None:
     with site(world, "wg0", "wg1", "wg2") as (fra1, (wg0, wg1, wg2)):
         fra1.agent.refuses["wg0"] = trouble
@@ -195,6 +197,7 @@ def test_an_interface_that_takes_for_ever_holds_up_no_other_nor_what_comes_later
 
 
 @pytest.mark.parametrize("reason", ["foreign_interface", "other_config", "not_found", "bad_field"])
+@one_database
 def test_a_cleanup_of_what_is_not_ours_is_settled(world: World, reason: str) -> None:
     with site(world, "wg0") as (fra1, _):
         fra1.owe("old0")
@@ -226,6 +229,7 @@ def test_a_cleanup_that_fails_holds_up_nothing_and_stays_owed(world: World) -> N
         assert "old0" in cycle.summary
 
 
+@one_database
 def test_what_is_refused_is_asked_again_more_and_more_rarely_and_at_once_when_it_changes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +256,7 @@ def test_a_certificate_is_renewed_whatever_else_is_refused(world: World) -> None
         assert "certificate" in cycle.summary
 
 
+@one_database
 def test_what_takes_access_away_goes_first_then_the_certificate(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(errands, "PATIENCE_S", 60.0)  # the order is looked at, not how much a slow machine does in 2 s
     order: list[str] = []  # what is begun first reads in a thread, and the agent may hear it after the next

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from tests.panel.agents.test_errands import Site, site
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.first_look import UNPROVEN_S, FirstLook, verdict
@@ -117,6 +118,7 @@ def scene(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         yield Scene(world, fra1, wg0, wire, lines, monkeypatch)
 
 
+@one_database
 def test_it_serves_once_it_answers_where_others_answer(scene: Scene) -> None:
     scene.world.serving(scene.config, "ams1")
     for later_s in (0, 10, 3600):
@@ -132,6 +134,7 @@ def test_it_serves_once_it_answers_where_others_answer(scene: Scene) -> None:
     assert scene.wire.probes == probes, "later it is the health's business"
 
 
+@one_database
 def test_one_whose_port_is_closed_is_not_published_and_gets_no_peers(scene: Scene) -> None:
     line = Other(answers=False)
     ams1 = scene.other("ams1", line)
@@ -144,6 +147,7 @@ def test_one_whose_port_is_closed_is_not_published_and_gets_no_peers(scene: Scen
         assert [each.name for each in serving_nodes.of_config(tx, scene.config.id)] == ["ams1"]
 
 
+@one_database
 def test_the_answer_to_another_node_is_enough_where_the_panel_gets_none(scene: Scene) -> None:
     line = Other()
     scene.other("ams1", line)
@@ -155,6 +159,7 @@ def test_the_answer_to_another_node_is_enough_where_the_panel_gets_none(scene: S
 
 
 @pytest.mark.parametrize("panel_hears_it", [True, False])
+@one_database
 def test_one_of_several_addresses_that_answers_is_enough(scene: Scene, *, panel_hears_it: bool) -> None:
     with scene.world.store.write() as tx:
         found = tx.session.get(Node, scene.fra1.node.id)
@@ -166,6 +171,7 @@ def test_one_of_several_addresses_that_answers_is_enough(scene: Scene, *, panel_
     assert scene.stands() == (Phase.SERVING, FirstLook.ANSWERED)
 
 
+@one_database
 def test_three_nodes_that_say_it_does_not_answer_do_not_keep_others_from_being_asked(scene: Scene) -> None:
     lines = [Other(answers=False) for _ in range(first_look.MOST_ASKED)]
     for number, line in enumerate(lines):
@@ -178,6 +184,7 @@ def test_three_nodes_that_say_it_does_not_answer_do_not_keep_others_from_being_a
 
 
 @pytest.mark.parametrize("panel_hears_it", [True, False])
+@one_database
 def test_one_behind_a_satellite_serves_as_those_that_were_there_do(scene: Scene, *, panel_hears_it: bool) -> None:
     """The watch waits for answers for up to `longest_timeout_s`; nobody has learned this path's round trip yet."""
     scene.wire.answers, scene.wire.round_trip_s = panel_hears_it, 0.75
@@ -208,6 +215,7 @@ def test_a_node_of_0_1_0_is_asked_for_one_probe(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("line", [Other(answers=None), Other(connected=False), Other(answers=False, sent=False)])
+@one_database
 def test_a_node_that_cannot_look_says_nothing_against_it(scene: Scene, line: Other) -> None:
     scene.wire.sent = False
     scene.other("ams1", line)
@@ -217,6 +225,7 @@ def test_a_node_that_cannot_look_says_nothing_against_it(scene: Scene, line: Oth
     assert scene.stands() == (Phase.SERVING, FirstLook.UNPROVEN)
 
 
+@one_database
 def test_the_first_node_serves_though_nobody_could_tell_and_that_is_said_until_it_answers(scene: Scene) -> None:
     scene.cycles()
     assert scene.stands() == (Phase.JOINING, None)
@@ -243,6 +252,7 @@ def test_what_the_panel_sees_of_its_own_machine_is_no_proof(scene: Scene) -> Non
     assert scene.stands() == (Phase.SERVING, FirstLook.UNPROVEN)
 
 
+@one_database
 def test_the_silence_of_a_node_says_nothing_while_no_other_is_reached(scene: Scene) -> None:
     scene.other("ams1", Other(answers=False), health=Health.SUSPECT)
     scene.cycles()

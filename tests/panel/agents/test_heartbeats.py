@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from tests.panel.agents.conftest import HEARTBEAT, SNAPSHOT, ScriptedAgent, serve
 from tests.panel.authority import keep
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel import clock
@@ -69,6 +70,7 @@ def test_a_node_that_is_in_sync_for_long_has_a_fresh_last_seen_at(
         asyncio.run(run())
 
 
+@one_database
 def test_two_hundred_nodes_cost_one_transaction_and_silent_ones_none(world: World) -> None:
     with world.store.write() as tx:
         found = [nodes.create(tx, "test", NodeSpec(f"node{n}", [f"192.0.2.{n}"])) for n in range(1, 201)]

@@ -10,6 +10,7 @@ import pytest
 
 from tests.panel.agents.test_belief import report, said, status
 from tests.panel.agents.test_errands import refusal, site
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
@@ -61,6 +62,7 @@ def test_the_last_of_many_reports_is_not_lost_on_the_reconciler(world: World, mo
 
 
 @pytest.mark.parametrize("reason", ["base_mismatch", "bad_field"])
+@one_database
 def test_an_agent_that_refuses_the_whole_is_tried_ever_more_rarely(
     world: World, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +90,7 @@ def test_an_agent_that_refuses_the_whole_is_tried_ever_more_rarely(
         assert "wg1" in fra1.agent.kept
 
 
+@one_database
 def test_an_agent_that_is_always_ahead_is_not_run_after(world: World) -> None:
     """Each overtaking gives every node of the config a whole: one node must not make the others work at its pace."""
     with site(world, "wg0", "wg1") as (fra1, (wg0, wg1)):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.panel.agents.model import ModelAgent
 from tests.panel.authority import keep
+from tests.panel.conftest import one_database
 from tests.panel.floating.test_holders import A1, put
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
@@ -86,6 +87,7 @@ def cluster(world: World) -> Iterator[Cluster]:
     yield found
 
 
+@one_database
 def test_a_new_peer_on_many_nodes_is_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster(world) as it:
         world.peers(it.config, "anna")
@@ -116,6 +118,7 @@ def test_what_could_not_be_written_is_written_later(world: World, monkeypatch: p
         assert it.behind() == [0, 0, 0]
 
 
+@one_database
 def test_news_that_break_the_write_are_found_again_by_the_next_cycles(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +150,7 @@ def _judged(it: Cluster) -> None:
 
 
 @pytest.mark.parametrize("change", [_disabled, _removed, _judged])
+@one_database
 def test_what_somebody_may_wait_for_is_written_at_once(world: World, change: Callable[[Cluster], None]) -> None:
     with cluster(world) as it:
         world.peers(it.config, "anna")
@@ -155,6 +159,7 @@ def test_what_somebody_may_wait_for_is_written_at_once(world: World, change: Cal
         assert it.behind() == [0, 0, 0]
 
 
+@one_database
 def test_what_is_kept_does_not_undo_what_was_written_since(world: World) -> None:
     with cluster(world) as it:
         world.peers(it.config, "anna")
@@ -174,6 +179,7 @@ def _bug(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
 
+@one_database
 def test_what_nodes_are_to_have_next_does_not_wait_for_their_summaries(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,20 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
 
-from tests.panel.agents.test_belief import report, status
+from tests.panel.agents.test_belief import connection, report, status
 from tests.panel.world import World
 from wgfleet.panel import clock
-from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.agents import telemetry
 from wgfleet.panel.reconcile.agents.call_back_buffer import MAX_DUE
-from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.agents.telemetry import TelemetryWriter
+from wgfleet.panel.reconcile.agents.visits import Visits
 from wgfleet.panel.services.fleet import loads, nodes
 from wgfleet.panel.store import Tx, assignments
 from wgfleet.panel.store import sessions as session_rows
@@ -46,11 +45,12 @@ class Site:
         self.config: Config = world.config()
         self.nodes: dict[str, Node] = dict(zip(names, world.serving(self.config, *names), strict=True))
         self.peers = dict(zip(names, world.peers(self.config, *names), strict=True))
-        self.lines = {
-            node.id: AgentConnection(node.id, cast("AgentClient", contextlib.nullcontext()), world.store, lambda: None)
-            for node in self.nodes.values()
-        }
-        self.writer = TelemetryWriter(world.store, self.lines)
+        self.begin()
+
+    def begin(self) -> None:
+        """Have a panel that knows nothing but the rows take over."""
+        self.lines = {node.id: connection(self.world, node) for node in self.nodes.values()}
+        self.writer = TelemetryWriter(self.world.store, self.lines, visits=Visits())
 
     def say(self, name: str, *messages: WatchMessage) -> None:
         async def run() -> None:
@@ -189,9 +189,6 @@ def test_what_breaks_on_one_node_keeps_no_other_back(site: Site, monkeypatch: py
 def test_a_database_that_is_away_loses_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     real = site.writer._written  # noqa: SLF001 - where the database is
 
-    def away(_batch: object) -> None:
-        raise Unavailable("it is locked")
-
     for name in site.nodes:
         site.shakes_hands(name)
         site.say(name, Refused(clock.now(), "203.0.113.1", "no certificate", 3))
@@ -230,8 +227,7 @@ def test_a_node_that_was_deleted_meanwhile_is_passed_over(site: Site) -> None:
         site.shakes_hands(name)
         site.say(name, Heartbeat(clock.now(), LOAD))
     gone = site.world.node("gone")
-    line = AgentConnection(gone.id, cast("AgentClient", contextlib.nullcontext()), site.world.store, lambda: None)
-    site.lines[gone.id], site.nodes["gone"] = line, gone
+    site.lines[gone.id], site.nodes["gone"] = connection(site.world, gone), gone
     site.peers["gone"] = site.peers["ams1"]
     site.shakes_hands("gone", port=9)
     site.say("gone", Heartbeat(clock.now(), LOAD), Change(clock.now(), ()))
@@ -240,3 +236,94 @@ def test_a_node_that_was_deleted_meanwhile_is_passed_over(site: Site) -> None:
     site.flush()
     del site.peers["gone"]
     assert site.written() == dict.fromkeys(("ams1", "fra1", "lon1"), "192.0.2.1:1")
+
+
+@contextlib.contextmanager
+def rows_written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Yield the public keys whose sessions are written, as they are."""
+    found: list[str] = []
+    real = session_rows.record
+
+    def record(tx: Tx, reports: Any, seen_at: float) -> Any:
+        found.extend(key for each in reports for key in each.stats)
+        return real(tx, reports, seen_at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session_rows, "record", record)
+        yield found
+
+
+def test_a_panel_that_starts_writes_what_its_rows_do_not_say_yet(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agents say all that they know to a panel that is new to them, and nearly nothing of it is news."""
+    shaken = round(clock.now())
+
+    def say(name: str, port: int, later_s: int, rx: int) -> None:
+        stats = {PublicKey(site.peers[name].public_key): PeerStats(f"192.0.2.1:{port}", shaken + later_s, rx, 1)}
+        name_of, config_id = InterfaceName(site.config.name), ConfigId(site.config.id)
+        reported = InterfaceReport(name_of, config_id, Generation(1), True, "", peers=stats)
+        site.say(name, Snapshot(status(clock.now()), (reported,)))
+
+    def counters() -> dict[str, int]:
+        with site.world.store.read() as tx:
+            names = {peer.id: name for name, peer in site.peers.items()}
+            return {names[row.peer_id]: row.rx for row in tx.session.scalars(select(PeerSession))}
+
+    for name in site.nodes:
+        say(name, 1, -60, 5)
+    site.flush()
+    site.begin()
+    say("ams1", 1, -60, 6)  # counted on alone
+    say("fra1", 2, -60, 5)  # elsewhere
+    say("lon1", 1, -2, 5)  # shook hands
+    with rows_written(monkeypatch) as first:
+        site.flush()
+    assert set(first) == {site.peers[name].public_key for name in ("fra1", "lon1")}
+    assert site.written() == {"ams1": "192.0.2.1:1", "fra1": "192.0.2.1:2", "lon1": "192.0.2.1:1"}
+    at = clock.monotonic() + 1000
+    monkeypatch.setattr(clock, "monotonic", lambda: at)
+    with rows_written(monkeypatch) as counted:
+        for _ in site.nodes:
+            site.flush()
+    assert counted == [site.peers["ams1"].public_key], "counters alone come in their turn"
+    assert counters() == {"ams1": 6, "fra1": 5, "lon1": 5}
+
+
+def test_a_handshake_is_the_same_where_the_clocks_were_taken_to_differ_a_little_less(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: at)  # a busy machine would make it a later handshake
+    site.shakes_hands("fra1")
+    site.flush()
+    with site.world.store.write() as tx:
+        for row in tx.session.scalars(select(PeerSession)):
+            row.latest_handshake -= 1
+    site.begin()
+    site.shakes_hands("fra1")
+    with rows_written(monkeypatch) as found:
+        site.flush()
+    assert found == []
+
+
+def test_a_database_that_is_away_at_the_start_has_the_rows_compared_when_it_is_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in site.nodes:
+        site.shakes_hands(name)
+    site.flush()
+    site.begin()
+    for name in site.nodes:
+        site.shakes_hands(name)
+    real = session_rows.known
+    monkeypatch.setattr(session_rows, "known", away)
+    with pytest.raises(Unavailable):
+        site.flush()
+    monkeypatch.setattr(session_rows, "known", real)
+    with rows_written(monkeypatch) as found, commits(site.world) as written:
+        site.flush()
+    assert found == []
+    assert written == [], "and the turn to write is nobody's"
+
+
+def away(*_: object) -> None:
+    raise Unavailable("it is locked")

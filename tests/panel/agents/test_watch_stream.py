@@ -18,7 +18,7 @@ from wgfleet.panel.agents import client as client_module
 from wgfleet.panel.agents import connecting, tls, watch_stream
 from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.agents.client import AgentClient
+from wgfleet.panel.agents.client import COUNTERS_S, AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.messages import Heartbeat, Refusal, Snapshot, WatchMessage
@@ -164,6 +164,7 @@ def test_the_panel_names_itself_and_what_it_heard_last(agent: ScriptedAgent, pan
     for each in agent.headers:
         assert each[features.PANEL_HEADER] == str(PANEL)
         assert features.from_header(each.get(features.FEATURES_HEADER)) == features.ALL
+        assert features.held_back_s(each.get(features.COUNTERS_HEADER)) == COUNTERS_S
         assert each["host"] == f"127.0.0.1:{agent.port}"
 
 

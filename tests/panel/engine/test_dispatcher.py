@@ -9,6 +9,7 @@ from tests.panel.authority import keep
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.reconcile import dispatcher as dispatcher_module
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import AT_ONCE, Dispatcher
@@ -84,9 +85,12 @@ class Wakened:
 
     def __init__(self) -> None:
         self.nodes: list[str] = []
+        self.others: list[Key] = []
         self.another = asyncio.Event()
 
     def wake(self, key: Key) -> None:
+        if key.kind != Topic.NODE:
+            self.others.append(key)
         if key.kind == Topic.NODE:
             self.nodes.append(key.id)
             self.another.set()
@@ -115,6 +119,49 @@ def test_nodes_get_the_first_of_many_new_peers_at_once_and_the_rest_together(
         try:
             async with asyncio.timeout(60):
                 await woken.another.wait()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(work())
+
+
+def test_a_round_looks_at_nodes_one_after_another_and_at_all_at_once_where_wakes_were_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 at once are some seconds of processor, for which who has no node would wait."""
+    nodes = {world.node(f"fra{number}").id for number in range(3)}
+    monkeypatch.setattr(dispatcher_module, "RESYNC_S", 60.0)
+
+    async def work() -> None:
+        woken = Wakened()
+        dispatcher = Dispatcher(
+            world.store, cast("Runner", woken), cast("Connections", {}), cast("Any", None), lambda: ["unasked"]
+        )
+        running = asyncio.create_task(dispatcher.resync())
+
+        async def until(number: int) -> None:
+            async with asyncio.timeout(60):
+                while len(woken.nodes) < number:
+                    woken.another.clear()
+                    await woken.another.wait()
+
+        try:
+            await until(3)
+            assert set(woken.nodes) == nodes
+            dispatcher.look_at_everything()
+            await until(6)
+            assert set(woken.nodes[3:]) == nodes
+            assert woken.others == [Key(Topic.RELAY, "unasked")] * 2
+            monkeypatch.setattr(dispatcher_module, "RESYNC_S", 0.0)
+            monkeypatch.setattr(dispatcher_module, "NODES_A_SECOND", 0.1)
+            dispatcher.look_at_everything()
+            await until(10)
+            assert set(woken.nodes[6:9]) == nodes
+            assert len(woken.nodes) == 10, "those of the next round come one by one"
+            dispatcher.look_at_everything()
+            await until(13)
+            assert len(woken.nodes) == 13
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)

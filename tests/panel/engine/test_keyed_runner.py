@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.paper_loop import run_on_paper
 from wgfleet.panel.errors import PermanentError, TransientError, Unavailable
 from wgfleet.panel.reconcile.engine import keyed_runner as module
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
@@ -47,7 +48,7 @@ def test_wakes_are_merged_and_a_key_never_runs_twice_at_once() -> None:
         await asyncio.sleep(0.1)
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
     assert (most, runs) == (1, 2)
 
 
@@ -70,7 +71,7 @@ def test_keys_run_side_by_side() -> None:
             await both.wait()
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
     assert sorted(met) == ["one", "two"]
 
 
@@ -95,7 +96,7 @@ def test_a_failure_is_tried_again(error: Exception) -> None:
             await done.wait()
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
     assert tries == 3
 
 
@@ -119,7 +120,7 @@ def test_a_cycle_that_asks_for_another_one_gets_it() -> None:
         await asyncio.sleep(0.05)
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
     assert runs == 3
 
 
@@ -141,7 +142,7 @@ def test_an_idle_worker_ends_and_the_next_wake_is_heard(monkeypatch: pytest.Monk
             assert runs == expected
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
 
 
 def test_a_wake_in_the_moment_in_which_an_idle_worker_ends_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +160,7 @@ def test_a_wake_in_the_moment_in_which_an_idle_worker_ends_is_heard(monkeypatch:
             await runs.get()
         await worker.close()
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())
 
 
 def test_a_key_that_is_woken_after_the_end_begins_nothing() -> None:
@@ -180,4 +181,4 @@ def test_a_key_that_is_woken_after_the_end_begins_nothing() -> None:
         await asyncio.sleep(0.05)
         assert len(done) == before
 
-    asyncio.run(scenario())
+    run_on_paper(scenario())

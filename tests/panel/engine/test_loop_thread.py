@@ -63,9 +63,11 @@ def test_what_is_raised_before_it_begins_is_raised_too() -> None:
 
 def test_cancelling_it_waits_for_its_end() -> None:
     ended: list[str] = []
+    begun = threading.Event()
 
     async def work() -> None:
         try:
+            begun.set()
             await asyncio.sleep(3600)
         finally:
             await asyncio.sleep(0.05)
@@ -73,7 +75,7 @@ def test_cancelling_it_waits_for_its_end() -> None:
 
     async def scene() -> None:
         task = asyncio.create_task(in_loop_thread("apart", work))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(begun.wait, 60)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -57,8 +57,40 @@ def test_what_is_begun_within_a_kind_of_work_is_of_it_and_nothing_after_it() -> 
     assert after.startswith(Work.ORDINARY.value)
 
 
-def test_telemetry_begins_when_what_clients_wait_for_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def nothing_urgent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have telemetry wait for what a test does, for however long, and not for what others did in times on paper."""
     monkeypatch.setattr(threads, "_PATIENCE_S", 600.0)
+    monkeypatch.setattr(threads, "_under_way", set())
+    monkeypatch.setattr(threads, "_urgent_until", 0.0)
+
+
+@pytest.mark.usefixtures("nothing_urgent")
+def test_what_was_given_up_before_it_began_keeps_telemetry_from_nothing() -> None:
+    """It waited for it each time, for as long as the panel ran."""
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+
+    def hang() -> None:
+        begun.release()
+        go_on.wait()
+
+    async def scene() -> None:
+        with doing(Work.URGENT):
+            running = [asyncio.create_task(in_thread(hang)) for _ in range(4)]
+            await asyncio.to_thread(lambda: [begun.acquire() for _ in running])
+            queued = asyncio.create_task(in_thread(hang))
+        await asyncio.sleep(0)
+        queued.cancel()
+        go_on.set()
+        await asyncio.gather(*running, queued, return_exceptions=True)
+        with doing(Work.TELEMETRY):
+            await in_thread(lambda: None)
+
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+@pytest.mark.usefixtures("nothing_urgent")
+def test_telemetry_begins_when_what_clients_wait_for_has_ended() -> None:
     order: list[Work] = []
     go_on = threading.Event()
 

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.floating.test_holders import A1, LAPSED_S, becomes, carried, look, put
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -22,6 +23,7 @@ from wgfleet.protocol import features
 
 
 @pytest.mark.parametrize(("silent", "later_s"), [(True, 0.0), (False, 1.5)])
+@one_database
 def test_a_dead_node_that_does_not_confirm_keeps_the_address_while_its_kernel_has_it(
     world: World, silent: bool, later_s: float
 ) -> None:
@@ -38,6 +40,7 @@ def test_a_dead_node_that_does_not_confirm_keeps_the_address_while_its_kernel_ha
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_an_address_of_a_node_that_dies_in_its_removal_moves_as_in_a_failover(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -49,6 +52,7 @@ def test_an_address_of_a_node_that_dies_in_its_removal_moves_as_in_a_failover(wo
     assert carried(world, config, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_what_a_link_says_of_a_dead_node_counts_only_as_long_as_its_kernel_may_have_the_address(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -77,6 +81,7 @@ def test_a_node_that_serves_is_waited_for_while_its_kernel_has_the_address(world
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_a_removed_node_that_is_not_reached_keeps_the_address_while_its_kernel_has_it(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -133,6 +138,7 @@ def heard_before(world: World, node: Node, known: frozenset[features.Feature]) -
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("known", [features.ALL, features.NONE])
+@one_database
 def test_what_a_kernel_has_taken_off_a_node_in_use_goes_to_another(
     world: World, known: frozenset[features.Feature], restarted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +178,7 @@ def test_what_a_kernel_has_taken_off_a_node_in_use_goes_to_another(
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["dead", "removed"])
+@one_database
 def test_an_agent_that_does_not_ask_gets_an_address_when_the_former_kernel_has_it_no_more(
     world: World, cut_off: bool
 ) -> None:
@@ -200,6 +207,7 @@ def test_an_agent_that_does_not_ask_gets_an_address_when_the_former_kernel_has_i
     assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_what_a_dead_node_had_goes_to_an_agent_that_asks_before_one_that_does_not(world: World) -> None:
     config = world.config()
     fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+from tests.panel.conftest import one_database
 from tests.panel.floating.test_holders import A1, carried, put
 from tests.panel.world import World
 from wgfleet.panel.agents.client import AgentClient
@@ -75,6 +76,7 @@ def conflicts(world: World, config: Config) -> dict[str, str | None]:
         return {view.address: view.conflict for view in views.views(tx, config.id)}
 
 
+@one_database
 def test_who_has_an_address_beside_its_holder_is_shown_until_its_agent_says_that_it_is_over(world: World) -> None:
     config = world.config()
     (fra1,) = world.serving(config, "fra1")
@@ -92,6 +94,7 @@ def test_who_has_an_address_beside_its_holder_is_shown_until_its_agent_says_that
             assert views.conflicts(tx) == len(said)
 
 
+@one_database
 def test_two_nodes_that_say_that_they_have_an_address_are_a_conflict_while_both_are_heard(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -107,6 +110,7 @@ def test_two_nodes_that_say_that_they_have_an_address_are_a_conflict_while_both_
     assert conflicts(world, config) == {A1: None}
 
 
+@one_database
 def test_a_former_holder_that_is_to_give_an_address_up_is_no_conflict(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -135,6 +139,7 @@ def test_an_address_that_another_one_begins_with_is_free_while_the_other_is_stil
     assert carried(world, config, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_an_address_that_could_not_be_removed_is_not_free_however_much_else_differs(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -154,6 +159,7 @@ def test_an_address_that_could_not_be_removed_is_not_free_however_much_else_diff
     assert carried(world, config, ams1) == {A1: ["ams1"]}
 
 
+@one_database
 def test_an_agent_that_does_not_say_what_it_holds_may_still_hold_it(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -166,6 +172,7 @@ def test_an_agent_that_does_not_say_what_it_holds_may_still_hold_it(world: World
     assert carried(world, config, ams1) == {}
 
 
+@one_database
 def test_the_answer_to_a_push_is_enough_to_free_an_address(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

@@ -33,7 +33,7 @@ def all_at(lab: Lab, panel: PanelClient, name: str) -> bool:
 
 def test_an_address_is_moved_by_hand_and_by_a_drain_and_its_clients_go_on(lab: Lab) -> None:
     (address,) = face.floating(lab)
-    (before,) = face.holders(lab)[address]
+    before = face.wait_held_once(lab)[address]
     (other,) = {host.name for host in fleet.hosts(lab, "node")} - {before}
     clients = fleet.hosts(lab, "client")
     running = pings.start(clients, fleet.NODE_TUNNEL_ADDRESS, rate=20)

@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-import selectors
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from unittest import mock
 
+from tests.paper_loop import PaperLoop
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import PANEL, Health, HealthRules, Standing
 from wgfleet.panel.reconcile import freeze_notes
@@ -46,29 +46,6 @@ def starved(dice: random.Random, share: float, longest_s: float = 0.25) -> Calla
         return ends - now if begins <= now else 0.0
 
     return stands_s
-
-
-class _NoWait(selectors.SelectSelector):
-    """Waits for nothing: what it was to wait for is added to the time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return []  # nothing comes from outside
-
-
-class PaperLoop(asyncio.SelectorEventLoop):
-    """An event loop in time on paper."""
-
-    def __init__(self) -> None:
-        self.paper = _NoWait()
-        super().__init__(self.paper)
-
-    def time(self) -> float:
-        return self.paper.now
 
 
 @dataclass

@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from tests.panel.conftest import made
-from tests.panel.health.test_monitor import Network, monitor_on, state
+from tests.panel.health.test_monitor import Network, monitor_on, on_paper, state, until
 from tests.panel.world import World
-from tests.waiting import eventually
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import PANEL, Health
@@ -48,19 +47,19 @@ def test_two_of_three_at_once_wait_for_an_administrator_who_says_it_once(
         try:
             await asyncio.sleep(0.5)
             network.dead = {"192.0.2.1:51820", "192.0.2.2:51820"}
-            row = await asyncio.to_thread(eventually, lambda: frozen(world))
-            await asyncio.to_thread(eventually, lambda: len(cast("HealthFreeze", frozen(world)).nodes) == 2)
+            row = await until(lambda: frozen(world))
+            await until(lambda: len(cast("HealthFreeze", frozen(world)).nodes) == 2)
             await asyncio.sleep(2)
             assert states() == [Health.SUSPECT, Health.SUSPECT, Health.SERVING]
             with world.store.write() as tx:
                 freezes.approve(tx, "ann", row.id)
-            await asyncio.to_thread(eventually, lambda: states() == [Health.DOWN, Health.DOWN, Health.SERVING])
-            await asyncio.to_thread(eventually, lambda: frozen(world) is None)
+            await until(lambda: states() == [Health.DOWN, Health.DOWN, Health.SERVING])
+            await until(lambda: frozen(world) is None)
         finally:
             await watching_them.stop()
             await asyncio.sleep(0.3)
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     assert audited(world) == ["frozen", "approved", "approval_used", "unfrozen"]
 
 
@@ -143,17 +142,17 @@ def test_a_paused_config_loses_no_node_until_it_is_resumed(world: World, monkeyp
         try:
             await asyncio.sleep(0.5)
             network.dead = {"192.0.2.1:51820"}
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.SUSPECT)
+            await until(lambda: state(world, config, found[0]) is Health.SUSPECT)
             await asyncio.sleep(1)
             assert state(world, config, found[0]) is Health.SUSPECT
             with world.store.write() as tx:
                 freezes.resume(tx, "ann", configs.get(tx, config.id))
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+            await until(lambda: state(world, config, found[0]) is Health.DOWN)
         finally:
             await watching_them.stop()
             await asyncio.sleep(0.3)
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     with world.store.read() as tx:
         told = list(tx.session.scalars(select(AuditEntry.action).where(AuditEntry.entity_type == "config")))
     assert [action for action in told if "automation" in action] == ["automation_paused", "automation_resumed"]

@@ -7,9 +7,8 @@ import pytest
 import structlog
 from sqlalchemy import update
 
-from tests.panel.health.test_monitor import Network, monitor_on, state
+from tests.panel.health.test_monitor import Network, monitor_on, on_paper, state, until
 from tests.panel.world import World
-from tests.waiting import eventually
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.services import health as health_service
@@ -69,15 +68,14 @@ def test_a_config_that_cannot_be_decided_holds_up_no_other(
     async def watched() -> None:
         watching_them = monitor.start()
         try:
-            for config in configs[1:]:
-                await asyncio.to_thread(eventually, lambda c=config: state(world, c, found[0]) is Health.DOWN)
+            await until(lambda: {state(world, config, found[0]) for config in configs[1:]} == {Health.DOWN})
             await asyncio.sleep(0.5)
         finally:
             await watching_them.stop()
             await asyncio.sleep(0.3)  # its last transaction is not cancelled with it
 
     with structlog.testing.capture_logs() as logs:
-        asyncio.run(watched())
+        on_paper(monkeypatch, watched)
     told = [line for line in logs if line["event"] == "health.changed" and line["after"] == "down"]
     down = [config.name for config in configs if state(world, config, found[0]) is Health.DOWN]
     assert sorted(line["config"] for line in told) == down, "only what was written, and once"

@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations, pairwise
+from typing import Any
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.panel.health.network import QUICK, SETTLED_S, TICK, Network, S, names, settled
+from wgfleet.panel.domain.health import judge
 from wgfleet.panel.domain.health.judge import PANEL, Health, Observed, Standing, Verdict, decide
 from wgfleet.protocol.ids import NodeId
 
@@ -93,6 +97,39 @@ def situations(draw: st.DrawFn) -> tuple[dict[NodeId, Observed], dict[NodeId, St
         node: Standing(draw(states), draw(st.floats(900, 1000)), "", draw(flaps)) for node in nodes if not draw(rarely)
     }
     return observed, standings
+
+
+@settings(max_examples=500, deadline=None)
+@given(situations(), st.data())
+def test_configs_in_which_all_is_well_are_judged_as_all_others(
+    situation: tuple[dict[NodeId, Observed], dict[NodeId, Standing]], data: st.DataObject
+) -> None:
+    observed, standings = situation
+    rarely = st.integers(0, 9).map(lambda number: number == 9)
+    calm = data.draw(st.booleans())
+    for node, seen in observed.items():
+        verdicts = tuple(replace(each, failures=0) if calm else each for each in seen.verdicts)
+        observed[node] = replace(
+            seen,
+            verdicts=verdicts,
+            agent_missed=data.draw(rarely),
+            agent_unheard=data.draw(rarely),
+            unseen="no way to it" if data.draw(rarely) else "",
+            partly="no answer at 192.0.2.1" if data.draw(rarely) else "",
+            silent_addresses=("192.0.2.1",) if data.draw(rarely) else data.draw(st.sampled_from([None, ()])),
+        )
+        if calm and node in standings and not data.draw(rarely):
+            reason = data.draw(st.sampled_from(["answers", f"{judge.UNSEEN}: why", "no answer at 192.0.2.1", "new"]))
+            standings[node] = replace(standings[node], state=S, reason=reason)
+    given_with: dict[str, Any] = {
+        "min_nodes": 1,
+        "frozen": data.draw(rarely),
+        "unsure": data.draw(rarely),
+        "now": 1000.0,
+    }
+    shortly = decide(observed, standings, QUICK, **given_with)
+    with mock.patch.object(judge, "_is_well", return_value=False):
+        assert shortly == decide(observed, standings, QUICK, **given_with)
 
 
 @settings(max_examples=500, deadline=None)

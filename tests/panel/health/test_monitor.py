@@ -1,20 +1,25 @@
-"""The watch over nodes with real rows; who answers whom is as each test says, and somebody sets the panel's clock."""
+"""The watch over nodes with real rows; who answers whom is as each test says, and somebody sets the panel's clock.
+
+Time is on paper, but where threads are in question: a watch that a busy machine holds up would hear of nobody in time.
+"""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import World
-from tests.waiting import eventually
+from tests.paper_loop import PaperLoop
+from tests.waiting import WITHIN_S, eventually
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.health.votes import Health, Standing
+from wgfleet.panel.reconcile import freeze_notes, new_addresses, observations
 from wgfleet.panel.reconcile import health as watching
-from wgfleet.panel.reconcile import observations
 from wgfleet.panel.reconcile.agents.connection import SILENT_S, AgentConnection
 from wgfleet.panel.reconcile.engine import threads
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
@@ -39,6 +44,7 @@ from wgfleet.protocol.messages import (
 )
 
 RULES = Rules(interval_s=0.05, timeout_s=0.05, cross_check_s=0.2, fresh_s=1.0, stable_s=1.0)
+T = TypeVar("T")
 
 
 @dataclass
@@ -69,11 +75,44 @@ class Network:
             unanswered=tuple(end for end in ends if end in self.dead),
         )
 
+    async def is_listening(self, _within_s: float) -> bool:
+        return False
+
     def renew(self) -> None:
         """There are no ports."""
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def on_paper(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run it in time on paper, both clocks going on from where they are, and with the work on rows in its thread."""
+    loop = PaperLoop()
+    loop.paper.now = began = clock.monotonic()
+    began_at = clock.now()
+
+    async def inline(function: Callable[..., Any], *given: Any) -> Any:
+        return function(*given)
+
+    monkeypatch.setattr(clock, "monotonic", loop.time)
+    monkeypatch.setattr(clock, "now", lambda: began_at + loop.time() - began)
+    monkeypatch.setattr(watching, "in_decision_thread", inline)
+    monkeypatch.setattr(freeze_notes, "in_decision_thread", inline)
+    monkeypatch.setattr(new_addresses, "in_thread", inline)
+    try:
+        loop.run_until_complete(work())
+    finally:
+        loop.close()
+
+
+async def until(look: Callable[[], T | None]) -> T:
+    """Do as `eventually` does, in time on paper."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while not (seen := look()):
+        assert loop.time() - begun < WITHIN_S
+        await asyncio.sleep(RULES.interval_s)
+    return seen
 
 
 def monitor_on(
@@ -97,6 +136,7 @@ def state(world: World, config: Config, node: Node) -> Health:
 
 
 @pytest.mark.parametrize("set_by_s", [-3600, 3600])
+@one_database
 def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     world: World, monkeypatch: pytest.MonkeyPatch, set_by_s: float
 ) -> None:
@@ -105,32 +145,33 @@ def test_setting_the_clock_neither_blinds_the_watch_nor_ends_a_trial(
     fra1, ams1, par1 = found
     network = Network()
     monitor = monitor_on(network, world, found, monkeypatch)
-    real = clock.now
 
     async def watched() -> None:
+        real = clock.now
         watching_them = monitor.start()
         try:
             await asyncio.sleep(0.5)
             monkeypatch.setattr(clock, "now", lambda: real() + set_by_s)
             network.dead = {"192.0.2.1:51820"}
-            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.DOWN)
+            await until(lambda: state(world, config, fra1) is Health.DOWN)
             assert [state(world, config, node) for node in (ams1, par1)] == [Health.SERVING] * 2
             network.dead = set()
-            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.RECOVERING)
+            await until(lambda: state(world, config, fra1) is Health.RECOVERING)
             begun = clock.monotonic()
             monkeypatch.setattr(clock, "now", real)
             world.sync_all(config, *found)
-            await asyncio.to_thread(eventually, lambda: state(world, config, fra1) is Health.SERVING)
+            await until(lambda: state(world, config, fra1) is Health.SERVING)
             assert clock.monotonic() - begun > RULES.stable_s / 2, "its trial takes the time that it takes"
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     with world.store.read() as tx:
         history = health_service.history(tx, config.id)
     assert {change.node_id for change in history if change.after != Health.SERVING} == {fra1.id}
 
 
+@one_database
 def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +179,10 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     found = world.serving(config, "fra1", "ams1", "par1")
     network = Network()
     monitor = monitor_on(network, world, found, monkeypatch)
+
+    def answers() -> bool:
+        seen = monitor._probes.seen.from_here((config.id, NodeId(found[0].id)))  # noqa: SLF001 - it has looked, at least
+        return seen is not None and seen.last_ok_at is not None
 
     async def watched() -> None:
         go_on = threading.Event()
@@ -147,7 +192,7 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
                 stuck += [asyncio.create_task(threads.in_thread(go_on.wait)) for _ in range(100)]
         watching_them = monitor.start()
         try:
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(eventually, answers)
             network.dead = {"192.0.2.1:51820"}
             await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
         finally:
@@ -158,6 +203,7 @@ def test_a_node_goes_down_while_all_other_work_with_the_database_hangs(
     asyncio.run(watched())
 
 
+@one_database
 def test_a_panel_that_starts_waits_for_agents_before_it_calls_their_nodes_unmanaged(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,18 +226,19 @@ def test_a_panel_that_starts_waits_for_agents_before_it_calls_their_nodes_unmana
             await asyncio.sleep(2 * RULES.fresh_s)
             assert states() == [Health.UNMANAGED, Health.SERVING, Health.SERVING]
             network.connected, network.last_seen_at = True, clock.now()
-            await asyncio.to_thread(eventually, lambda: states() == [Health.SERVING] * 3)
+            await until(lambda: states() == [Health.SERVING] * 3)
             network.connected = False
-            await asyncio.to_thread(eventually, lambda: states() == [Health.UNMANAGED] * 3)
+            await until(lambda: states() == [Health.UNMANAGED] * 3)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     with world.store.read() as tx:
         changes = health_service.history(tx, config.id)
     assert [change.after for change in changes if change.node_id == fra1.id] == ["unmanaged", "serving", "unmanaged"]
 
 
+@one_database
 def test_an_agent_that_a_panel_never_hears_after_its_start_is_missed_in_the_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,13 +250,14 @@ def test_an_agent_that_a_panel_never_hears_after_its_start_is_missed_in_the_end(
     async def watched() -> None:
         watching_them = monitor.start()
         try:
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.UNMANAGED)
+            await until(lambda: state(world, config, found[0]) is Health.UNMANAGED)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
 
 
+@one_database
 def test_a_node_that_drains_is_watched_like_one_that_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
@@ -222,11 +270,11 @@ def test_a_node_that_drains_is_watched_like_one_that_serves(world: World, monkey
         try:
             await asyncio.sleep(0.5)
             network.dead = {"192.0.2.1:51820"}
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+            await until(lambda: state(world, config, found[0]) is Health.DOWN)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
 
 
 def test_a_standing_goes_from_one_clock_to_another_and_back() -> None:
@@ -269,16 +317,17 @@ def test_a_link_is_silent_when_nothing_was_heard_for_a_while_whatever_the_clock_
     asyncio.run(listened())
 
 
+@one_database
 def test_a_panel_that_stood_still_does_not_take_its_own_silence_for_that_of_agents(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = world.config()
     found = world.serving(config, "fra1", "ams1", "par1")
-    real = clock.monotonic
-    network = Network(heard_at=real())
+    network = Network(heard_at=clock.monotonic())
     monitor = monitor_on(network, world, found, monkeypatch)
 
     async def watched() -> None:
+        real = clock.monotonic
         watching_them = monitor.start()
         try:
             await asyncio.sleep(0.3)
@@ -287,8 +336,8 @@ def test_a_panel_that_stood_still_does_not_take_its_own_silence_for_that_of_agen
             await asyncio.sleep(1.0)
             assert [state(world, config, node) for node in found] == [Health.SERVING] * 3
             network.silent = True
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.UNMANAGED)
+            await until(lambda: state(world, config, found[0]) is Health.UNMANAGED)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import select
 
-from tests.panel.health.test_monitor import monitor_on
+from tests.panel.conftest import one_database
+from tests.panel.health.test_monitor import monitor_on, on_paper
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
@@ -106,6 +107,7 @@ def finish(world: World, config: Config, *found: Node) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
+@one_database
 def test_whoever_asks_is_known_at_every_moment_of_a_rotation_and_no_old_key_is_left(world: World) -> None:
     config = world.config()
     found = serving(world, config, "fra1", "ams1", "par1")
@@ -143,6 +145,7 @@ def test_whoever_asks_is_known_at_every_moment_of_a_rotation_and_no_old_key_is_l
 
 
 @pytest.mark.usefixtures("at_once")
+@one_database
 def test_what_a_step_did_half_is_not_there_and_the_next_panel_does_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_what_a_step_did_half_is_not_there_and_the_next_panel_does_it(
     assert not before & public_keys(world, config)
 
 
+@one_database
 def test_a_step_lasts_until_all_probes_of_the_one_before_are_over(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +218,7 @@ def test_a_dead_node_holds_nobody_up_and_is_asked_with_what_it_knows_until_it_ha
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("health", [Health.UNMANAGED, Health.RECOVERING])
+@one_database
 def test_a_node_whose_agent_does_not_answer_is_waited_for_as_it_would_take_itself_for_cut_off(
     world: World, health: Health
 ) -> None:
@@ -240,6 +245,7 @@ def test_a_node_whose_agent_does_not_answer_is_waited_for_as_it_would_take_itsel
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("at", list(RotationStep))
+@one_database
 def test_nodes_come_and_go_meanwhile(world: World, at: RotationStep) -> None:
     config = world.config()
     leaver, *others = serving(world, config, "fra1", "ams1", "par1")
@@ -336,6 +342,7 @@ class Wire:
         """Nothing is open."""
 
 
+@one_database
 def test_health_never_falls_while_keys_are_replaced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "REREAD_S", 0.2)
     monkeypatch.setattr(probe_keys, "LEAST_STEP_S", 1.0)
@@ -349,24 +356,27 @@ def test_health_never_falls_while_keys_are_replaced(world: World, monkeypatch: p
         task = monitor.start()
         try:
             await asyncio.sleep(0.5)
-            await asyncio.to_thread(rotate, world, config)
+            rotate(world, config)
             async with asyncio.timeout(30):
-                while await asyncio.to_thread(step, world, config) is not None:
+                await asyncio.sleep(0.1)
+                while step(world, config) is not None:
+                    await asyncio.sleep(0.1)
                     for node in found:
-                        await asyncio.to_thread(world.sync, config, node)
+                        world.sync(config, node)
                         await asyncio.sleep(0.1)
-                    await asyncio.to_thread(look, world)
+                    look(world)
             await asyncio.sleep(0.5)
         finally:
             await task.stop()
             await asyncio.sleep(0.3)  # its last transaction is not cancelled with it
 
-    asyncio.run(watch())
+    on_paper(monkeypatch, watch)
     with world.store.read() as tx:
         assert not health_service.history(tx, config.id)
     assert not before & public_keys(world, config)
 
 
+@one_database
 def test_a_new_key_that_is_used_before_a_node_confirmed_it_is_found_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +390,7 @@ def test_a_new_key_that_is_used_before_a_node_confirmed_it_is_found_out(
         check(world, config)
 
 
+@one_database
 def test_one_that_stands_still_is_said_without_names(world: World) -> None:
     config = world.config()
     serving(world, config, "ams1", "fra1")

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.panel.health.test_monitor import Network, monitor_on, state
+from tests.panel.health.test_monitor import Network, monitor_on, on_paper, state, until
 from tests.panel.world import ACTOR, World
-from tests.waiting import eventually
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.domain.health import public_endpoints
 from wgfleet.panel.domain.health.public_endpoints import PublicEndpoints
@@ -65,20 +64,20 @@ def test_a_node_with_an_address_that_answers_serves_and_the_silent_one_is_said(
         watching_them = monitor.start()
         try:
             # Each is heard before one falls silent: of what was never heard, other things are said.
-            await asyncio.to_thread(eventually, lambda: {FIRST, SECOND} <= set(network.asked))
+            await until(lambda: {FIRST, SECOND} <= set(network.asked))
             await asyncio.sleep(0.5)
             network.dead = {FIRST}
             said = f"no answer at {FIRST}; it answers at {SECOND}"
-            await asyncio.to_thread(eventually, lambda: reason(world, config, found[0]) == said)
+            await until(lambda: reason(world, config, found[0]) == said)
             assert state(world, config, found[0]) is Health.SERVING
             network.dead = set()
-            await asyncio.to_thread(eventually, lambda: reason(world, config, found[0]) == "answers")
+            await until(lambda: reason(world, config, found[0]) == "answers")
             network.dead = {FIRST, SECOND}
-            await asyncio.to_thread(eventually, lambda: state(world, config, found[0]) is Health.DOWN)
+            await until(lambda: state(world, config, found[0]) is Health.DOWN)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     with world.store.read() as tx:
         changes = health_service.history(tx, config.id)
     assert [(change.before, change.after) for change in changes] == [("serving", "down")]
@@ -110,17 +109,17 @@ def test_an_address_that_stays_silent_is_published_no_more_until_it_answers(
         watching_them = monitor.start()
         try:
             network.dead = {SECOND}
-            await asyncio.to_thread(eventually, lambda: published() == everything - {"2001:db8::1"})
+            await until(lambda: published() == everything - {"2001:db8::1"})
             with world.store.read() as tx:
                 reason, _ = serving_nodes.change_reason(tx, config.id, everything, published())
                 assert reason == "node fra1 does not answer at 2001:db8::1"
                 assert "2001:db8::1" not in serving_nodes.removed_by_operators(tx, config.id)
             network.dead = set()
-            await asyncio.to_thread(eventually, lambda: published() == everything)
+            await until(lambda: published() == everything)
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
 
 
 def test_a_new_address_is_used_once_the_node_answers_there_and_the_old_one_stays_until_then(
@@ -150,16 +149,16 @@ def test_a_new_address_is_used_once_the_node_answers_there_and_the_old_one_stays
     async def watched() -> None:
         watching_them = monitor.start()
         try:
-            await asyncio.to_thread(ask, ["192.0.2.7"])
-            await asyncio.to_thread(eventually, lambda: network.asked.count("192.0.2.7:51820") > 2)
+            ask(["192.0.2.7"])
+            await until(lambda: network.asked.count("192.0.2.7:51820") > 2)
             assert addresses() == (["192.0.2.1"], ["192.0.2.7"])
             assert state(world, config, fra1) is Health.SERVING
             network.dead = {"192.0.2.8:51820"}
-            await asyncio.to_thread(eventually, lambda: addresses() == (["192.0.2.7"], []))
+            await until(lambda: addresses() == (["192.0.2.7"], []))
         finally:
             await watching_them.stop()
 
-    asyncio.run(watched())
+    on_paper(monkeypatch, watched)
     ask(["192.0.2.8"])
     ask(["192.0.2.7"])
     assert addresses() == (["192.0.2.7"], []), "the addresses that it has, asked for again, end the wait"

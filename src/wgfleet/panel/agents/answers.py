@@ -9,6 +9,7 @@ import msgspec
 from wgfleet.panel.agents import claims
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol.messages import Refusal
+from wgfleet.protocol.reasons import Reason
 
 T = TypeVar("T")
 
@@ -34,7 +35,8 @@ def failure(label: str, status: int, body: bytes) -> AgentRefused | TransientErr
     refusal = msgspec.structs.replace(
         refusal, detail=claims.words(refusal.detail), reason=claims.words(refusal.reason, 50)
     )
-    detail = f"{label}: {refusal.detail} ({status} {refusal.reason})"
+    said = {"label": label, "detail": refusal.detail, "status": status, "reason": refusal.reason}
+    detail = Reason("{label}: {detail} ({status} {reason})", **said)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return AgentRefused(detail, refusal)
     return TransientError(detail)
@@ -56,4 +58,6 @@ def check_asked(label: str, asked: int, *found: Collection[str]) -> None:
 
 def nonsense(label: str, trouble: Exception) -> TransientError:
     """Return what to raise for words that are not of this protocol."""
-    return TransientError(f"{label}: its answer is not of this protocol ({claims.words(str(trouble))})")
+    return TransientError(
+        Reason("{node}: its answer is not of this protocol ({why})", node=label, why=claims.words(str(trouble)))
+    )

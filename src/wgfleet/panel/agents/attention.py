@@ -3,6 +3,7 @@
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
 # Rows do not say all that a node carries: it keeps the peers of a deleted config until the panel has it delete them,
 # and after a restore those that the copy lacks.
@@ -31,7 +32,13 @@ class Attention:
         """Raise TransientError where a message or an answer is longer than the peers of the node need."""
         if size > self.limit:
             raise TransientError(
-                f"{self.label}: {what} has more than {self.limit} bytes, too many for {self.peers} peers"
+                Reason(
+                    "{node}: {what} has more than {limit} bytes, too many for {peers} peers",
+                    node=self.label,
+                    what=what,
+                    limit=self.limit,
+                    peers=self.peers,
+                )
             )
 
     def count(self, size: int, pieces: int = 1) -> None:
@@ -40,7 +47,11 @@ class Attention:
         self._allowance.rate = BYTES_A_SECOND + PEER_BYTES_A_SECOND * self.peers
         if not self._allowance.take(size + pieces * PIECE, clock.monotonic()):
             raise TransientError(
-                f"{self.label}: sends more than the panel reads of one node ({self._allowance.rate / 1024:.0f} kB/s); "
-                "look at that machine, its agent is broken or not ours",
+                Reason(
+                    "{node}: sends more than the panel reads of one node ({rate:.0f} kB/s); "
+                    "look at that machine, its agent is broken or not ours",
+                    node=self.label,
+                    rate=self._allowance.rate / 1024,
+                ),
                 retry_after_s=LEFT_ALONE_S,
             )

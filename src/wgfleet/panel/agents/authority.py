@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from wgfleet.panel.domain.certificates import Issued, RevokedSerial
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.messages import CSR_LIMIT
+from wgfleet.protocol.reasons import Reason
 
 DAY_S = 86400
 AUTHORITY_DAYS = 3650
@@ -199,20 +200,20 @@ def key_digest(certificate: str | bytes) -> str:
 
 def _requested_key(csr_pem: str) -> PublicKey:
     if len(csr_pem) > CSR_LIMIT:
-        raise FieldError("csr", f"is longer than {CSR_LIMIT} characters")
+        raise FieldError("csr", Reason("is longer than {csr_limit} characters", csr_limit=CSR_LIMIT))
     try:
         request = x509.load_pem_x509_csr(csr_pem.encode())
         signed = request.is_signature_valid
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm):
-        raise FieldError("csr", "must be a PKCS#10 certificate request in PEM form") from None
+        raise FieldError("csr", Reason("must be a PKCS#10 certificate request in PEM form")) from None
     if not signed:
-        raise FieldError("csr", "its signature is not that of its own key")
+        raise FieldError("csr", Reason("its signature is not that of its own key"))
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES):
         return key
-    raise FieldError("csr", "its key must be of kind EC (P-256, P-384, P-521) or Ed25519")
+    raise FieldError("csr", Reason("its key must be of kind EC (P-256, P-384, P-521) or Ed25519"))
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: float, days: int) -> x509.CertificateBuilder:

@@ -17,6 +17,7 @@ from wgfleet.panel.agents import answers
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.connecting import AgentWay, lost, open_line
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     import socket
@@ -271,7 +272,12 @@ class CallLine(asyncio.Protocol):
                 break  # it needs more, or there will be no more
         if self._status is None and self._before > HEAD_LIMIT:
             raise TransientError(
-                f"{self._attention.label}: sends more than {HEAD_LIMIT} bytes before its answer begins {self._said}"
+                Reason(
+                    "{node}: sends more than {head_limit} bytes before its answer begins {said}",
+                    node=self._attention.label,
+                    head_limit=HEAD_LIMIT,
+                    said=self._said,
+                )
             )
 
     def _look(self) -> None:
@@ -284,7 +290,7 @@ class CallLine(asyncio.Protocol):
             self._fail(self._silent(self._call))
 
     def _silent(self, call: AgentCall) -> TransientError:
-        return TransientError(f"{self._attention.label}: has gone silent {call.text}")
+        return TransientError(Reason("{node}: has gone silent {call}", node=self._attention.label, call=call.text))
 
     @property
     def _said(self) -> str:

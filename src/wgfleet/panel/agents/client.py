@@ -5,7 +5,7 @@ AgentRefused (4xx). It never retries: that is the reconciler's decision.
 """
 
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn, TypeVar
 from urllib.parse import urlencode
 
@@ -47,6 +47,7 @@ from wgfleet.protocol.usage import UsageBatch, UsageRequest
 CONNECT_S = 3.0
 ANSWER_S = 60.0  # a push of 10,000 peers takes the kernel layer a few seconds; a loaded node several times that
 SILENCE_S = 2.0  # four heartbeats
+COUNTERS_S = 150.0  # that bare counters wait: the handshake of a live peer, every 120 s, brings them
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class AgentClient:
         self.keys: frozenset[str] = frozenset()
         self._label = f"agent of node {node_id} at {join_endpoint(host, port)}"
         self._heard: float | None = None
+        self.counters_s = COUNTERS_S
         self._attention = Attention(self._label)
         self._messages = WatchMessages(self._label)
         self._tls = ssl_context
@@ -148,8 +150,9 @@ class AgentClient:
         return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)
 
     async def usage(self, request: UsageRequest) -> UsageBatch:
-        """Say which batch of usage is committed; return the next one."""
-        return await self._call("POST", "/v1/usage", UsageBatch, request, timeout_s=ANSWER_S / 6)
+        """Say which batch of usage is committed, and by the way how long counters may wait; return the next batch."""
+        headers = {features.COUNTERS_HEADER: str(self.counters_s)}
+        return await self._call("POST", "/v1/usage", UsageBatch, request, timeout_s=ANSWER_S / 6, headers=headers)
 
     async def quotas(self, update: QuotaUpdate) -> QuotasKept:
         """Say what peers may still use at the node."""
@@ -181,10 +184,11 @@ class AgentClient:
         """Read what the agent says of itself and its interfaces."""
         return await self._call("GET", "/v1/status", AgentStatus, timeout_s=ANSWER_S / 6)
 
-    async def log(self, lines: int) -> tuple[str, ...]:
-        """Read the newest lines of the agent's log, oldest first."""
-        said = await self._request("GET", "/v1/log", params={"lines": str(lines)}, timeout_s=ANSWER_S / 6)
-        return answers.decode(self._label, msgspec.json.Decoder(AgentLog), said).lines
+    async def log(self, lines: int, run: str = "", after: int = 0) -> AgentLog:
+        """Read the newest lines of the agent's log, oldest first; those after a line of a run, if it still runs."""
+        params = {"lines": str(lines)} | ({"run": run, "after": str(after)} if run else {})
+        said = await self._request("GET", "/v1/log", params=params, timeout_s=ANSWER_S / 6)
+        return answers.decode(self._label, msgspec.json.Decoder(AgentLog), said)
 
     async def request_certificate(self) -> str:
         """Have the agent make a new key; return its certificate request (PEM)."""
@@ -215,17 +219,25 @@ class AgentClient:
             hear(said)
 
         stream = WatchStream(self._attention, take, SILENCE_S)
-        await watch_stream.read(self._way, tuple(self._said().items()), stream, CONNECT_S)
+        said = {**self._said(), features.COUNTERS_HEADER: str(self.counters_s)}
+        await watch_stream.read(self._way, tuple(said.items()), stream, CONNECT_S)
 
     async def aclose(self) -> None:
         """Close all connections; safe to call twice."""
         await self._calls.aclose()
 
     async def _call(
-        self, method: str, path: str, answer: type[T], body: object = None, *, timeout_s: float = ANSWER_S
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        body: object = None,
+        *,
+        timeout_s: float = ANSWER_S,
+        headers: Mapping[str, str] | None = None,
     ) -> T:
         content = None if body is None else msgspec.json.encode(features.for_agent(body, self.features))
-        said = await self._request(method, path, content=content, timeout_s=timeout_s)
+        said = await self._request(method, path, content=content, timeout_s=timeout_s, headers=headers)
         return answers.decode(self._label, msgspec.json.Decoder(answer), said)
 
     def _said(self) -> dict[str, str]:
@@ -242,19 +254,20 @@ class AgentClient:
         content: bytes | PushBody | None = None,
         params: dict[str, str] | None = None,
         timeout_s: float = ANSWER_S,
+        headers: Mapping[str, str] | None = None,
         part: Callable[[bytes], None] | None = None,
     ) -> bytes:
         """Return what the agent answers; raise AgentRefused or TransientError where that is no success.
 
         `part` is given what comes of a success, as it comes.
         """
-        headers = self._said()
+        said = {**self._said(), **(headers or {})}
         if content is not None:
-            headers = {**headers, "content-type": "application/json"}
+            said["content-type"] = "application/json"
         body = (content,) if isinstance(content, bytes) else content or ()
         size = len(content) if content is not None else 0 if method == "POST" else None
         target = path if params is None else f"{path}?{urlencode(params)}"
-        answer = await self._calls.call(AgentCall(method, target, headers, body, size, part), timeout_s, CONNECT_S)
+        answer = await self._calls.call(AgentCall(method, target, said, body, size, part), timeout_s, CONNECT_S)
         if answer.status // 100 != 2:  # noqa: PLR2004 - of success
             raise answers.failure(self._label, answer.status, answer.body)
         return answer.body

@@ -5,6 +5,7 @@ the call that gives them another.
 """
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
@@ -16,7 +17,9 @@ from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.tls import begin_tls
 from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
+HUNG_UP = Reason("hung up")
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
@@ -107,9 +110,9 @@ async def open_line(
     try:
         await _open(way, protocol, came, connect_s)
     except TimeoutError as error:
-        raise TransientError(f"{way.label}: cannot be reached in time {call}") from error
+        raise TransientError(Reason("{node}: cannot be reached in time {call}", node=way.label, call=call)) from error
     except OSError as error:  # also of TLS
-        raise lost(way.label, call, error) from error
+        raise lost(way.label, call, error, way=way) from error
 
 
 async def is_taken(way: AgentWay, within_s: float) -> bool:
@@ -123,10 +126,26 @@ async def is_taken(way: AgentWay, within_s: float) -> bool:
     return True
 
 
-def lost(label: str, call: str, error: Exception | None, *, ended: str = "hung up") -> TransientError:
-    """Return what to raise for a connection that broke, or did not come up; `ended`: what to say of one that ended."""
-    words = ended if error is None else claims.words(str(error)) or type(error).__name__
-    return TransientError(f"{label}: {words} {call}")
+def lost(
+    label: str, call: str, error: Exception | None, *, ended: str = HUNG_UP, way: AgentWay | None = None
+) -> TransientError:
+    """Return what to raise for a connection that broke, or did not come up; `ended`: what to say of one that ended.
+
+    `way`: to where one did not come up.
+    """
+    words = ended if error is None else _known(error, way) or claims.words(str(error)) or type(error).__name__
+    return TransientError(Reason("{node}: {words} {call}", node=label, words=words, call=call))
+
+
+def _known(error: Exception, way: AgentWay | None) -> str | None:
+    """Return what an error of the system says, where people can have it in their language."""
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return None
+    if way is not None and error.errno == errno.ECONNREFUSED:
+        return Reason("nobody listens at {host}, port {port}", host=way.host, port=way.port)
+    if way is not None and error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
+        return Reason("no packet gets to {host}", host=way.host)
+    return HUNG_UP if error.errno in {errno.ECONNRESET, errno.EPIPE} else None
 
 
 async def _open(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int], None], connect_s: float) -> None:

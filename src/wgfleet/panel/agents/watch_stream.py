@@ -13,13 +13,15 @@ import h11
 from wgfleet.panel.agents import answers
 from wgfleet.panel.agents.attention import Attention
 from wgfleet.panel.agents.chunks import ChunkError, Chunks
-from wgfleet.panel.agents.connecting import AgentWay, lost, open_line
+from wgfleet.panel.agents.connecting import HUNG_UP, AgentWay, lost, open_line
 from wgfleet.panel.errors import TransientError
+from wgfleet.protocol.reasons import Reason
 
 HEAD_LIMIT = 16 * 2**10  # bytes before an answer, and of a refusal; an agent of ours sends some 200
 AT_ONCE = 16 * 2**10  # bytes, as many as a TLS record has, before it is seen whether so much is read of one agent
 CLOSING_S = 1.0
 _PATH = "/v1/watch"
+_ENDED = Reason("ended the watch stream")
 _CALL = f"(GET {_PATH})"
 
 Headers = Sequence[tuple[str, str]]
@@ -86,7 +88,7 @@ class WatchStream(asyncio.Protocol):
 
     def _lost(self, error: Exception | None) -> TransientError:
         """Return what to raise for a connection that broke."""
-        return lost(self.label, _CALL, error, ended="hung up" if self._chunks is None else "ended the watch stream")
+        return lost(self.label, _CALL, error, ended=HUNG_UP if self._chunks is None else _ENDED)
 
     def came(self, size: int) -> None:
         """Count what came on the line, whatever it is."""
@@ -126,7 +128,7 @@ class WatchStream(asyncio.Protocol):
         """Look whether the agent has been silent for too long; else look again when that may be."""
         left_s = self._heard_at + self._silence_s - self._loop.time()
         if left_s <= 0:
-            self._fail(TransientError(f"{self.label}: has gone silent {_CALL}"))
+            self._fail(TransientError(Reason("{node}: has gone silent {call}", node=self.label, call=_CALL)))
         else:
             self._timer = self._loop.call_later(left_s, self._look)
 
@@ -148,8 +150,16 @@ class WatchStream(asyncio.Protocol):
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 if rest or self._head_size >= HEAD_LIMIT:
-                    what = "before its answer begins" if self._refusal is None else "to refuse a call"
-                    raise TransientError(f"{self.label}: sends more than {HEAD_LIMIT} bytes {what} {_CALL}")
+                    what = Reason("before its answer begins") if self._refusal is None else Reason("to refuse a call")
+                    raise TransientError(
+                        Reason(
+                            "{node}: sends more than {head_limit} bytes {what} {call}",
+                            node=self.label,
+                            head_limit=HEAD_LIMIT,
+                            what=what,
+                            call=_CALL,
+                        )
+                    )
                 return b""
             if isinstance(event, h11.Response):
                 if event.status_code // 100 == 2:  # noqa: PLR2004 - of success
@@ -183,4 +193,4 @@ class WatchStream(asyncio.Protocol):
                 self._take_line(whole)
         self._unended += rest
         if chunks.ended:
-            raise TransientError(f"{self.label}: ended the watch stream {_CALL}")
+            raise TransientError(Reason("{node}: ended the watch stream {call}", node=self.label, call=_CALL))

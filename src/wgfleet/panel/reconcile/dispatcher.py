@@ -1,13 +1,13 @@
 """The dispatcher: turns the wakes of committed transactions into keys to reconcile.
 
-It decides which keys a change concerns. It also wakes all keys every `RESYNC_S`, and at once where wakes of other
-processes may have been lost.
+It decides which keys a change concerns. It also wakes all keys every `RESYNC_S`, those of nodes one after another, and
+all at once where wakes of other processes may have been lost.
 """
 
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -26,10 +26,13 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 RESYNC_S = 30.0
+# A look at a node costs some 10 ms of processor: with many, a round takes longer, and nobody waits for all of them.
+NODES_A_SECOND = 4
 # How often new peers alone have a config's nodes looked at: the first ones of many at once, the rest together. It costs
 # some 10 ms of processor for each node, whether it brings one peer or a hundred.
 AT_ONCE, A_SECOND = 8, 4
@@ -39,13 +42,24 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Hears of every commit once `listen` was called; `run` and `resync` are background tasks."""
+    """Hears of every commit once `listen` was called; `run` and `resync` are background tasks.
 
-    def __init__(self, store: Store, runner: Runner, connections: Connections, dns: DnsWorker) -> None:
+    `unasked` returns the nodes whose agents have yet to be asked whom they relay.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        connections: Connections,
+        dns: DnsWorker,
+        unasked: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._store = store
         self._runner = runner
         self._connections = connections
         self._dns = dns
+        self._unasked = unasked
         self._lost_event = asyncio.Event()
         self._carriers: dict[ConfigId, frozenset[NodeId]] = {}
         self._paces: dict[str, Allowance] = {}
@@ -138,31 +152,57 @@ class Dispatcher:
 
     async def resync(self) -> None:
         """Wake every key now and then."""
+        self._lost_event.set()
         while True:
             came_round()
+            lost = self._lost_event.is_set()
             self._lost_event.clear()
+            nodes: Collection[str] = ()
             try:
                 self._paces.clear()  # of configs that are gone too
-                self._wake(await in_thread(self._keys))
-                self._wake(Key(topic, node_id) for topic in (Topic.NODE, Topic.RELAY) for node_id in self._connections)
+                keys, nodes = await in_thread(self._keys)
+                self._wake(keys)
+                self._wake(Key(Topic.RELAY, node_id) for node_id in self._unasked())
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESYNC_S):
-                    await self._lost_event.wait()
+            nodes = {*nodes, *self._connections}
+            if lost:
+                self._wake(Key(Topic.NODE, node_id) for node_id in nodes)
+                await self._lost_within(RESYNC_S)
+            else:
+                await self._wake_in_turn(nodes)
+
+    async def _wake_in_turn(self, nodes: Collection[str]) -> None:
+        """Wake nodes over a round, until wakes are lost."""
+        between_s = max(RESYNC_S / max(1, len(nodes)), 1 / NODES_A_SECOND)
+        for node_id in nodes:
+            came_round()
+            self._runner.wake(Key(Topic.NODE, node_id))
+            if await self._lost_within(between_s):
+                return
+        if not nodes:
+            await self._lost_within(RESYNC_S)
+
+    async def _lost_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self._lost_event.wait()
+        return False
 
     def look_at_everything(self) -> None:
         """Wake every key soon."""
         self._lost_event.set()
 
-    def _keys(self) -> list[Key]:
+    def _keys(self) -> tuple[list[Key], Sequence[str]]:
+        """Return the keys of all but nodes, and the nodes."""
         with self._store.read() as tx:
-            return [
+            keys = [
                 *(Key(Topic.DNS, sync_id) for sync_id in dns_rows.ids(tx)),
-                *(Key(Topic.NODE, node_id) for node_id in node_rows.ids(tx)),
                 *(Key(kind, operation_id) for kind, operation_id in operation_rows.active(tx)),
                 *(Key(Topic.FLOATING, config_id) for config_id in floating_rows.configs_with(tx)),
+                *(Key(Topic.RELAY, node_id) for node_id in relay_rows.nodes_with(tx)),
             ]
+            return keys, node_rows.ids(tx)
 
 
 def _named(woken: Iterable[Wake]) -> Iterator[Key]:

@@ -9,6 +9,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import freezes
 from wgfleet.panel.store import Store
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.reasons import Reason
 
 AGAIN_S = 1.0  # between two writings of the list
 
@@ -31,7 +32,8 @@ class FreezeNotes:
         told = frozen
         if told is None and one_sided:
             told = SilentNodes(
-                "all that miss these nodes stand in one site, which may be what is cut off", tuple(sorted(one_sided))
+                Reason("all that miss these nodes stand in one site, which may be what is cut off"),
+                tuple(sorted(one_sided)),
             )
         if (told is None) != (self._outlook.frozen is None):
             log.warning("health.frozen" if told else "health.unfrozen", reason=told.reason if told else "")

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-COUNTERS_S = 30.0  # how often counters of users are written by a panel that keeps up
+from wgfleet.protocol.reasons import Reason
+
+COUNTERS_S = 60.0  # how often counters of users are written by a panel that keeps up
 WINDOW_S = 60.0
 KEPT = 2000  # rounds; more in a minute are looked at by their last ones
 TOO_LATE_S = 0.5  # clients feel it: as long as finding out takes in the first place
@@ -29,11 +31,16 @@ class Lateness(msgspec.Struct, omit_defaults=True, frozen=True, kw_only=True):
     def trouble(self) -> str | None:
         """Say what this core cannot keep up with; None: it does."""
         if self.decisions_p99_s > TOO_LATE_S:
-            return f"whether nodes serve is decided {self.decisions_p99_s:.1f} s late"
+            return Reason(
+                "whether nodes serve is decided {decisions_p99_s:.1f} s late", decisions_p99_s=self.decisions_p99_s
+            )
         if self.behind.get("telemetry", 0.0) > TOO_FAR_BEHIND_S:
-            return f"what nodes report is written {self.behind['telemetry']:.0f} s late"
+            return Reason("what nodes report is written {behind:.0f} s late", behind=self.behind["telemetry"])
         if self.counters_every_s > COUNTERS_S:
-            return f"the traffic of users is written every {self.counters_every_s:.0f} s, so that the rest is in time"
+            return Reason(
+                "the traffic of users is written every {counters_every_s:.0f} s, so that the rest is in time",
+                counters_every_s=self.counters_every_s,
+            )
         return None
 
 

@@ -25,7 +25,7 @@ from wgfleet.probing.prober import PACE_S, Prober
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
-from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
+from wgfleet.protocol.messages import HEARTBEAT_S, ProbeRequest, ProbeResult, ProbeTarget
 
 AT_ONCE = 16  # probes, before other tasks get their turn
 NOBODY_S = 0.05  # between looks for somebody to probe
@@ -33,7 +33,10 @@ MOST_AT_ONCE = 3  # requests to a node beside each other; each needs a connectio
 _PATIENCE = 3
 SURVEY_S = 10.0  # between looks at all public endpoints of a node
 SURVEY_LOOK_S = 1.0
-MOST_PER_S = 500.0  # probes from here; each costs 0.2 ms of a processor
+MOST_PER_S = 500.0  # probes from here; each costs 0.3 ms of a processor
+CALM = 4  # times as long between rounds of very many while nobody is in doubt
+UNHEARD_S = 1.2 * HEARTBEAT_S  # a line on which nothing came for so long: its node is worth a probe
+LOOK_S = 0.05  # between looks whether somebody is, until a round is due
 
 _Look = tuple[Member, str, str]
 """What is under way: the assignment that is looked at, by whom, and the kind of look."""
@@ -68,6 +71,8 @@ class Probes:
         self._under_way: set[_Look] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loss_due_at = 0.0
+        self._in_doubt = False
+        self._unheard: dict[Member, float] = {}  # those that were probed as nothing was heard since
         self.begun_at = 0.0
         """When those from here were last sent."""
         self.left_out = 0
@@ -75,8 +80,15 @@ class Probes:
 
     @property
     def interval_s(self) -> float:
-        """Seconds between two probes of an assignment from here; longer where there are very many."""
+        """Seconds between two probes of an assignment from here at least; longer where there are very many."""
         return min(max(self._rules.interval_s, len(self._probed) / MOST_PER_S), self._rules.fresh_s / 2)
+
+    @property
+    def calm_s(self) -> float:
+        """Seconds between two probes of an assignment from here at most."""
+        if self.interval_s <= self._rules.interval_s:
+            return self.interval_s
+        return max(self.interval_s, min(CALM * self.interval_s, self._rules.fresh_s / 2))
 
     def watch(self, probed: Mapping[Member, Probed], lookers: Iterable[Looker] = ()) -> None:
         """Take what is to be probed from now on, and the witnesses that may be asked to; the rest is forgotten."""
@@ -84,20 +96,21 @@ class Probes:
         self._endpoints = {member: each for member, each in self._endpoints.items() if member in probed}
         self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}
         self.unsent = {member: why for member, why in self.unsent.items() if member in probed}
+        self._unheard = {member: at for member, at in self._unheard.items() if member in probed}
         self.seen.forget_all_but(probed.keys())
 
     async def keep_probing(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
-        """Probe all from here, each every `interval_s`, while that may be done; until cancelled.
+        """Probe all from here, each every `calm_s`, while that may be done; until cancelled.
 
         All in the same moment, as far as that goes: nodes that fall silent together have to be missed together, or the
-        first of them would be judged before it is known that most have.
+        first of them would be judged before it is known that most have. So all are probed when one is in doubt.
         """
         due_at = clock.monotonic()
         while True:
-            left_out = int((clock.monotonic() - due_at) / self.interval_s)
+            left_out = int((clock.monotonic() - due_at) / self.calm_s)
             self.left_out += left_out * len(self._probed)
-            due_at += (left_out + 1) * self.interval_s
-            self.begun_at = clock.monotonic()
+            due_at += (left_out + 1) * self.calm_s
+            self.begun_at, self._in_doubt = clock.monotonic(), False
             for number, member in enumerate(tuple(self._probed) if may_probe() else (), start=1):
                 if (probed := self._probed.get(member)) is not None:
                     self._start(self._probe(prober, member, probed))
@@ -105,7 +118,28 @@ class Probes:
                     await asyncio.sleep(0)  # answers are read, and what is urgent is sent
             if not self._probed:
                 due_at = clock.monotonic() + NOBODY_S
-            await asyncio.sleep(max(0.0, due_at - clock.monotonic()))
+            due_at = await self._next_round(prober, due_at, may_probe)
+
+    async def _next_round(self, prober: Prober, due_at: float, may_probe: Callable[[], bool]) -> float:
+        """Wait for the next round, until `due_at` or somebody is in doubt; return when it was due."""
+        while self.calm_s > self.interval_s and clock.monotonic() < due_at - LOOK_S:
+            await asyncio.sleep(LOOK_S)
+            if self._in_doubt and clock.monotonic() >= self.begun_at + self.interval_s:
+                return clock.monotonic()
+            if may_probe():
+                self._probe_unheard(prober)
+        await asyncio.sleep(max(0.0, due_at - clock.monotonic()))
+        return due_at
+
+    def _probe_unheard(self, prober: Prober) -> None:
+        """Probe each node whose agent has not been heard when it should have been, once until it is heard again."""
+        now = clock.monotonic()
+        for member, probed in self._probed.items():
+            line = self._connections.get(member[1])
+            heard_at = now if line is None else line.heard_at
+            if self.begun_at < heard_at + UNHEARD_S <= now and self._unheard.get(member) != heard_at:
+                self._unheard[member] = heard_at
+                self._start(self._probe(prober, member, probed))
 
     async def keep_surveying(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
         """Look at all public endpoints of nodes that have several, each every `SURVEY_S`; until cancelled."""
@@ -131,6 +165,7 @@ class Probes:
                 left = self.seen.needed(PANEL, member) - verdict.doubts
                 if left > 0 and (member, PANEL, "burst") not in self._under_way:
                     prober.renew()
+                    self._in_doubt = True
                     self._begin_survey(prober, member)
                     self._start(self._burst(prober, member, probed, left), [(member, PANEL, "burst")])
 

@@ -16,6 +16,8 @@ from wgfleet.protocol.ids import NodeId
 Member = tuple[str, NodeId]
 """An assignment: config and node."""
 
+_NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
+
 
 class Sightings:
     """All that was seen. `news` is set when it may change a decision, at `news_at`."""
@@ -43,11 +45,16 @@ class Sightings:
 
     def compare_losses(self, witnesses: Collection[NodeId]) -> None:
         """Find out what share of probes gets lost on each path by now."""
-        self._loss = shared_loss(self._paths, set(witnesses))
+        found = shared_loss(self._paths, set(witnesses))
+        self._loss = {key: loss for key, loss in found.items() if loss > _NO_LOSS}
 
     def verdicts(self, member: Member) -> tuple[Verdict, ...]:
         """Return what each vantage point saw of an assignment."""
-        return tuple(self._with_loss(member, verdict) for verdict in self._verdicts[member].values())
+        known = self._verdicts[member]
+        for verdict in tuple(known.values()):
+            if (loss := self.loss(verdict.vantage, member)) != verdict.loss:
+                known[verdict.vantage] = replace(verdict, loss=loss)
+        return tuple(known.values())
 
     def from_here(self, member: Member) -> Verdict | None:
         """Return what was seen of an assignment from here."""
@@ -64,6 +71,8 @@ class Sightings:
     def tries(self, vantage: str, member: Member) -> int:
         """Return how often a node is to probe in one call for a verdict; 0: nobody has begun to miss its target."""
         known = self._verdicts[member]
+        if not any(verdict.doubts for verdict in known.values()):
+            return 0  # as nearly always
         long = max((self.needed(each, member) for each in known), default=0)
         if not any(
             misses_of_note(self.loss(each, member)) <= verdict.doubts and verdict.failures <= long
@@ -88,7 +97,9 @@ class Sightings:
         """Take an answer. `late`: it was a miss for as long as it was not here."""
         key, now = _key(vantage, member), clock.monotonic()
         before = self._verdict(vantage, member, now)
-        self._paths[key] = self._path(vantage, member).answered(seconds, self.needed(vantage, member), late=late)
+        self._paths[key] = self._path(vantage, member).answered(
+            seconds, self.needed(vantage, member), late=late, instead_of=self._instead_of(before, now)
+        )
         self._answered_at[key] = max(sent_at, self._answered_at.get(key, sent_at))
         self._verdicts[member][vantage] = replace(
             before, failures=0, overdue=0, last_ok_at=now, last_try_at=now, alive_at=self._answered_at[key]
@@ -129,6 +140,12 @@ class Sightings:
         ):
             self._tell()
 
+    def _instead_of(self, before: Verdict, now: float) -> float:
+        """Return how many answers a probe from here would have had since the last one, of few nodes."""
+        if before.vantage != PANEL or before.last_ok_at is None:
+            return 1.0
+        return max(1.0, (now - before.last_ok_at) / self._rules.interval_s)
+
     def _tell(self) -> None:
         if not self.news.is_set():
             self.news_at = clock.monotonic()
@@ -139,10 +156,6 @@ class Sightings:
 
     def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
         return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
-
-    def _with_loss(self, member: Member, verdict: Verdict) -> Verdict:
-        loss = self.loss(verdict.vantage, member)
-        return replace(verdict, loss=loss) if loss != verdict.loss else verdict
 
 
 def _key(vantage: str, member: Member) -> PathKey:

@@ -18,6 +18,7 @@ from wgfleet.panel.services import incarnations
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.panel_name import PanelName
+from wgfleet.protocol.reasons import Reason
 
 LOOK_S = 0.5
 LASTS_S = 5.0  # by then every node has had its time to answer a panel that has just started
@@ -120,7 +121,11 @@ class Succession:
 
 
 def _reason(ours: PanelName, newest: PanelName, obeying: int, in_use: int) -> str:
-    return (
-        f"another panel, on a newer copy of this database (start {newest.number}, this one is {ours.number}), has been "
-        f"obeyed by nodes; {obeying} of {in_use} nodes in use obey this one, which is not more than half"
+    return Reason(
+        "another panel, on a newer copy of this database (start {newest}, this one is {ours}), has been "
+        "obeyed by nodes; {obeying} of {in_use} nodes in use obey this one, which is not more than half",
+        newest=newest.number,
+        ours=ours.number,
+        obeying=obeying,
+        in_use=in_use,
     )

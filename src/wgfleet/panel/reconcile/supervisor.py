@@ -52,6 +52,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 
 class Supervisor:
@@ -78,7 +79,8 @@ class Supervisor:
         self._outlook = outlook
         self._departures = Departures(store, self._connections.client, outlook)
         self._dns = DnsWorker(store, vault, publisher, settings.dns)
-        self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns)
+        relays = RelayReconciler(store, self._connections)
+        self._dispatcher = Dispatcher(store, self._runner, self._connections, self._dns, relays.unasked)
         self._succession = Succession(store, vault, self._connections, outlook, self._dispatcher.look_at_everything)
         self._health = HealthMonitor(
             store, vault, settings.health.rules, self._connections, outlook, settings.health.site
@@ -90,7 +92,7 @@ class Supervisor:
         )
         self._jobs = JobWatch(store, QuotaSender(self._connections).send, shared)
         self._usage = UsageCollector(
-            store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting
+            store, self._connections, outlook, settings.usage.every_s, lambda: self._jobs.counting, shared
         )
         self._web_certificates = WebCertificateWatch(store, vault, settings, outlook, publisher)
         self._owed = OwedWatch(store)
@@ -108,18 +110,17 @@ class Supervisor:
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
-        stopping = Stopping(store)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
-            **dict.fromkeys(CANCELLED, stopping.before(self._moves.reconcile)),
-            OperationKind.DRAIN_GROUP: stopping.before(GroupDrainReconciler(store).reconcile),
+            **dict.fromkeys(CANCELLED, Stopping(store).before(self._moves.reconcile)),
+            OperationKind.DRAIN_GROUP: GroupDrainReconciler(store).reconcile,
             OperationKind.CHANGE_PEERS: PeerChangeReconciler(store, vault, settings).reconcile,
         }
         self._subjects: dict[str, Reconcile] = {
             Topic.NODE: NodeReconciler(self._connections, self._pusher, summaries, outlook).reconcile,
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
-            Topic.RELAY: RelayReconciler(store, self._connections).reconcile,
+            Topic.RELAY: relays.reconcile,
             Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
         }
 
@@ -194,4 +195,8 @@ def _work_of(key: Key) -> Work:
 
 
 async def _unknown(operation_id: str) -> float | None:
-    raise PermanentError(f"this version of the panel does not know the kind of operation {operation_id}")
+    raise PermanentError(
+        Reason(
+            "this version of the panel does not know the kind of operation {operation_id}", operation_id=operation_id
+        )
+    )

@@ -1,19 +1,21 @@
 """Proofs for a CA that names are the panel's: answers at their port 80, or TXT records beside them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Protocol
 
 import structlog
 
 from wgfleet.panel import faultpoints
 from wgfleet.panel.acme_client import DNS_01, HTTP_01, Proof
+from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.providers import OutsideZone, TextProvider
 from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.errors import Invalid, PermanentError, TransientError
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.store import Store
+from wgfleet.protocol.reasons import Reason
 
 CHALLENGE = "_acme-challenge."
 NO_TEXT = "wgfleet-look"
@@ -68,11 +70,11 @@ class _InDns:
     def prepare(self, names: Sequence[str]) -> None:
         """Have the provider remove what is nowhere: most refuse a name at which they could put nothing either."""
         for name in names:
-            with self._followed(f"{CHALLENGE}{name.removeprefix('*.')}") as place:
+            with _followed(_challenge(name)) as place:
                 self._change(_removal(place, NO_TEXT))
 
     def show(self, where: str, text: str) -> None:
-        with self._followed(where) as place:
+        with _followed(where) as place:
             with self._store.write() as tx:
                 web_certificates.keep_text(tx, place, text)
             try:
@@ -82,17 +84,6 @@ class _InDns:
                     web_certificates.forget_text(tx, place, text)
                 raise
         faultpoints.reached("web_certificate.answered")
-
-    @contextmanager
-    def _followed(self, where: str) -> Iterator[str]:
-        """Give the name that a CA is led to from one; say so where the record cannot be made there."""
-        from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
-
-        place = NameServers().end_of_alias(where)
-        try:
-            yield place
-        except OutsideZone as error:
-            raise PermanentError(f"{error}; {_way_out(where, place)}") from None
 
     def settle(self) -> None:
         from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
@@ -119,13 +110,47 @@ class _InDns:
         try:
             self._publisher.change_text(self._settings, change)
         except Invalid as error:
-            raise PermanentError(f"{error.field}: {error}") from None
+            raise PermanentError(Reason("{field}: {error}", field=error.field, error=error)) from None
+
+
+@contextmanager
+def _followed(where: str) -> Iterator[str]:
+    """Give the name that a CA is led to from one; say so where the record cannot be made there."""
+    from wgfleet.panel.dns.propagation import NameServers  # noqa: PLC0415 - for the few who have such a proof
+
+    place = NameServers().end_of_alias(where)
+    try:
+        yield place
+    except OutsideZone as error:
+        raise PermanentError(Reason("{error}; {way_out}", error=error, way_out=_way_out(where, place))) from None
+
+
+def check_places(settings: AcmeSettings, names: Sequence[str], plugins: DnsPlugins) -> None:
+    """Ask the provider, and the DNS for aliases, whether a record for each name could be made; no CA is asked.
+
+    Raises `PermanentError` where it could not, and `TransientError` where nobody can say.
+    """
+    with closing(plugins.open_for(settings)) as provider:
+        for name in names:
+            with _followed(_challenge(name)) as place:
+                provider.remove_text(place, NO_TEXT)
+
+
+def _challenge(name: str) -> str:
+    return f"{CHALLENGE}{name.removeprefix('*.')}"
 
 
 def _way_out(where: str, place: str) -> str:
     if place != where:
-        return f"{where} is an alias (CNAME) of it: set acme.dns_zone to the zone of {place}, or take the alias away"
-    return f"set acme.dns_zone to the zone of that name, or have {where} be an alias (CNAME) of a name in this one"
+        return Reason(
+            "{where} is an alias (CNAME) of it: set acme.dns_zone to the zone of {place}, or take the alias away",
+            where=where,
+            place=place,
+        )
+    return Reason(
+        "set acme.dns_zone to the zone of that name, or have {where} be an alias (CNAME) of a name in this one",
+        where=where,
+    )
 
 
 def _removal(name: str, text: str) -> Callable[[TextProvider], None]:

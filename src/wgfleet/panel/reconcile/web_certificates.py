@@ -21,6 +21,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.settings.acme import AcmeSettings
 from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 EVERY_S = 5.0
 ASK_AGAIN_S, LONGEST_S = 6 * 3600.0, 86400.0  # RFC 9773, section 4.3
@@ -81,10 +82,10 @@ class WebCertificateWatch:
             self._note(need, str(error))
             return
         except (TransientError, PermanentError) as error:  # of the DNS provider
-            self._note(need, f"the TXT record for the CA cannot be made: {error}")
+            self._note(need, Reason("the TXT record for the CA cannot be made: {error}", error=error))
             return
         except Exception as error:  # a CA that counts failures is not asked again at once, whatever went wrong here
-            self._note(need, f"the panel failed on it ({type(error).__name__}); its log says why")
+            self._note(need, Reason("the panel failed on it ({name}); its log says why", name=type(error).__name__))
             raise
         faultpoints.reached("web_certificate.obtained")
         with self._store.write() as tx:
@@ -128,4 +129,4 @@ def _check(identity: Identity) -> None:
     try:
         use_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     except (ssl.SSLError, OSError) as error:
-        raise AcmeError(f"what the CA issued cannot be used: {error}") from None
+        raise AcmeError(Reason("what the CA issued cannot be used: {error}", error=error)) from None

@@ -18,6 +18,7 @@ from wgfleet.panel.services.fleet import node_agents, nodes, revocations
 from wgfleet.panel.store import Store
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.reasons import Reason
 
 
 class RevokedList(NamedTuple):
@@ -51,7 +52,7 @@ class CertificateErrands:
         try:
             renewal = await in_thread(self._issue, connection.node_id, csr)
         except FieldError as error:
-            raise PermanentError(f"the agent's request for one cannot be used: {error}") from None
+            raise PermanentError(Reason("the agent's request for one cannot be used: {error}", error=error)) from None
         # Both are accepted until the agent is known to have the new one, whatever ends before that.
         keys = await in_thread(self._renewing, connection.node_id, renewal.issued, allowed, shown)
         connection.client.accept_keys(keys)

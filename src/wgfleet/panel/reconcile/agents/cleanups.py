@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import assignments
 from wgfleet.panel.store import Store
 from wgfleet.panel.store.tables import Cleanup
+from wgfleet.protocol.reasons import Reason
 
 # Refusals of a cleanup that say that nothing of ours is there.
 NOT_OURS = {"foreign_interface", "other_config", "not_found", "bad_field"}
@@ -77,19 +78,21 @@ class Cleanups:
         except AgentRefused as error:
             if error.refusal.reason not in NOT_OURS:
                 raise
-            reason = f"{error.refusal.detail} ({error.refusal.reason})"
+            reason = Reason("{refusal} ({reason})", refusal=error.refusal.detail, reason=error.refusal.reason)
             await in_thread(self._note_cleaned, owed, reason)
-            return f"{owed.interface} is not ours to delete: {error.refusal.detail}"
+            return Reason(
+                "{interface} is not ours to delete: {refusal}", interface=owed.interface, refusal=error.refusal.detail
+            )
         connection.usage_ended = True
         await in_thread(self._note_cleaned, owed)
-        return f"deleted {owed.interface}"
+        return Reason("deleted {interface}", interface=owed.interface)
 
     async def _clear(self, connection: AgentConnection, stray: Stray) -> str:
         await connection.client.delete(stray.interface, stray.config_id, stray.generation)
         connection.reported.pop(stray.interface, None)
         log.warning("stray.deleted", node_id=connection.node_id, **stray._asdict())
         await in_thread(self._note_cleared, connection.node_id, stray)
-        return f"deleted {stray.interface}, of a config that is not known here"
+        return Reason("deleted {interface}, of a config that is not known here", interface=stray.interface)
 
     def _note_cleaned(self, owed: Cleanup, not_ours: str | None = None) -> None:
         with self._store.write() as tx:

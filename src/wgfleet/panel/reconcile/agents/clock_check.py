@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.protocol.reasons import Reason
 
 LIMIT_S = 3600.0  # certificates begin a week back: an hour is no matter for them, and no clock drifts so far by itself
 _HOUR_S = 3600.0
@@ -26,11 +27,19 @@ def panel_ahead_s(connections: Iterable[AgentConnection]) -> float | None:
 def check(ahead_s: float | None) -> None:
     """Raise `TransientError` where the panel's clock differs so much from the agents' that it is to issue nothing."""
     if ahead_s is not None and abs(ahead_s) > LIMIT_S:
-        raise TransientError(f"{told(ahead_s)}: no certificate is issued before they agree; set the clocks by NTP")
+        raise TransientError(
+            Reason("{what}: no certificate is issued before they agree; set the clocks by NTP", what=told(ahead_s))
+        )
 
 
 def told(ahead_s: float) -> str:
     """Say how the panel's clock differs."""
     size = abs(ahead_s)
-    amount = f"{size / _DAY_S:.1f} days" if size >= 2 * _DAY_S else f"{size / _HOUR_S:.1f} h"
-    return f"the panel's clock is {amount} {'ahead of' if ahead_s > 0 else 'behind'} most agents'"
+    amount = (
+        Reason("{days:.1f} days", days=size / _DAY_S)
+        if size >= 2 * _DAY_S
+        else Reason("{hours:.1f} h", hours=size / _HOUR_S)
+    )
+    if ahead_s > 0:
+        return Reason("the panel's clock is {amount} ahead of most agents'", amount=amount)
+    return Reason("the panel's clock is {amount} behind most agents'", amount=amount)

@@ -4,7 +4,7 @@ It decides nothing: it reports that something changed, and the node's reconciler
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -41,6 +41,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 from wgfleet.protocol.observed import PeerStats
+from wgfleet.protocol.reasons import Reason, words_of
 
 STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
 SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
@@ -89,12 +90,17 @@ class NodeReports:
         """Return how many rows of sessions these are."""
         return sum(map(len, self.sessions.values()))
 
+    @property
+    def says_more(self) -> bool:
+        """Whether there is anything but sessions."""
+        return bool(self.load or self.refusals or self.called_back)
+
     def __bool__(self) -> bool:
-        return bool(self.sessions or self.load or self.refusals or self.called_back)
+        return bool(self.sessions) or self.says_more
 
     def parts(self, most: int) -> Iterator["NodeReports"]:
         """Split it into parts of `most` rows at most."""
-        if self.load or self.refusals or self.called_back:
+        if self.says_more:
             yield NodeReports({}, self.load, self.refusals, self.called_back)
         for config_id, stats in self.sessions.items():
             items = list(stats.items())
@@ -115,7 +121,7 @@ class AgentConnection:
         self.connected = False
         self.tried = False
         """Whether it is known by now if the agent answers."""
-        self.trouble = "not connected yet"
+        self.trouble: str = Reason("not connected yet")
         self.status: AgentStatus | None = None
         self.features = features.NONE
         self.issuer: str | None = None
@@ -202,12 +208,12 @@ class AgentConnection:
             try:
                 await self.client.watch(self._hear)
             except (TransientError, PermanentError) as error:
-                self._lost(str(error))
+                self._lost(words_of(error))
                 alone_s = getattr(error, "retry_after_s", None) or 0.0
                 self._refused_as_older(error.refusal if isinstance(error, AgentRefused) else None)
             except Exception:
                 log.exception("watch.failed", node_id=self.node_id)
-                self._lost("an error of the panel's own; see its log")
+                self._lost(Reason("an error of the panel's own; see its log"))
             self._failures += 1
             pause_s = backoff(self._failures, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S)
             await asyncio.sleep(max(pause_s, alone_s))
@@ -304,6 +310,11 @@ class AgentConnection:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
         return before != fresh
 
+    @property
+    def config_ids(self) -> set[str]:
+        """The configs of the interfaces that the node reports."""
+        return {each.config_id for each in self.reported.values()}
+
     def counters_are_due(self, every_s: float) -> bool:
         """Tell whether counters that are written so often are to be written now."""
         return self._buffer.counters_are_due(every_s)
@@ -318,6 +329,10 @@ class AgentConnection:
         self._buffer.give_back(reports.sessions)
         self._refusals.give_back(reports.refusals)
         self._called_back.give_back(reports.called_back)
+
+    def count_later(self, config_id: str, keys: Iterable[str]) -> None:
+        """Take back sessions whose rows are right but for their counters."""
+        self._buffer.count_later(config_id, keys)
 
     def forget_sessions(self, config_id: str) -> None:
         """Forget the sessions that this node reported of a config that it does not carry."""

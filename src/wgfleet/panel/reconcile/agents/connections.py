@@ -15,7 +15,7 @@ from wgfleet.panel.reconcile.agents.own_certificates import Line, OwnCertificate
 from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services import certificates
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, homes
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.protocol.panel_name import PanelName
 
@@ -163,7 +163,7 @@ class Connections(Mapping[str, AgentConnection]):
             place = node_rows.agent_place(tx, node_id)
             if place is None:
                 return _Row(state, own_revoked)
-            peers, keys = node_rows.peers_carried(tx, node_id), frozenset(place.keys)
+            peers, keys = homes.carried(tx, node_id), frozenset(place.keys)
             revoked = certificates.revoked_by_somebody(tx, known - keys)
             return _Row(state, own_revoked, (place.host, place.port), place.trusts, peers, keys, revoked)
 

@@ -6,7 +6,7 @@ users sent since the last writing. Sessions, by which clients of a dead node are
 
 from wgfleet.panel.reconcile.lateness import COUNTERS_S
 
-LONGEST_S = 16 * COUNTERS_S
+LONGEST_S = 8 * COUNTERS_S
 TOO_LONG_S = 1.0  # for a round of writing, of which there is one a second
 TOO_LATE_S = 0.25  # for a decision: half of what the panel says it cannot keep up with
 SETTLES_S = 10.0  # until it is seen what a slower pace has brought; the lateness of decisions is that of so long

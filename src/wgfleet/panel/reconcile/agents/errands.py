@@ -14,6 +14,7 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.protocol.reasons import Reason
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 30.0
@@ -106,8 +107,8 @@ class Errands:
         for task in under_way.values():
             task.add_done_callback(lambda _: ended())
         troubles = [failures[errand.name].trouble for errand in errands if errand.name in failures]
-        troubles += [f"{name} is under way" for name in under_way]
-        troubles += [f"{errand.name} waits for its turn" for errand in waiting]
+        troubles += [Reason("{name} is under way", name=name) for name in under_way]
+        troubles += [Reason("{errand} waits for its turn", errand=errand.name) for errand in waiting]
         again_at = min((failure.again_at for failure in failures.values()), default=None)
         again_in_s = None if again_at is None else max(0.0, again_at - clock.monotonic())
         return Outcome(tuple(done), tuple(troubles), again_in_s)
@@ -144,7 +145,11 @@ class Errands:
             times, clock.fraction(), first_s=FIRST_PAUSE_S, longest_s=LONGEST_PAUSE_S
         )
         known = isinstance(error, PanelError | TransientError | PermanentError)
-        trouble = f"{errand.name}: {error}" if known else f"{errand.name}: an error of the panel's own; see its log"
+        trouble = (
+            Reason("{errand}: {error}", errand=errand.name, error=error)
+            if known
+            else Reason("{errand}: an error of the panel's own; see its log", errand=errand.name)
+        )
         self._failures[node_id][errand.name] = Failure(errand.mark, trouble, times, clock.monotonic() + pause_s)
         log.warning(
             "errand.failed", node_id=node_id, errand=errand.name, error=str(error), times=times,

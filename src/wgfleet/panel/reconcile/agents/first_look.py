@@ -25,6 +25,7 @@ from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
 from wgfleet.protocol.messages import ProbeRequest, ProbeTarget
+from wgfleet.protocol.reasons import Reason
 
 TRIES = 3
 APART_S = 0.1  # between two tries from here
@@ -88,8 +89,12 @@ class FirstLooks:
         by, where = ", ".join(missed_by) or "anybody", ", ".join(_endpoints(newcomer.probed))
         return Seen(
             found,
-            f"it has everything, and its WireGuard does not answer {by} at {where} yet: is that UDP "
-            "port open in all firewalls? It serves as soon as it answers",
+            Reason(
+                "it has everything, and its WireGuard does not answer {by} at {where} yet: is that UDP "
+                "port open in all firewalls? It serves as soon as it answers",
+                by=by,
+                where=where,
+            ),
         )
 
     async def _probe(self, newcomer: Newcomer, look: int) -> tuple[bool, list[str]]:

@@ -6,9 +6,10 @@ from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.pusher import Pusher
 from wgfleet.panel.reconcile.agents.summaries import SummaryWriter
 from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.protocol.reasons import Reason
 
 SUPERSEDED = NodeCycle(
-    "not managed: this panel decides nothing, as nodes obey another one, on a newer copy of its database"
+    Reason("not managed: this panel decides nothing, as nodes obey another one, on a newer copy of its database")
 )
 
 
@@ -29,7 +30,7 @@ class NodeReconciler:
         if self._outlook.superseded is not None and connection.connected:
             await self._summaries.write(connection, SUPERSEDED)
             return None
-        cycle = NodeCycle("its last cycle failed")
+        cycle = NodeCycle(Reason("its last cycle failed"))
         try:
             cycle = await self._pusher.cycle(connection)
         except Exception as error:

@@ -30,6 +30,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta
 from wgfleet.protocol.messages import Applied
+from wgfleet.protocol.reasons import Reason, joined, words_of
 
 # A node has one history that we lost, and is behind ours once we went beyond it. Each time, all nodes of the config get
 # the whole: one must not have the others work at its pace.
@@ -77,16 +78,16 @@ class Pusher:
         """Do one cycle."""
         if not connection.connected:
             self._errands.forgive(connection.node_id)
-            return NodeCycle(f"cannot be managed: {connection.trouble}")
+            return NodeCycle(Reason("cannot be managed: {trouble}", trouble=connection.trouble))
         about = connection.node_id, dict(connection.reported), connection.features, connection.issuer
         work = await in_thread(self._work.read, *about)
         errands = self._in_order(connection, work)
         outcome = await self._errands.run(connection.node_id, errands, connection.look_again)
         said = [*outcome.troubles, *filter(None, outcome.done)]
         if not said:
-            return NodeCycle("in sync", idle=True)
+            return NodeCycle(Reason("in sync"), idle=True)
         routine = self._news is not None and not outcome.troubles
-        return NodeCycle("; ".join(said), again_in_s=outcome.again_in_s, routine=routine)
+        return NodeCycle(joined(said), again_in_s=outcome.again_in_s, routine=routine)
 
     def _in_order(self, connection: AgentConnection, work: NodeWork) -> list[Errand]:
         # A stray of that name would be in the way.
@@ -130,23 +131,33 @@ class Pusher:
         try:
             return await self._push_or_fail(connection, wanted)
         except (PermanentError, TransientError) as error:
-            words = error.refusal.detail if isinstance(error, AgentRefused) else str(error)
+            words = error.refusal.detail if isinstance(error, AgentRefused) else words_of(error)
             await in_thread(self._say, connection.node_id, wanted.config_id, words)
             raise
 
     async def _push_or_fail(self, connection: AgentConnection, wanted: Wanted) -> str:
         if wanted.push is None:
-            raise wanted.unreadable or PermanentError("there is nothing to push")
+            raise wanted.unreadable or PermanentError(Reason("there is nothing to push"))
         try:
             applied = await connection.client.push(wanted.push, wanted.shared)
         except AgentRefused as error:
             return await self._refused(connection, wanted, error)
         if applied.generation != wanted.push.generation:
             raise TransientError(
-                f"the agent answers with generation {applied.generation}, not {wanted.push.generation}"
+                Reason(
+                    "the agent answers with generation {generation}, not {wanted}",
+                    generation=applied.generation,
+                    wanted=wanted.push.generation,
+                )
             )
-        form = "whole" if isinstance(wanted.push, DesiredInterface) else "delta"
-        summary = f"{wanted.interface} at generation {applied.generation} ({form}, {_verdict(applied)})"
+        form = Reason("whole") if isinstance(wanted.push, DesiredInterface) else Reason("delta")
+        summary = Reason(
+            "{interface} at generation {generation} ({form}, {verdict})",
+            interface=wanted.interface,
+            generation=applied.generation,
+            form=form,
+            verdict=_verdict(applied),
+        )
         reported = Reported(
             wanted.config_id, applied.generation, applied.drift, applied.held, summary, wanted.push.history,
             rivals=wanted.has.rivals if wanted.has is not None else (),
@@ -175,7 +186,7 @@ class Pusher:
 
     async def _unmute(self, connection: AgentConnection, interface: str) -> str:
         await connection.client.unmute(interface)
-        return f"{interface} may send again"
+        return Reason("{interface} may send again", interface=interface)
 
     async def _refused(self, connection: AgentConnection, wanted: Wanted, error: AgentRefused) -> str:
         """Act on what the agent holds instead; what the panel cannot repair is written to the assignment."""
@@ -184,18 +195,34 @@ class Pusher:
         if refusal.reason == "base_mismatch" and isinstance(wanted.push, InterfaceDelta):
             # What we knew of it was stale: without a base, the next cycle sends the whole.
             connection.forget(wanted.interface)
-            return f"{wanted.interface}: the agent is at generation {refusal.generation}; sending the whole"
+            return Reason(
+                "{interface}: the agent is at generation {generation}; sending the whole",
+                interface=wanted.interface,
+                generation=refusal.generation,
+            )
         if refusal.reason == "older_generation" and refusal.generation is not None:
             await in_thread(self._overtake, connection.node_id, wanted, refusal.generation)
             connection.forget(wanted.interface)
-            return f"{wanted.interface}: the agent had generation {refusal.generation} already; going beyond it"
+            return Reason(
+                "{interface}: the agent had generation {generation} already; going beyond it",
+                interface=wanted.interface,
+                generation=refusal.generation,
+            )
         if refusal.reason == "bad_field" and UNKNOWN_FIELD in refusal.detail and connection.features:
             connection.distrust()
-            return f"{wanted.interface}: {refusal.detail} to the agent; sending what an agent of 0.1.0 knows"
+            return Reason(
+                "{interface}: {refusal} to the agent; sending what an agent of 0.1.0 knows",
+                interface=wanted.interface,
+                refusal=refusal.detail,
+            )
         if refusal.reason == "bad_field" and isinstance(wanted.push, InterfaceDelta):
             # It does not fit what was changed there by hand; the whole replaces that.
             connection.forget(wanted.interface)
-            return f"{wanted.interface}: the agent refuses the delta ({refusal.detail}); sending the whole"
+            return Reason(
+                "{interface}: the agent refuses the delta ({refusal}); sending the whole",
+                interface=wanted.interface,
+                refusal=refusal.detail,
+            )
         raise error
 
     def _confirm(self, node_id: str, config_id: str, reported: Reported, seen: Seen) -> None:
@@ -221,7 +248,11 @@ class Pusher:
                 assignment_rows.applied(tx, assignment.id, summary=summary)
 
     def _overtake(self, node_id: str, wanted: Wanted, generation: int) -> None:
-        claim = f"the agent claims generation {generation}, and the panel is at {wanted.generation} only"
+        claim = Reason(
+            "the agent claims generation {generation}, and the panel is at {panel} only",
+            generation=generation,
+            panel=wanted.generation,
+        )
         member = (node_id, wanted.config_id)
         with self._store.write() as tx:
             plausible = generations.is_plausible(tx, wanted.config_id, generation)
@@ -232,15 +263,27 @@ class Pusher:
                 self._doubted.add(member)
                 about = {"config_id": wanted.config_id, "generation": wanted.generation, "claimed": generation}
                 audit.record(tx, audit.PANEL, "claim_refused", "node", node_id, **about)
-        way_out = "remove the interface there, or the node's state directory, if the node can be trusted"
+        way_out = Reason("remove the interface there, or the node's state directory, if the node can be trusted")
         if not plausible:
-            raise PermanentError(f"{claim}: not believed, so nothing reaches it; {way_out}")
+            raise PermanentError(
+                Reason("{claim}: not believed, so nothing reaches it; {way_out}", claim=claim, way_out=way_out)
+            )
         again_in_s = self._overtakings[member].wait_s(1)
-        again = f"it has been overtaken several times, and is again in {again_in_s / 60:.0f} minutes"
-        raise TransientError(f"{claim}: {again}, so nothing reaches it until then; {way_out}", retry_after_s=again_in_s)
+        again = Reason(
+            "it has been overtaken several times, and is again in {minutes:.0f} minutes", minutes=again_in_s / 60
+        )
+        raise TransientError(
+            Reason(
+                "{claim}: {again}, so nothing reaches it until then; {way_out}",
+                claim=claim,
+                again=again,
+                way_out=way_out,
+            ),
+            retry_after_s=again_in_s,
+        )
 
 
 def _verdict(applied: Applied) -> str:
     if not applied.verified:
-        return f"{len(applied.drift)} fields differ"
-    return f"verified in {applied.seconds:.2f} s"
+        return Reason("{count} fields differ", count=len(applied.drift))
+    return Reason("verified in {seconds:.2f} s", seconds=applied.seconds)

@@ -4,7 +4,7 @@ A new endpoint or handshake is written at the next flush, since a takeover needs
 nothing is decided by them and each row written costs the one writer of SQLite.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.reconcile.agents.session_table import SessionTable
@@ -69,6 +69,11 @@ class SessionBuffer:
         for config_id, stats in due.items():
             if (table := self._configs.get(config_id)) is not None:
                 table.give_back(stats.keys())
+
+    def count_later(self, config_id: str, keys: Iterable[str]) -> None:
+        """Take back peers whose rows are right but for their counters, which are written in their turn."""
+        if (table := self._configs.get(config_id)) is not None:
+            table.count_later(keys)
 
     def write(self, store: Store, due: Mapping[str, Mapping[str, PeerStats]]) -> list[str]:
         """Write a batch; return the configs of which the node has no say, since it does not carry them."""

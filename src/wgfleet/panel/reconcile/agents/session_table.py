@@ -4,7 +4,7 @@ Columns, and not an object for each: of 200 nodes with 1,000 peers each, 60 MB i
 """
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import count
 
@@ -103,6 +103,12 @@ class SessionTable:
     def give_back(self, keys: AbstractSet[str]) -> None:
         """Have news of these peers be due again."""
         self._urgent.update(self._places.keys() & keys)
+
+    def count_later(self, keys: Iterable[str]) -> None:
+        """Have of these peers nothing be due but their counters."""
+        for key in keys:
+            if (place := self._places.get(key)) is not None:
+                self._counted[place] = 1
 
     def forget_silent(self) -> None:
         """Forget peers that were not reported since the last call. They are news when they are reported again."""

@@ -25,6 +25,10 @@ class SharedFiles:
         self._cleared_at = 0.0
         self._lock = threading.Lock()  # threads write what nodes said, and others look
 
+    def watches(self, config_ids: Iterable[str]) -> bool:
+        """Tell whether it is looked at what peers of some of these do."""
+        return bool(self.configs) and any(config_id in self.configs for config_id in config_ids)
+
     def note(self, said: Iterable[NodeSessions], at: float) -> None:
         """Take what nodes reported. What a node says of a peer that did nothing since is no sign of a device."""
         with self._lock:

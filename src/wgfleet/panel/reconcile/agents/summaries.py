@@ -17,6 +17,7 @@ from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.store import Store, Tx
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.protocol.features import Feature
@@ -59,7 +60,7 @@ class SummaryWriter:
             connection.last_seen_at,
             status.version if status else None,
             connection.features if status else None,
-            claims.words(with_notes(cycle.summary, notes), _MAX_SUMMARY),
+            _bounded(with_notes(cycle.summary, notes)),
         )
         if cycle.routine and before is not None and before[:2] == state:
             self._written[node_id] = (*state, cycle.summary)
@@ -119,9 +120,14 @@ def write_in(tx: Tx, due: Iterable[Summary]) -> None:
             continue  # it was deleted meanwhile
 
 
+def _bounded(text: str) -> str:
+    said = claims.words(text, _MAX_SUMMARY)
+    return text if said == text else said
+
+
 def with_notes(summary: str, notes: tuple[str, ...]) -> str:
     """Add what an agent says about its machine as a whole: its newest note, and how many there are."""
     if not notes:
         return summary
-    more = f" ({len(notes)} such notes)" if len(notes) > 1 else ""
-    return f"{summary}; the agent says: {notes[-1][:_MAX_NOTE]}{more}"
+    more = Reason(" ({count} such notes)", count=len(notes)) if len(notes) > 1 else ""
+    return Reason("{what}; the agent says: {note}{more}", what=summary, note=notes[-1][:_MAX_NOTE], more=more)

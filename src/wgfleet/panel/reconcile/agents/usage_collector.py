@@ -10,9 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 import structlog
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents import client
 from wgfleet.panel.agents.answers import AgentRefused
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError, Unavailable
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
 from wgfleet.panel.reconcile.engine.tasks import keep_looking
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.lateness import COUNTERS_S
@@ -27,6 +29,7 @@ ROUND_S = 1.0
 EVERY_S = 60.0
 SOON_S = 2.0  # between two questions to a node on whose counters limits depend
 REFUSED_S = 3600.0  # until one that does not know the question is asked again
+FEW, FIRST_S = 20, 0.15  # nodes that are asked as soon as they are there; of more, each has so long on average
 AT_ONCE = 16  # questions under way: each answer is some 100 kB that the event loop decodes
 AT_A_STRETCH = 20  # questions to a node with very many peers: a batch has a thousand rows
 ROWS = 1000  # in a transaction, which takes some 20 ms: who writes waits for it, decisions too
@@ -44,13 +47,16 @@ class UsageCollector:
         outlook: Outlook | None = None,
         every_s: float = EVERY_S,
         counting: Callable[[], Collection[str]] = tuple,
+        shared: SharedFiles | None = None,
     ) -> None:
         self._store = store
         self._connections = connections
         self._outlook = outlook or Outlook()
         self._every_s = every_s
         self._counting = counting
+        self._shared = shared or SharedFiles()
         self._due: dict[str, float] = {}
+        self._asked: set[str] = set()
         self._acknowledged: dict[str, Acknowledged] = {}
         self._asking: dict[str, asyncio.Task[NodeBatch | None]] = {}
 
@@ -96,21 +102,26 @@ class UsageCollector:
     async def _ask(self) -> None:
         now = clock.monotonic()
         share = self._outlook.counters_every_s / COUNTERS_S
-        soon = self._counting()
+        soon, spread_s = self._counting(), FIRST_S * max(0, len(self._connections) - FEW)
         for gone in self._due.keys() - self._connections.keys():
             del self._due[gone]
+            self._asked.discard(gone)
             self._acknowledged.pop(gone, None)
         due: list[str] = []
         for node_id, line in self._connections.items():
             if not line.connected or Feature.USAGE not in line.features or node_id in self._asking:
                 continue
-            # From the second time on, each node has a moment of its own: after a start all are asked at once.
-            at = self._due.setdefault(node_id, 0.0)
+            # Many nodes have a moment each from the first time on: a panel that starts has more urgent things to do.
+            at = self._due.setdefault(node_id, now + clock.fraction() * min(self._every_s, spread_s))
             every_s = share * (min(SOON_S, self._every_s) if node_id in soon else self._every_s)
             at = self._due[node_id] = min(at, now + every_s)  # a limit may be new
+            counters_s = 0.0 if self._shared.watches(line.config_ids) else client.COUNTERS_S
+            if counters_s != line.client.counters_s:
+                line.client.counters_s, at = counters_s, now  # the question says it
             if (now >= at or line.usage_ended) and len(self._asking) + len(due) < AT_ONCE:
                 due.append(node_id)
-                self._due[node_id] = now + every_s * (1.0 if at else clock.fraction())
+                self._due[node_id] = now + every_s * (1.0 if node_id in self._asked else clock.fraction())
+                self._asked.add(node_id)
         new = [node_id for node_id in due if node_id not in self._acknowledged]
         if new:
             self._acknowledged |= await in_thread(self._last, new)

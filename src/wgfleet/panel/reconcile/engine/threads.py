@@ -9,11 +9,11 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.store import turns
@@ -98,7 +98,7 @@ def always(work: Work, function: Callable[[], Awaitable[T]]) -> Callable[[], Awa
 _SOON_S = 0.05
 _LOOK_S = 0.01
 _PATIENCE_S = 1.0  # and no longer: clients that do not answer are called for a minute
-_under_way: set[object] = set()
+_under_way: set[Future[Any]] = set()
 _urgent_until = 0.0
 
 
@@ -107,22 +107,21 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
     Telemetry begins when nothing is under way that clients wait for, or after a second.
     """
-    work, token = _work.get(), object()
+    work = _work.get()
     if work is Work.TELEMETRY:
         await _gave_way()
-
-    def run() -> T:
-        global _urgent_until  # noqa: PLW0603 - of all threads, as the interpreter is
-        try:
-            return function(*args, **kwargs)
-        finally:
-            _under_way.discard(token)
-            if work is Work.URGENT:
-                _urgent_until = clock.monotonic() + _SOON_S
-
+    running = _THREADS[work].submit(function, *args, **kwargs)
     if work in {Work.DECISION, Work.URGENT}:
-        _under_way.add(token)
-    return await asyncio.get_running_loop().run_in_executor(_THREADS[work], run)
+        _under_way.add(running)
+        running.add_done_callback(_ended_urgent if work is Work.URGENT else _under_way.discard)
+    return await asyncio.wrap_future(running)
+
+
+def _ended_urgent(work: Future[Any]) -> None:
+    """Note that it has ended, or was given up while it stood in the queue."""
+    global _urgent_until  # noqa: PLW0603 - of all threads, as the interpreter is
+    _under_way.discard(work)
+    _urgent_until = clock.monotonic() + _SOON_S
 
 
 async def _gave_way() -> None:

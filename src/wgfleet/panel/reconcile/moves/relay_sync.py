@@ -32,6 +32,14 @@ class RelayReconciler:
         self._connections = connections
         self._asked: dict[str, object] = {}  # the status that the agent had when it was last asked
 
+    def unasked(self) -> list[str]:
+        """Return the nodes whose agents have not been asked since they last said what they are."""
+        return [
+            node_id
+            for node_id, connection in self._connections.items()
+            if Feature.RELAY in connection.features and connection.status is not self._asked.get(node_id)
+        ]
+
     async def reconcile(self, node_id: str) -> float | None:
         """Tell and ask a node; return after how many s to look again, or None for when something changes."""
         relays, wishes = await in_thread(self._read, node_id)

@@ -25,6 +25,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer, TakeoverResult
+from wgfleet.protocol.reasons import Reason
 
 AGAIN_S = 1.0  # a client that did not answer is called again; WireGuard itself waits 5 s
 LOOK_S = 0.25  # while calls are under way: their node may turn out to be dead, and the sessions then go elsewhere
@@ -180,7 +181,7 @@ class TakeoverRounds:
     ) -> TakeoverResult:
         connection = self._connections.get(node_id)
         if connection is None:
-            raise TransientError(f"node {node_id} has no agent any more")
+            raise TransientError(Reason("node {node_id} has no agent any more", node_id=node_id))
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
         planned = not self._tries_s
         settle_s = SETTLE_S if len(batch) > 1 or not planned else 0.0
