@@ -1,8 +1,10 @@
 """What a scope amounts to: who can come to a private key, and that whoever reads one is in the audit log."""
 
 import gzip
+import io
 import json
 import re
+import zipfile
 from collections.abc import Iterable
 from typing import Any
 
@@ -129,6 +131,9 @@ def populated(client: httpx.Client, panel: Panel) -> dict[str, str]:
 def texts(answer: httpx.Response) -> Iterable[str]:
     """Return what an answer says, unpacked."""
     body = answer.content
+    if body[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            yield from (archive.read(name).decode() for name in archive.namelist())
     yield (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode(errors="replace")
     yield from answer.headers.values()
 
@@ -174,6 +179,7 @@ def test_every_answer_with_a_secret_needs_its_scope_and_is_audited(client: httpx
         told[what] = audited(client) - before
     assert {what: rows for what, rows in told.items() if rows < 1} == {}, "shown, and not audited"
     assert set(told) == {
+        "GET /api/configs/{config}/files",
         "GET /api/peers/{peer_id}/configs",
         "GET /api/peers/{peer_id}/config",
         "GET /api/peers/{peer_id}/bundle",

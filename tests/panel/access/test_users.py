@@ -14,7 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from tests.panel.access.people import WORDS, confirmed, new_user, refused, signed_in
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel import clock, passwords
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api.attempts import FAILURES, WINDOW_S
@@ -42,6 +42,7 @@ def test_a_user_sets_a_password_with_the_link_once_and_signs_in(client: httpx.Cl
 
 
 @pytest.mark.parametrize("role", Role)
+@one_database
 def test_a_role_opens_what_its_scopes_say_and_no_more(client: httpx.Client, visitor: httpx.Client, role: Role) -> None:
     new_user(client, role=role)
     me = signed_in(visitor)
@@ -90,6 +91,7 @@ def test_a_name_that_is_unknown_is_answered_as_a_wrong_password_is_and_costs_as_
     assert refused(visitor, name=client.get("/api/users/anna").json()["id"])["detail"] == unknown["detail"]
 
 
+@one_database
 def test_who_fails_too_often_has_to_wait_and_it_is_audited_in_folds(
     client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ def test_who_fails_too_often_has_to_wait_and_it_is_audited_in_folds(
     assert 'wgfleet_refused_total{credential="sign_in"} 10' in client.get("/metrics").text
 
 
+@one_database
 def test_a_sign_in_that_is_ended_twice_at_once_is_audited_once(client: httpx.Client, visitor: httpx.Client) -> None:
     new_user(client)
     signed_in(visitor)
@@ -122,6 +125,7 @@ def test_a_sign_in_that_is_ended_twice_at_once_is_audited_once(client: httpx.Cli
     assert len(ended_by) == 1
 
 
+@one_database
 def test_links_of_a_user_that_are_made_at_once_are_all_made_and_one_counts(
     client: httpx.Client, visitor: httpx.Client
 ) -> None:
@@ -132,6 +136,7 @@ def test_links_of_a_user_that_are_made_at_once_are_all_made_and_one_counts(
     assert [visitor.post("/api/set-password", json=body).status_code for body in bodies].count(200) == 1
 
 
+@one_database
 def test_guessers_leave_threads_to_all_other_calls(
     client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +164,7 @@ def test_guessers_leave_threads_to_all_other_calls(
         ("x" * 257, "256"),
     ],
 )
+@one_database
 def test_a_password_that_is_guessed_easily_is_refused_and_the_link_is_left(
     client: httpx.Client, visitor: httpx.Client, password: str, why: str
 ) -> None:
@@ -207,6 +213,7 @@ def test_a_second_factor_is_asked_for_and_each_code_works_once(client: httpx.Cli
     signed_in(visitor)
 
 
+@one_database
 def test_a_second_factor_counts_only_once_it_was_confirmed(client: httpx.Client, visitor: httpx.Client) -> None:
     new_user(client)
     me = signed_in(visitor)
@@ -255,6 +262,7 @@ def new_link(client: httpx.Client) -> str:
     return link
 
 
+@one_database
 def test_nobody_ends_the_sign_in_of_another_as_its_own(client: httpx.Client, visitor: httpx.Client) -> None:
     new_user(client)
     new_user(client, "bea")
@@ -287,6 +295,7 @@ def test_a_sign_in_ends_by_its_time(
         assert tx.session.query(SignIn).one().expires_at <= begun + sign_ins.LONGEST_S + 1
 
 
+@one_database
 def test_a_user_has_so_many_sign_ins_and_the_oldest_goes(
     client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +320,7 @@ def test_the_last_administrator_who_signs_in_stays_one(client: httpx.Client) -> 
     assert client.delete("/api/users/root").status_code == 204
 
 
+@one_database
 def test_two_administrators_do_not_delete_each_other_at_once(client: httpx.Client) -> None:
     new_user(client, "root", "admin")
     new_user(client, "second", "admin")
@@ -319,6 +329,7 @@ def test_two_administrators_do_not_delete_each_other_at_once(client: httpx.Clien
     assert sorted(answers) == [204, 409]
 
 
+@one_database
 def test_no_secret_of_a_user_is_kept_or_shown(client: httpx.Client, visitor: httpx.Client, panel: Panel) -> None:
     user = new_user(client)
     me = signed_in(visitor)

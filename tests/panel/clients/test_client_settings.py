@@ -125,6 +125,7 @@ def test_files_leave_out_excluded_networks_but_never_the_pools(panel: Panel, cli
     [
         ({"client_allowed_ips": []}, "client_allowed_ips"),
         ({"client_allowed_ips": ["10.0.0.0/33"]}, "client_allowed_ips[0]"),
+        ({"client_allowed_ips": ["10.0.0.0/8", "::ffff:10.9.0.0/112"]}, "client_allowed_ips[1]"),
         ({"excluded_networks": ["192.168.0.1/16"]}, "excluded_networks[0]"),
         ({"dns": ["9.9.9.9", "no name"]}, "dns[1]"),
         ({"mtu": 1000}, "mtu"),  # its pools are IPv6 too

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.panel.clients.test_files import serve
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
@@ -105,6 +105,7 @@ def test_a_withdrawn_one_and_that_of_a_deleted_peer_open_nothing(shared: Shared)
         shared.fetch(left)
 
 
+@one_database
 def test_there_are_twenty_at_most_and_none_for_longer_than_a_season(shared: Shared) -> None:
     for _ in range(share_links.MOST):
         shared.link()
@@ -115,6 +116,7 @@ def test_there_are_twenty_at_most_and_none_for_longer_than_a_season(shared: Shar
             shared.link(lasts_s=lasts_s)
 
 
+@one_database
 def test_a_password_is_asked_for_and_proven_in_one_browser_alone(shared: Shared) -> None:
     link = shared.known(shared.link(password=PERSIAN))
     assert not share_links.is_proven(link, "", "one")
@@ -133,6 +135,7 @@ def test_a_password_is_asked_for_and_proven_in_one_browser_alone(shared: Shared)
 
 
 @pytest.mark.parametrize("password", ["", "1234567", "aaaaaaaaaaaa", "x" * 300])
+@one_database
 def test_passwords_that_are_easily_guessed_are_refused(shared: Shared, password: str) -> None:
     with pytest.raises(Invalid) as refused:
         shared.link(password=password)
@@ -141,6 +144,7 @@ def test_passwords_that_are_easily_guessed_are_refused(shared: Shared, password:
 
 
 @pytest.mark.usefixtures("wg0")
+@one_database
 def test_the_api_makes_lists_and_withdraws_them_for_who_may_read_files(client: httpx.Client, panel: Panel) -> None:
     serve(panel, client, "wg0", "fra1")
     path = f"/api/peers/{made(client, '/api/configs/wg0/peers', name='anna')['id']}/share-links"

@@ -10,15 +10,18 @@ import httpx
 import pytest
 from sqlalchemy import func, select, text
 
+from tests.panel.conftest import one_database
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.peer_changes import who
 from wgfleet.panel.errors import PanelError, Unavailable
 from wgfleet.panel.reconcile.abandoned_batches import AbandonedBatches
 from wgfleet.panel.services import configs, generations
 from wgfleet.panel.services.fleet import peer_batches, peers
 from wgfleet.panel.services.fleet.peer_batches import SLICE
 from wgfleet.panel.services.fleet.unfinished_peers import ABANDONED_S
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, listed_peers
+from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Address, AuditEntry, Config, FreeOffset, Peer, PeerBatch, PeerTombstone, Pool
 from wgfleet.panel.store.turns import go_first
 
@@ -51,6 +54,7 @@ def assert_nothing_is_left(panel: Panel) -> None:
             assert pool.next_offset - 2 == tx.session.scalar(free)
 
 
+@one_database
 def test_all_are_made_and_noted_once(client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
     made = client.post("/api/configs/wg0/peers/batch", json={"count": MANY}).json()["items"]
     assert [each["name"] for each in made] == [f"user-{number}" for number in range(1, MANY + 1)]
@@ -61,6 +65,7 @@ def test_all_are_made_and_noted_once(client: httpx.Client, panel: Panel, wg0: di
         assert {peer.id for peer in peers.page(tx, wg0["id"], None, MANY + 1)} == {each["id"] for each in made}
 
 
+@one_database
 def test_an_address_that_a_later_slice_wants_is_nobody_elses(client: httpx.Client, wg0: dict[str, Any]) -> None:
     wanted = {MANY - 1: ["10.8.0.5", "fd00:8::6"], MANY - 2: ["fd00:8::7"], 3: ["10.8.0.4"]}
     rows = [{"name": f"p{number}", "addresses": wanted.get(number, [])} for number in range(MANY)]
@@ -73,6 +78,7 @@ def test_an_address_that_a_later_slice_wants_is_nobody_elses(client: httpx.Clien
     assert wg0["name"] == "wg0"
 
 
+@one_database
 def test_who_goes_first_has_its_turn_within_a_slice(client: httpx.Client, panel: Panel, wg0: dict[str, Any]) -> None:
     """Counted in rows, not in seconds: a decision that asks for the turn waits for the slice under way at most."""
     asked: list[int] = []
@@ -151,6 +157,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is(
     assert wg0["name"] == "wg0"
 
 
+@one_database
 def test_two_that_number_at_the_same_time_have_numbers_of_their_own(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any]
 ) -> None:
@@ -171,6 +178,7 @@ def begun(panel: Panel, drafts: list[peers.PeerDraft]) -> str:
 
 
 @pytest.mark.parametrize("how", ["as its maker is gone", "by the core", "by one that is too slow"])
+@one_database
 def test_what_a_killed_panel_has_made_is_undone(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -201,12 +209,13 @@ def test_what_a_killed_panel_has_made_is_undone(
 
 
 CSV = "name,notes\n" + "".join(f"p{number},x\n" for number in range(MANY))
+OFF = {"action": "disable", "filter": {}}
 
 
-def changed_by_filter(client: httpx.Client) -> httpx.Response:
-    body: dict[str, Any] = {"action": "disable", "filter": {}}
-    seen = client.post("/api/configs/wg0/peers/changes/preview", json=body).json()
-    return client.post("/api/configs/wg0/peers/changes", json={**body, "expect": seen["who"]})
+def changed_by_filter(client: httpx.Client, panel: Panel, config_id: str) -> httpx.Response:
+    with panel.store.read() as tx:
+        expect = who(listed_peers.ids(tx, PeerFilter(config_ids=[config_id])))
+    return client.post("/api/configs/wg0/peers/changes", json={**OFF, "expect": expect})
 
 
 def unfinished(panel: Panel) -> tuple[str, list[peers.PeerDraft]]:
@@ -248,7 +257,8 @@ def test_peers_of_an_unfinished_batch_are_nothing_to_count_on(
         "a deletion": lambda: client.delete(f"/api/peers/{made.id}"),
         "its file": lambda: client.get(f"/api/peers/{made.id}/config"),
         "a link": lambda: client.post(f"/api/peers/{made.id}/share-links", json={}),
-        "many changes": lambda: changed_by_filter(client),
+        "many changes": lambda: changed_by_filter(client, panel, wg0["id"]),
+        "a look at them": lambda: client.post("/api/configs/wg0/peers/changes/preview", json=OFF),
     }
     if given_up:
         calls.pop("new peers")  # such a call does not wait for somebody else to take the rest back
@@ -283,6 +293,7 @@ def test_nobody_goes_on_with_a_batch_that_is_being_undone(panel: Panel, wg0: dic
     assert wg0["name"] == "wg0"
 
 
+@one_database
 def test_a_slice_and_the_deletion_of_its_config_do_not_wait_for_each_other(panel: Panel, wg0: dict[str, Any]) -> None:
     """Each would hold what the other needs: first the config is locked, then its batches, by both."""
     drafts = peers.draft(panel.vault, [peers.PeerSpec(f"p{number}") for number in range(MANY)])

@@ -85,6 +85,8 @@ def test_one_at_a_time_of_as_many_as_was_said(world: World) -> None:
     operation = begin(world, config, wanted, spec, 4)
     with pytest.raises(Conflict, match=operation.id):
         begin(world, config, wanted, spec, 4)
+    with pytest.raises(Conflict, match=operation.id), world.store.read() as tx:
+        peer_changes.look(tx, wanted, spec)
     assert step(world, operation)
     with world.store.write() as tx:
         (left,) = tx.session.query(Peer).all()

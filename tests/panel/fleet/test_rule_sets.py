@@ -132,6 +132,29 @@ def test_an_older_agent_gets_what_it_knows_and_is_named(panel: Panel, client: ht
 
 @one_database
 @pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "bert"},
+        {"public_key": "short"},
+        {"group": "nowhere"},
+        {"owner": "nobody"},
+        {"networks": ["10.8.0.0/16"]},
+        {"rule_set": "gone"},
+    ],
+)
+def test_a_look_at_a_change_of_a_peer_is_refused_for_what_the_change_is(
+    client: httpx.Client, wg0: dict[str, Any], body: Any
+) -> None:
+    assert wg0["rule_set"] is None
+    anna, _ = peer(client, "anna"), peer(client, "bert")
+    looked = client.post(f"/api/peers/{anna}/preview", json=body)
+    changed = client.patch(f"/api/peers/{anna}", json=body)
+    assert changed.is_client_error
+    assert looked.json() == {**changed.json(), "request_id": looked.json()["request_id"]}
+
+
+@one_database
+@pytest.mark.parametrize(
     ("rule", "field", "said"),
     [
         ({"networks": ["10.0.0.0/33"]}, "rules[0].networks[0]", "is not a network"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.usage.test_usage_rows import Told, row
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
@@ -57,6 +58,7 @@ def site(world: World) -> Limited:
     return Limited(world)
 
 
+@one_database
 def test_a_peer_is_kept_out_on_all_nodes_for_what_it_used_on_any_and_comes_back(site: Limited) -> None:
     alice, bob = site.world.peers(site.config, "alice", "bob")
     site.give(site.config)
@@ -81,6 +83,7 @@ def test_a_peer_is_kept_out_on_all_nodes_for_what_it_used_on_any_and_comes_back(
     assert site.audited(bob) == []
 
 
+@one_database
 def test_a_look_that_finds_nothing_new_writes_nothing(site: Limited) -> None:
     (alice,) = site.world.peers(site.config, "alice")
     site.give(alice)
@@ -95,6 +98,7 @@ def test_a_look_that_finds_nothing_new_writes_nothing(site: Limited) -> None:
     assert site.audited(alice) == ["restricted"]
 
 
+@one_database
 def test_what_a_tag_says_goes_before_the_config_and_after_the_peer(site: Limited) -> None:
     alice, bob, carol = site.world.peers(site.config, "alice", "bob", "carol")
     with site.world.store.write() as tx:
@@ -110,6 +114,7 @@ def test_what_a_tag_says_goes_before_the_config_and_after_the_peer(site: Limited
         assert peers.get(tx, bob.id).restricted_because == "after its date, its own limit"
 
 
+@one_database
 def test_deleting_leaves_what_was_used_and_a_reset_begins_anew(site: Limited) -> None:
     alice, bob = site.world.peers(site.config, "alice", "bob")
     site.give(alice, JobSpec(JobField.TOTAL_DATA, value=LIMIT, action=JobAction.DELETE))
@@ -151,6 +156,7 @@ def test_notice_of_a_date_is_given_once(site: Limited) -> None:
 
 
 @pytest.mark.parametrize("how", ["failover", "remove"])
+@one_database
 def test_a_restricted_peer_is_not_lost_with_its_node(site: Limited, how: str) -> None:
     alice, bob = site.world.peers(site.config, "alice", "bob")
     here, there = site.nodes

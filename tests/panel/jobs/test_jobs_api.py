@@ -90,6 +90,38 @@ def test_what_cannot_be_is_refused_with_its_field(client: httpx.Client, body: di
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), answer.text
 
 
+@one_database
+@pytest.mark.parametrize("field", ["total_data", "endpoints", "date"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (-1, "greater than or equal to 0"),
+        (1.5, "a valid integer"),
+        (True, "a valid integer"),
+        (2**60 + 1, f"less than or equal to {2**60}"),
+        (2**64, f"less than or equal to {2**60}"),
+        ([], "a valid integer"),
+        ("soon", "must be a date and a time"),
+    ],
+)
+def test_a_wrong_number_is_no_moment(client: httpx.Client, field: str, value: object, said: str) -> None:
+    (problem,) = client.post("/api/configs/wg0/jobs", json={"field": field, "value": value}).json()["errors"]
+    assert problem["field"] == "value"
+    assert said in problem["detail"]
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"value": 5, "notice_s": 366 * 86400}, "notice is given up to 365 days before"),
+        ({"value": 101 * 365 * 86400}, "up to 100 years after the first use"),
+    ],
+)
+def test_long_times_are_refused_in_units_of_people(client: httpx.Client, body: dict[str, Any], said: str) -> None:
+    assert said in client.post("/api/configs/wg0/jobs", json={"field": "date", **body}).json()["detail"]
+
+
 def test_an_owner_has_so_many_jobs_and_no_more(client: httpx.Client) -> None:
     for _ in range(20):
         made(client, "/api/configs/wg0/jobs", field="date", value=1)

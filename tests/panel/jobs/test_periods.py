@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wgfleet.panel.domain.jobs.job import Period
 from wgfleet.panel.domain.jobs.periods import began, began_from, checked_window, is_within
+from wgfleet.panel.domain.jobs.periods import zone as zone_of
 from wgfleet.panel.errors import Invalid
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -18,6 +19,14 @@ moments = st.floats(min_value=1.5e9, max_value=2.5e9)
 
 def at(text: str, zone: ZoneInfo = BERLIN) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+
+
+@pytest.mark.parametrize(
+    "name", ["localtime", "posixrules", "Factory", "right/Europe/Berlin", "posix/UTC", "Europe", "", "zone.tab", "/UTC"]
+)
+def test_what_is_no_place_or_means_another_one_elsewhere_is_no_time_zone(name: str) -> None:
+    with pytest.raises(Invalid, match="no time zone"):
+        zone_of(name)
 
 
 @given(moments, st.sampled_from(ZONES), st.sampled_from(Period))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.panel.agents.test_telemetry import Site
 from tests.panel.jobs.test_job_rows import Limited
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -13,11 +14,15 @@ from wgfleet.panel.domain.jobs.devices import WINDOW_S, EndpointTurns
 from wgfleet.panel.domain.jobs.job import JobAction, JobField
 from wgfleet.panel.domain.jobs.verdicts import HELD_S
 from wgfleet.panel.reconcile.agents.shared_files import SharedFiles
+from wgfleet.panel.reconcile.agents.telemetry import TelemetryWriter
 from wgfleet.panel.reconcile.jobs import JobWatch
 from wgfleet.panel.services.jobs import decisions
 from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Peer
+from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.messages import Change, InterfaceReport
 from wgfleet.protocol.observed import PeerStats
 
 ONE = JobSpec(JobField.ENDPOINTS, value=1)
@@ -112,3 +117,30 @@ def test_nothing_is_kept_where_nobody_has_such_a_limit(site: Shared) -> None:
     site.give(site.config, ONE)
     site.look()
     assert site.served() == [{"alice"}] * 2
+
+
+def test_devices_at_two_nodes_are_told_apart_within_seconds_though_neither_moves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node sees one endpoint and a counter that goes on: their handshakes alone would tell after minutes."""
+    now = [clock.monotonic()]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    site, files = Site(world, "ams1", "fra1"), SharedFiles()
+    site.writer = TelemetryWriter(world.store, site.lines, shared=files)
+    key = PublicKey(site.peers["ams1"].public_key)
+
+    def goes_on(rx: int) -> int:
+        """Have both nodes say what they see, the one a second after the other; return how many devices are found."""
+        for name, endpoint in (("ams1", "192.0.2.1:1"), ("fra1", "192.0.2.2:1")):
+            seen = {key: PeerStats(endpoint, 100, rx, 0)}
+            report = InterfaceReport(
+                InterfaceName("wg0"), ConfigId(site.config.id), Generation(1), True, "", peers=seen
+            )
+            site.say(name, Change(clock.now(), (report,)))
+            now[0] += 1
+            site.flush()
+        return files.found(now[0]).get((site.config.id, key), 1)
+
+    assert [goes_on(rx) for rx in range(5)] == [1] * 5, "nobody asks"
+    files.configs = {site.config.id}
+    assert [goes_on(rx) for rx in range(5, 12)][-1] == 2

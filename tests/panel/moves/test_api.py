@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.moves import MoveState
@@ -31,6 +31,7 @@ def serve(panel: Panel, config: dict[str, Any], node: dict[str, Any]) -> None:
         assignments.serve(tx, assignment)
 
 
+@one_database
 def test_capacity_says_what_if_a_node_dies(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
 ) -> None:
@@ -56,6 +57,7 @@ def test_capacity_says_what_if_a_node_dies(
     ]
 
 
+@one_database
 def test_a_node_is_cordoned_drained_and_uncordoned(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
 ) -> None:
@@ -78,6 +80,7 @@ def test_a_node_is_cordoned_drained_and_uncordoned(
     assert client.post("/api/nodes/nowhere/drain").status_code == 404
 
 
+@one_database
 def test_who_would_be_called_or_cut_off_is_said_beforehand(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
 ) -> None:
@@ -116,6 +119,7 @@ def test_who_would_be_called_or_cut_off_is_said_beforehand(
     assert client.get(f"{path}/departure").json()["cut_off"] == [], "it is at another address now"
 
 
+@one_database
 def test_a_rebalance_is_an_operation_on_the_config(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
 ) -> None:
@@ -129,6 +133,7 @@ def test_a_rebalance_is_an_operation_on_the_config(
     assert client.post("/api/configs/wg0/rebalance").json()["id"] == started.json()["id"]
 
 
+@one_database
 def test_placement_and_what_it_goes_by_are_set_and_shown(
     client: httpx.Client, panel: Panel, fra1: dict[str, Any]
 ) -> None:
@@ -145,6 +150,7 @@ def test_placement_and_what_it_goes_by_are_set_and_shown(
     assert (load["cpu"], load["memory"], load["bandwidth"]) == (0.25, 0.5, 0.1)
 
 
+@one_database
 def test_a_group_is_drained_and_uncordoned(
     client: httpx.Client, panel: Panel, wg0: dict[str, Any], fra1: dict[str, Any]
 ) -> None:

@@ -6,6 +6,7 @@ from contextvars import Context
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_peer_moves import begun as move_begun
 from tests.panel.moves.test_removal import homes, operation_now, run
 from tests.panel.world import ACTOR, World
@@ -39,6 +40,7 @@ def phase(world: World, config: Config, node: Node) -> str:
     return found.phase
 
 
+@one_database
 def test_a_removal_is_undone_until_the_node_deletes_its_interface(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -65,6 +67,7 @@ def test_a_removal_is_undone_until_the_node_deletes_its_interface(world: World) 
         cancel(world, again)
 
 
+@one_database
 def test_a_drained_node_is_uncordoned_and_a_rebalance_stops(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -84,6 +87,7 @@ def test_a_drained_node_is_uncordoned_and_a_rebalance_stops(world: World) -> Non
         assert ended.result["reason"].startswith(f"cancelled by {ACTOR}")
 
 
+@one_database
 def test_what_a_revoked_key_began_is_undone_where_a_person_could_undo_it(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -146,6 +150,7 @@ BEGUN: dict[str, Callable[[World, Config, Node, Node], Operation]] = {
 
 @pytest.mark.parametrize("revoked", [False, True], ids=["cancelled", "revoked"])
 @pytest.mark.parametrize("kind", BEGUN)
+@one_database
 def test_what_is_stopped_after_its_step_was_chosen_moves_nobody(world: World, kind: str, *, revoked: bool) -> None:
     config = world.config()
     (one,) = world.serving(config, "one")
@@ -179,6 +184,7 @@ def test_what_is_stopped_after_its_step_was_chosen_moves_nobody(world: World, ki
         assert not audit.page(tx, action="peers_migrated")[0]
 
 
+@one_database
 def test_a_group_drain_whose_key_is_revoked_begins_with_no_further_node(world: World) -> None:
     config = world.config()
     one, two, _three = world.serving(config, "one", "two", "three")

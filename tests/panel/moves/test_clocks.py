@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_removal import operation_now
 from tests.panel.world import World
 from wgfleet.panel.domain.moves import MoveStep
@@ -46,6 +47,7 @@ def test_a_failover_goes_on_until_the_difference_has_passed_and_says_so(
     assert ("clocks" in (now.error or "")) is bool(longer_s)
 
 
+@one_database
 def test_peers_go_to_a_node_whose_clock_is_not_behind(world: World) -> None:
     config, (one, _, three) = fleet(world, fra1=0.0, ams1=-300.0, par1=0.3)
     (operation,) = world.drain(one)
@@ -54,6 +56,7 @@ def test_peers_go_to_a_node_whose_clock_is_not_behind(world: World) -> None:
         assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {three.id}
 
 
+@one_database
 def test_peers_go_to_a_node_that_is_ahead_only_where_no_clock_goes_with_theirs(world: World) -> None:
     config, (one, two, three) = fleet(world, fra1=0.0, ams1=300.0, par1=-0.3)
     for source, target in ((one, three), (three, two)):
@@ -63,6 +66,7 @@ def test_peers_go_to_a_node_that_is_ahead_only_where_no_clock_goes_with_theirs(w
             assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {target.id}
 
 
+@one_database
 def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
     config, (one, two) = fleet(world, fra1=300.0, ams1=0.0)
     (operation,) = world.drain(one)
@@ -71,6 +75,7 @@ def test_where_all_are_behind_they_are_taken_all_the_same(world: World) -> None:
         assert {peer.home_node_id for peer in peer_rows.of_config(tx, config.id)} == {two.id}
 
 
+@one_database
 def test_a_wrong_clock_is_said_in_words(world: World) -> None:
     _, found = fleet(world, fra1=300.0, ams1=0.9, par1=-30.0)
     with world.store.read() as tx:
@@ -97,6 +102,7 @@ def test_a_failover_that_moved_nobody_has_not_succeeded_and_says_why(world: Worl
     assert ("30 s apart" in str(result.reason)) is bool(apart_s)
 
 
+@one_database
 def test_a_failover_of_which_somebody_came_by_himself_has_succeeded(world: World) -> None:
     config, (one, two) = fleet(world, fra1=30.0, ams1=0.0)
     operation = world.failover(config, one)

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
@@ -52,6 +53,7 @@ def keys(world: World, config: Config) -> dict[str, str]:
         return {peer.name: peer.public_key for peer in peers.page(tx, config.id)}
 
 
+@one_database
 def test_a_cordoned_node_gets_no_new_homes_until_it_is_uncordoned(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     world.cordon(one)
@@ -71,6 +73,7 @@ def test_the_only_node_gets_homes_even_while_it_is_cordoned(world: World) -> Non
     assert homes(world, config) == {"x": one.id}
 
 
+@one_database
 def test_a_drain_moves_homes_and_sessions_and_the_node_stays_ready_for_every_peer(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     mine = [name for name, home in homes(world, config).items() if home == one.id]
@@ -86,6 +89,7 @@ def test_a_drain_moves_homes_and_sessions_and_the_node_stays_ready_for_every_pee
         assert {view.assignment.phase for view in assignments.listing(tx, config.id)} == {"serving"}
 
 
+@one_database
 def test_the_drained_node_drops_a_taken_peer_before_it_may_have_it_again(world: World) -> None:
     """Or its next packet would turn the client back."""
     config, (one, two) = fleet(world, "one", "two")
@@ -110,6 +114,7 @@ def test_the_drained_node_drops_a_taken_peer_before_it_may_have_it_again(world: 
     assert key in world.users(config, one)
 
 
+@one_database
 def test_uncordoning_stops_a_drain_where_it_is(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     mine = [name for name, home in homes(world, config).items() if home == one.id]
@@ -125,6 +130,7 @@ def test_uncordoning_stops_a_drain_where_it_is(world: World) -> None:
     assert len(world.users(config, one)) == 8
 
 
+@one_database
 def test_a_drain_asked_again_is_the_same_and_each_config_has_its_own(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     second = world.config("wg1", "independent", ("10.9.0.0/24",))
@@ -136,6 +142,7 @@ def test_a_drain_asked_again_is_the_same_and_each_config_has_its_own(world: Worl
     assert [operation.id for operation in world.drain(one)] == [operation.id for operation in started]
 
 
+@one_database
 def test_a_drain_that_leaves_too_few_nodes_or_too_little_room_is_refused(world: World) -> None:
     config = world.config()
     one, two = world.node("one"), world.node("two", capacity=3)
@@ -163,6 +170,7 @@ def test_a_drain_that_leaves_too_few_nodes_or_too_little_room_is_refused(world: 
     assert set(homes(world, config).values()) == {two.id}
 
 
+@one_database
 def test_what_no_other_node_can_have_stays_at_home(world: World) -> None:
     config, (one,) = fleet(world, "one")
     (operation,) = world.drain(one, force=True)
@@ -171,6 +179,7 @@ def test_what_no_other_node_can_have_stays_at_home(world: World) -> None:
     assert set(homes(world, config).values()) == {one.id}
 
 
+@one_database
 def test_a_drain_waits_for_a_node_without_its_agent_and_leaves_cordoned_ones_alone(world: World) -> None:
     config, (one, two, three) = fleet(world, "one", "two", "three")
     world.cordon(one)
@@ -188,6 +197,7 @@ def test_a_drain_waits_for_a_node_without_its_agent_and_leaves_cordoned_ones_alo
     assert {homes(world, config)[name] for name in mine} == {three.id}
 
 
+@one_database
 def test_a_rebalance_spreads_homes_and_brings_sessions_along(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     (drain,) = world.drain(one)
@@ -225,6 +235,7 @@ def test_a_rebalance_without_a_serving_node_is_refused(world: World) -> None:
         world.rebalance(world.config())
 
 
+@one_database
 def test_a_removal_overtakes_a_drain(world: World) -> None:
     config, (one, two) = fleet(world, "one", "two")
     mine = [name for name, home in homes(world, config).items() if home == one.id]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import LIVE_S, World
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers.builtin import Layer2
@@ -65,6 +66,7 @@ def test_sessions_on_their_way_to_a_node_that_turns_suspect_go_to_one_that_is_we
     assert ended(world, config, [two, three], operation).result["sessions_taken_over"] == len(made)
 
 
+@one_database
 def test_sessions_are_not_left_to_a_node_whose_agent_does_not_answer(world: World) -> None:
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     operation = world.failover(config, one)
@@ -75,6 +77,7 @@ def test_sessions_are_not_left_to_a_node_whose_agent_does_not_answer(world: Worl
     assert len(found) == len(made)
 
 
+@one_database
 def test_a_suspect_node_gets_sessions_where_there_is_no_other(world: World) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     operation = world.failover(config, one)
@@ -100,6 +103,7 @@ def test_a_node_that_dies_before_it_has_said_whom_it_took_over_is_replaced_all_t
     assert done == [len(made), len(found)]
 
 
+@one_database
 def test_an_answer_that_comes_late_is_a_session_and_ends_nothing_twice(world: World) -> None:
     config, (one, two, three), made = fleet(world, "one", "two", "three")
     operation = world.failover(config, one)
@@ -131,6 +135,7 @@ def test_a_failover_under_way_is_found_though_the_clock_was_set_back_since_the_l
     assert world.failover(config, nodes[0]).id == again.id
 
 
+@one_database
 def test_what_nodes_lose_that_die_together_goes_to_none_of_them(world: World) -> None:
     config, (one, two, three), _ = fleet(world, "one", "two", "three")
     spec = EndpointGroupSpec(domain="vpn.example.com", floating=FloatingSpec(["203.0.113.1"], Layer2.name))

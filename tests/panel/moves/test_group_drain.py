@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import GroupDrainProgress, OperationState
@@ -78,6 +79,7 @@ def homes(world: World, config: Config) -> Counter[str | None]:
         return Counter(peer.home_node_id for peer in peers.page(tx, config.id))
 
 
+@one_database
 def test_a_group_is_emptied_one_node_after_the_other_and_no_peer_moves_twice(world: World) -> None:
     config, rack, out = fleet(world)
     operation = begin(world)
@@ -91,11 +93,13 @@ def test_a_group_is_emptied_one_node_after_the_other_and_no_peer_moves_twice(wor
     assert [drain.node_id for drain in drains(world, operation)] == [node.id for node in rack]
 
 
+@one_database
 def test_asked_again_it_is_the_same_operation(world: World) -> None:
     fleet(world)
     assert begin(world).id == begin(world).id
 
 
+@one_database
 def test_uncordoning_stops_it_and_says_what_was_not_drained(world: World) -> None:
     config, rack, out = fleet(world)
     operation = begin(world)
@@ -108,6 +112,7 @@ def test_uncordoning_stops_it_and_says_what_was_not_drained(world: World) -> Non
     assert len(drains(world, operation)) == 1, "the second is not begun"
 
 
+@one_database
 def test_it_is_refused_where_the_others_are_too_few_or_have_too_little_room(world: World) -> None:
     _, rack, out = fleet(world)
     with world.store.write() as tx:
@@ -125,6 +130,7 @@ def test_it_is_refused_where_the_others_are_too_few_or_have_too_little_room(worl
             group_drain.start(tx, ACTOR, node_groups.get(tx, "empty"), grace_s=30)
 
 
+@one_database
 def test_a_node_that_dies_meanwhile_is_left_to_its_failover(world: World) -> None:
     config, (one, two), out = fleet(world)
     operation = begin(world)
@@ -139,6 +145,7 @@ def test_a_node_that_dies_meanwhile_is_left_to_its_failover(world: World) -> Non
     assert homes(world, config) == {out.id: PEERS}
 
 
+@one_database
 def test_it_waits_for_the_others_where_the_room_went_meanwhile(world: World) -> None:
     config, rack, out = fleet(world)
     operation = begin(world)
@@ -151,6 +158,7 @@ def test_it_waits_for_the_others_where_the_room_went_meanwhile(world: World) -> 
     assert run(world, config, [*rack, out], operation).state == OperationState.SUCCEEDED
 
 
+@one_database
 def test_its_nodes_relay_whom_nobody_else_can_call_and_the_result_names_them(world: World) -> None:
     config, rack, out = fleet(world)
     with world.store.write() as tx:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_worker import Line, carried_out, everybody, fleet
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -17,6 +18,7 @@ WINDOW_S = 600.0
 
 
 @pytest.mark.parametrize("ends", ["connections", "window", "node"])
+@one_database
 def test_a_removed_node_carries_connections_on_until(world: World, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
     monkeypatch.setattr(worker, "KEEP_S", 0.05)
     config, (one, two), made = fleet(world, "one", "two")

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_worker import DRAIN, ENDPOINT, Begins, Line, carried_out, drain, everybody, fleet, remove
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -29,6 +30,7 @@ def was_dead(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("begins", [remove, drain])
+@one_database
 def test_a_panel_that_was_dead_for_the_whole_drain_window_still_calls(
     world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
 ) -> None:
@@ -44,6 +46,7 @@ def test_a_panel_that_was_dead_for_the_whole_drain_window_still_calls(
 
 
 @pytest.mark.parametrize("begins", [remove, drain])
+@one_database
 def test_a_panel_that_was_dead_after_a_takeover_calls_those_who_were_turned_back_once_they_are_dropped(
     world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
 ) -> None:

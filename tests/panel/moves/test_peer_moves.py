@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_removal import homes, operation_now, run
 from tests.panel.world import ACTOR, LIVE_S, World
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
 from wgfleet.panel.services import configs, operations, peer_changes
 from wgfleet.panel.services.fleet import node_groups, nodes
-from wgfleet.panel.services.moves import cancelling
+from wgfleet.panel.services.moves import cancelling, takeovers
 from wgfleet.panel.services.peer_changes import PeerChangeSpec, PeersFound
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer, PeerChange
 
@@ -29,13 +32,14 @@ def found(world: World, config: Config, to: str, part: str | None = "a") -> Peer
         return peer_changes.look(tx, PeerFilter(config_ids=[config.id], part=part), spec(to))
 
 
-def begun(world: World, config: Config, to: str, part: str | None = "a") -> Operation:
-    expect = found(world, config, to, part).who
+def begun(world: World, config: Config, to: str, part: str | None = "a", expect: str | None = None) -> Operation:
+    expect = expect or found(world, config, to, part).who
     with world.store.write() as tx:
         wanted = PeerFilter(config_ids=[config.id], part=part)
         return peer_changes.start(tx, ACTOR, configs.get(tx, config.id), wanted, spec(to), expect)
 
 
+@one_database
 def test_those_who_fit_get_their_home_there_and_their_sessions_follow(world: World) -> None:
     config = world.config()
     one, two, three = world.serving(config, "one", "two", "three")
@@ -51,7 +55,9 @@ def test_those_who_fit_get_their_home_there_and_their_sessions_follow(world: Wor
     operation = begun(world, config, "two")
     assert operation.kind is OperationKind.MOVE_PEERS
     with pytest.raises(Conflict, match="moves peers of"):
-        begun(world, config, "one")
+        found(world, config, "one")
+    with pytest.raises(Conflict, match="moves peers of"):
+        begun(world, config, "one", expect=look.who)
     run(world, config, [one, two, three], operation)
     ended = operation_now(world, operation)
     moved = sum(before[name] != two.id for name in ("a1", "a2", "a3"))
@@ -62,6 +68,7 @@ def test_those_who_fit_get_their_home_there_and_their_sessions_follow(world: Wor
         assert tx.session.query(PeerChange).count() == 0
 
 
+@one_database
 def test_to_a_group_they_are_spread_over_its_nodes_and_prefer_it(world: World) -> None:
     config = world.config()
     one, two, three = world.serving(config, "one", "two", "three")
@@ -80,6 +87,7 @@ def test_to_a_group_they_are_spread_over_its_nodes_and_prefer_it(world: World) -
         assert {peer.group_id for peer in tx.session.query(Peer)} == {group.id}
 
 
+@one_database
 def test_where_they_cannot_all_go_none_goes_and_it_is_said_before(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -111,6 +119,7 @@ def test_where_they_cannot_all_go_none_goes_and_it_is_said_before(world: World) 
     assert "has room for 1 of 2 peers" in ended.result["reason"]
 
 
+@one_database
 def test_one_that_is_cancelled_before_homes_are_given_changes_nothing(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -162,6 +171,7 @@ MEANWHILE: dict[str, tuple[str, Callable[[World, Config, Node, Node], None], str
 
 @pytest.mark.parametrize("looked", [False, True], ids=["before the look", "after it"])
 @pytest.mark.parametrize("what", MEANWHILE)
+@one_database
 def test_a_move_whose_destination_goes_before_its_first_step_fails_and_says_why(
     world: World, what: str, *, looked: bool
 ) -> None:
@@ -178,7 +188,7 @@ def test_a_move_whose_destination_goes_before_its_first_step_fails_and_says_why(
     meanwhile(world, config, one, two)
     if looked:
         world.perform(S.PLACE, operation)
-    assert run(world, config, [one], operation) == [S.CLOSE]
+    assert run(world, config, [one], operation) == ([] if looked else [S.PLACE])
     ended = operation_now(world, operation)
     assert ended.state is OperationState.FAILED
     assert said in ended.result["reason"]
@@ -209,3 +219,64 @@ def test_nodes_that_leave_the_group_before_the_first_step_get_no_peers_and_those
     run(world, config, [one, two, three, four], operation)
     assert operation_now(world, operation).state is OperationState.SUCCEEDED
     assert set(homes(world, config).values()) == {two.id, four.id}
+
+
+def connected_at_the_first(world: World, *names: str) -> tuple[Config, list[Node]]:
+    """Return a config and its nodes, of which each is home to two peers; those of the first are connected."""
+    config = world.config()
+    serving = world.serving(config, *names)
+    made = world.peers(config, *(f"a{number}" for number in range(2 * len(names))))
+    world.sync_all(config, *serving)
+    at = homes(world, config)
+    world.seen(
+        config, serving[0], {each.public_key: "198.51.100.7:4500" for each in made if at[each.name] == serving[0].id}
+    )
+    return config, serving
+
+
+@pytest.mark.parametrize("health", [Health.UNMANAGED, Health.SUSPECT])
+def test_a_node_that_calls_nobody_gets_no_peers_and_none_go_elsewhere_instead(world: World, health: Health) -> None:
+    config, (one, two, three) = connected_at_the_first(world, "one", "two", "three")
+    before = homes(world, config)
+    operation = begun(world, config, "two")
+    world.judged(config, two, health)
+    run(world, config, [one, two, three], operation)
+    ended = operation_now(world, operation)
+    assert (ended.state, homes(world, config)) == (OperationState.FAILED, before)
+    assert "its agent does not answer" in ended.result["reason"]
+    with pytest.raises(Conflict, match=r"cannot get peers of config .*: its agent does not answer") as refused:
+        found(world, config, "two")
+    assert not refused.value.hints  # it is assigned already
+
+
+@pytest.mark.parametrize("health", [Health.UNMANAGED, Health.SUSPECT])
+def test_who_is_on_the_way_to_a_node_that_stops_calling_goes_to_no_third_one(world: World, health: Health) -> None:
+    config, (one, two, three) = connected_at_the_first(world, "one", "two", "three")
+    operation = begun(world, config, "two")
+    world.perform(S.PLACE, operation)
+    world.judged(config, two, health)
+    world.sync_all(config, one, two, three)
+    with world.store.write() as tx:
+        _, calls = takeovers.due(tx, world.vault, operation.id, live_within_s=LIVE_S)
+        aims = {move.to_node_id for move in operation_rows.moves(tx, operation.id).values()}
+    assert {call.node_id for call in calls} <= {two.id}
+    assert (aims, set(homes(world, config).values())) == ({two.id}, {two.id})
+
+
+def test_who_is_on_the_way_to_a_node_that_stops_calling_goes_to_another_one_of_the_same_group(world: World) -> None:
+    config, (one, two, three, four) = connected_at_the_first(world, "one", "two", "three", "four")
+    with world.store.write() as tx:
+        group = node_groups.create(tx, ACTOR, "us")
+    for node in (two, three):
+        put(world, node, group.id)
+    operation = begun(world, config, "us")
+    world.perform(S.PLACE, operation)
+    world.judged(config, two, Health.UNMANAGED)
+    world.sync_all(config, one, two, three, four)
+    with world.store.write() as tx:
+        _, calls = takeovers.due(tx, world.vault, operation.id, live_within_s=LIVE_S)
+        aims = {
+            move.to_node_id for move in operation_rows.moves(tx, operation.id).values() if move.from_node_id == one.id
+        }
+    assert {call.node_id for call in calls} == {three.id}
+    assert aims == {three.id}

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_relays import RELAY_S, RelayingLine
 from tests.panel.moves.test_worker import ENDPOINT, Line
 from tests.panel.world import World
@@ -82,6 +83,7 @@ class Hanging:
         return self.line.relayed[PublicKey(found.public_key)].left_s
 
 
+@one_database
 def test_who_hangs_on_which_relay_is_listed_with_its_times(world: World) -> None:
     hanging = Hanging(world)
     assert hanging.listed() == {}, "the agent has not been asked"
@@ -100,6 +102,7 @@ def test_who_hangs_on_which_relay_is_listed_with_its_times(world: World) -> None
     }
 
 
+@one_database
 def test_a_node_whose_clock_is_wrong_is_believed_what_is_left(world: World) -> None:
     hanging = Hanging(world)
     for key, each in hanging.line.relayed.items():
@@ -130,6 +133,7 @@ def test_the_end_of_a_relay_that_a_live_client_needs_is_refused_without_force(wo
     assert hanging.audited() == [("root", "relay_ended"), ("root", "relay_ended"), ("panel", "relay_begun")]
 
 
+@one_database
 def test_a_client_that_came_to_another_node_is_let_go_without_force(world: World) -> None:
     hanging = Hanging(world)
     hanging.look()
@@ -138,6 +142,7 @@ def test_a_client_that_came_to_another_node_is_let_go_without_force(world: World
     assert hanging.end("c") == ["c"]
 
 
+@one_database
 def test_where_the_node_serves_again_nobody_is_lost(world: World) -> None:
     hanging = Hanging(world, stays=True)
     hanging.look()
@@ -148,6 +153,7 @@ def test_where_the_node_serves_again_nobody_is_lost(world: World) -> None:
     assert len(hanging.end()) == 4
 
 
+@one_database
 def test_a_relay_is_prolonged_and_never_made_shorter(world: World) -> None:
     hanging = Hanging(world)
     hanging.look()
@@ -179,6 +185,7 @@ def test_what_a_silent_agent_was_asked_is_done_when_it_answers(world: World) -> 
 
 
 @pytest.mark.parametrize("wish", ["end", "prolong"])
+@one_database
 def test_a_panel_that_dies_after_it_told_the_agent_goes_on_when_it_restarts(
     world: World, monkeypatch: pytest.MonkeyPatch, wish: str
 ) -> None:
@@ -210,6 +217,7 @@ def test_a_panel_that_dies_after_it_told_the_agent_goes_on_when_it_restarts(
         assert hanging.left_s("d") == pytest.approx(2 * DAY_S, abs=60)
 
 
+@one_database
 def test_a_relay_that_ended_by_its_time_is_said_to_be_over(world: World) -> None:
     hanging = Hanging(world)
     hanging.look()
@@ -219,6 +227,7 @@ def test_a_relay_that_ended_by_its_time_is_said_to_be_over(world: World) -> None
     assert hanging.audited() == [("panel", "relay_over"), ("panel", "relay_begun")]
 
 
+@one_database
 def test_a_node_that_serves_does_not_relay_those_who_do_not_need_it(world: World) -> None:
     hanging = Hanging(world, stays=True)
     with world.store.write() as tx:
@@ -243,6 +252,7 @@ def test_relays_of_configs_and_peers_that_are_gone_end(world: World) -> None:
     assert hanging.listed() == {}
 
 
+@one_database
 def test_an_agent_that_nobody_hangs_on_is_asked_once(world: World) -> None:
     hanging = Hanging(world)
     asked = 0

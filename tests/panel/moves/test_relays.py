@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_worker import ENDPOINT, Line, carried_out, everybody, fleet
 from tests.panel.world import World
 from wgfleet.panel import clock, faultpoints
@@ -127,6 +128,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("stays", [True, False])
+@one_database
 def test_those_behind_nat_are_called_through_the_node_that_they_know(world: World, *, stays: bool) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     operation = started(world, config, one, ALL, stays=stays)
@@ -148,6 +150,7 @@ class Died(Exception):
 
 
 @pytest.mark.parametrize("point", ["moves.relay.begun", "moves.relay.answered", "moves.takeover.answered"])
+@one_database
 def test_a_panel_that_dies_while_it_relays_clients_goes_on_when_it_restarts(
     world: World, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_panel_that_dies_while_it_relays_clients_goes_on_when_it_restarts(
     assert {key: each.port for key, each in here.relayed.items()} == {key: each.port for key, each in before.items()}
 
 
+@one_database
 def test_those_who_can_be_called_are_not_relayed(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     operation = started(world, config, one, ALL, stays=False)
@@ -184,6 +188,7 @@ def test_those_who_can_be_called_are_not_relayed(world: World) -> None:
 
 
 @pytest.mark.parametrize("why", ["silent clients", "an older agent", "no nft"])
+@one_database
 def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(
     world: World, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
@@ -201,6 +206,7 @@ def test_those_who_do_not_answer_through_a_relay_keep_the_node_that_they_have(
     assert set(here.ended) == ({peer.public_key for peer in made} if why == "silent clients" else set())
 
 
+@one_database
 def test_a_drain_that_moved_nobody_names_the_relay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     operation = started(world, config, one, ALL, stays=True, relay_s=0.0)
@@ -249,6 +255,7 @@ def targets(line: RelayingLine, config: Config) -> set[str]:
     return {each.target.removesuffix(f":{config.listen_port}") for each in line.relayed.values()}
 
 
+@one_database
 def test_a_relay_is_turned_when_the_node_dies_that_it_leads_to(world: World) -> None:
     config, (one, two, three), here, lines = relayed_fleet(world, stays=False)
     ends_at = {each.ends_at for each in here.relayed.values()}
@@ -262,6 +269,7 @@ def test_a_relay_is_turned_when_the_node_dies_that_it_leads_to(world: World) -> 
     assert {each.endpoint for each in here.relayed.values()} == {ENDPOINT}
 
 
+@one_database
 def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config, (_, two, three), here, lines = relayed_fleet(world, stays=False)
     lines[three.id].answer = only_by()  # type: ignore[assignment]
@@ -274,6 +282,7 @@ def test_a_relay_leads_back_where_nobody_answers_the_next_node(world: World, mon
     assert targets(here, config) == {two.endpoint_addresses[0]}
 
 
+@one_database
 def test_a_node_that_relays_live_clients_is_deleted_with_force_only(world: World) -> None:
     _, (one, *_), _, _ = relayed_fleet(world, stays=False)
     with world.store.write() as tx:
@@ -283,6 +292,7 @@ def test_a_node_that_relays_live_clients_is_deleted_with_force_only(world: World
         node_service.delete(tx, "root", node, force=True)
 
 
+@one_database
 def test_a_relay_ends_for_those_who_come_home(world: World) -> None:
     config, (one, two, three), here, lines = relayed_fleet(world, stays=True)
     with world.store.write() as tx:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import CLEAN_S, LIVE_S, World
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
@@ -38,6 +39,7 @@ def run(world: World, config: Config, nodes: list[Node], operation: Operation) -
     return steps
 
 
+@one_database
 def test_a_removal_moves_homes_and_sessions_deletes_the_interface_and_ends(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -60,6 +62,18 @@ def test_a_removal_moves_homes_and_sessions_deletes_the_interface_and_ends(world
     assert actions == {"assigned", "serving", "draining", "peers_migrated", "removed"}
 
 
+def test_a_node_that_stays_asks_none_that_left_whether_it_is_cut_off(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    world.sync(config, one)
+    operation = world.remove(config, two)
+    while world.step(operation) is not S.RETIRE:
+        """Nobody has a session."""
+    world.sync(config, one)
+    assert world.agents[one.id, config.id] == world.whole(config, one)
+    assert world.agents[one.id, config.id].settings.mute is None
+
+
 def test_the_old_node_drops_a_peer_only_after_the_new_one_has_its_session(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -78,6 +92,7 @@ def test_the_old_node_drops_a_peer_only_after_the_new_one_has_its_session(world:
     assert len(world.users(config, two)) == 2
 
 
+@one_database
 def test_a_session_moves_even_when_the_peers_home_is_another_node(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -92,6 +107,7 @@ def test_a_session_moves_even_when_the_peers_home_is_another_node(world: World) 
     assert homes(world, config)[guest.name] == two.id
 
 
+@one_database
 def test_a_client_that_comes_to_a_draining_node_is_moved_too(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -107,6 +123,7 @@ def test_a_client_that_comes_to_a_draining_node_is_moved_too(world: World) -> No
 
 
 @pytest.mark.parametrize("force", [True, False])
+@one_database
 def test_a_session_that_does_not_follow_is_left_behind_with_force_only(world: World, *, force: bool) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -131,6 +148,7 @@ def test_a_session_that_does_not_follow_is_left_behind_with_force_only(world: Wo
     assert ended.result["ways_out"] == ["relay", "add_floating", "force"]
 
 
+@one_database
 def test_a_node_that_cannot_be_reached_owes_the_cleanup_and_does_it_on_return(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +163,7 @@ def test_a_node_that_cannot_be_reached_owes_the_cleanup_and_does_it_on_return(
     assert (one.id, config.id) not in world.agents
 
 
+@one_database
 def test_asking_twice_gives_the_same_operation_while_it_runs_and_after(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -157,6 +176,7 @@ def test_asking_twice_gives_the_same_operation_while_it_runs_and_after(world: Wo
     assert world.remove(config, one).id != operation.id
 
 
+@one_database
 def test_a_node_that_comes_back_serves_every_peer_again(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")
@@ -197,6 +217,7 @@ def test_a_step_that_is_done_again_changes_nothing(world: World, again: MoveStep
         assert len(backups.page(tx, config_id=config.id)) == 1
 
 
+@one_database
 def test_the_last_node_stays_unless_it_is_forced_and_then_peers_wait_for_the_next(world: World) -> None:
     config = world.config()
     (one,) = world.serving(config, "one")
@@ -209,6 +230,7 @@ def test_the_last_node_stays_unless_it_is_forced_and_then_peers_wait_for_the_nex
     assert homes(world, config) == {"a": two.id}
 
 
+@one_database
 def test_min_nodes_of_the_endpoint_group_is_a_floor(world: World) -> None:
     config = world.config()
     one, _ = world.serving(config, "one", "two")
@@ -220,6 +242,7 @@ def test_min_nodes_of_the_endpoint_group_is_a_floor(world: World) -> None:
     assert world.remove(config, one, force=True).state == OperationState.PENDING
 
 
+@one_database
 def test_a_removal_that_the_others_have_no_room_for_is_refused(world: World) -> None:
     config = world.config()
     one = world.node("one")
@@ -234,6 +257,7 @@ def test_a_removal_that_the_others_have_no_room_for_is_refused(world: World) -> 
     assert set(homes(world, config).values()) == {two.id}
 
 
+@one_database
 def test_a_node_that_is_to_have_nobody_gets_nobody_and_the_peers_wait_for_another(world: World) -> None:
     config = world.config()
     one, two = world.node("one"), world.node("two", capacity=0)
@@ -253,6 +277,7 @@ def test_what_was_never_assigned_cannot_be_removed(world: World) -> None:
         world.remove(config, world.node("one"))
 
 
+@one_database
 def test_a_backup_holds_the_interface_with_all_peers_and_is_encrypted_at_rest(world: World) -> None:
     config = world.config()
     one, _ = world.serving(config, "one", "two")
@@ -267,6 +292,7 @@ def test_a_backup_holds_the_interface_with_all_peers_and_is_encrypted_at_rest(wo
     assert peer.public_key.encode() not in backup.content_sealed
 
 
+@one_database
 def test_an_independent_config_has_a_key_and_a_slice_a_node(world: World) -> None:
     config = world.config(mode="independent", pools=("10.9.0.0/24",))
     one, two = world.serving(config, "one", "two")

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import cast
 
+from tests.panel.conftest import one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
@@ -48,6 +49,7 @@ def failed_over(world: World, config: Config, node: Node, other: Node, answers: 
         raise AssertionError("no takeover")
 
 
+@one_database
 def test_a_node_that_returns_keeps_the_sessions_that_nobody_took_over_and_no_others(world: World) -> None:
     config, fra1, ams1, (ann, bob, cid) = live(world)
     failed_over(world, config, fra1, ams1, frozenset({bob.id}))
@@ -59,6 +61,7 @@ def test_a_node_that_returns_keeps_the_sessions_that_nobody_took_over_and_no_oth
     assert world.users(config, fra1) == {ann.public_key}
 
 
+@one_database
 def test_what_is_taken_over_later_is_dropped_then(world: World) -> None:
     config, fra1, ams1, (ann, bob, _) = live(world)
     failover = world.failover(config, fra1)
@@ -72,6 +75,7 @@ def test_what_is_taken_over_later_is_dropped_then(world: World) -> None:
     assert world.users(config, fra1) == set()
 
 
+@one_database
 def test_a_node_that_was_never_dead_loses_no_session_and_serves_all_again(world: World) -> None:
     config, fra1, _, (ann, bob, cid) = live(world)
     with world.store.write() as tx:  # nobody can be reached, so nobody takes anything over
@@ -105,6 +109,7 @@ class Line:
         return TakeoverResult({} if self.deaf >= 0 else dict.fromkeys(keys, 0.0), ())
 
 
+@one_database
 def test_clients_that_a_returning_node_may_have_taken_back_are_called_again_at_once(world: World) -> None:
     config, fra1, ams1, (_, bob, _) = live(world)
     failed_over(world, config, fra1, ams1, frozenset({bob.id}))
@@ -123,6 +128,7 @@ def test_clients_that_a_returning_node_may_have_taken_back_are_called_again_at_o
     assert lines[fra1.id].called == []
 
 
+@one_database
 def test_a_client_that_shook_hands_with_a_returning_node_before_that_was_fenced_is_not_left_to_it(world: World) -> None:
     """Its WireGuard calls clients that it has not heard for a while; what it then reports is newer than their move."""
     config, fra1, ams1, (ann, bob, _) = live(world)
@@ -148,6 +154,7 @@ def test_a_client_that_shook_hands_with_a_returning_node_before_that_was_fenced_
         assert session_rows.latest(tx, [bob.id])[bob.id].node_id == ams1.id
 
 
+@one_database
 def test_nobody_is_called_again_for_a_node_in_use(world: World) -> None:
     config, fra1, ams1, (_, bob, _) = live(world)
     failed_over(world, config, fra1, ams1, frozenset({bob.id}))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.moves.test_removal import operation_now
 from tests.panel.world import World
 from wgfleet.panel import clock
@@ -42,6 +43,7 @@ def fleet(world: World) -> tuple[Config, Node, Node, list[Peer]]:
 
 
 @pytest.mark.parametrize("health", [Health.SERVING, Health.UNMANAGED])
+@one_database
 def test_a_node_that_serves_and_does_not_listen_is_removed_by_force_only(
     world: World, fleet: tuple[Config, Node, Node, list[Peer]], health: Health
 ) -> None:
@@ -55,6 +57,7 @@ def test_a_node_that_serves_and_does_not_listen_is_removed_by_force_only(
     world.remove(config, fra1)
 
 
+@one_database
 def test_a_dead_node_is_removed_without_force(world: World, fleet: tuple[Config, Node, Node, list[Peer]]) -> None:
     config, fra1, _, _ = fleet
     world.judged(config, fra1, Health.DOWN)
@@ -73,6 +76,7 @@ def ended(world: World, config: Config, others: list[Node], operation: Operation
     return dict(finished.result)
 
 
+@one_database
 def test_the_result_counts_and_names_who_is_on_the_removed_node_again(
     world: World, fleet: tuple[Config, Node, Node, list[Peer]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +123,7 @@ def test_they_are_called_again_until_the_window_ends(
     assert called() == set(), "a node that listens drops them itself"
 
 
+@one_database
 def test_a_node_that_was_told_everything_leaves_no_warning(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -132,6 +137,7 @@ def test_a_node_that_was_told_everything_leaves_no_warning(world: World) -> None
     assert not result.get("left")
 
 
+@one_database
 def test_a_drain_that_its_node_does_not_confirm_says_so_in_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

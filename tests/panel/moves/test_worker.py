@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from tests.panel.conftest import one_database
 from tests.panel.world import World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
@@ -113,6 +114,7 @@ def test_a_drain_ends_though_the_agent_of_its_node_falls_silent(world: World) ->
 
 
 @pytest.mark.parametrize("placed", [True, False])
+@one_database
 def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(
     world: World, monkeypatch: pytest.MonkeyPatch, *, placed: bool
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_node_that_dies_in_its_removal_keeps_no_client_waiting(
     assert second - first < 30.0, "and they are called as clients without a node are, without a pause"
 
 
+@one_database
 def test_a_look_at_the_rows_that_an_answer_overtakes_calls_nobody_as_if_for_the_first_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +175,7 @@ def test_a_look_at_the_rows_that_an_answer_overtakes_calls_nobody_as_if_for_the_
     assert tuple(each.timeout_s for each in there.called) == QUICK_TRIES_S
 
 
+@one_database
 def test_clients_of_a_node_whose_wireguard_dies_in_its_removal_are_called_at_once(world: World) -> None:
     """Its agent is well, and says nothing of that."""
     config, (one, two), made = fleet(world, "one", "two")
@@ -183,6 +187,7 @@ def test_clients_of_a_node_whose_wireguard_dies_in_its_removal_are_called_at_onc
     assert lines[two.id].called[0].timeout_s == QUICK_TRIES_S[0]
 
 
+@one_database
 def test_a_node_that_dies_in_its_removal_is_replaced_by_that_and_by_no_failover(world: World) -> None:
     config, (one, _), _ = fleet(world, "one", "two")
     operation = world.remove(config, one, force=True)
@@ -194,6 +199,7 @@ def test_a_node_that_dies_in_its_removal_is_replaced_by_that_and_by_no_failover(
     assert [each.id for each in found] == [operation.id]
 
 
+@one_database
 def test_a_node_whose_interface_is_being_deleted_is_not_down(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     operation = world.remove(config, one, force=True, window_s=0)
@@ -206,6 +212,7 @@ def test_a_node_whose_interface_is_being_deleted_is_not_down(world: World) -> No
         assert health.history(tx, config.id) == []
 
 
+@one_database
 def test_a_drain_whose_node_confirms_says_nothing_of_that(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
@@ -249,6 +256,7 @@ def test_a_client_without_a_node_is_called_again_soon_and_each_time_waited_for_l
     assert ended.result["sessions_taken_over"] == len(made)
 
 
+@one_database
 def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(world: World) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     (operation,) = world.drain(one)
@@ -257,6 +265,7 @@ def test_a_planned_call_has_all_its_time_since_its_client_is_served_meanwhile(wo
     assert [takeover.timeout_s for takeover in lines[two.id].called] == [DRAIN.takeover_timeout_s]
 
 
+@one_database
 def test_one_silent_client_keeps_no_other_from_being_dropped_where_it_was(world: World) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     (operation,) = world.drain(one)
@@ -307,6 +316,7 @@ Begins = Callable[[World, Config, Node], Operation]
 
 
 @pytest.mark.parametrize("begins", [remove, drain])
+@one_database
 def test_clients_that_their_node_was_slow_to_drop_are_called_once_more(
     world: World, monkeypatch: pytest.MonkeyPatch, begins: Begins
 ) -> None:
@@ -323,6 +333,7 @@ def test_clients_that_their_node_was_slow_to_drop_are_called_once_more(
 
 
 @pytest.mark.parametrize("begins", [remove, drain])
+@one_database
 def test_clients_that_their_node_dropped_at_once_are_called_once(world: World, begins: Begins) -> None:
     config, (one, two), _ = fleet(world, "one", "two")
     operation = begins(world, config, one)
@@ -332,6 +343,7 @@ def test_clients_that_their_node_dropped_at_once_are_called_once(world: World, b
 
 
 @pytest.mark.parametrize("begins", [remove, drain])
+@one_database
 def test_a_panel_that_starts_after_a_takeover_calls_those_clients_once_more(world: World, begins: Begins) -> None:
     config, (one, two), made = fleet(world, "one", "two")
     operation = begins(world, config, one)

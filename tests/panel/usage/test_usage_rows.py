@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import func, select
 
+from tests.panel.conftest import one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.usage import LINK_BPS, SLACK_S
@@ -99,6 +100,7 @@ def test_what_is_told_after_a_peer_was_deleted_is_still_its_own(site: Told) -> N
     assert site.total(alice) == (117, 1170)
 
 
+@one_database
 def test_a_key_that_comes_back_with_another_peer_counts_for_that_one(site: Told) -> None:
     (alice,) = site.world.peers(site.config, "alice")
     here = site.nodes[0]
@@ -175,6 +177,7 @@ def test_an_answer_to_an_older_question_is_late(site: Told) -> None:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
+@one_database
 def test_what_was_weighed_before_counts_unless_a_key_has_left_since(site: Told, *, leaves: bool) -> None:
     alice, bob = site.world.peers(site.config, "alice", "bob")
     here = site.nodes[0]
@@ -225,6 +228,7 @@ def test_hours_become_days_and_days_end_with_what_was_deleted(site: Told) -> Non
     assert site.count(FormerKey) == 0
 
 
+@one_database
 def test_what_nodes_carried_only_grows_whoever_leaves(site: Told) -> None:
     alice, bert = site.world.peers(site.config, "alice", "bert")
     here, there = site.nodes

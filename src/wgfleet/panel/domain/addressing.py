@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from wgfleet.protocol.reasons import Reason
+
 MAX_OFFSET = 2**62
 """No address beyond is given out: an offset fits 64 bits in the database, and no one has that many peers."""
 
@@ -75,15 +77,38 @@ def offset_of(network: str, address: str) -> int:
     value = ipaddress.ip_address(address)
     offset = int(value) - base
     if value.version != version or not 0 <= offset < size:
-        raise ValueError(f"{address} is not in the pool {network}")
+        raise ValueError(Reason("{address} is not in the pool {network}", address=address, network=network))
     if offset == _gateway_offset(network):
-        raise ValueError(f"{address} is the node's own address in the pool {network}; use another")
+        raise ValueError(
+            Reason(
+                "{address} is the node's own address in the pool {network}; use another",
+                address=address,
+                network=network,
+            )
+        )
     if offset < first_offset(network):
-        raise ValueError(f"{address} is the network address of the pool {network}; use another")
+        raise ValueError(
+            Reason(
+                "{address} is the network address of the pool {network}; use another", address=address, network=network
+            )
+        )
     if offset > MAX_OFFSET:
-        raise ValueError(f"{address} is too far up in the pool {network}: the last usable one is {_last(network)}")
+        raise ValueError(
+            Reason(
+                "{address} is too far up in the pool {network}: the last usable one is {last}",
+                address=address,
+                network=network,
+                last=_last(network),
+            )
+        )
     if offset > last_offset(network):
-        raise ValueError(f"{address} is the broadcast address of the pool {network}; use another")
+        raise ValueError(
+            Reason(
+                "{address} is the broadcast address of the pool {network}; use another",
+                address=address,
+                network=network,
+            )
+        )
     return offset
 
 
@@ -106,7 +131,13 @@ def slices(network: str, prefix_length: int) -> Iterator[str]:
     value = ipaddress.ip_network(network)
     if not value.prefixlen <= prefix_length <= value.max_prefixlen:
         raise ValueError(
-            f"{network} cannot be cut into /{prefix_length}: use /{value.prefixlen} to /{value.max_prefixlen}"
+            Reason(
+                "{network} cannot be cut into /{prefix_length}: use /{prefixlen} to /{max_prefixlen}",
+                network=network,
+                prefix_length=prefix_length,
+                prefixlen=value.prefixlen,
+                max_prefixlen=value.max_prefixlen,
+            )
         )
     version, base, size = _parsed(network)
     step = 1 << (value.max_prefixlen - prefix_length)

@@ -1,5 +1,7 @@
 """Ports of a backbone, of its WireGuard on every node and of VXLAN inside it, and how many nodes it is for. Pure."""
 
+from wgfleet.protocol.reasons import Reason
+
 MAX_PORT = 65535
 MEANT_FOR = 60
 _APART = 1000  # from the port of users, and again for what is used inside only
@@ -19,9 +21,11 @@ def warning(nodes: int) -> str | None:
     """Say what a backbone of that number of nodes means; None where there is nothing to say."""
     if nodes <= MEANT_FOR:
         return None
-    return (
-        f"each of its {nodes} nodes is linked with each other one, which is meant for {MEANT_FOR} at most: divide the "
-        "nodes among configs, or watch the CPU time of their agents"
+    return Reason(
+        "each of its {nodes} nodes is linked with each other one, which is meant for {meant_for} at most: divide the "
+        "nodes among configs, or watch the CPU time of their agents",
+        nodes=nodes,
+        meant_for=MEANT_FOR,
     )
 
 

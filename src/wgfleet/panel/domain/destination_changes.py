@@ -8,11 +8,13 @@ from typing import NamedTuple
 from wgfleet.panel.domain.destination_rules import WITH_PORTS, port_spans
 from wgfleet.panel.domain.spans import IPV4, IPV6, Span, joined, minus, networks_of, of_networks
 from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, DestinationTransport, RuleSet
+from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import joined as joined_texts
 
 _PLACES = {
-    DestinationPlace.USERS: "other users",
-    DestinationPlace.NODE: "the node itself",
-    DestinationPlace.OUTSIDE: "what is outside",
+    DestinationPlace.USERS: Reason("other users"),
+    DestinationPlace.NODE: Reason("the node itself"),
+    DestinationPlace.OUTSIDE: Reason("what is outside"),
 }
 _TRANSPORTS = (
     DestinationTransport.TCP,
@@ -44,13 +46,13 @@ def lost(before: RuleSet | None, after: RuleSet | None) -> list[str]:
     try:
         groups = _groups(before, after)
     except TooMuch:
-        return ["more than can be compared"]
-    said = [
-        f"{_what(kinds)} to {_where(places, spans)}"
+        return [Reason("more than can be compared")]
+    said: list[str] = [
+        Reason("{what} to {where}", what=_what(kinds), where=_where(places, spans))
         for gone, spans in groups.items()
         for kinds, places in _by_kinds(gone).items()
     ]
-    return said if len(said) <= _SAID else [*said[:_SAID], f"{len(said) - _SAID} more"]
+    return said if len(said) <= _SAID else [*said[:_SAID], Reason("{count} more", count=len(said) - _SAID)]
 
 
 def _by_kinds(gone: Lost) -> dict[frozenset[tuple[DestinationTransport, Span]], list[str]]:
@@ -149,17 +151,18 @@ def _what(kinds: Collection[tuple[DestinationTransport, Span]]) -> str:
     """Say by which transports and ports."""
     of = {transport: joined(span for by, span in kinds if by is transport) for transport in _TRANSPORTS}
     if all(spans == [(0, _LAST_PORT)] for spans in of.values()):
-        return "everything"
-    said = []
+        return Reason("everything")
+    said: list[str] = []
     for transport, spans in of.items():
-        name = "other protocols" if transport is DestinationTransport.ANY else transport.value
+        name = Reason("other protocols") if transport is DestinationTransport.ANY else transport.value
         if spans == [(0, _LAST_PORT)]:
             said.append(name)
         elif spans and spans[0][0] == 0 and spans[-1][1] == _LAST_PORT:
-            said.append(f"{name} but for {', '.join(_port(a[1] + 1, b[0] - 1) for a, b in pairwise(spans))}")
+            left = ", ".join(_port(a[1] + 1, b[0] - 1) for a, b in pairwise(spans))
+            said.append(Reason("{what} but for {left}", what=name, left=left))
         elif spans:
             said.append(", ".join(f"{name}/{_port(*span)}" for span in spans))
-    return "; ".join(said)
+    return joined_texts(said)
 
 
 def _port(first: int, last: int) -> str:
@@ -169,19 +172,25 @@ def _port(first: int, last: int) -> str:
 def _where(places: Sequence[str], spans: dict[int, list[Span]]) -> str:
     """Say to which places and addresses."""
     lost_of = {version: joined(each) for version, each in spans.items()}
-    among = "" if len(places) == len(_PLACES) else " and ".join(places)
+    among = "" if len(places) == len(_PLACES) else _and(places)
     if all(lost_of[version] == [(0, last)] for version, last in _LAST_ADDRESS.items()):
-        return among or "anywhere"
+        return among or Reason("anywhere")
     networks: list[str] = []
     for version, name in ((IPV4, "IPv4"), (IPV6, "IPv6")):
         if lost_of[version] == [(0, _LAST_ADDRESS[version])]:
-            networks.append(f"all {name} addresses")
+            networks.append(Reason("all {family} addresses", family=name))
             continue
         if left := _left_out(lost_of[version], version):
-            networks.append(f"all {name} addresses but {_named(left, version)}")
+            networks.append(Reason("all {family} addresses but {left}", family=name, left=_named(left, version)))
         elif lost_of[version]:
             networks.append(_named(lost_of[version], version))
-    return ", ".join(networks) + (f" ({among})" if among else "")
+    said = joined_texts(networks, ", ")
+    return Reason("{networks} ({places})", networks=said, places=among) if among else said
+
+
+def _and(texts: Sequence[str]) -> str:
+    """Return two texts, or one, as one."""
+    return Reason("{one} and {other}", one=texts[0], other=texts[1]) if len(texts) > 1 else texts[0]
 
 
 def _left_out(spans: Sequence[Span], version: int) -> list[Span]:
@@ -193,4 +202,6 @@ def _left_out(spans: Sequence[Span], version: int) -> list[Span]:
 def _named(spans: Sequence[Span], version: int) -> str:
     networks = networks_of(spans, version)
     said = ", ".join(networks[:_NAMED])
-    return said if len(networks) <= _NAMED else f"{said} and {len(networks) - _NAMED} more networks"
+    if len(networks) <= _NAMED:
+        return said
+    return Reason("{networks} and {count} more networks", networks=said, count=len(networks) - _NAMED)

@@ -2,12 +2,13 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wgfleet.panel.domain.destination_changes import lost
 from wgfleet.panel.domain.destination_rules import UserConnection, allows, port_spans
 from wgfleet.protocol.destinations import DestinationPlace, DestinationTransport, RuleSet
+from wgfleet.protocol.reasons import Reason, joined, template
 
 _DNS_PORT = 53
 
@@ -53,7 +54,7 @@ class RulesOfConfig:
 
 def of_change(before: Iterable[RulesOfConfig], after: Iterable[RulesOfConfig]) -> list[str]:
     """Say what is different for users. `before` and `after`: of the same configs, in the same order."""
-    said = []
+    said: list[str] = []
     for old, new in zip(before, after, strict=True):
         changed: Counter[tuple[str, str]] = Counter()
         special = {*old.of_some, *new.of_some}
@@ -65,28 +66,35 @@ def of_change(before: Iterable[RulesOfConfig], after: Iterable[RulesOfConfig]) -
                 said += _of_peers(old, new, was, now, number)
         begin = sum(number for (was, now), number in changed.items() if now and not was)
         if begin and new.too_old:
-            said.append(
-                f"{_nodes(new.too_old)} too old an agent, and hold{'s' * (len(new.too_old) == 1)} nobody to rules: "
-                "upgrade it"
-            )
+            text = template("node {names} has too old an agent, and holds nobody to rules: upgrade it")
+            if len(new.too_old) > 1:
+                text = template("nodes {names} have too old an agent, and hold nobody to rules: upgrade it")
+            said.append(Reason(text, names=", ".join(new.too_old)))
     return said
 
 
 def _of_peers(old: RulesOfConfig, new: RulesOfConfig, was: str, now: str, number: int) -> list[str]:
     """Say what is different for some peers of a config, who were held to one set and are to another."""
     before, after = old.sets.get(was), new.sets.get(now)
-    whom = f"{number} peer{'s' * (number != 1)} of {new.name!r}"
-    said = []
+    one = number == 1
+    whom = Reason("1 peer of {config!r}", config=new.name)
+    if not one:
+        whom = Reason("{number} peers of {config!r}", number=number, config=new.name)
+    said: list[str] = []
     if not _say_the_same(before, after):
         if gone := lost(before, after):
-            said.append(
-                f"{whom} reach{'es' * (number == 1)} no more: {' | '.join(gone)}; that ends open connections too"
-            )
+            text = template("{whom} reaches no more: {gone}; that ends open connections too")
+            many = template("{whom} reach no more: {gone}; that ends open connections too")
+            said.append(Reason(text if one else many, whom=whom, gone=joined(gone, " | ")))
         if more := lost(after, before):
-            reach = f"reach{'es' * (number == 1)} from now on, as far as the config lets them"
-            said.append(f"{whom} {reach}: {' | '.join(more)}")
+            text = template("{whom} reaches from now on, as far as the config lets them: {more}")
+            many = template("{whom} reach from now on, as far as the config lets them: {more}")
+            said.append(Reason(text if one else many, whom=whom, more=joined(more, " | ")))
     had = denied(old.own, before)
-    return [*said, *(f"{whom}: {each}" for each in denied(new.own, after) if each not in had)]
+    return [
+        *said,
+        *(Reason("{whom}: {what}", whom=whom, what=each) for each in denied(new.own, after) if each not in had),
+    ]
 
 
 def _say_the_same(one: RuleSet | None, other: RuleSet | None) -> bool:
@@ -99,21 +107,37 @@ def denied(own: OwnThings, rules: RuleSet | None) -> list[str]:
     """Say which of the VPN's own things a set denies to those who are held to it."""
     if rules is None:
         return []
-    said = []
+    said: list[str] = []
     for address, place in {**own.name_servers, **own.of_sets.get(rules.name, {})}.items():
         if not _allowed(rules, address, place, DestinationTransport.UDP, _DNS_PORT):
             said.append(
-                f"no name is resolved by {address}, the name server in their files: allow udp/53 and tcp/53 to it"
+                Reason(
+                    "no name is resolved by {address}, the name server in their files: allow udp/53 and tcp/53 to it",
+                    address=address,
+                )
             )
         elif not _allowed(rules, address, place, DestinationTransport.TCP, _DNS_PORT):
-            said.append(f"long answers of {address}, the name server in their files, are lost: allow tcp/53 to it")
+            said.append(
+                Reason(
+                    "long answers of {address}, the name server in their files, are lost: allow tcp/53 to it",
+                    address=address,
+                )
+            )
     node = DestinationPlace.NODE
     if silent := [each for each in own.gateways if not _allowed(rules, each, node, DestinationTransport.ICMP, 0)]:
         said.append(
-            f"pings of {' and '.join(silent)}, by which one sees that the tunnel works, get no answer: allow icmp"
+            Reason(
+                "pings of {addresses}, by which one sees that the tunnel works, get no answer: allow icmp",
+                addresses=" and ".join(silent),
+            )
         )
     if closed := [text for text in own.node_ports if not any(_opens(rules, each, text) for each in own.gateways)]:
-        said.append(f"{', '.join(closed)} of the node, which the config opens (node_ports), stays closed to them")
+        said.append(
+            Reason(
+                "{ports} of the node, which the config opens (node_ports), stays closed to them",
+                ports=", ".join(closed),
+            )
+        )
     return said
 
 
@@ -125,7 +149,3 @@ def _opens(rules: RuleSet, address: str, node_port: str) -> bool:
 
 def _allowed(rules: RuleSet, address: str, place: DestinationPlace, transport: DestinationTransport, port: int) -> bool:
     return allows(rules, UserConnection(ipaddress.ip_address(address), transport, port, place))
-
-
-def _nodes(names: Sequence[str]) -> str:
-    return f"node{'s' * (len(names) != 1)} {', '.join(names)} {'has' if len(names) == 1 else 'have'}"

@@ -22,6 +22,7 @@ from wgfleet.protocol.destinations import (
     parse_port_range,
 )
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 MAX_NETWORKS_OF_SET = 2000
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -42,7 +43,14 @@ class UserConnection(NamedTuple):
 def parse(values: Sequence[Mapping[str, Any]], field: str = "rules") -> tuple[DestinationRule, ...]:
     """Return rules in canonical form, or name the field that is wrong."""
     if len(values) > MAX_RULES:
-        raise FieldError(field, f"a set has at most {MAX_RULES} rules, not {len(values)}; join some that say the same")
+        raise FieldError(
+            field,
+            Reason(
+                "a set has at most {max_rules} rules, not {count}; join some that say the same",
+                max_rules=MAX_RULES,
+                count=len(values),
+            ),
+        )
     found: list[DestinationRule] = []
     at: dict[DestinationRule, int] = {}
     for i, value in enumerate(values):
@@ -50,13 +58,19 @@ def parse(values: Sequence[Mapping[str, Any]], field: str = "rules") -> tuple[De
         same = msgspec.structs.replace(rule, allow=True)
         if same in at:
             raise FieldError(
-                f"{field}[{i}]", f"never counts, as rule {at[same] + 1} fits the same; leave one of them out"
+                f"{field}[{i}]",
+                Reason("never counts, as rule {rule} fits the same; leave one of them out", rule=at[same] + 1),
             )
         at[same] = i
         found.append(rule)
     if (count := sum(len(rule.networks) for rule in found)) > MAX_NETWORKS_OF_SET:
         raise FieldError(
-            field, f"a set has at most {MAX_NETWORKS_OF_SET} networks in all, not {count}; join neighboring ones"
+            field,
+            Reason(
+                "a set has at most {max_networks_of_set} networks in all, not {count}; join neighboring ones",
+                max_networks_of_set=MAX_NETWORKS_OF_SET,
+                count=count,
+            ),
         )
     return tuple(found)
 
@@ -64,10 +78,20 @@ def parse(values: Sequence[Mapping[str, Any]], field: str = "rules") -> tuple[De
 def _parsed(value: Mapping[str, Any], at: str) -> DestinationRule:
     for name, most in (("networks", MAX_NETWORKS), ("ports", MAX_PORTS)):
         if len(value[name]) > most:
-            raise FieldError(f"{at}.{name}", f"a rule has at most {most} {name}, not {len(value[name])}; use two rules")
+            raise FieldError(
+                f"{at}.{name}",
+                Reason(
+                    "a rule has at most {most} {name}, not {count}; use two rules",
+                    most=most,
+                    name=name,
+                    count=len(value[name]),
+                ),
+            )
     transport = DestinationTransport(value["transport"])
     if value["ports"] and transport not in WITH_PORTS:
-        raise FieldError(f"{at}.transport", f"must be tcp or udp where there are ports, not {transport}")
+        raise FieldError(
+            f"{at}.transport", Reason("must be tcp or udp where there are ports, not {transport}", transport=transport)
+        )
     return DestinationRule(
         allow=value["allow"],
         networks=tuple(
@@ -84,7 +108,14 @@ def _network(text: str, field: str) -> str:
     parsed = ipaddress.ip_network(network)
     if isinstance(parsed, ipaddress.IPv6Network) and parsed.subnet_of(_MAPPED):
         inside = ipaddress.IPv4Network((int(parsed.network_address) & 0xFFFFFFFF, parsed.prefixlen - 96))
-        raise FieldError(field, f"{text!r} is IPv4 written as IPv6, which no packet has as its address; write {inside}")
+        raise FieldError(
+            field,
+            Reason(
+                "{text!r} is IPv4 written as IPv6, which no packet has as its address; write {inside}",
+                text=text,
+                inside=inside,
+            ),
+        )
     return network
 
 

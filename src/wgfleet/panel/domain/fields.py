@@ -4,14 +4,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_network
 
 from wgfleet.panel.domain.tunnel_networks import is_of_the_internet, private_range, special_range
 from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.addresses import parse_address, parse_network
 from wgfleet.protocol.domains import parse_domain
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, joined
 
 MAX_LIST = 64
 MAX_NETWORKS = 512  # calculators that leave some ranges out of everything give a few hundred
@@ -19,12 +19,15 @@ MAX_NAME = 63
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 # Controls and line breaks, which would end a comment in a file; halves of surrogates, which are in no text at all.
 _NEVER_IN_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_NO_CLIENT = Reason("no client reaches it")
+_NO_SERVER = Reason("no name server is")
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})  # marks: with nothing below them
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and a symbol, by category, that show nothing
 _TURNING = frozenset(
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )  # what comes after, and others' text with it
 _ID = re.compile(r"[0-9a-f]{32}")
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def parse_name(text: str, field: str = "name") -> str:
@@ -106,7 +109,17 @@ def check_list(items: Sequence[str], field: str, limit: int = MAX_LIST) -> None:
 def parse_networks(texts: Sequence[str], field: str) -> list[str]:
     """Parse networks, dropping repetitions."""
     check_list(texts, field, MAX_NETWORKS)
-    return list(dict.fromkeys(parse_network(text, f"{field}[{i}]") for i, text in enumerate(texts)))
+    found = [parse_network(text, f"{field}[{i}]") for i, text in enumerate(texts)]
+    for i, network in enumerate(map(ip_network, found)):
+        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+            plain = f"{network.network_address.ipv4_mapped}/{network.prefixlen - _MAPPED.prefixlen}"
+            raise Invalid(
+                Reason(
+                    "{network} is IPv4 in IPv6 form, which no packet has; give {plain}", network=network, plain=plain
+                ),
+                field=f"{field}[{i}]",
+            )
+    return list(dict.fromkeys(found))
 
 
 def parse_dns(texts: Sequence[str], field: str = "dns") -> list[str]:
@@ -116,7 +129,7 @@ def parse_dns(texts: Sequence[str], field: str = "dns") -> list[str]:
     for i, host in enumerate(found):
         # A resolver of the device itself, on loopback, is all right.
         if is_address(host) and not ip_address(host).is_loopback:
-            parse_public_address(host, f"{field}[{i}]", what="no name server is")
+            parse_public_address(host, f"{field}[{i}]", what=_NO_SERVER)
     return list(dict.fromkeys(found))
 
 
@@ -124,7 +137,9 @@ def dns_warning(entries: Sequence[str]) -> str | None:
     """Say of parsed entries that they name no server, so that devices have no more than search domains."""
     if not entries or any(map(is_address, entries)):
         return None
-    return f"{', '.join(entries)} is taken for a search domain, and no name server is given: add its address"
+    return Reason(
+        "{names} is taken for a search domain, and no name server is given: add its address", names=", ".join(entries)
+    )
 
 
 def pools_warning(pools: Sequence[str]) -> str | None:
@@ -132,9 +147,10 @@ def pools_warning(pools: Sequence[str]) -> str | None:
     public = [pool for pool in pools if is_of_the_internet(ip_network(pool))]
     if not public:
         return None
-    return (
-        f"{', '.join(public)}: addresses of the internet; unless they are yours, devices no longer reach who has them. "
-        "Networks of one's own are in 10.0.0.0/8 and fd00::/8"
+    return Reason(
+        "{networks}: addresses of the internet; unless they are yours, devices no longer reach who has them. "
+        "Networks of one's own are in 10.0.0.0/8 and fd00::/8",
+        networks=", ".join(public),
     )
 
 
@@ -148,10 +164,11 @@ def private_warning(addresses: Sequence[str]) -> str | None:
     found = {each: private for each in addresses if (private := _private(each)) is not None}
     if not found:
         return None
-    said = ", ".join(f"{address} is in {words}" for address, words in found.items())
-    return (
-        f"{said}: clients elsewhere do not reach the node there. All right in an intranet; else give the address that "
-        "the router has on the internet, and have it forward the port (docs/production.md)"
+    said = joined((Reason("{address} is in {words}", address=each, words=what) for each, what in found.items()), ", ")
+    return Reason(
+        "{said}: clients elsewhere do not reach the node there. All right in an intranet; else give the address that "
+        "the router has on the internet, and have it forward the port (docs/production.md)",
+        said=said,
     )
 
 
@@ -178,11 +195,19 @@ def parse_host(text: str, field: str) -> str:
         ) from None
 
 
-def parse_public_address(text: str, field: str, what: str = "no client reaches it") -> str:
+def parse_public_address(text: str, field: str, what: str = _NO_CLIENT) -> str:
     """Parse an address at which clients reach a host: any but those of special ranges. `what` is not there."""
     address = parse_address(text, field)
     if (special := special_range(ip_network(address))) is not None:
-        raise Invalid(f"{address} is in {special}, where {what}; give the address that clients use", field=field)
+        raise Invalid(
+            Reason(
+                "{address} is in {special}, where {what}; give the address that clients use",
+                address=address,
+                special=special,
+                what=what,
+            ),
+            field=field,
+        )
     return address
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-LATE = "the resolver did not answer in time"
-TOO_MANY = "too many lookups of this API key are under way"
+from wgfleet.protocol.reasons import Reason
+
+LATE = Reason("the resolver did not answer in time")
+TOO_MANY = Reason("too many lookups of this API key are under way")
 UNANSWERED = frozenset({LATE, TOO_MANY})
 """Errors that say nothing of the name."""
 

@@ -4,6 +4,9 @@ import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
 
+from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.reasons import Reason
+
 
 class PeerAction(StrEnum):
     """What is done to each peer."""
@@ -35,17 +38,34 @@ def who(peer_ids: Iterable[str]) -> str:
 def noticed(action: PeerAction, peers: int, on: int, live: int) -> list[str]:
     """Say who notices a change of some peers, `on` of which are enabled, and `live` connected now."""
     if action is PeerAction.DELETE and peers:
-        return [f"{_peers(peers)} deleted, and their files never work again; {_live(live)}"]
+        return [
+            Reason("{peers} deleted, and their files never work again; {live}", peers=_peers(peers), live=_live(live))
+        ]
     if action is PeerAction.DISABLE and on:
-        return [f"{_peers(on)} cut off on all nodes until enabled again; {_live(live)}"]
+        return [Reason("{peers} cut off on all nodes until enabled again; {live}", peers=_peers(on), live=_live(live))]
     if action is PeerAction.ENABLE and peers - on:
-        return [f"{_peers(peers - on)} let in again, where no limit keeps them out"]
+        return [Reason("{peers} let in again, where no limit keeps them out", peers=_peers(peers - on))]
     return []
 
 
+def check_given(action: PeerAction, *, tag: bool, job: bool, group: bool, to: bool, speeds: bool) -> None:
+    """Refuse what an action does not take, and what it lacks. Each says whether it was given."""
+    if group and action is not PeerAction.SET_GROUP:
+        raise Invalid(Reason("{action!r} takes no group", action=action.value), field="group")
+    for field, given, wanted, some, none in (
+        ("tag", tag, action in OF_TAGS, Reason("a tag"), Reason("no tag")),
+        ("job", job, action is PeerAction.SET_JOB, Reason("a job"), Reason("no job")),
+        ("to", to, action is PeerAction.MOVE, Reason("a node or a node group"), Reason("none")),
+        ("download_speed", speeds, action is PeerAction.SET_SPEEDS, Reason("one speed or both"), Reason("no speeds")),
+    ):
+        if given != wanted:
+            takes = some if wanted else none
+            raise Invalid(Reason("{action!r} takes {takes}", action=action.value, takes=takes), field=field)
+
+
 def _peers(count: int) -> str:
-    return "1 peer is" if count == 1 else f"{count} peers are"
+    return Reason("1 peer is") if count == 1 else Reason("{count} peers are", count=count)
 
 
 def _live(count: int) -> str:
-    return "none is connected now" if not count else f"{count} connected now"
+    return Reason("{count} connected now", count=count) if count else Reason("none is connected now")

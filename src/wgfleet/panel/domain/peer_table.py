@@ -13,6 +13,7 @@ from typing import Any
 
 from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.quantities import speed_of
+from wgfleet.protocol.reasons import Reason
 
 MOST_ROWS = 10_000
 NONE = "none"
@@ -83,7 +84,7 @@ def _number(cell: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 9):  # noqa: PLR2004 - digits of what fits anywhere
-        raise ValueError("must be a whole number")
+        raise ValueError(Reason("must be a whole number"))
     return int(text)
 
 
@@ -98,7 +99,7 @@ def _rule_set(cell: str) -> str | None:
 def _boolean(cell: str) -> bool | None:
     text = cell.strip().lower()
     if text and text not in _BOOLEANS:
-        raise ValueError("must be yes or no")
+        raise ValueError(Reason("must be yes or no"))
     return _BOOLEANS.get(text)
 
 
@@ -142,11 +143,15 @@ def read(data: bytes) -> list[TableRow]:
             if any(cell.strip() for cell in cells):
                 rows.append(TableRow(line, _by_column(columns, cells, line)))
             if len(rows) > MOST_ROWS:
-                raise Invalid(f"has more than {MOST_ROWS} peers; send it in parts", field="table")
+                raise Invalid(
+                    Reason("has more than {most_rows} peers; send it in parts", most_rows=MOST_ROWS), field="table"
+                )
     except csv.Error as error:
-        raise Invalid(f"line {reader.line_num + skipped} is no CSV ({error})", field="table") from None
+        raise Invalid(
+            Reason("line {line} is no CSV ({error})", line=reader.line_num + skipped, error=error), field="table"
+        ) from None
     if not rows:
-        raise Invalid("has no line with a peer below that of the columns", field="table")
+        raise Invalid(Reason("has no line with a peer below that of the columns"), field="table")
     return rows
 
 
@@ -155,9 +160,9 @@ def _decoded(data: bytes) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError:
-        raise Invalid("is not in UTF-8; save it as `CSV UTF-8`", field="table") from None
+        raise Invalid(Reason("is not in UTF-8; save it as `CSV UTF-8`"), field="table") from None
     if "\0" in text:
-        raise Invalid("is no text", field="table")
+        raise Invalid(Reason("is no text"), field="table")
     return text
 
 
@@ -176,18 +181,22 @@ def _columns(cells: Sequence[str]) -> list[str]:
         names.pop()
     for name in names:
         if name not in _READ:
-            raise Invalid(f"has no column {name!r}; there are {', '.join(COLUMNS)}", field="table")
+            raise Invalid(
+                Reason("has no column {name!r}; there are {columns}", name=name, columns=", ".join(COLUMNS)),
+                field="table",
+            )
         if names.count(name) > 1:
-            raise Invalid(f"has the column {name!r} twice", field="table")
+            raise Invalid(Reason("has the column {name!r} twice", name=name), field="table")
     if "name" not in names:
-        raise Invalid("must begin with a line of columns, `name` among them", field="table")
+        raise Invalid(Reason("must begin with a line of columns, `name` among them"), field="table")
     return names
 
 
 def _by_column(columns: Sequence[str], cells: Sequence[str], line: int) -> dict[str, str]:
     if any(cell.strip() for cell in cells[len(columns) :]):
         raise Invalid(
-            f"line {line} has more cells than there are columns; put texts with commas in quotes", field="table"
+            Reason("line {line} has more cells than there are columns; put texts with commas in quotes", line=line),
+            field="table",
         )
     return dict(zip(columns, [*map(_as_it_was, cells), *[""] * len(columns)], strict=False))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from wgfleet.panel.domain.addressing import contains
 from wgfleet.panel.errors import Conflict
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,15 @@ def change(before: Sequence[str], wanted: Sequence[str]) -> PoolChange:
             continue
         if len(of) > 1:
             raise Conflict(
-                f"{network} contains {' and '.join(of)}: pools cannot be made one; add a network beside them",
+                Reason(
+                    "{network} contains {of}: pools cannot be made one; add a network beside them",
+                    network=network,
+                    of=" and ".join(of),
+                ),
                 field=f"pools[{i}]",
             )
         if of[0] in kept:
-            raise Conflict(f"{of[0]} cannot become two pools", field=f"pools[{i}]")
+            raise Conflict(Reason("{of} cannot become two pools", of=of[0]), field=f"pools[{i}]")
         kept.add(of[0])
         if network != of[0]:
             _check_begins_alike(of[0], network, f"pools[{i}]")
@@ -49,7 +54,12 @@ def _check_begins_alike(before: str, after: str, field: str) -> None:
     one, other = ipaddress.ip_network(before), ipaddress.ip_network(after)
     if one.network_address != other.network_address:
         raise Conflict(
-            f"{after} begins at another address than {before}, and the first one is that of the nodes: choose a "
-            f"network that begins at {one.network_address}, or add one beside it",
+            Reason(
+                "{after} begins at another address than {before}, and the first one is that of the nodes: choose a "
+                "network that begins at {network_address}, or add one beside it",
+                after=after,
+                before=before,
+                network_address=one.network_address,
+            ),
             field=field,
         )

@@ -3,13 +3,12 @@
 Both texts are stock WireGuard: nothing in them needs wgfleet on the other side.
 """
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from wgfleet.panel.domain.addressing import gateway
+from wgfleet.panel.domain.addressing import contains, gateway
 from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
 from wgfleet.protocol.addresses import host_network, join_endpoint
 from wgfleet.protocol.backbone import Backbone
@@ -19,8 +18,6 @@ from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PresharedKey, PrivateKey, PublicKey
 from wgfleet.protocol.reach import Reach
 from wgfleet.qr_code import PLACEHOLDER
-
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +112,7 @@ def allowed_in_file(allowed: Sequence[str], own: Sequence[str], pools: Sequence[
     With one of those, a router would be cut off from its own network, or could not set the tunnel up. The pools,
     where nothing else is left.
     """
-    behind = [ipaddress.ip_network(network) for network in own]
-    return tuple(each for each in allowed if not _inside(ipaddress.ip_network(each), behind)) or tuple(pools)
-
-
-def _inside(network: IPNetwork, others: Iterable[IPNetwork]) -> bool:
-    return any(
-        network.network_address in other and network.prefixlen >= other.prefixlen
-        for other in others
-        if other.version == network.version
-    )
+    return tuple(each for each in allowed if not any(contains(network, each) for network in own)) or tuple(pools)
 
 
 def endpoint(host: str, port: int) -> str:

@@ -9,19 +9,21 @@ from collections import defaultdict
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+from wgfleet.protocol.reasons import Reason
+
 SPECIAL = tuple(
     (ip_network(network), words)
     for network, words in (
-        ("0.0.0.0/8", '"this network"'),
-        ("127.0.0.0/8", "loopback"),
-        ("169.254.0.0/16", "link-local addresses"),
-        ("224.0.0.0/4", "multicast"),
-        ("255.255.255.255/32", "broadcast"),
-        ("::/128", "the unspecified address"),
-        ("::1/128", "loopback"),
-        ("::ffff:0:0/96", "IPv4 addresses in IPv6 form"),
-        ("fe80::/10", "link-local addresses"),
-        ("ff00::/8", "multicast"),
+        ("0.0.0.0/8", Reason('"this network"')),
+        ("127.0.0.0/8", Reason("loopback")),
+        ("169.254.0.0/16", Reason("link-local addresses")),
+        ("224.0.0.0/4", Reason("multicast")),
+        ("255.255.255.255/32", Reason("broadcast")),
+        ("::/128", Reason("the unspecified address")),
+        ("::1/128", Reason("loopback")),
+        ("::ffff:0:0/96", Reason("IPv4 addresses in IPv6 form")),
+        ("fe80::/10", Reason("link-local addresses")),
+        ("ff00::/8", Reason("multicast")),
     )
 )
 """Ranges that are never behind a peer (IANA's special-purpose registries), with words for people."""
@@ -31,21 +33,21 @@ def special_range(network: IPv4Network | IPv6Network) -> str | None:
     """Describe the special range that a network overlaps; None where there is none."""
     for special, words in SPECIAL:
         if special.version == network.version and network.overlaps(special):
-            return f"{special}, {words}"
+            return Reason("{special}, {words}", special=special, words=words)
     return None
 
 
 PRIVATE = tuple(
     (ip_network(network), words)
     for network, words in (
-        ("10.0.0.0/8", "private addresses"),
-        ("172.16.0.0/12", "private addresses"),
-        ("192.168.0.0/16", "private addresses"),
-        ("100.64.0.0/10", "addresses within a provider's network"),
-        ("240.0.0.0/4", "addresses that nobody has"),
-        ("64:ff9b::/96", "translated addresses, of one network alone"),
-        ("64:ff9b:1::/48", "translated addresses, of one network alone"),
-        ("fc00::/7", "private addresses"),
+        ("10.0.0.0/8", Reason("private addresses")),
+        ("172.16.0.0/12", Reason("private addresses")),
+        ("192.168.0.0/16", Reason("private addresses")),
+        ("100.64.0.0/10", Reason("addresses within a provider's network")),
+        ("240.0.0.0/4", Reason("addresses that nobody has")),
+        ("64:ff9b::/96", Reason("translated addresses, of one network alone")),
+        ("64:ff9b:1::/48", Reason("translated addresses, of one network alone")),
+        ("fc00::/7", Reason("private addresses")),
     )
 )
 """Ranges that are reached from within one network only: of an intranet or a lab, with words for people."""
@@ -61,7 +63,7 @@ def private_range(network: IPv4Network | IPv6Network) -> str | None:
     """Describe the range of one network, not of the internet, that a network is in; None: it is in none."""
     for private, words in PRIVATE:
         if private.version == network.version and network.subnet_of(private):  # type: ignore[arg-type]  # of one version
-            return f"{private}, {words}"
+            return Reason("{special}, {words}", special=private, words=words)
     return None
 
 

@@ -49,6 +49,8 @@ def allowance(since_s: float, bandwidth_mbps: int | None = None) -> int:
 
 def clipped(each: Added, room: int) -> Added:
     """Return what of it there is room for."""
+    if each.received + each.sent <= room:
+        return each
     received = min(each.received, room)
     return Added(each.hour, received, min(each.sent, room - received))
 

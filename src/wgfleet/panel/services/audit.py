@@ -13,6 +13,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import audit as audit_rows
 from wgfleet.panel.store.audit import AuditSubjects, Callers, EntryKind
 from wgfleet.panel.store.tables import AuditEntry
+from wgfleet.protocol.reasons import Reason
 
 __all__ = ["AuditSubjects", "EntryKind"]
 _NO_ADDRESSES = (origin.UNKNOWN, "others")  # what stands there as well; refusals of very many sources are of "others"
@@ -113,7 +114,9 @@ def _origins(address: str) -> Callers:
         return Callers(address, address)
     found = origin.network(address)
     if found is None:
-        raise Invalid("is no IP address or network; give one such as 203.0.113.7 or 203.0.113.0/24", field="address")
+        raise Invalid(
+            Reason("is no IP address or network; give one such as 203.0.113.7 or 203.0.113.0/24"), field="address"
+        )
     around = source_of(str(found.network_address))
     return Callers(*origin.keys(found), around=around, around_key=origin.key(around))
 

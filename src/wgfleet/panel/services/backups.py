@@ -13,10 +13,11 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Assignment, Backup, Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.reasons import Reason
 
 MOST = 20
 """How many that people asked for are kept of a config on a node."""
-BY_HAND = "somebody asked for it"
+BY_HAND = Reason("somebody asked for it")
 
 
 def create(
@@ -73,7 +74,7 @@ def get(tx: Tx, backup_id: str) -> Backup:
     """Return a backup without its content."""
     backup = backup_rows.get(tx, backup_id)
     if backup is None:
-        raise NotFound(f"there is no backup {backup_id!r}", Hint(HintCode.LIST_BACKUPS))
+        raise NotFound(Reason("there is no backup {backup_id!r}", backup_id=backup_id), Hint(HintCode.LIST_BACKUPS))
     return backup
 
 

@@ -11,6 +11,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import certificates as rows
 from wgfleet.panel.store import installation as installation_rows
 from wgfleet.panel.store.tables import IssuedCertificate, Node
+from wgfleet.protocol.reasons import Reason
 
 
 def of_agent(tx: Tx, actor: str, node: Node, issued: Issued) -> IssuedCertificate:
@@ -59,7 +60,9 @@ def get(tx: Tx, reference: str) -> IssuedCertificate:
     """Return a certificate by id or serial number."""
     row = rows.find(tx, reference)
     if row is None:
-        raise NotFound(f"there is no certificate {reference!r}", Hint(HintCode.LIST_CERTIFICATES))
+        raise NotFound(
+            Reason("there is no certificate {reference!r}", reference=reference), Hint(HintCode.LIST_CERTIFICATES)
+        )
     return row
 
 
@@ -108,7 +111,7 @@ def valid_of_node(tx: Tx, node_id: str) -> Sequence[IssuedCertificate]:
 def check_key(tx: Tx, digest: str) -> None:
     """Raise `Invalid` for the key of a request that was revoked."""
     if is_revoked_key(tx, digest):
-        raise Invalid("its key was revoked or replaced; make a new one", field="csr")
+        raise Invalid(Reason("its key was revoked or replaced; make a new one"), field="csr")
 
 
 def is_revoked_key(tx: Tx, digest: str) -> bool:

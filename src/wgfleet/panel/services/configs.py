@@ -115,11 +115,16 @@ def create(
     parse_interface_name(spec.name)
     if _OF_CARDS.fullmatch(spec.name):
         raise Invalid(
-            f"machines call their network cards and bridges {spec.name!r}; choose another name, such as wg0",
+            Reason(
+                "machines call their network cards and bridges {spec!r}; choose another name, such as wg0",
+                spec=spec.name,
+            ),
             field="name",
         )
     if spec.mode not in MODES:
-        raise Invalid(f"mode must be {' or '.join(MODES)}, not {spec.mode!r}", field="mode")
+        raise Invalid(
+            Reason("mode must be {modes}, not {mode!r}", modes=" or ".join(MODES), mode=spec.mode), field="mode"
+        )
     values = _checked(tx, spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
     networks = pools.parse(spec.pools)
     check_mtu(spec.mtu, networks, "mtu")
@@ -180,7 +185,9 @@ def id_of(tx: Tx, reference: str, field: str | None = None) -> str:
 
 
 def _no_config(reference: str, field: str | None = None) -> NotFound:
-    return NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS), field=field)
+    return NotFound(
+        Reason("there is no config {reference!r}", reference=reference), Hint(HintCode.LIST_CONFIGS), field=field
+    )
 
 
 def resolve(tx: Tx, reference: str) -> str:
@@ -255,7 +262,7 @@ def check_deletion(tx: Tx, config: Config) -> None:
     nodes = config_rows.assigned_node_names(tx, config.id)
     if nodes:
         raise Conflict(
-            f"config {config.name!r} is still assigned to {', '.join(nodes)}",
+            Reason("config {config!r} is still assigned to {nodes}", config=config.name, nodes=", ".join(nodes)),
             Hint(HintCode.UNASSIGN_NODE, config=config.name),
         )
 
@@ -291,12 +298,17 @@ def _checked(tx: Tx, changes: ConfigChanges) -> dict[str, Any]:
     if "client_allowed_ips" in changes:
         values["client_allowed_ips"] = parse_networks(changes["client_allowed_ips"], "client_allowed_ips")
         if not values["client_allowed_ips"]:
-            raise Invalid("give at least one network; 0.0.0.0/0 means everything", field="client_allowed_ips")
+            raise Invalid(Reason("give at least one network; 0.0.0.0/0 means everything"), field="client_allowed_ips")
     if "excluded_networks" in changes:
         values["excluded_networks"] = parse_networks(changes["excluded_networks"], "excluded_networks")
     if "placement" in changes and changes["placement"] not in PLACEMENTS:
         wanted = changes["placement"]
-        raise Invalid(f"placement must be one of {', '.join(PLACEMENTS)}, not {wanted!r}", field="placement")
+        raise Invalid(
+            Reason(
+                "placement must be one of {placements}, not {wanted!r}", placements=", ".join(PLACEMENTS), wanted=wanted
+            ),
+            field="placement",
+        )
     if "keepalive" in changes:
         check_range(changes["keepalive"], 0, MAX_KEEPALIVE_S, "keepalive", "s")
     return values
@@ -307,13 +319,22 @@ def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
     owner = _backbone_ports(config_rows.backbone_ports(tx, config_id)).get(listen_port)
     if owner is not None:
         raise Conflict(
-            f"the backbone of config {owner!r} uses UDP port {listen_port}, and a node may serve both; choose another",
+            Reason(
+                "the backbone of config {owner!r} uses UDP port {listen_port}, and a node may serve both; choose "
+                "another",
+                owner=owner,
+                listen_port=listen_port,
+            ),
             field="listen_port",
         )
     other = config_rows.by_port(tx, listen_port)
     if other is not None:
         raise Conflict(
-            f"config {other.name!r} already listens on port {listen_port}, and a node may serve both; choose another",
+            Reason(
+                "config {other!r} already listens on port {listen_port}, and a node may serve both; choose another",
+                other=other.name,
+                listen_port=listen_port,
+            ),
             field="listen_port",
         )
 
@@ -338,7 +359,7 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
         return
     if config.mode == INDEPENDENT:
         raise Conflict(
-            "an independent config has no backbone: a peer has another address at each node", field="backbone"
+            Reason("an independent config has no backbone: a peer has another address at each node"), field="backbone"
         )
     port = backbone.port(value("listen_port"), value("backbone_port"))
     others = config_rows.backbone_ports(tx, config.id)
@@ -347,8 +368,13 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
     for each in (port, backbone.tunnel_port(port)):
         if each in taken:
             raise Conflict(
-                f"the backbone of config {config.name!r} would use UDP port {each}, which config {taken[each]!r} has; "
-                "choose another backbone_port",
+                Reason(
+                    "the backbone of config {config!r} would use UDP port {each}, which config {holder!r} has; "
+                    "choose another backbone_port",
+                    config=config.name,
+                    each=each,
+                    holder=taken[each],
+                ),
                 field="backbone_port",
             )
 
@@ -359,4 +385,7 @@ def _free_port(tx: Tx) -> int:
     for port in range(FIRST_PORT, MAX_PORT + 1):
         if port not in taken:
             return port
-    raise Exhausted(f"every port from {FIRST_PORT} up is in use; choose a lower listen_port", field="listen_port")
+    raise Exhausted(
+        Reason("every port from {first_port} up is in use; choose a lower listen_port", first_port=FIRST_PORT),
+        field="listen_port",
+    )

@@ -20,14 +20,15 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.reasons import Reason, template
 
 _WORDS = {
-    HoldReason.ONLY_NODE: "it is the only node of the config",
-    HoldReason.UNCONFIRMED: "nobody could confirm what the panel sees",
-    HoldReason.ONE_SITE: "all that would miss it stand in one site, which may itself be cut off",
-    HoldReason.NO_REFUGE: "no other node of the config is in use",
-    HoldReason.MIN_NODES: "fewer than {floor} nodes would be left (min_nodes)",
-    HoldReason.PAUSED: "automation is paused for the config",
+    HoldReason.ONLY_NODE: template("it is the only node of the config"),
+    HoldReason.UNCONFIRMED: template("nobody could confirm what the panel sees"),
+    HoldReason.ONE_SITE: template("all that would miss it stand in one site, which may itself be cut off"),
+    HoldReason.NO_REFUGE: template("no other node of the config is in use"),
+    HoldReason.MIN_NODES: template("fewer than {floor} nodes would be left (min_nodes)"),
+    HoldReason.PAUSED: template("automation is paused for the config"),
 }
 _HINTS = {
     HoldReason.ONLY_NODE: (HintCode.ASSIGN_NODE,),
@@ -105,10 +106,14 @@ def _witness(node: Node, domain: str) -> Witness:
     return Witness(NodeId(node.id), _is_heard(node), domain)
 
 
+def _why(reason: HoldReason, floor: int) -> Reason:
+    return Reason(_WORDS[reason], **({"floor": floor} if reason is HoldReason.MIN_NODES else {}))
+
+
 def _told(config: Config, name: str, reason: HoldReason, floor: int, silent: str | None) -> NoFailover:
-    words = f"there is no automatic failover if node {name!r} dies: {_WORDS[reason].format(floor=floor)}"
+    words = Reason("there is no automatic failover if node {name!r} dies: {why}", name=name, why=_why(reason, floor))
     hints = [Hint(code, config=config.name) for code in _HINTS[reason]]
     if silent is not None:
-        words += f", as witness {silent!r} does not answer"
+        words = Reason("{what}, as witness {name!r} does not answer", what=words, name=silent)
         hints.insert(0, Hint(HintCode.WAIT_FOR_NODE, node=silent))
     return NoFailover(reason, words, tuple(hints))

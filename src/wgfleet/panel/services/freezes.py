@@ -13,6 +13,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import health as health_rows
 from wgfleet.panel.store.tables import Config, HealthFreeze
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 APPROVED_FOR_S = 300.0
 
@@ -38,7 +39,7 @@ def begin(tx: Tx, reason: str, nodes: Sequence[str]) -> None:
     if row is None:
         row = HealthFreeze(id=clock.new_id(), since=clock.now(), reason=reason, nodes=list(nodes), approved_nodes=[])
         health_rows.add_freeze(tx, row)
-        audit.record(tx, audit.PANEL, "frozen", _ENTITY, row.id, reason=str(reason), nodes=list(nodes))
+        audit.record(tx, audit.PANEL, "frozen", _ENTITY, row.id, reason=reason, nodes=list(nodes))
     elif row.reason == reason and row.nodes == list(nodes):
         return
     row.reason, row.nodes = reason, list(nodes)
@@ -58,9 +59,11 @@ def approve(tx: Tx, actor: str, freeze_id: str) -> HealthFreeze:
     """Say that the nodes of a freeze are down: those that nobody reaches are taken out of use, once."""
     row = health_rows.freeze(tx)
     if row is None:
-        raise NotFound("no node waits for an approval: none is left in use that does not answer")
+        raise NotFound(Reason("no node waits for an approval: none is left in use that does not answer"))
     if row.id != freeze_id:
-        raise Conflict(f"the freeze is another by now ({row.id}): look at it, and approve that", field="id")
+        raise Conflict(
+            Reason("the freeze is another by now ({row}): look at it, and approve that", row=row.id), field="id"
+        )
     row.approved_nodes, row.approved_by = list(row.nodes), actor
     row.approved_until = clock.now() + APPROVED_FOR_S
     audit.record(tx, actor, "approved", _ENTITY, row.id, nodes=row.nodes, approved_until=row.approved_until)

@@ -5,6 +5,7 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx, histories
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 MAX_LOST = 2**20  # changes that a copy may be behind: a year of them at one each 30 s
 
@@ -20,7 +21,7 @@ def bump(tx: Tx, config_id: str, *, settings: bool = False, topic: Topic | None 
     before = tx.raised.get(config_id)
     generation = config_rows.bump(tx, config_id, settings=settings)
     if generation is None:
-        raise NotFound(f"there is no config {config_id!r}; it was deleted meanwhile")
+        raise NotFound(Reason("there is no config {config_id!r}; it was deleted meanwhile", config_id=config_id))
     if before is None or before[0] != generation:
         _note_who_made(tx, config_id, generation)
     if topic is not None:

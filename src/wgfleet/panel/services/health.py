@@ -327,7 +327,7 @@ def _tell(tx: Tx, assignment: Assignment, before: Health, standing: Standing) ->
     )
     if {before, standing.state} & TOLD:
         about = subject(assignment.config_id, assignment.node_id)
-        details = {"before": before.value, "reason": str(standing.reason)}
+        details = {"before": before.value, "reason": standing.reason}
         audit.record(tx, audit.PANEL, f"health_{standing.state}", "config_node", about, **details)
 
 

@@ -15,6 +15,7 @@ from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.quantities import check_speed
+from wgfleet.protocol.quotes import quoted
 
 
 class SupposedTag(NamedTuple):
@@ -46,9 +47,9 @@ def checked(tx: Tx, changes: Mapping[str, Any], at: str = "", known: dict[str, s
     return values
 
 
-def of_row(row: Peer | Tag | Config) -> HeldSettings:
+def of_row(row: Peer | ShownPeer | Tag | Config) -> HeldSettings:
     """Return what a row sets."""
-    return HeldSettings._make(getattr(row, name) for name in HELD)
+    return HeldSettings(row.download_speed, row.upload_speed, row.rule_set)
 
 
 def in_effect(
@@ -82,14 +83,23 @@ def in_effect(
 
 
 def of_peers(tx: Tx, peers: Collection[ShownPeer], special: Container[str] | None = None) -> dict[str, HeldSettings]:
-    """Return what counts for peers, by id. `special`: who may set something, or have a tag; None: anybody."""
+    """Return what counts for peers, by id.
+
+    `special`: of peers that were just made, who may set something, or have a tag; None: they were read, as they are.
+    """
     found: dict[str, HeldSettings] = {}
     for config_id in {peer.config_id for peer in peers}:
-        ids = [peer.id for peer in peers if peer.config_id == config_id]
-        asked = ids if special is None else [peer_id for peer_id in ids if peer_id in special]
-        of_others, of_some = in_effect(tx, config_id, held_rows.of_peers(tx, asked), asked)
-        found |= {peer_id: of_some.get(peer_id, of_others) for peer_id in ids}
+        mine = [peer for peer in peers if peer.config_id == config_id]
+        asked = [peer.id for peer in mine if special is None or peer.id in special]
+        own = _own(mine) if special is None else held_rows.of_peers(tx, asked)
+        of_others, of_some = in_effect(tx, config_id, own, asked)
+        found |= {peer.id: of_some.get(peer.id, of_others) for peer in mine}
     return found
+
+
+def _own(peers: Collection[ShownPeer]) -> dict[str, HeldSettings]:
+    """Return what peers set for themselves, by id; those that set nothing are left out."""
+    return {peer.id: sets for peer in peers if not (sets := of_row(peer)).is_empty}
 
 
 def origins(tx: Tx, peer: Peer) -> dict[str, InEffect]:
@@ -98,7 +108,7 @@ def origins(tx: Tx, peer: Peer) -> dict[str, InEffect]:
     has = held_rows.tagged(tx, tags, None, [peer.id]).get(peer.id, set()) if tags else set()
     layers = [
         Layer("peer", of_row(peer)._asdict()),
-        *(Layer(f"tag {name!r}", sets._asdict()) for tag_id, (name, sets) in tags.items() if tag_id in has),
+        *(Layer(f"tag {quoted(name)}", sets._asdict()) for tag_id, (name, sets) in tags.items() if tag_id in has),
         Layer("config", held_rows.of_configs(tx, [peer.config_id])[peer.config_id]._asdict()),
     ]
     return client_settings.in_effect(layers, HELD)

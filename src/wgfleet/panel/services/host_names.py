@@ -14,6 +14,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store.tables import HostName
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 
 def in_use(tx: Tx, panel: Mapping[str, str] = tunnel_networks.NOTHING) -> set[str]:
@@ -107,15 +108,20 @@ def warnings(tx: Tx, hosts: Collection[str]) -> dict[str, str]:
 
 def _warning(row: HostName) -> str | None:
     if row.inside is not None:
-        return f"{row.name} leads into the tunnel: {row.inside}; nodes cannot reach it"
+        return Reason("{row} leads into the tunnel: {inside}; nodes cannot reach it", row=row.name, inside=row.inside)
     if row.error is None:
         return None
     if row.addresses:
-        return (
-            f"{row.name} is not found just now ({row.error}); networks are checked against the addresses that it had: "
-            f"{', '.join(row.addresses)}"
+        return Reason(
+            "{row} is not found just now ({error}); networks are checked against the addresses that it had: "
+            "{addresses}",
+            row=row.name,
+            error=row.error,
+            addresses=", ".join(row.addresses),
         )
-    return (
-        f"{row.name} is not found ({row.error}), so nobody can check whether a pool or a network of a peer contains "
-        "its address, which would cut it off; it is looked up again every few minutes"
+    return Reason(
+        "{row} is not found ({error}), so nobody can check whether a pool or a network of a peer contains "
+        "its address, which would cut it off; it is looked up again every few minutes",
+        row=row.name,
+        error=row.error,
     )

@@ -17,7 +17,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.reasons import plain
+from wgfleet.protocol.reasons import Reason, kept, plain, restored
 
 T = TypeVar("T")
 
@@ -26,7 +26,9 @@ def get(tx: Tx, operation_id: str) -> Operation:
     """Return an operation."""
     operation = operation_rows.get(tx, operation_id)
     if operation is None:
-        raise NotFound(f"there is no operation {operation_id!r}", Hint(HintCode.LIST_OPERATIONS))
+        raise NotFound(
+            Reason("there is no operation {operation_id!r}", operation_id=operation_id), Hint(HintCode.LIST_OPERATIONS)
+        )
     return operation
 
 
@@ -154,7 +156,8 @@ def _decode(values: Mapping[str, Any], kind: type[T]) -> T:
 
 def encode(values: Progress | Result) -> dict[str, Any]:
     """Return progress or result as its JSON object; what is None is left out."""
-    return {name: value for name, value in msgspec.to_builtins(values, enc_hook=plain).items() if value is not None}
+    found = msgspec.to_builtins(values, enc_hook=kept)
+    return {name: restored(value) for name, value in found.items() if value is not None}
 
 
 def subject(config_id: str, node_id: str) -> str:

@@ -17,7 +17,7 @@ from wgfleet.panel.domain.operations import (
     PeerChangeProgress,
     PeerChangeResult,
 )
-from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, noticed, who
+from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, check_given, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, configs, generations, held_settings, operations
 from wgfleet.panel.services.access import standing
@@ -38,6 +38,7 @@ from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, NodeGroup, Operation, Tag
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.observed import LIVE_S
+from wgfleet.protocol.reasons import Reason, template
 
 SLICE = 250  # peers in a transaction
 LINES = 25  # of a table, whose peers each get something else
@@ -93,27 +94,35 @@ Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
 
 def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     """Say whom a change would be about; refuse what the change itself refuses."""
+    config = _only_config(tx, wanted)
     tag, group, to = _check(tx, spec)
     counted, peer_ids = listed_peers.count(tx, wanted), listed_peers.ids(tx, wanted)
     _check_somebody(peer_ids)
+    check_none_runs(tx, config) if to is None else peer_moves.check_none_runs(tx, config)
+    unfinished_peers.check_ended(tx, config.id, peer_ids, "filter")
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
         effects += _of_limits(tx, peer_ids, spec, tag)
     if tag is not None and tag.rule_set is not None:
         effects += _of_rules(tx, peer_ids, tag, given=spec.action is PeerAction.ADD_TAG)
     if spec.action is PeerAction.SET_GROUP:
-        name = "no node group in particular" if group is None else f"node group {group.name!r}"
-        effects.append(f"nobody moves now: they prefer {name} from the next rebalance of the config on")
+        name = (
+            Reason("no node group in particular") if group is None else Reason("node group {group!r}", group=group.name)
+        )
+        effects.append(
+            Reason("nobody moves now: they prefer {name} from the next rebalance of the config on", name=name)
+        )
     if to is not None:
-        effects += peer_moves.foresee(tx, _only_config(tx, wanted), peer_ids, to, spec.live_s)
+        effects += peer_moves.foresee(tx, config, peer_ids, to, spec.live_s)
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
-        effects.append(f"nodes hold {counted.enabled} peers to other speeds at once; {counted.live} connected now")
+        text = template("nodes hold {enabled} peers to other speeds at once; {live} connected now")
+        effects.append(Reason(text, enabled=counted.enabled, live=counted.live))
     return PeersFound(counted.peers, who(peer_ids), counted.live, listed_peers.names(tx, wanted, NAMED), effects)
 
 
 def _check_somebody(peer_ids: Sequence[str]) -> None:
     if not peer_ids:
-        raise Invalid("no peer fits; nothing is to be done", field="filter")
+        raise Invalid(Reason("no peer fits; nothing is to be done"), field="filter")
 
 
 def _only_config(tx: Tx, wanted: PeerFilter) -> Config:
@@ -123,7 +132,7 @@ def _only_config(tx: Tx, wanted: PeerFilter) -> Config:
 
 def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag | None) -> list[str]:
     if len(peer_ids) > MOST_DECIDED:
-        return [f"whom limits then cut off is not worked out for more than {MOST_DECIDED} peers"]
+        return [Reason("whom limits then cut off is not worked out for more than {most} peers", most=MOST_DECIDED)]
     if spec.job is not None:
         supposed = Supposed(job=commands.as_if(spec.job))
     elif tag is not None and spec.action is PeerAction.ADD_TAG:
@@ -156,8 +165,12 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
     _check_somebody(peer_ids)
     if who(peer_ids) != expect:
         before = expect.partition("-")[0]
-        others = f"{count} peers fit now, not {before}" if str(count) != before else f"{count} others fit now"
-        raise Conflict(f"{others}; look again who they are", field="expect")
+        others = (
+            Reason("{count} peers fit now, not {before}", count=count, before=before)
+            if str(count) != before
+            else Reason("{count} others fit now", count=count)
+        )
+        raise Conflict(Reason("{others}; look again who they are", others=others), field="expect")
     unfinished_peers.check_ended(tx, config.id, peer_ids, "filter")
     if to is not None:
         peer_moves.check(tx, config, peer_ids, to)
@@ -196,27 +209,22 @@ def check_none_runs(tx: Tx, config: Config) -> None:
     """Refuse a change while another operation changes peers of the config."""
     earlier = operation_rows.newest(tx, OperationKind.CHANGE_PEERS, config.id)
     if earlier is not None and earlier.finished_at is None:
-        raise Conflict(f"operation {earlier.id} changes peers of {config.name!r} now; wait for its end, or cancel it")
+        text = template("operation {operation} changes peers of {config!r} now; wait for its end, or cancel it")
+        raise Conflict(Reason(text, operation=earlier.id, config=config.name))
 
 
 def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
     """Refuse what cannot be done; return what it names."""
-    if (spec.tag is not None) != (spec.action in OF_TAGS):
-        raise Invalid(f"{spec.action.value!r} takes {'a' if spec.action in OF_TAGS else 'no'} tag", field="tag")
-    if (spec.job is not None) != (spec.action is PeerAction.SET_JOB):
-        raise Invalid(
-            f"{spec.action.value!r} takes {'a' if spec.action is PeerAction.SET_JOB else 'no'} job", field="job"
-        )
+    check_given(
+        spec.action,
+        tag=spec.tag is not None,
+        job=spec.job is not None,
+        group=spec.group is not None,
+        to=spec.to is not None,
+        speeds=spec.speeds is not None,
+    )
     if spec.job is not None:
         commands.check(spec.job)
-    if spec.group is not None and spec.action is not PeerAction.SET_GROUP:
-        raise Invalid(f"{spec.action.value!r} takes no group", field="group")
-    if (spec.to is not None) != (spec.action is PeerAction.MOVE):
-        takes = "a node or a node group" if spec.action is PeerAction.MOVE else "none"
-        raise Invalid(f"{spec.action.value!r} takes {takes}", field="to")
-    if (spec.speeds is not None) != (spec.action is PeerAction.SET_SPEEDS):
-        takes = "one speed or both" if spec.action is PeerAction.SET_SPEEDS else "no speeds"
-        raise Invalid(f"{spec.action.value!r} takes {takes}", field="download_speed")
     held_settings.checked(tx, spec.speeds or {})
     return ChangeTargets(
         None if spec.tag is None else tags.named(tx, [spec.tag], "tag")[0],
@@ -236,9 +244,9 @@ def step(
     if operation.finished_at is not None:
         return False
     config = config_rows.lock(tx, operation.config_id or "")
-    reason = "its config was deleted" if config is None else None
+    reason: str | None = Reason("its config was deleted") if config is None else None
     if (who_cancelled := operation_rows.cancelled_by(tx, operation_id)) is not None:
-        reason = f"it was cancelled by {who_cancelled}"
+        reason = Reason("it was cancelled by {who}", who=who_cancelled)
     reason = reason or standing.of_operation(tx, operation)
     if config is None or reason is not None:
         return _end(tx, operation, reason)
@@ -251,7 +259,7 @@ def step(
     except NotFound as error:
         if is_of_table(operation):
             raise
-        return _end(tx, operation, str(error))
+        return _end(tx, operation, error.detail)
     _advance(tx, operation, peer_ids, refused)
     return True
 
@@ -292,7 +300,7 @@ def _end(tx: Tx, operation: Operation, reason: str | None) -> bool:
         peers_left=left,
         refused=known.refused,
         seconds=round(clock.now() - operation.created_at, 3),
-        reason=reason or ("some peers could not be changed" if known.refused else None),
+        reason=reason or (Reason("some peers could not be changed") if known.refused else None),
     )
     state = OperationState.SUCCEEDED if result.reason is None else OperationState.FAILED
     operations.finish(tx, operation.id, state, result)
@@ -327,11 +335,11 @@ def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str])
     found = peer_rows.by_ids(tx, peer_ids)
     if options.action == PeerAction.REMOVE_TAG:
         tag_rows.take(tx, tag.id, has)
-        changed, refused = [peer for peer in found if peer.id in has], {}
+        changed, refused = [peer for peer in found if peer.id in has], dict[str, str]()
     else:
         full = {peer_id for peer_id, names in tag_rows.names_of(tx, peer_ids).items() if len(names) >= tags.MAX_TAGS}
         changed = [peer for peer in found if peer.id not in has and peer.id not in full]
-        why = f"it has {tags.MAX_TAGS} tags, and may have no more"
+        why = Reason("it has {most} tags, and may have no more", most=tags.MAX_TAGS)
         refused = {peer.name: why for peer in found if peer.id in full - has}
         tag_rows.give(tx, tag.id, [peer.id for peer in changed])
     held_settings.tags_changed(tx, [tag], [peer.id for peer in changed])

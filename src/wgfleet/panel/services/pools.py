@@ -12,6 +12,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.reasons import Reason
 
 MAX_POOLS = 8
 # Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
@@ -33,7 +34,14 @@ def new(config: Config, network: str) -> Pool:
 def parse(texts: Sequence[str]) -> list[str]:
     """Return pools in canonical form, or name the first that is none."""
     if not 1 <= len(texts) <= MAX_POOLS:
-        raise Invalid(f"a config needs 1 to {MAX_POOLS} pools such as 10.8.0.0/24, not {len(texts)}", field="pools")
+        raise Invalid(
+            Reason(
+                "a config needs 1 to {max_pools} pools such as 10.8.0.0/24, not {count}",
+                max_pools=MAX_POOLS,
+                count=len(texts),
+            ),
+            field="pools",
+        )
     found: list[str] = []
     for i, text in enumerate(texts):
         field = f"pools[{i}]"
@@ -41,12 +49,24 @@ def parse(texts: Sequence[str]) -> list[str]:
         network = ipaddress.ip_network(pool)
         low, high = POOL_PREFIXES[network.version]
         if not low <= network.prefixlen <= high:
-            raise Invalid(f"{pool}: an IPv{network.version} pool is /{low} to /{high}", field=field)
+            raise Invalid(
+                Reason(
+                    "{pool}: an IPv{version} pool is /{low} to /{high}",
+                    pool=pool,
+                    version=network.version,
+                    low=low,
+                    high=high,
+                ),
+                field=field,
+            )
         if special_range(network) is not None:
-            raise Invalid(f"{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", field=field)
+            raise Invalid(
+                Reason("{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", pool=pool),
+                field=field,
+            )
         for other in found:
             if overlap(pool, other):
-                raise Invalid(f"{pool} overlaps {other} in the same list", field=field)
+                raise Invalid(Reason("{pool} overlaps {other} in the same list", pool=pool, other=other), field=field)
         found.append(pool)
     return found
 
@@ -58,7 +78,13 @@ def check_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str], 
         for other, owner in taken:
             if owner != own and overlap(network, other):
                 raise Conflict(
-                    f"{network} overlaps {other} of config {owner!r}; choose another range", field=f"pools[{i}]"
+                    Reason(
+                        "{network} overlaps {other} of config {owner!r}; choose another range",
+                        network=network,
+                        other=other,
+                        owner=owner,
+                    ),
+                    field=f"pools[{i}]",
                 )
         tunnel_networks.check(ipaddress.ip_network(network), f"pools[{i}]", outside)
 

@@ -17,6 +17,7 @@ from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import AGENT_PORT
 from wgfleet.protocol.reach import Reach, is_open, parse_node_port
+from wgfleet.protocol.reasons import Reason
 
 
 def checked(tx: Tx, changes: Mapping[str, Any], own: str) -> dict[str, list[str]]:
@@ -42,12 +43,19 @@ def _check_no_agent_is_there(tx: Tx, node_ports: Sequence[str]) -> None:
     config_rows.serialize_creation(tx)  # an agent's port may be changed at the same time
     agents = node_rows.agent_ports(tx)
     # Before there is a node: the port that its agent most likely has.
-    owners = {port: f"the agent of node {name!r}" for port, name in agents.items()} or {AGENT_PORT: "agents"}
+    owners: dict[int, str] = {
+        port: Reason("the agent of node {name!r}", name=name) for port, name in agents.items()
+    } or {AGENT_PORT: "agents"}
     for i, text in enumerate(node_ports):
         found = next((port for port in sorted(owners) if is_open(text, "tcp", port)), None)
         if found is not None:
             raise Conflict(
-                f"{text} has port {found} of {owners[found]}, which users never reach; leave that port out",
+                Reason(
+                    "{text} has port {found} of {owner}, which users never reach; leave that port out",
+                    text=text,
+                    found=found,
+                    owner=owners[found],
+                ),
                 field=f"node_ports[{i}]",
             )
 
@@ -59,8 +67,12 @@ def check_agent_port(tx: Tx, port: int, field: str) -> None:
         found = next((text for text in node_ports if is_open(text, "tcp", port)), None)
         if found is not None:
             raise Conflict(
-                f"config {name!r} opens {found} of its nodes to users, and users never reach an agent; choose another "
-                "port for the agent, or take it out of the config's node_ports",
+                Reason(
+                    "config {name!r} opens {found} of its nodes to users, and users never reach an agent; choose "
+                    "another port for the agent, or take it out of the config's node_ports",
+                    name=name,
+                    found=found,
+                ),
                 field=field,
             )
 
@@ -73,9 +85,13 @@ def _resolved(tx: Tx, references: Sequence[str], own: str) -> list[str]:
         field = f"reachable_configs[{i}]"
         config = config_rows.find(tx, reference)
         if config is None:
-            raise NotFound(f"there is no config {reference!r}", Hint(HintCode.LIST_CONFIGS), field=field)
+            raise NotFound(
+                Reason("there is no config {reference!r}", reference=reference),
+                Hint(HintCode.LIST_CONFIGS),
+                field=field,
+            )
         if config.name == own:
-            raise Invalid("users of one config reach each other anyway; leave it out", field=field)
+            raise Invalid(Reason("users of one config reach each other anyway; leave it out"), field=field)
         found.append(config.id)
     return list(dict.fromkeys(found))
 

@@ -1,12 +1,13 @@
 """Sets of destination rules: made, changed, deleted, and as nodes get them."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypedDict
 
 import msgspec
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import destination_rules, peer_table
+from wgfleet.panel.domain import destination_rules, look_alikes, peer_table
 from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
@@ -37,7 +38,9 @@ def create(tx: Tx, actor: str, values: RuleSetChanges) -> RuleSetRow:
     wanted = {"rules": [], "otherwise_allowed": True, **_checked(values)}
     _check_name_is_free(tx, wanted["name"])
     if rule_set_rows.count(tx) >= MAX_SETS:
-        raise Conflict(f"there are {MAX_SETS} rule sets, and may be no more; delete one that nobody has")
+        raise Conflict(
+            Reason("there are {max_sets} rule sets, and may be no more; delete one that nobody has", max_sets=MAX_SETS)
+        )
     row = RuleSetRow(id=clock.new_id(), created_at=clock.now(), **wanted)
     rule_set_rows.add(tx, row)
     audit.record(tx, actor, "created", "rule_set", row.id, **_told(wanted))
@@ -48,7 +51,7 @@ def get(tx: Tx, reference: str, within: Limit | None = None) -> RuleSetRow:
     """Return a set by id or name. `within`: who has this limit sees only those that its configs use."""
     row = rule_set_rows.find(tx, one_spelling(reference))
     if row is None or (within is not None and row.id not in rule_set_rows.used_in(tx, within.configs)):
-        raise NotFound(f"there is no rule set {reference!r}", Hint(HintCode.LIST_RULE_SETS))
+        raise NotFound(Reason("there is no rule set {reference!r}", reference=reference), Hint(HintCode.LIST_RULE_SETS))
     return row
 
 
@@ -63,7 +66,11 @@ def id_for(tx: Tx, reference: str | None, field: str, known: dict[str, str]) -> 
         return known[reference]
     row = rule_set_rows.find(tx, one_spelling(reference))
     if row is None or not rule_set_rows.hold(tx, row.id, alone=False):
-        raise Invalid(f"there is no rule set {reference!r}", Hint(HintCode.LIST_RULE_SETS), field=field)
+        raise Invalid(
+            Reason("there is no rule set {reference!r}", reference=reference),
+            Hint(HintCode.LIST_RULE_SETS),
+            field=field,
+        )
     known[reference] = row.id
     return row.id
 
@@ -113,7 +120,7 @@ def update(tx: Tx, actor: str, row: RuleSetRow, changes: RuleSetChanges) -> Rule
     if not changed:
         return row
     if "name" in changed:
-        _check_name_is_free(tx, changed["name"])
+        _check_name_is_free(tx, changed["name"], row.id)
     if changed.keys() - {"name"}:  # nodes call a set by its id
         for config_id in rule_set_rows.configs_using(tx, row.id):
             generations.hold(tx, config_id)  # before the set, as all do
@@ -137,7 +144,22 @@ def check_deletion(tx: Tx, row: RuleSetRow) -> None:
     peers = f"{use.peers} peer{'s' * (use.peers != 1)}" if use.peers else ""
     said = [*_listed("config", use.configs), *_listed("tag", use.tags), *([peers] if peers else [])]
     if said:
-        raise Conflict(f"rule set {row.name!r} is that of {', '.join(said)}; give them another one, or none, first")
+        raise Conflict(
+            Reason(
+                "rule set {row!r} is that of {said}; give them another one, or none, first",
+                row=row.name,
+                said=", ".join(said),
+            )
+        )
+
+
+def delete_unused(tx: Tx, actor: str, set_ids: Collection[str]) -> None:
+    """Delete those of some sets that nobody has."""
+    for row in rule_set_rows.by_ids(tx, set_ids):
+        if rule_set_rows.hold(tx, row.id, alone=True):
+            with suppress(Conflict):
+                check_deletion(tx, row)
+                delete(tx, actor, row)
 
 
 def delete(tx: Tx, actor: str, row: RuleSetRow) -> None:
@@ -175,14 +197,21 @@ def _checked(changes: RuleSetChanges) -> dict[str, Any]:
     if "name" in changes:
         values["name"] = parse_word(changes["name"], MAX_NAME)
         if values["name"] == TABLES_NONE:
-            raise Invalid(f"{TABLES_NONE!r} is what tables of peers call no rules; choose another name", field="name")
+            raise Invalid(
+                Reason(
+                    "{tables_none!r} is what tables of peers call no rules; choose another name",
+                    tables_none=TABLES_NONE,
+                ),
+                field="name",
+            )
         if "/" in values["name"]:
-            raise Invalid("must have no /", field="name")
+            raise Invalid(Reason("must have no /"), field="name")
     if "rules" in changes:
         values["rules"] = [msgspec.to_builtins(rule) for rule in destination_rules.parse(changes["rules"])]
     return values
 
 
-def _check_name_is_free(tx: Tx, name: str) -> None:
+def _check_name_is_free(tx: Tx, name: str, of: str | None = None) -> None:
+    look_alikes.check(name, [other for set_id, other in rule_set_rows.all_names(tx).items() if set_id != of])
     if rule_set_rows.find(tx, name) is not None:
         raise Conflict(Reason("a rule set named {name!r} already exists; choose another name", name=name), field="name")

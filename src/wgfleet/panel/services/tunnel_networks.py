@@ -14,6 +14,7 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.protocol.reasons import Reason
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -23,19 +24,29 @@ def needed(tx: Tx, panel: Mapping[str, str] = NOTHING) -> NeededAddresses:
 
     `panel`: its own addresses and names, each with words. Of a name it is those that were last found.
     """
-    owners = dict.fromkeys(floating_rows.all_addresses(tx), "a floating address")
+    owners: dict[str, str] = dict.fromkeys(floating_rows.all_addresses(tx), Reason("a floating address"))
     for name, host in node_rows.agent_hosts(tx):
         if is_address(host):
             owners[host] = _agent(name)
-    owners |= {address: f"an address of node {name!r}" for address, name in node_rows.endpoint_addresses(tx).items()}
+    owners |= {
+        address: Reason("an address of node {name!r}", name=name)
+        for address, name in node_rows.endpoint_addresses(tx).items()
+    }
     own = {host: words for host, words in panel.items() if is_address(host)}
     return NeededAddresses({**_of_names(tx, panel), **own, **owners})
 
 
 def named_hosts(tx: Tx, panel: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """Return the names that have to stay outside of the tunnel, each with words for people. `panel`: as in `needed`."""
-    found = {domain: f"the endpoint of config {config!r}" for config, domain in endpoint_group_rows.domains(tx)}
-    found |= {node.endpoint_name: f"where node {node.name!r} is" for node in node_rows.named(tx) if node.endpoint_name}
+    found: dict[str, str] = {
+        domain: Reason("the endpoint of config {config!r}", config=config)
+        for config, domain in endpoint_group_rows.domains(tx)
+    }
+    found |= {
+        node.endpoint_name: Reason("where node {node!r} is", node=node.name)
+        for node in node_rows.named(tx)
+        if node.endpoint_name
+    }
     found |= {host: _agent(name) for name, host in node_rows.agent_hosts(tx)} | dict(panel)
     return {host: words for host, words in found.items() if not is_address(host)}
 
@@ -47,7 +58,7 @@ def _of_names(tx: Tx, panel: Mapping[str, str]) -> dict[str, str]:
 
 
 def _agent(node_name: str) -> str:
-    return f"where the agent of node {node_name!r} is"
+    return Reason("where the agent of node {node_name!r} is", node_name=node_name)
 
 
 def check(network: IPv4Network | IPv6Network, field: str, outside: NeededAddresses) -> None:
@@ -55,20 +66,31 @@ def check(network: IPv4Network | IPv6Network, field: str, outside: NeededAddress
     if found := outside.inside(network):
         address, owner = found
         raise Conflict(
-            f"{network} contains {address}, {owner}; nodes would send what is for it into the tunnel, and be cut off: "
-            "choose a network without it",
+            Reason(
+                "{network} contains {address}, {owner}; nodes would send what is for it into the tunnel, and be cut "
+                "off: choose a network without it",
+                network=network,
+                address=address,
+                owner=owner,
+            ),
             field=field,
         )
     if (special := special_range(network)) is not None:
-        raise Invalid(f"{network} overlaps {special}, which is never behind a peer", field=field)
+        raise Invalid(
+            Reason("{network} overlaps {special}, which is never behind a peer", network=network, special=special),
+            field=field,
+        )
 
 
 class Tunnels:
     """All networks that lead into a tunnel: pools, and networks behind peers."""
 
     def __init__(self, tx: Tx) -> None:
-        inside = [(network, f"pool of config {config!r}") for network, config in config_rows.all_pools(tx)]
-        inside += [(network, f"behind peer {peer!r}") for network, peer in peer_rows.all_networks(tx)]
+        inside = [
+            (network, Reason("pool of config {config!r}", config=config))
+            for network, config in config_rows.all_pools(tx)
+        ]
+        inside += [(network, Reason("behind peer {peer!r}", peer=peer)) for network, peer in peer_rows.all_networks(tx)]
         self._networks = [(ip_network(network), what) for network, what in inside]
 
     def around(self, address: str) -> str | None:
@@ -76,7 +98,9 @@ class Tunnels:
         parsed = ip_address(address)
         for network, what in self._networks:
             if network.version == parsed.version and parsed in network:
-                return f"{address} is inside the tunnel: in {network}, {what}"
+                return Reason(
+                    "{address} is inside the tunnel: in {network}, {what}", address=address, network=network, what=what
+                )
         return None
 
 
@@ -92,5 +116,5 @@ def check_outside(tx: Tx, host: str, field: str) -> None:
     tunnels = Tunnels(tx)
     for address in addresses:
         if (inside := tunnels.around(address)) is not None:
-            named = "" if address == host else f"{host} leads into the tunnel: "
-            raise Conflict(f"{named}{inside}; nodes could not reach it", field=field)
+            named = "" if address == host else Reason("{host} leads into the tunnel: ", host=host)
+            raise Conflict(Reason("{named}{inside}; nodes could not reach it", named=named, inside=inside), field=field)

@@ -16,8 +16,9 @@ from wgfleet.panel.store import Tx, node_traffic, usage_sums
 from wgfleet.panel.store import usage as usage_rows
 from wgfleet.panel.store.node_traffic import Traffic
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.usage import CounterRow, PeerUse, SourceRow
+from wgfleet.panel.store.usage import CounterRow, HourUse, PeerUse, SourceRow
 from wgfleet.panel.store.usage_sums import By, Per, Sum, Total, UsageQuestion
+from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
@@ -47,6 +48,9 @@ class NamedSum(NamedTuple):
     name: str | None
 
 
+_NOTHING, _NO_HOUR = PeerUse("", 0, 0), HourUse("", "", 0, 0)
+
+
 @dataclass
 class Weighed:
     """What batches of several nodes add, by what was read of the rows. `basis` is what nobody may have changed since.
@@ -55,7 +59,7 @@ class Weighed:
     """
 
     basis: object
-    hours: dict[tuple[CounterRow, int], tuple[int, int]] = field(default_factory=dict)
+    hours: dict[tuple[int, int], HourUse] = field(default_factory=dict)
     totals: dict[str, PeerUse] = field(default_factory=dict)
     changed: list[CounterRow] = field(default_factory=list)
     new: list[CounterRow] = field(default_factory=list)
@@ -65,11 +69,10 @@ class Weighed:
     def add(self, counter: CounterRow, each: Added) -> None:
         if not each.received and not each.sent:
             return
-        key = (counter, each.hour)
-        received, sent = self.hours.get(key, (0, 0))
-        self.hours[key] = (received + each.received, sent + each.sent)
-        _, received, sent = self.totals.get(counter.peer_id, PeerUse("", 0, 0))
-        self.totals[counter.peer_id] = PeerUse(counter.config_id, received + each.received, sent + each.sent)
+        key, config_id, received, sent = (counter.id, each.hour), counter.config_id, each.received, each.sent
+        hour, total = self.hours.get(key, _NO_HOUR), self.totals.get(counter.peer_id, _NOTHING)
+        self.hours[key] = HourUse(config_id, counter.node_id, hour.received + received, hour.sent + sent)
+        self.totals[counter.peer_id] = PeerUse(config_id, total.received + received, total.sent + sent)
 
 
 def take(tx: Tx, batches: Sequence[NodeBatch], now: float, weighed: Weighed | None = None) -> dict[str, Acknowledged]:
@@ -172,7 +175,8 @@ def _take_config(
         last = before[key]
         if last is None or (not new and last == first[key]):
             continue
-        fresh = counter._replace(life=last.life, claimed_received=last.received, claimed_sent=last.sent)
+        number, _, _, _, peer_id, *_, former = counter
+        fresh = CounterRow(number, node_id, config_id, key, peer_id, last.life, last.received, last.sent, former)
         (sums.new if new else sums.changed).append(fresh)
     return room, refused
 
@@ -242,7 +246,7 @@ def by_traffic(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[l
     """Return a page of a config's peers, those who used most first, and the cursor of the next one."""
     count, separator, peer_id = (after or "").partition("-")
     if after is not None and not (separator and count.isascii() and count.isdigit() and len(count) < MAX_DIGITS):
-        raise Invalid("pass `next` of the page before, sorted the same way", field="after")
+        raise Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
     last = None if after is None else (int(count), peer_id)
     found = usage_sums.by_traffic(tx, config_id, last, limit + 1)
     rows = [peer for _, peer in found[:limit]]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wgfleet.panel.domain.public_ports import elsewhere
+from wgfleet.protocol.reasons import Reason, template
 
 
 class DnsMode(StrEnum):
@@ -62,8 +63,8 @@ class DesiredAddresses:
     note: str | None = None
 
 
-NO_NODE = "no node serves; the name keeps what it lists, because a name without addresses helps nobody"
-NO_HOLDER = "no node that serves holds a floating address; " + NO_NODE
+NO_NODE = Reason("no node serves; the name keeps what it lists, because a name without addresses helps nobody")
+NO_HOLDER = Reason("no node that serves holds a floating address; {what}", what=NO_NODE)
 
 
 def desired_addresses(
@@ -93,11 +94,9 @@ def desired_addresses(
         kept = spare[:missing]
         chosen += kept
         names = ", ".join(node.name for node in kept)
-        plural = len(kept) > 1
-        note = (
-            f"cordoned node{'s' * plural} {names} {'are' if plural else 'is'} still listed: "
-            f"without {'them' if plural else 'it'} fewer than min_nodes={max(min_nodes, 1)} would be"
-        )
+        one = template("cordoned node {names} is still listed: without it fewer than min_nodes={least} would be")
+        many = template("cordoned nodes {names} are still listed: without them fewer than min_nodes={least} would be")
+        note = Reason(one if len(kept) == 1 else many, names=names, least=max(min_nodes, 1))
     if not chosen:
         return DesiredAddresses((), NO_NODE)
     return DesiredAddresses(tuple(sorted({address for node in chosen for address in node.addresses})), note)

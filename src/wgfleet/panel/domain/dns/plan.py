@@ -13,6 +13,7 @@ from typing import Any
 
 from wgfleet.panel.domain.dns.listing import DnsMode
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
+from wgfleet.protocol.reasons import Reason
 
 _ID_DIGITS = 16
 
@@ -165,11 +166,21 @@ def without_deletes(plan: DnsPlan) -> DnsPlan:
 
 def differences(plan: DnsPlan) -> tuple[str, ...]:
     """Describe, field by field, what the plan would change."""
-    found = [f"{r.type} {r.content}: wanted, not there" for r in plan.changes.creates]
-    found += [f"{r.type} {r.content}: there, not wanted" for r in plan.changes.deletes]
+
+    def record(it: Record) -> str:
+        return f"{it.type} {it.content}"
+
+    found: list[str] = [Reason("{record}: wanted, not there", record=record(each)) for each in plan.changes.creates]
+    found += [Reason("{record}: there, not wanted", record=record(each)) for each in plan.changes.deletes]
     for old, new in plan.changes.updates:
         found += [
-            f"{old.type} {old.content}: {field} wanted {new_value}, found {old_value}"
+            Reason(
+                "{record}: {field} wanted {wanted}, found {found}",
+                record=record(old),
+                field=field,
+                wanted=new_value,
+                found=old_value,
+            )
             for field, new_value, old_value in (
                 ("ttl", new.ttl, old.ttl),
                 ("proxied", new.proxied, old.proxied),
@@ -181,19 +192,29 @@ def differences(plan: DnsPlan) -> tuple[str, ...]:
 
 
 def _conflict(record: Record, targets: dict[tuple[str, str], Record]) -> RecordConflict:
-    whose = f"of {record.owner}" if record.owner else "of somebody else"
+    whose = Reason("of {owner}", owner=record.owner) if record.owner else Reason("of somebody else")
     what = f"{record.type} {record.content}"
     if record.type not in ADDRESS_TYPES:
-        detail = f"{what} {whose}: an alias can have no records beside it; delete it there, or choose another name"
+        detail = Reason(
+            "{what} {whose}: an alias can have no records beside it; delete it there, or choose another name",
+            what=what,
+            whose=whose,
+        )
         return RecordConflict(ConflictKind.ALIAS, record, detail)
     if record.proxied:
-        detail = (
-            f"{what} {whose} is proxied, which blocks WireGuard at the whole name; "
-            "unproxy or delete it there, adopt it, or choose another name"
+        detail = Reason(
+            "{what} {whose} is proxied, which blocks WireGuard at the whole name; "
+            "unproxy or delete it there, adopt it, or choose another name",
+            what=what,
+            whose=whose,
         )
         return RecordConflict(ConflictKind.PROXIED, record, detail)
     taken = (record.type, record.content) in targets
-    detail = f"{what} {whose} is {'already' if taken else 'also'} at the name; adopt it, or choose another name"
+    detail = (
+        Reason("{what} {whose} is already at the name; adopt it, or choose another name", what=what, whose=whose)
+        if taken
+        else Reason("{what} {whose} is also at the name; adopt it, or choose another name", what=what, whose=whose)
+    )
     return RecordConflict(ConflictKind.TAKEN if taken else ConflictKind.FOREIGN, record, detail)
 
 

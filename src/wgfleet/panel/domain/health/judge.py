@@ -90,6 +90,9 @@ def decide(
     """
     new = Standing(Health.SERVING, now, Reason("new in this config"))
     before = {node_id: _not_ahead(standings.get(node_id, new), now) for node_id in observed}
+    if all(_is_well(seen, before[node_id]) for node_id, seen in observed.items()):
+        # As nearly always, of nearly every config, several times a second: nothing of what follows changes anything.
+        return Decision(before, (), tuple(cross_checks(observed, before, rules, now, witnesses)))
     voters = electorate(observed, before, witnesses)
     confirming = {witness.node_id for witness in witnesses}
     polls = {node_id: count(seen, voters, rules, now, confirming) for node_id, seen in observed.items()}
@@ -129,6 +132,17 @@ def decide(
             sorted(node_id for node_id, poll in polls.items() if after[node_id].state.in_use and poll.one_sided)
         ),
         cross_checks=tuple(cross_checks(observed, after, rules, now, witnesses)),
+    )
+
+
+def _is_well(seen: Observed, standing: Standing) -> bool:
+    """Tell whether a node serves, nobody misses it, and nothing else is new."""
+    return (
+        standing.state is Health.SERVING
+        and not any(verdict.failures for verdict in seen.verdicts)
+        and not (seen.agent_missed or seen.unseen or seen.partly)
+        and (seen.silent_addresses is None or seen.silent_addresses == standing.silent_addresses)
+        and not standing.reason.startswith((UNSEEN, _DOUBTED, _PARTLY))
     )
 
 

@@ -44,8 +44,10 @@ class Path:
     probes: int = 0
     slowest_s: float = 0.0
 
-    def answered(self, rtt_s: float, failures: int, *, late: bool = False) -> "Path":
+    def answered(self, rtt_s: float, failures: int, *, late: bool = False, instead_of: float = 1.0) -> "Path":
         """Return the path after an answer. `late`: the probe was taken for missed before.
+
+        `instead_of` how many answers it is, where nodes are probed less often: what was slow is forgotten in time.
 
         `failures`: the misses in a row from which on the node counted as dead; that many say nothing of the path.
         """
@@ -59,7 +61,7 @@ class Path:
             news_s = abs(self.rtt_s - rtt_s) - self.deviation_s
             deviation = self.deviation_s + news_s * (_DEVIATION_WEIGHT if news_s > 0 else _CALM_WEIGHT)
             rtt = self.rtt_s + (rtt_s - self.rtt_s) * _RTT_WEIGHT
-        slowest_s = max(rtt_s, self.slowest_s * (1 - _FORGOTTEN))
+        slowest_s = max(rtt_s, self.slowest_s * (1 - _FORGOTTEN) ** instead_of)
         return Path(rtt, deviation, loss, 0, self.probes + lost + 1, slowest_s)
 
     def beside(self, tries: int, lost: int) -> "Path":

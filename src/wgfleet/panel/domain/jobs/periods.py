@@ -12,11 +12,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wgfleet.panel.domain.jobs.job import Period
 from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.reasons import Reason
 
 DAY_S = 86400.0
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 1440
 _LENGTHS = {Period.DAY: DAY_S, Period.WEEK: 7 * DAY_S}
+_NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})  # files of the database that are the machine's, or empty
+_OTHER_CLOCKS = ("posix/", "right/")  # the same again, and with leap seconds
 _WINDOW = re.compile(r"(?P<days>[a-z,-]+) (?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)")
 _MONTHS = 12
 
@@ -24,9 +27,13 @@ _MONTHS = 12
 def zone(name: str, field: str = "time_zone") -> ZoneInfo:
     """Return a time zone by its name in the database of IANA."""
     try:
+        if name in _NO_PLACES or name.startswith(_OTHER_CLOCKS):
+            raise ValueError(name)  # noqa: TRY301 - as of a name that there is not
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(f"there is no time zone {name!r}; give one such as Europe/Berlin or UTC", field=field) from None
+        raise Invalid(
+            Reason("there is no time zone {name!r}; give one such as Europe/Berlin or UTC", name=name), field=field
+        ) from None
 
 
 @lru_cache(256)  # asked for each peer of a look, at one moment
@@ -64,7 +71,10 @@ def checked_window(text: str, field: str) -> str:
     found = " ".join(text.lower().split())
     if _parsed(found) is None:
         raise Invalid(
-            f"{text!r} is no window; write days and times, such as 'mon-fri 08:00-18:00' or 'sat,sun 22:00-06:00'",
+            Reason(
+                "{text!r} is no window; write days and times, such as 'mon-fri 08:00-18:00' or 'sat,sun 22:00-06:00'",
+                text=text,
+            ),
             field=field,
         )
     return found

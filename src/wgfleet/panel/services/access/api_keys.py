@@ -32,7 +32,7 @@ def ensure_first_key(tx: Tx) -> str | None:
 def check_limited(scopes: Collection[str], limit: Limit | None, field: str) -> None:
     """Refuse a limit for who may do everything, and could take it away."""
     if limit is not None and ADMIN in scopes:
-        raise Invalid("who has a limit cannot be an administrator; leave out one of the two", field=field)
+        raise Invalid(Reason("who has a limit cannot be an administrator; leave out one of the two"), field=field)
 
 
 def create_key(
@@ -49,12 +49,18 @@ def create_key(
     parse_name(name)
     unknown = sorted(set(scopes) - SCOPES.keys())
     if unknown or not scopes:
-        wrong = f"{unknown[0]!r} is not a scope" if unknown else "a key needs at least one scope"
-        raise Invalid(f"{wrong}; there are {', '.join(SCOPES)}", field="scopes")
+        wrong = (
+            Reason("{unknown!r} is not a scope", unknown=unknown[0])
+            if unknown
+            else Reason("a key needs at least one scope")
+        )
+        raise Invalid(Reason("{wrong}; there are {scopes}", wrong=wrong, scopes=", ".join(SCOPES)), field="scopes")
     if expires_at is not None and expires_at <= clock.now():
-        raise Invalid("is in the past; give a later time, or null", field="expires_at")
+        raise Invalid(Reason("is in the past; give a later time, or null"), field="expires_at")
     if expires_at is not None and expires_at > LATEST:
-        raise Invalid("is later than 9999-12-31T00:00:00Z; give an earlier time, or null for never", field="expires_at")
+        raise Invalid(
+            Reason("is later than 9999-12-31T00:00:00Z; give an earlier time, or null for never"), field="expires_at"
+        )
     if access_rows.find_key(tx, name) is not None:
         raise Conflict(Reason("an API key named {name!r} already exists; choose another name", name=name), field="name")
     limit_configs, limit_groups = limits.resolved(tx, configs, groups)
@@ -82,10 +88,10 @@ def authenticate(tx: Tx, text: str) -> Caller:
     found = digest(text)
     key = access_rows.key_by_digest(tx, found)
     if key is None or not hmac.compare_digest(key.digest, found):
-        raise Unauthorized("the API key is unknown; it may have been revoked")
+        raise Unauthorized(Reason("the API key is unknown; it may have been revoked"))
     now = clock.now()
     if key.expires_at is not None and key.expires_at <= now:
-        raise Unauthorized(f"API key {key.name!r} has expired; make a new one")
+        raise Unauthorized(Reason("API key {key!r} has expired; make a new one", key=key.name))
     stale = key.last_used_at is None or now - key.last_used_at >= USE_NOTED_EVERY_S
     return Caller(
         id=key.id,
@@ -116,7 +122,7 @@ def get_key(tx: Tx, reference: str) -> ApiKey:
     """Return a key by id or name."""
     key = access_rows.find_key(tx, reference)
     if key is None:
-        raise NotFound(f"there is no API key {reference!r}", Hint(HintCode.LIST_API_KEYS))
+        raise NotFound(Reason("there is no API key {reference!r}", reference=reference), Hint(HintCode.LIST_API_KEYS))
     return key
 
 
@@ -124,6 +130,9 @@ def revoke_key(tx: Tx, actor: str, key: ApiKey) -> None:
     """Delete a key; the last one with the admin scope that does not expire stays, or nobody could get in again."""
     others = [other for other in access_rows.lock_keys(tx) if other.id != key.id]
     if ADMIN in key.scopes and not any(ADMIN in other.scopes and other.expires_at is None for other in others):
-        raise Conflict(f"API key {key.name!r} is the last admin key that does not expire", Hint(HintCode.MAKE_API_KEY))
+        raise Conflict(
+            Reason("API key {key!r} is the last admin key that does not expire", key=key.name),
+            Hint(HintCode.MAKE_API_KEY),
+        )
     access_rows.delete_key(tx, key)
     audit.record(tx, actor, "revoked", "api_key", key.id, name=key.name)

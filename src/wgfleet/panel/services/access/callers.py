@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Forbidden
+from wgfleet.protocol.reasons import Reason
 
 READ, WRITE, NODES, SECRETS, ADMIN = "read", "write", "nodes", "secrets", "admin"
 DEVICES = "devices"
@@ -55,7 +56,9 @@ class Caller:
     @property
     def described(self) -> str:
         """What messages call it."""
-        return f"API key {self.name!r}" if self.session_id is None else f"user {self.name!r}"
+        if self.session_id is None:
+            return Reason("API key {name!r}", name=self.name)
+        return Reason("user {name!r}", name=self.name)
 
     @property
     def reference(self) -> str:
@@ -77,8 +80,17 @@ class Caller:
         """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
         if not self.may(scope):
             lacking, way_out = (
-                ("API key", "use one that has it" if scope != DEVICES else "sign in as a user")
+                (Reason("API key"), Reason("use one that has it") if scope != DEVICES else Reason("sign in as a user"))
                 if self.session_id is None
-                else ("user", "ask an administrator for a role that has it")
+                else (Reason("user"), Reason("ask an administrator for a role that has it"))
             )
-            raise Forbidden(f"{doing} needs the scope {scope!r}, which {lacking} {self.name!r} lacks; {way_out}")
+            raise Forbidden(
+                Reason(
+                    "{doing} needs the scope {scope!r}, which {lacking} {name!r} lacks; {way_out}",
+                    doing=doing,
+                    scope=scope,
+                    lacking=lacking,
+                    name=self.name,
+                    way_out=way_out,
+                )
+            )

@@ -15,6 +15,7 @@ from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 MOST_CONFIGS = 1000
 
@@ -40,7 +41,10 @@ def draft(vault: Vault, caller: Caller, name: str, public_key: str | None) -> Pe
     """Make the keys of a new device. Its name begins with the user's, so that it is in nobody's way."""
     spec = PeerSpec(f"{caller.name}-{name}", public_key=public_key, owner_id=caller.id)
     if len(spec.name) > peers.MAX_NAME:
-        raise Invalid(f"is too long: give {peers.MAX_NAME - len(caller.name) - 1} characters at most", field="name")
+        raise Invalid(
+            Reason("is too long: give {most} characters at most", most=peers.MAX_NAME - len(caller.name) - 1),
+            field="name",
+        )
     return peers.draft(vault, [spec])[0]
 
 
@@ -48,16 +52,20 @@ def create(tx: Tx, caller: Caller, reference: str | None, device: PeerDraft, mos
     """Make a device in a config, by id or name; None: the only one that the user sees."""
     user = user_rows.lock(tx, caller.id)  # of two made at once, the second sees the first
     if user is not None and user.disabled:
-        raise Forbidden(f"user {user.name!r} was disabled meanwhile; ask an administrator")
+        raise Forbidden(Reason("user {user!r} was disabled meanwhile; ask an administrator", user=user.name))
     may = allowance(tx, caller, most)
     if may.devices >= may.most:
         raise Conflict(
-            f"you have {may.devices} devices, and may have {may.most}; delete one, or ask an administrator for more"
+            Reason(
+                "you have {devices} devices, and may have {most}; delete one, or ask an administrator for more",
+                devices=may.devices,
+                most=may.most,
+            )
         )
     if reference is None:
         if len(may.configs) != 1:
             names = ", ".join(each.name for each in may.configs) or "none"
-            raise Invalid(f"say in which config; you may have devices in {names}", field="config")
+            raise Invalid(Reason("say in which config; you may have devices in {names}", names=names), field="config")
         reference = may.configs[0].id
     limits.check(tx, caller.limit, "config", reference, "config")
     return peers.create(tx, caller.actor, configs.get(tx, reference), [device])
@@ -76,14 +84,14 @@ def get(tx: Tx, caller: Caller, peer_id: str) -> Peer:
     except NotFound:
         peer = None
     if peer is None or peer.owner_id != users.of_caller(tx, caller).id:
-        raise NotFound(f"there is no device {peer_id!r} of yours")
+        raise NotFound(Reason("there is no device {peer_id!r} of yours", peer_id=peer_id))
     return peer
 
 
 def rotate(tx: Tx, vault: Vault, caller: Caller, peer: Peer, public_key: str | None) -> None:
     """Give a device new keys, or a new key of its user's own; its present file stops working."""
     if not peer.enabled:
-        raise Forbidden(f"device {peer.name!r} was switched off; ask an administrator")
+        raise Forbidden(Reason("device {peer!r} was switched off; ask an administrator", peer=peer.name))
     peers.update(
         tx, vault, caller.actor, peer, {"public_key": public_key} if public_key is not None else {"rotate_keys": True}
     )

@@ -17,6 +17,7 @@ from wgfleet.panel.store import sign_in_providers as provider_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import SignIn, SignInProvider, User
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 _FEW = 3
 
@@ -37,14 +38,19 @@ def let_in(
     user = provider_rows.lock_user(tx, provider.id, identity.subject)
     if role is None:
         raise SignInRefused(
-            f"{provider.name} knows you, and none of your groups has a role here; ask an administrator",
+            Reason(
+                "{provider} knows you, and none of your groups has a role here; ask an administrator",
+                provider=provider.name,
+            ),
             "role",
             user.id if user else None,
         )
     if user is None:
         user = _made(tx, provider, identity, role)
     if user.disabled:
-        raise SignInRefused(f"user {user.name!r} is disabled; ask an administrator", "disabled", user.id)
+        raise SignInRefused(
+            Reason("user {user!r} is disabled; ask an administrator", user=user.name), "disabled", user.id
+        )
     if user.role != role:
         users.update(tx, vault, f"provider:{provider.name}", user, {"role": role})
     row, text = sign_ins.add(tx, user, address, program, factor=provider.name)
@@ -65,8 +71,13 @@ def sync(
     gone = [user for user in users_then if roles.get(user.id) is None]
     if len(gone) > max(_FEW, len(users_then) // 2) and not force:
         raise Conflict(
-            f"{len(gone)} of {len(users_then)} users who sign in with {provider.name!r} would be disabled, since the "
-            "directory does not show them any more or their groups have no role; look at its settings",
+            Reason(
+                "{count} of {all} users who sign in with {provider!r} would be disabled, since the "
+                "directory does not show them any more or their groups have no role; look at its settings",
+                count=len(gone),
+                all=len(users_then),
+                provider=provider.name,
+            ),
             Hint(HintCode.FORCE),
         )
     for user in gone:
@@ -100,13 +111,21 @@ def _role(provider: SignInProvider, identity: VouchedPerson | None) -> Role | No
 def _made(tx: Tx, provider: SignInProvider, identity: VouchedPerson, role: Role) -> User:
     """Make the user of a first sign-in. One of the same name is somebody else's: nobody comes into it like this."""
     if not provider.makes_users:
-        raise SignInRefused(f"{provider.name} knows you, and nobody has made you a user here", "no user", None)
+        raise SignInRefused(
+            Reason("{provider} knows you, and nobody has made you a user here", provider=provider.name), "no user", None
+        )
     name = user_name(identity.name)
     if not name:
-        raise SignInRefused(f"{provider.name} gives no name that could be a user's here", "name", None)
+        raise SignInRefused(
+            Reason("{provider} gives no name that could be a user's here", provider=provider.name), "name", None
+        )
     if user_rows.find(tx, name) is not None:
         raise SignInRefused(
-            f"there is a user {name!r} already, who does not sign in with {provider.name}; ask an administrator",
+            Reason(
+                "there is a user {name!r} already, who does not sign in with {provider}; ask an administrator",
+                name=name,
+                provider=provider.name,
+            ),
             "name taken",
             None,
         )

@@ -14,6 +14,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 
 def _config(tx: Tx, limit: Limit, reference: str) -> bool:
@@ -60,7 +61,9 @@ def check(tx: Tx, limit: Limit | None, kind: str, reference: str, field: str | N
         if _WITHIN[kind](tx, limit, reference):
             return
     refused = _refusal(tx, kind)
-    raise NotFound(f"there is no {kind} {reference!r}", *refused.hints, field=field)
+    raise NotFound(
+        Reason("there is no {kind} {reference!r}", kind=kind, reference=reference), *refused.hints, field=field
+    )
 
 
 def _refusal(tx: Tx, kind: str) -> NotFound:
@@ -84,7 +87,9 @@ def check_group(tx: Tx, limit: Limit | None, changes: Mapping[str, Any]) -> None
     if limit is None or "group" not in changes:
         return
     if changes["group"] is None:
-        raise NotFound("a node without a group is outside of what you see; give one of your node groups", field="group")
+        raise NotFound(
+            Reason("a node without a group is outside of what you see; give one of your node groups"), field="group"
+        )
     check_named_group(tx, limit, changes["group"])
 
 

@@ -36,6 +36,7 @@ from wgfleet.panel.store import passkeys as passkey_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import Passkey, SignIn, User
 from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.protocol.reasons import Reason
 
 MOST = 20  # of a user
 MAX_NAME = 64
@@ -71,10 +72,10 @@ def begin_registration(tx: Tx, vault: Vault, caller: Caller, site: Site) -> Aske
     """Ask for a new passkey of the caller's."""
     user = users.of_caller(tx, caller)
     if user.provider_id is not None:
-        raise Conflict(f"user {user.name!r} signs in with a provider, and has no passkeys here")
+        raise Conflict(Reason("user {user!r} signs in with a provider, and has no passkeys here", user=user.name))
     have = passkey_rows.of_user(tx, user.id)
     if len(have) >= MOST:
-        raise Conflict(f"you have {MOST} passkeys, which is the most; remove one")
+        raise Conflict(Reason("you have {most} passkeys, which is the most; remove one", most=MOST))
     challenge = clock.new_bytes(32)
     options = generate_registration_options(
         rp_id=site.host,
@@ -97,9 +98,9 @@ def register(
     asked = _opened(vault, challenge)
     user = user_rows.lock(tx, users.of_caller(tx, caller).id)
     if asked is None or user is None or asked.user_id != user.id:
-        raise Invalid("is unknown, or too old; begin again", field="challenge")
+        raise Invalid(Reason("is unknown, or too old; begin again"), field="challenge")
     if len(passkey_rows.of_user(tx, user.id)) >= MOST:
-        raise Conflict(f"you have {MOST} passkeys, which is the most; remove one")
+        raise Conflict(Reason("you have {most} passkeys, which is the most; remove one", most=MOST))
     try:
         verified = verify_registration_response(
             credential=dict(credential),
@@ -109,10 +110,10 @@ def register(
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, TypeError, KeyError) as error:
-        raise Invalid(f"is no answer to the challenge: {_words(error)}", field="credential") from None
+        raise Invalid(Reason("is no answer to the challenge: {what}", what=_words(error)), field="credential") from None
     credential_id = bytes_to_base64url(verified.credential_id)
     if passkey_rows.by_credential(tx, credential_id) is not None:
-        raise Conflict("this passkey is registered already", field="credential")
+        raise Conflict(Reason("this passkey is registered already"), field="credential")
     row = Passkey(
         id=clock.new_id(),
         user_id=user.id,
@@ -147,11 +148,11 @@ def sign_in(
     """
     asked = _opened(vault, challenge)
     if asked is None or asked.user_id != _ANYBODY:
-        raise SignInRefused("the challenge is unknown, or too old; begin again", "challenge", None)
+        raise SignInRefused(Reason("the challenge is unknown, or too old; begin again"), "challenge", None)
     row = passkey_rows.by_credential(tx, str(credential.get("id", "")))
     user = None if row is None else user_rows.lock(tx, row.user_id)
     if row is None or user is None:
-        raise SignInRefused("the passkey is unknown here; it may have been removed", "passkey", None)
+        raise SignInRefused(Reason("the passkey is unknown here; it may have been removed"), "passkey", None)
     tx.refresh(row)
     try:
         verified = verify_authentication_response(
@@ -164,13 +165,17 @@ def sign_in(
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, TypeError, KeyError) as error:
-        raise SignInRefused(f"the passkey does not answer the challenge: {_words(error)}", "answer", user.id) from None
+        raise SignInRefused(
+            Reason("the passkey does not answer the challenge: {what}", what=_words(error)), "answer", user.id
+        ) from None
     if asked.at <= row.challenged_at:
-        raise SignInRefused("the challenge was answered before; begin again", "replayed", user.id)
+        raise SignInRefused(Reason("the challenge was answered before; begin again"), "replayed", user.id)
     if user.disabled:
-        raise SignInRefused(f"user {user.name!r} is disabled; ask an administrator", "disabled", user.id)
+        raise SignInRefused(
+            Reason("user {user!r} is disabled; ask an administrator", user=user.name), "disabled", user.id
+        )
     row.uses, row.challenged_at, row.last_used_at = verified.new_sign_count, asked.at, clock.now()
-    made, token = sign_ins.add(tx, user, address, program, factor=f"passkey {row.name}")
+    made, token = sign_ins.add(tx, user, address, program, factor=Reason("passkey {name}", name=row.name))
     return made, token, user.name
 
 
@@ -183,7 +188,7 @@ def remove(tx: Tx, actor: str, user: User, passkey_id: str) -> None:
     """Have a passkey of a user count no longer."""
     row = next((each for each in passkey_rows.of_user(tx, user.id) if each.id == passkey_id), None)
     if row is None:
-        raise NotFound(f"user {user.name!r} has no passkey {passkey_id!r}")
+        raise NotFound(Reason("user {user!r} has no passkey {passkey_id!r}", user=user.name, passkey_id=passkey_id))
     passkey_rows.remove(tx, row.id)
     audit.record(tx, actor, "removed", "passkey", row.id, name=row.name, user=user.name)
 

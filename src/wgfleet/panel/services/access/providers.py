@@ -58,7 +58,7 @@ def create(tx: Tx, vault: Vault, actor: str, spec: ProviderSpec) -> SignInProvid
             field="name",
         )
     if len(provider_rows.all_of(tx)) >= MOST:
-        raise Conflict(f"there are {MOST} sign-in providers, which is the most; delete one")
+        raise Conflict(Reason("there are {most} sign-in providers, which is the most; delete one", most=MOST))
     _check(spec.kind, spec.options)
     provider_id = clock.new_id()
     row = SignInProvider(
@@ -84,7 +84,7 @@ def get(tx: Tx, reference: str) -> SignInProvider:
     """Return a provider by id or name."""
     row = provider_rows.find(tx, reference)
     if row is None:
-        raise NotFound(f"there is no sign-in provider {reference!r}")
+        raise NotFound(Reason("there is no sign-in provider {reference!r}", reference=reference))
     return row
 
 
@@ -97,7 +97,7 @@ def usable(tx: Tx, reference: str, kind: ProviderKind) -> SignInProvider:
     """Return a provider that people may sign in with just now."""
     row = provider_rows.find(tx, reference)
     if row is None or not row.enabled or row.kind != kind:
-        raise NotFound(f"nobody signs in with {reference!r}", field="provider")
+        raise NotFound(Reason("nobody signs in with {reference!r}", reference=reference), field="provider")
     return row
 
 
@@ -108,7 +108,7 @@ def update(tx: Tx, vault: Vault, actor: str, row: SignInProvider, changes: Provi
         _check(row.kind, wanted)
         place = {ProviderKind.OIDC: "issuer", ProviderKind.LDAP: "url"}.get(row.kind, "user_header")
         if wanted[place] != row.options[place] and row.secret_sealed is not None and "secret" not in changes:
-            raise Invalid("must be given again for another server", field="secret")
+            raise Invalid(Reason("must be given again for another server"), field="secret")
         row.options = wanted
     if "secret" in changes:
         row.secret_sealed = _sealed(vault, row.id, changes["secret"])
@@ -125,7 +125,13 @@ def update(tx: Tx, vault: Vault, actor: str, row: SignInProvider, changes: Provi
 def delete(tx: Tx, actor: str, row: SignInProvider) -> None:
     """Delete a provider that no user signs in with."""
     if count := len(provider_rows.users(tx, row.id)):
-        raise Conflict(f"{count} users sign in with {row.name!r}; delete them first, or disable the provider")
+        raise Conflict(
+            Reason(
+                "{count} users sign in with {row!r}; delete them first, or disable the provider",
+                count=count,
+                row=row.name,
+            )
+        )
     provider_rows.remove(tx, row.id)
     audit.record(tx, actor, "deleted", "sign_in_provider", row.id, name=row.name)
 
@@ -163,7 +169,11 @@ def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
     place, safe, bare = ("issuer", "https", "http") if kind == ProviderKind.OIDC else ("url", "ldaps", "ldap")
     url = urlsplit(str(options[place]))
     if url.hostname is None or url.scheme not in {safe, bare} or url.query or url.fragment:
-        raise Invalid(f"must be a URL such as {safe}://id.example.com", field=f"{kind}.{place}")
+        raise Invalid(Reason("must be a URL such as {safe}://id.example.com", safe=safe), field=f"{kind}.{place}")
     if url.scheme == bare and url.hostname not in _LOOPBACK and not options.get("starttls"):
-        way_out = f"write {safe}://" + (", or set starttls" if kind == ProviderKind.LDAP else "")
-        raise Invalid(f"passwords and tokens would go in clear: {way_out}", field=f"{kind}.{place}")
+        way_out = Reason("write {safe}://", safe=safe) + (
+            Reason(", or set starttls") if kind == ProviderKind.LDAP else ""
+        )
+        raise Invalid(
+            Reason("passwords and tokens would go in clear: {way_out}", way_out=way_out), field=f"{kind}.{place}"
+        )

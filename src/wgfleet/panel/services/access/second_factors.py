@@ -8,6 +8,7 @@ import pyotp
 
 from wgfleet.panel import clock
 from wgfleet.panel.tokens import digest
+from wgfleet.protocol.digits import ascii_digits
 
 STEP_S = 30
 SKEW = 1  # steps that a phone's clock may be off
@@ -52,8 +53,8 @@ def digest_of_code(code: str) -> str:
 
 
 def _plain(code: str) -> str:
-    """Return a code without what people and keyboards add: capitals, blanks, hyphens, and wide digits."""
-    return "".join(unicodedata.normalize("NFKC", code).split()).replace("-", "").lower()
+    """Return a code without what people and keyboards add: capitals, blanks, hyphens, and digits of other scripts."""
+    return "".join(unicodedata.normalize("NFKC", ascii_digits(code)).split()).replace("-", "").lower()
 
 
 def _grouped(text: str) -> str:

@@ -117,7 +117,7 @@ def authenticate(tx: Tx, text: str) -> Caller:
     now = clock.now()
     row = user_rows.sign_in_by_digest(tx, digest(text))
     if row is None or row.disabled or row.expires_at <= now:
-        raise Unauthorized("you are signed out; sign in again")
+        raise Unauthorized(Reason("you are signed out; sign in again"))
     return Caller(
         id=row.user_id,
         name=row.name,
@@ -154,7 +154,9 @@ def get(tx: Tx, sign_in_id: str) -> SignIn:
     """Return a sign-in."""
     row = user_rows.sign_in(tx, sign_in_id)
     if row is None:
-        raise NotFound(f"there is no sign-in {sign_in_id!r}", Hint(HintCode.LIST_SIGN_INS))
+        raise NotFound(
+            Reason("there is no sign-in {sign_in_id!r}", sign_in_id=sign_in_id), Hint(HintCode.LIST_SIGN_INS)
+        )
     return row
 
 

@@ -13,6 +13,7 @@ from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import Operation
+from wgfleet.protocol.reasons import Reason
 
 _KEY, _USER = "key", "user"
 _NAMES = {_KEY: "API key", _USER: "user"}
@@ -36,7 +37,9 @@ def of_operation(tx: Tx, operation: Operation) -> str | None:
     if isinstance(found, str):
         return _said(operation.requester, operation.requested_by.partition(":")[2], found)
     if found is not None and not operation_rows.seen(tx, operation.id, found):
-        return _said(operation.requester, operation.requested_by.partition(":")[2], "may not change this any more")
+        return _said(
+            operation.requester, operation.requested_by.partition(":")[2], Reason("may not change this any more")
+        )
     return None
 
 
@@ -45,8 +48,8 @@ def check(tx: Tx, caller: Caller, config_id: str) -> None:
     found = _found(tx, caller.reference)
     if found is None or (isinstance(found, Limit) and config_id in found.configs):
         return
-    why = found if isinstance(found, str) else "may not change this any more"
-    raise Forbidden(f"{_said(caller.reference, caller.name, why)}; nothing of it stays")
+    why = found if isinstance(found, str) else Reason("may not change this any more")
+    raise Forbidden(Reason("{what}; nothing of it stays", what=_said(caller.reference, caller.name, why)))
 
 
 def _found(tx: Tx, requester: str) -> Limit | str | None:
@@ -55,18 +58,20 @@ def _found(tx: Tx, requester: str) -> Limit | str | None:
     if kind == _KEY:
         key = access_rows.find_key(tx, identifier)
         if key is None or key.id != identifier:
-            return "was revoked"
+            return Reason("was revoked")
         return kept(key.limit_configs, key.limit_groups)
     user = user_rows.find(tx, identifier)
     if user is None or user.id != identifier:
-        return "was deleted"
+        return Reason("was deleted")
     if user.disabled:
-        return "was disabled"
+        return Reason("was disabled")
     if not {WRITE, ADMIN} & ROLES[Role(user.role)]:
-        return "may change nothing any more"
+        return Reason("may change nothing any more")
     return kept(user.limit_configs, user.limit_groups)
 
 
 def _said(requester: str, name: str, what: str) -> str:
     kind = requester.partition(":")[0]
-    return f"{_NAMES[kind]} {name!r}, {'which' if kind == _KEY else 'who'} began it, {what}"
+    if kind == _KEY:
+        return Reason("API key {name!r}, which began it, {what}", name=name, what=what)
+    return Reason("user {name!r}, who began it, {what}", name=name, what=what)

@@ -86,7 +86,7 @@ def get(tx: Tx, reference: str) -> User:
     """Return a user by id or name."""
     user = user_rows.find(tx, reference)
     if user is None:
-        raise NotFound(f"there is no user {reference!r}", Hint(HintCode.LIST_USERS))
+        raise NotFound(Reason("there is no user {reference!r}", reference=reference), Hint(HintCode.LIST_USERS))
     return user
 
 
@@ -135,8 +135,12 @@ def delete(tx: Tx, actor: str, user: User, *, with_devices: bool = False) -> Non
     _lock(tx, user)
     if (count := ownership.count(tx, user.id)) and not with_devices:
         raise Conflict(
-            f"user {user.name!r} has {count} devices; repeat with devices=delete to delete them too, or give them to "
-            "another owner first"
+            Reason(
+                "user {user!r} has {count} devices; repeat with devices=delete to delete them too, or give them to "
+                "another owner first",
+                user=user.name,
+                count=count,
+            )
         )
     ownership.delete_all(tx, actor, user.id)
     audit.record(tx, actor, "deleted", "user", user.id, name=user.name)
@@ -151,7 +155,9 @@ def is_administered(tx: Tx) -> bool:
 def new_link(tx: Tx, actor: str, user: User) -> str:
     """Return the text of a link with which the user's password can be set, once; one from before is worth nothing."""
     if user.provider_id is not None:
-        raise Conflict(f"user {user.name!r} has no password here: a sign-in provider vouches for the user")
+        raise Conflict(
+            Reason("user {user!r} has no password here: a sign-in provider vouches for the user", user=user.name)
+        )
     user_rows.lock(tx, user.id)  # of two links made at once, the later one counts
     text = new_token("wgl_")
     expires_at = clock.now() + LINK_S
@@ -194,7 +200,7 @@ def set_password(tx: Tx, caller: Caller, before: str | None, password_hash: str)
     """Keep a user's own new password, unless it has changed since `before`, the hash of the old one, was checked."""
     user = _myself(tx, caller)
     if user.password_hash != before:
-        raise Conflict("the password has been changed meanwhile; sign in again")
+        raise Conflict(Reason("the password has been changed meanwhile; sign in again"))
     user.password_hash = password_hash
     ended = user_rows.end_sign_ins(tx, user.id, but=caller.session_id)
     audit.record(tx, caller.actor, "set", "password", user.id, name=user.name, by="password", signed_out=ended)
@@ -202,14 +208,14 @@ def set_password(tx: Tx, caller: Caller, before: str | None, password_hash: str)
 
 def wrong_password(name: str) -> Invalid:
     """Return what a user hears who is asked for the present password and gives another."""
-    return Invalid(f"is not the present password of {name!r}", field="password")
+    return Invalid(Reason("is not the present password of {name!r}", name=name), field="password")
 
 
 def begin_second_factor(tx: Tx, vault: Vault, caller: Caller, panel: str) -> tuple[str, str]:
     """Return a new secret and its `otpauth://` address. It counts once a code of it was shown."""
     user = _myself(tx, caller)
     if user.totp_since is not None:
-        raise Conflict("there is a second factor already; remove it first")
+        raise Conflict(Reason("there is a second factor already; remove it first"))
     secret = second_factors.new_secret()
     user.totp_sealed = sealed.seal(vault, User.totp_sealed, user.id, secret)
     user.totp_step = None
@@ -220,11 +226,13 @@ def confirm_second_factor(tx: Tx, vault: Vault, caller: Caller, code: str) -> li
     """Have the secret count from now on, if the code is right; return recovery codes, which are never shown again."""
     user = _myself(tx, caller)
     if user.totp_sealed is None or user.totp_since is not None:
-        raise Conflict("no second factor waits to be confirmed; begin with a new secret")
+        raise Conflict(Reason("no second factor waits to be confirmed; begin with a new secret"))
     now = clock.now()
     step = second_factors.step_of(sealed.unseal(vault, User.totp_sealed, user), code, now, user.totp_step)
     if step is None:
-        raise Invalid("is not a code of this secret at this time; look at the clock of the device", field="code")
+        raise Invalid(
+            Reason("is not a code of this secret at this time; look at the clock of the device"), field="code"
+        )
     codes = second_factors.new_recovery_codes()
     user.totp_since, user.totp_step = now, step
     user.recovery_digests = [second_factors.digest_of_code(each) for each in codes]
@@ -236,7 +244,7 @@ def renew_recovery_codes(tx: Tx, caller: Caller) -> list[str]:
     """Return new recovery codes, which are never shown again; those from before count no longer."""
     user = _myself(tx, caller)
     if user.totp_since is None:
-        raise Conflict("there is no second factor that they would be codes for; begin with one")
+        raise Conflict(Reason("there is no second factor that they would be codes for; begin with one"))
     codes = second_factors.new_recovery_codes()
     user.recovery_digests = [second_factors.digest_of_code(each) for each in codes]
     audit.record(tx, caller.actor, "renewed", "recovery_codes", user.id, name=user.name)
@@ -246,7 +254,7 @@ def renew_recovery_codes(tx: Tx, caller: Caller) -> list[str]:
 def remove_second_factor(tx: Tx, actor: str, user: User) -> None:
     """Have the password alone let the user in."""
     if user.totp_sealed is None:
-        raise Conflict(f"user {user.name!r} has no second factor")
+        raise Conflict(Reason("user {user!r} has no second factor", user=user.name))
     user.totp_sealed = user.totp_since = user.totp_step = None
     user.recovery_digests = []
     audit.record(tx, actor, "removed", "second_factor", user.id, name=user.name)
@@ -255,21 +263,23 @@ def remove_second_factor(tx: Tx, actor: str, user: User) -> None:
 def of_caller(tx: Tx, caller: Caller) -> User:
     """Return the user who calls; raise `Conflict` for an API key, which is nobody."""
     if caller.session_id is None:
-        raise Conflict("an API key is no user: sign in for this")
+        raise Conflict(Reason("an API key is no user: sign in for this"))
     return get(tx, caller.id)
 
 
 def _myself(tx: Tx, caller: Caller) -> User:
     user = user_rows.lock(tx, of_caller(tx, caller).id)
     if user is None:
-        raise Conflict("the user has been deleted meanwhile")
+        raise Conflict(Reason("the user has been deleted meanwhile"))
     return user
 
 
 def _lock(tx: Tx, user: User) -> None:
     """Have nobody make devices for a user until the transaction ends. Call it after what locks all users."""
     if user_rows.lock(tx, user.id) is None:
-        raise NotFound(f"there is no user {user.name!r}; it was deleted meanwhile", Hint(HintCode.LIST_USERS))
+        raise NotFound(
+            Reason("there is no user {user!r}; it was deleted meanwhile", user=user.name), Hint(HintCode.LIST_USERS)
+        )
 
 
 def _leave_an_administrator(tx: Tx, user: User, why: str) -> None:
@@ -279,9 +289,13 @@ def _leave_an_administrator(tx: Tx, user: User, why: str) -> None:
     others = [each for each in user_rows.lock_all(tx) if each.id != user.id]
     if not any(each.role == Role.ADMIN and not each.disabled and each.password_hash is not None for each in others):
         raise Conflict(
-            f"nobody could sign in as an administrator if user {user.name!r} {why}; give another user that role first"
+            Reason(
+                "nobody could sign in as an administrator if user {user!r} {why}; give another user that role first",
+                user=user.name,
+                why=why,
+            )
         )
 
 
 def _no_link() -> Unauthorized:
-    return Unauthorized("the link has been used, has expired or is unknown; ask an administrator for a new one")
+    return Unauthorized(Reason("the link has been used, has expired or is unknown; ask an administrator for a new one"))

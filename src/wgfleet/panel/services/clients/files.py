@@ -1,7 +1,7 @@
 """The files that a user downloads: one stock file for a cluster, one a node for an independent config."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ from wgfleet.panel.domain import public_ports, rendering
 from wgfleet.panel.domain.client_settings import InEffect, of_versions, without
 from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.errors import Conflict
+from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.fleet import client_settings, common_peers, desired
@@ -17,10 +17,14 @@ from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 MAX_STEM = 15  # wg-quick names the interface after the file, and IFNAMSIZ leaves 15 characters
+
+Place = tuple[Assignment, Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +42,64 @@ class ClientFile:
 def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     """Render the files of a peer: one for a cluster, one for each serving node of an independent config."""
     config = configs.get(tx, peer.config_id)
+    places = _serving(tx, config)
+    audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
+    if config.mode == configs.INDEPENDENT:
+        home_first = sorted(places, key=lambda place: place[1].id != peer.home_node_id)
+        return [_of_node(tx, vault, config, [peer], place)[peer.id] for place in home_first]
+    return [_of_cluster(tx, vault, config, [peer], places)[peer.id]]
+
+
+def one_each(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], node: str | None) -> dict[str, ClientFile]:
+    """Render one file for each of some peers of a config, by their ids, with a few queries for all of them.
+
+    It is the first of those of each peer, or that for a node. That they are read is for the caller to have audited.
+    """
+    places = _serving(tx, config)
+    if config.mode == configs.CLUSTER:
+        if node is not None:
+            raise NotFound(Reason("there is one file for all nodes, so leave `node` out"), field="node")
+        return _of_cluster(tx, vault, config, peers, places)
+    if not places:
+        raise Conflict(
+            Reason("config {config!r} has no serving node, so there is no file", config=config.name),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+        )
+    if node is not None:
+        places = [place for place in places if node in {place[1].id, place[1].name}]
+    if not places:
+        names = ", ".join(sorted(each.name for _, each in _serving(tx, config)))
+        raise NotFound(
+            Reason("there are no files for node {node!r}; there are files for {names}", node=node, names=names),
+            field="node",
+        )
+    by_node = {place[1].id: place for place in places}
+    homed: dict[str, list[Peer]] = {}
+    for peer in peers:
+        homed.setdefault(peer.home_node_id if peer.home_node_id in by_node else places[0][1].id, []).append(peer)
+    found: dict[str, ClientFile] = {}
+    for node_id, of_node in homed.items():
+        found |= _of_node(tx, vault, config, of_node, by_node[node_id])
+    return found
+
+
+def note_reading(tx: Tx, actor: str, config: Config, peers: int, **which: Any) -> None:
+    """Have it in the audit log that somebody read the files of many peers. `which`: what they were filtered by."""
+    audit.record(tx, actor, "read_configs", "config", config.id, name=config.name, peers=peers, **which)
+
+
+def _serving(tx: Tx, config: Config) -> list[Place]:
+    """Return the nodes that files may lead to: those that stay, where there are any."""
     serving = [
         (a, node) for a, node in assignment_rows.of_config(tx, config.id) if a.phase in {Phase.SERVING, Phase.DRAINING}
     ]
-    steady = [(a, node) for a, node in serving if a.phase == Phase.SERVING] or serving
-    audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
-    if config.mode == configs.INDEPENDENT:
-        home_first = sorted(steady, key=lambda pair: pair[1].id != peer.home_node_id)
-        return [_of_node(tx, vault, config, peer, assignment, node) for assignment, node in home_first]
-    return [_of_cluster(tx, vault, config, peer, steady)]
+    return [(a, node) for a, node in serving if a.phase == Phase.SERVING] or serving
 
 
 def settings(tx: Tx, peer: Peer, at: Assignment | None = None) -> dict[str, InEffect]:
     """Return the settings of a peer's file, and what set each. `at`: the node that the file leads to, if to one."""
     config = configs.get(tx, peer.config_id)
-    return client_settings.in_effect(tx, config, peer, _port(tx, config, at))
+    return client_settings.in_effect(config, peer, tag_rows.of_peer(tx, peer.id), _port(tx, config, at))
 
 
 def _port(tx: Tx, config: Config, at: Assignment | None) -> int:
@@ -62,25 +109,35 @@ def _port(tx: Tx, config: Config, at: Assignment | None) -> int:
     return port if at is None else public_ports.of_clients(port, at.public_port)
 
 
-def _of_cluster(tx: Tx, vault: Vault, config: Config, peer: Peer, nodes: list[tuple[Assignment, Node]]) -> ClientFile:
+def _of_cluster(
+    tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], nodes: Sequence[Place]
+) -> dict[str, ClientFile]:
     group = endpoint_group_rows.get(tx, config.id)
-    if group is not None:
-        said = client_settings.values(settings(tx, peer))
-        endpoint = rendering.endpoint(group.domain, said["endpoint_port"])
-    elif nodes:
-        at, home = next((pair for pair in nodes if pair[1].id == peer.home_node_id), nodes[0])
-        said = client_settings.values(settings(tx, peer, at))
-        endpoint = rendering.endpoint(_host(home), said["endpoint_port"])
-    else:
+    if group is None and not nodes:
         raise Conflict(
-            f"config {config.name!r} has neither a domain nor a serving node, so a file would have no endpoint",
+            Reason(
+                "config {config!r} has neither a domain nor a serving node, so a file would have no endpoint",
+                config=config.name,
+            ),
             Hint(HintCode.ASSIGN_NODE, config=config.name),
             Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
         )
-    addresses = address_rows.of_peers(tx, [peer.id], config.id).get(peer.id, [])
-    pools = [pool.network for pool in assignment_rows.pools(tx, config.id)]
-    values = _values(vault, config, peer, addresses, config.public_key or "", endpoint, pools, said)
-    return ClientFile(None, None, f"{_stem(config.name)}.conf", rendering.client_file(values), values)
+    ends = {
+        node.id: (public_ports.of_clients(config.listen_port, at.public_port), _host(node))
+        for at, node in (nodes if group is None else ())
+    }
+    end = next(iter(ends.values())) if group is None else (group.port, group.domain)
+    ids = [peer.id for peer in peers]
+    tags, addresses = tag_rows.of_peers(tx, ids), address_rows.of_peers(tx, ids, config.id)
+    maker = _Maker(vault, config, [pool.network for pool in assignment_rows.pools(tx, config.id)])
+    file_name = f"{_stem(config.name)}.conf"
+    found: dict[str, ClientFile] = {}
+    for peer in peers:
+        port, host = ends.get(peer.home_node_id or "", end)
+        said = client_settings.values(client_settings.in_effect(config, peer, tags.get(peer.id, ()), port))
+        values = maker.values(peer, addresses.get(peer.id, []), config.public_key or "", host, said)
+        found[peer.id] = ClientFile(None, None, file_name, rendering.client_file(values), values)
+    return found
 
 
 def _host(node: Node) -> str:
@@ -93,50 +150,69 @@ def _stem(name: str) -> str:
     return f"wg-{name}"[:MAX_STEM] if is_device(name) else name
 
 
-def _of_node(tx: Tx, vault: Vault, config: Config, peer: Peer, assignment: Assignment, node: Node) -> ClientFile:
+def _of_node(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], place: Place) -> dict[str, ClientFile]:
+    assignment, node = place
     pools = desired.served_pools(tx, config, assignment)
-    addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], [peer.id]).get(peer.id, [])
-    said = client_settings.values(settings(tx, peer, assignment))
-    endpoint = rendering.endpoint(_host(node), said["endpoint_port"])
-    networks = [pool.network for pool in pools]
-    values = _values(vault, config, peer, addresses, assignment.public_key or "", endpoint, networks, said)
+    ids = [peer.id for peer in peers]
+    addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], ids)
+    tags, port = tag_rows.of_peers(tx, ids), _port(tx, config, assignment)
+    maker = _Maker(vault, config, [pool.network for pool in pools])
+    file_name = f"{_stem_of_node(config, node)}.conf"
+    found: dict[str, ClientFile] = {}
+    for peer in peers:
+        said = client_settings.values(client_settings.in_effect(config, peer, tags.get(peer.id, ()), port))
+        own = addresses.get(peer.id, [])
+        values = maker.values(peer, own, assignment.public_key or "", _host(node), said)
+        found[peer.id] = ClientFile(node.id, node.name, file_name, rendering.client_file(values), values)
+    return found
+
+
+def _stem_of_node(config: Config, node: Node) -> str:
     stem = _stem(f"{config.name}-{node.name}")
     stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
     if len(stem) > MAX_STEM:
         # Two names that begin alike must not give one file, where the second replaces the first.
         digest = hashlib.sha256(f"{config.name}-{node.name}".encode()).hexdigest()
         stem = f"{stem[: MAX_STEM - 5]}-{digest[:4]}"
-    return ClientFile(node.id, node.name, f"{stem}.conf", rendering.client_file(values), values)
+    return stem
 
 
-def _values(
-    vault: Vault,
-    config: Config,
-    peer: Peer,
-    addresses: list[str],
-    public_key: str,
-    endpoint: str,
-    pools: list[str],
-    said: Mapping[str, Any],
-) -> rendering.ClientValues:
-    excluded = said["excluded_networks"]
-    # A file without any address would be of no use: the only version that there is stays.
-    if usable := of_versions(addresses, excluded):
-        addresses, pools = usable, of_versions(pools, excluded)
-    private_key = None
-    if peer.private_key_sealed is not None:
-        private_key = sealed.unseal(vault, Peer.private_key_sealed, peer)
-    return rendering.ClientValues(
-        title=f"{peer.name} on {config.name}",
-        private_key=private_key,
-        addresses=tuple(addresses),
-        dns=tuple(of_versions(said["dns"], excluded if usable else ())),
-        mtu=said["mtu"],
-        server_public_key=public_key,
-        preshared_key=common_peers.preshared_key(vault, peer),
-        allowed_ips=rendering.allowed_in_file(
-            without(said["client_allowed_ips"], excluded, pools), peer.networks, pools
-        ),
-        endpoint=endpoint,
-        keepalive=said["keepalive"],
-    )
+class _Maker:
+    """Puts together what files are made of. What many peers have in common is worked out once."""
+
+    def __init__(self, vault: Vault, config: Config, pools: Sequence[str]) -> None:
+        self._vault, self._config, self._pools = vault, config, list(pools)
+        self._allowed: dict[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], tuple[str, ...]] = {}
+
+    def values(
+        self, peer: Peer, addresses: list[str], public_key: str, host: str, said: Mapping[str, Any]
+    ) -> rendering.ClientValues:
+        """Return what the file of a peer is made of, whose settings are `said`."""
+        excluded, pools = said["excluded_networks"], self._pools
+        # A file without any address would be of no use: the only version that there is stays.
+        if usable := of_versions(addresses, excluded):
+            addresses, pools = usable, of_versions(pools, excluded)
+        private_key = None
+        if peer.private_key_sealed is not None:
+            private_key = sealed.unseal(self._vault, Peer.private_key_sealed, peer)
+        return rendering.ClientValues(
+            title=f"{peer.name} on {self._config.name}",
+            private_key=private_key,
+            addresses=tuple(addresses),
+            dns=tuple(of_versions(said["dns"], excluded if usable else ())),
+            mtu=said["mtu"],
+            server_public_key=public_key,
+            preshared_key=common_peers.preshared_key(self._vault, peer),
+            allowed_ips=rendering.allowed_in_file(
+                self._routed(said["client_allowed_ips"], excluded, pools), peer.networks, pools
+            ),
+            endpoint=rendering.endpoint(host, said["endpoint_port"]),
+            keepalive=said["keepalive"],
+        )
+
+    def _routed(self, allowed: Sequence[str], excluded: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:
+        """Return what is allowed without what is excluded: up to 512 networks, the same for nearly all peers."""
+        key = tuple(allowed), tuple(excluded), tuple(pools)
+        if key not in self._allowed:
+            self._allowed[key] = without(allowed, excluded, pools)
+        return self._allowed[key]

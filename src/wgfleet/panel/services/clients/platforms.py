@@ -14,6 +14,7 @@ from wgfleet.panel.domain import platform_files
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services.clients import bundle
 from wgfleet.panel.services.clients.files import ClientFile
+from wgfleet.protocol.reasons import Reason
 from wgfleet.qr_code import NoQrCodeError, code_image
 
 _MODIFIED = (2000, 1, 1, 0, 0, 0)  # as in `bundle`
@@ -62,7 +63,9 @@ def _imported(file: ClientFile, stem: str, platform: Platform) -> PlatformFile:
     values = file.values
     if values is None or values.private_key is None:
         raise Conflict(
-            "the user has the private key, so a file of this kind would lack it: take the stock file, and put it in"
+            Reason(
+                "the user has the private key, so a file of this kind would lack it: take the stock file, and put it in"
+            )
         )
     if platform is Platform.NETWORK_MANAGER:
         text = platform_files.network_manager(values, stem)

@@ -18,12 +18,13 @@ from wgfleet.panel.store import share_links as link_rows
 from wgfleet.panel.store.tables import Peer, ShareLink
 from wgfleet.panel.tokens import digest, new_token
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 PREFIX = "wgd_"
 MOST = 20  # of a peer
 LONGEST_S = 90 * 86400.0
 DEFAULT_S = 7 * 86400.0
-WORTH_NOTHING = "the link has been used, was withdrawn, or its time is over; ask for another one"
+WORTH_NOTHING = Reason("the link has been used, was withdrawn, or its time is over; ask for another one")
 AGAIN_S = 600.0  # for which who opened a link for one time may have the file again, in the same browser
 
 
@@ -35,7 +36,7 @@ class LinkPasswordWrong(Unauthorized):
     """Somebody has a link, and gave another password than its own."""
 
     def __init__(self, link_id: str) -> None:
-        super().__init__("the password is wrong; ask who gave you the link", field="password")
+        super().__init__(Reason("the password is wrong; ask who gave you the link"), field="password")
         self.link_id = link_id
 
 
@@ -76,11 +77,13 @@ def create(
 ) -> tuple[ShareLink, str]:
     """Make a link, and return it with its secret, which is never to be had again. `password_hash`: see `hashed`."""
     if not 0 < lasts_s <= LONGEST_S:
-        raise Invalid(f"a link lasts up to {LONGEST_S / 86400:.0f} days", field="lasts_s")
+        raise Invalid(Reason("a link lasts up to {days:.0f} days", days=LONGEST_S / 86400), field="lasts_s")
     now = clock.now()
     link_rows.remove_old(tx, peer.id, now)
     if len(link_rows.of_peer(tx, peer.id)) >= MOST:
-        raise Conflict(f"peer {peer.name!r} has {MOST} links, and may have no more; withdraw one")
+        raise Conflict(
+            Reason("peer {peer!r} has {most} links, and may have no more; withdraw one", peer=peer.name, most=MOST)
+        )
     secret = new_token(PREFIX)
     link = ShareLink(
         id=clock.new_id(),
@@ -120,7 +123,7 @@ def delete(tx: Tx, actor: str, peer: Peer, link_id: str) -> None:
     """Withdraw a link. What was fetched with it stays good: renew the keys of the peer for that."""
     link = next((each for each in link_rows.of_peer(tx, peer.id) if each.id == link_id), None)
     if link is None:
-        raise NotFound(f"peer {peer.name!r} has no link {link_id!r}")
+        raise NotFound(Reason("peer {peer!r} has no link {link_id!r}", peer=peer.name, link_id=link_id))
     link_rows.remove(tx, link)
     _record(tx, actor, "deleted", link, peer.name)
 
@@ -142,7 +145,9 @@ def is_proven(link: KnownLink, proof: str, visit: str) -> bool:
 def check_password(link: KnownLink, password: str) -> None:
     """Raise `LinkPasswordMissing` or `LinkPasswordWrong`, unless it is right. Not within a transaction."""
     if not password:
-        raise LinkPasswordMissing("this link needs a password, which comes to you by another way", field="password")
+        raise LinkPasswordMissing(
+            Reason("this link needs a password, which comes to you by another way"), field="password"
+        )
     if len(password) > passwords.MOST or not passwords.matches(password, link.password_hash):
         raise LinkPasswordWrong(link.id)
 

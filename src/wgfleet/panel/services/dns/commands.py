@@ -19,6 +19,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 WAITING = frozenset({SyncState.PENDING, SyncState.FAILING, SyncState.CONFLICT, SyncState.APPROVAL})
 
@@ -48,7 +49,10 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
     if not found:
         configs.get(tx, reference)
         raise NotFound(
-            f"nothing is published for config {reference!r}: it has no endpoint group with a DNS provider",
+            Reason(
+                "nothing is published for config {reference!r}: it has no endpoint group with a DNS provider",
+                reference=reference,
+            ),
             Hint(HintCode.SET_ENDPOINT_GROUP, config=reference),
         )
     return found
@@ -64,7 +68,9 @@ def current(tx: Tx, reference: str) -> DnsSync:
     for sync in of_config(tx, reference):
         if not sync.withdrawn:
             return sync
-    raise NotFound(f"config {reference!r} no longer publishes a name; what is left is being withdrawn")
+    raise NotFound(
+        Reason("config {reference!r} no longer publishes a name; what is left is being withdrawn", reference=reference)
+    )
 
 
 def current_target(tx: Tx, vault: Vault, reference: str, rules: DnsSettings) -> tuple[Target, str | None]:
@@ -114,9 +120,16 @@ def approve(tx: Tx, actor: str, reference: str, plan_id: str) -> DnsSync:
     """Approve the plan that a name waits with."""
     sync = current(tx, reference)
     if sync.plan_id != plan_id:
+        way_out = Reason(": there is nothing to approve")
+        if sync.plan_id:
+            way_out = Reason("; review plan {plan_id} and approve that", plan_id=sync.plan_id)
         raise Conflict(
-            f"plan {plan_id} is not the one that {sync.name} waits with"
-            + (f"; review plan {sync.plan_id} and approve that" if sync.plan_id else ": there is nothing to approve"),
+            Reason(
+                "plan {plan_id} is not the one that {name} waits with{way_out}",
+                plan_id=plan_id,
+                name=sync.name,
+                way_out=way_out,
+            ),
             field="plan_id",
         )
     sync.approved_plan_id = plan_id

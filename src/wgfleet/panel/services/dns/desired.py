@@ -20,6 +20,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def record_desired(tx: Tx, vault: Vault, sync_id: str, rules: DnsSettings) -> Sc
         return Schedule()
     desired = _desired(tx, sync)
     if desired.group is None and not sync.withdrawn:
-        withdraw(tx, sync, audit.PANEL, "its endpoint group is gone")
+        withdraw(tx, sync, audit.PANEL, Reason("its endpoint group is gone"))
         if not sync.withdrawn:
             return Schedule()
     elif desired.group is not None and (sync.withdrawn or _differs(sync, desired)):

@@ -22,6 +22,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import DnsSync
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason, joined, words_of
 
 _RESULT_KEYS = ("changes", "conflicts", "counts", "drift", "differences", "adopts", "held", "repaired_in_a_row")
 _FIGHT = 3  # looks in a row that had to repair: nobody's mistake is made so often, a program's is
@@ -78,7 +79,7 @@ def _record_left(tx: Tx, due: DueSync, result: SyncResult, ours: Sequence[str]) 
     """Record that records were made at a name while it was given up."""
     if result.applied and ours:
         about = {"name": due.target.name, "provider": due.target.provider}
-        reason = "they were made while the name was given up"
+        reason = Reason("they were made while the name was given up")
         audit.record(
             tx, audit.PANEL, "dns_left", "endpoint_group", due.config_id, **about, left=list(ours), reason=reason
         )
@@ -122,27 +123,32 @@ def _new_state(result: SyncResult, repaired: int) -> _NewState:
     if result.held is HeldReason.APPROVAL:
         return _NewState(SyncState.APPROVAL, _approval_needed(result), ErrorClass.APPROVAL)
     if result.held is HeldReason.DRIFT:
-        text = f"somebody else changed our records: {'; '.join(result.drift)}; retry repairs them"
+        text = Reason("somebody else changed our records: {drift}; retry repairs them", drift=joined(result.drift))
         return _NewState(SyncState.CONFLICT, text, ErrorClass.DRIFT)
     if repaired >= _FIGHT:
-        text = (
-            f"somebody else goes on changing our records, and they were repaired {repaired} times in a row: "
-            f"{'; '.join(result.drift)}; is there another panel, on a copy of this database? Stop that one"
+        text = Reason(
+            "somebody else goes on changing our records, and they were repaired {repaired} times in a row: "
+            "{drift}; is there another panel, on a copy of this database? Stop that one",
+            repaired=repaired,
+            drift=joined(result.drift),
         )
         return _NewState(SyncState.CONFLICT, text, ErrorClass.DRIFT)
     if plan.conflicts:
-        stopped = "nothing is published: " if plan.stopped else ""
-        details = "; ".join(conflict.detail for conflict in plan.conflicts)
-        return _NewState(SyncState.CONFLICT, stopped + details, ErrorClass.CONFLICT)
+        details = joined(conflict.detail for conflict in plan.conflicts)
+        said = Reason("nothing is published: {why}", why=details) if plan.stopped else details
+        return _NewState(SyncState.CONFLICT, said, ErrorClass.CONFLICT)
     return _NewState(SyncState.PENDING if result.held is HeldReason.DRY_RUN else SyncState.SYNCED)
 
 
 def _approval_needed(result: SyncResult) -> str:
     counts = result.plan.counts
     ours = counts["delete"] + counts["update"] + counts["keep"]
-    return (
-        f"{counts['delete']} of {ours} records would be deleted, which is above the approval threshold; "
-        f"approve plan {result.plan.id}, or bring the nodes back"
+    return Reason(
+        "{count} of {ours} records would be deleted, which is above the approval threshold; "
+        "approve plan {plan}, or bring the nodes back",
+        count=counts["delete"],
+        ours=ours,
+        plan=result.plan.id,
     )
 
 
@@ -167,7 +173,8 @@ def record_failure(tx: Tx, due: DueSync, error: Exception, rules: DnsSettings) -
     sync = dns_rows.get(tx, due.target.id)
     if sync is None:
         return error_class
-    text = f"the provider failed: {type(error).__name__}" if error_class is ErrorClass.BUG else str(error)
+    failed = Reason("the provider failed: {kind}", kind=type(error).__name__)
+    text = failed if error_class is ErrorClass.BUG else words_of(error)
     sync.attempts += 1
     if sync.state is not SyncState.CANCELLED:
         if sync.state is not SyncState.FAILING:

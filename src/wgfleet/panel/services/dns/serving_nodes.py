@@ -13,6 +13,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Assignment, EndpointGroup, Node
+from wgfleet.protocol.reasons import Reason, joined
 
 
 def of_config(tx: Tx, config_id: str) -> list[DnsNode]:
@@ -70,16 +71,16 @@ def change_reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> 
     for assignment, node in _carriers(tx, config_id):
         mine = set(node.endpoint_addresses)
         if mine & after - before:
-            reasons.append(f"node {node.name} serves")
+            reasons.append(Reason("node {node} serves", node=node.name))
         elif mine & before - after:
             cause, asked_by = _cause(tx, assignment, node)
-            reasons.append(f"node {node.name} {cause}")
+            reasons.append(Reason("node {node} {cause}", node=node.name, cause=cause))
             requesters.append(asked_by)
         explained |= mine
     gone = sorted(before - after - explained)
     if gone:
-        reasons.append(f"{', '.join(gone)}: no node of this config has it now")
-    return "; ".join(reasons) or "the endpoint group changed", next(
+        reasons.append(Reason("{gone}: no node of this config has it now", gone=", ".join(gone)))
+    return joined(reasons) if reasons else Reason("the endpoint group changed"), next(
         (name for name in requesters if name != audit.PANEL), audit.PANEL
     )
 
@@ -87,18 +88,20 @@ def change_reason(tx: Tx, config_id: str, before: set[str], after: set[str]) -> 
 def _cause(tx: Tx, assignment: Assignment, node: Node) -> tuple[str, str]:
     about = subject(assignment.config_id, node.id)
     if assignment.phase == Phase.DRAINING:
-        return "is being removed", _requested_by(tx, OperationKind.REMOVE_NODE, about)
+        return Reason("is being removed"), _requested_by(tx, OperationKind.REMOVE_NODE, about)
     if not assignment.health.in_use:
-        return f"is {assignment.health}: {assignment.health_reason}", audit.PANEL
+        return Reason(
+            "is {health}: {health_reason}", health=assignment.health, health_reason=assignment.health_reason
+        ), audit.PANEL
     if forwarding.fails(assignment.forwarding):
-        return "does not forward what users send", audit.PANEL
+        return Reason("does not forward what users send"), audit.PANEL
     if assignment.silent_addresses:
-        return f"does not answer at {', '.join(assignment.silent_addresses)}", audit.PANEL
+        return Reason("does not answer at {addresses}", addresses=", ".join(assignment.silent_addresses)), audit.PANEL
     if node.cordoned:
-        return "is cordoned", _requested_by(tx, OperationKind.DRAIN, about)
+        return Reason("is cordoned"), _requested_by(tx, OperationKind.DRAIN, about)
     group = endpoint_group_rows.get(tx, assignment.config_id)
     trouble = "" if group is None else public_ports.trouble(group.port, assignment.public_port)
-    return f"is left out: {trouble}" if trouble else "has another address", audit.PANEL
+    return Reason("is left out: {trouble}", trouble=trouble) if trouble else Reason("has another address"), audit.PANEL
 
 
 def _requested_by(tx: Tx, kind: OperationKind, about: str) -> str:

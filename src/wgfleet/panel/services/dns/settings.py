@@ -14,6 +14,7 @@ from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.reasons import Reason, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def _capabilities(plugins: DnsPlugins, spec: DnsSpec, given: Mapping[str, Any]) 
     try:
         provider = plugins.open(spec.provider, spec.zone or "", given)
     except PermanentError as error:
-        raise Invalid(str(error), field=spec.path("zone")) from None
+        raise Invalid(words_of(error), field=spec.path("zone")) from None
     try:
         return provider.capabilities
     finally:
@@ -72,8 +73,18 @@ def _check_ttl(ttl: int, can: Capabilities, provider: str) -> None:
     if ttl == AUTOMATIC_TTL_S and can.automatic_ttl:
         return
     if not can.min_ttl <= ttl <= can.max_ttl:
-        automatic = ", or 1 for its own choice" if can.automatic_ttl else ""
-        raise Invalid(f"{provider} takes {can.min_ttl} to {can.max_ttl} s{automatic}, not {ttl}", field="ttl")
+        automatic = Reason(", or 1 for its own choice") if can.automatic_ttl else ""
+        raise Invalid(
+            Reason(
+                "{provider} takes {min_ttl} to {max_ttl} s{automatic}, not {ttl}",
+                provider=provider,
+                min_ttl=can.min_ttl,
+                max_ttl=can.max_ttl,
+                automatic=automatic,
+                ttl=ttl,
+            ),
+            field="ttl",
+        )
 
 
 def options(vault: Vault, group: EndpointGroup) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.store.tables import EndpointGroup
+from wgfleet.protocol.reasons import Reason
 
 PROVIDER = "cloudflare"
 ZONE, RECORD_NAME = "cloudflare_zone_id", "cloudflare_record_name"
@@ -18,9 +19,14 @@ def expand(zone: str | None, record_name: str | None, dns: DnsSpec | None) -> Dn
     if zone is None and record_name is None:
         return dns
     if dns is not None:
-        raise Invalid(f"{ZONE} is shorthand for dns.provider={PROVIDER}; set one or the other", field=ZONE)
+        raise Invalid(
+            Reason(
+                "{zone} is shorthand for dns.provider={provider}; set one or the other", zone=ZONE, provider=PROVIDER
+            ),
+            field=ZONE,
+        )
     if zone is None or not _ZONE_ID.fullmatch(zone):
-        raise Invalid("must be the zone's id as its overview shows it, up to 32 letters and digits", field=ZONE)
+        raise Invalid(Reason("must be the zone's id as its overview shows it, up to 32 letters and digits"), field=ZONE)
     return DnsSpec(PROVIDER, zone, record_name, fields=_FIELDS)
 
 

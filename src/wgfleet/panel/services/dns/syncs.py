@@ -17,6 +17,7 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 
 def name_of(group: EndpointGroup) -> str:
@@ -119,7 +120,7 @@ def withdraw(tx: Tx, sync: DnsSync, actor: str, reason: str) -> None:
         # In this mode records may not be deleted, and nothing else is left to do at the name.
         dns_rows.remove(tx, sync)
         if sync.published:
-            reason = f"{reason}; the mode forbids deleting"
+            reason = Reason("{reason}; the mode forbids deleting", reason=reason)
             record_history(tx, sync, "dns_left", actor, left=sync.published, reason=reason)
         return
     sync.withdrawn = True

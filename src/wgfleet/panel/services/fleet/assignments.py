@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import addressing, public_ports
+from wgfleet.panel.domain import addressing, drift_words, public_ports
 from wgfleet.panel.domain.first_look import FirstLook
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind
@@ -31,7 +31,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.diff import ROUTING_FIELD, Drift, harms_no_user
 from wgfleet.protocol.messages import Forwarding
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, template
 
 SLICE_BITS = 4  # an independent config's pool is cut for up to 16 nodes
 MIN_HOST_BITS = 2  # the least slice has a node and a peer
@@ -55,7 +55,7 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
     assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None:
         raise NotFound(
-            f"config {config.name!r} is not assigned to node {node.name!r}",
+            Reason("config {config!r} is not assigned to node {node!r}", config=config.name, node=node.name),
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
         )
     return assignment
@@ -135,8 +135,11 @@ def _check_places(tx: Tx, config: Config, node: Node, public_port: int | None, b
         parse_port(backbone_port, "public_backbone_port")
     if node.witness:
         raise Conflict(
-            f"node {node.name!r} is a witness: it has no WireGuard, and looks at the nodes of all configs as it is; "
-            "assign another node",
+            Reason(
+                "node {node!r} is a witness: it has no WireGuard, and looks at the nodes of all configs as it is; "
+                "assign another node",
+                node=node.name,
+            ),
             Hint(HintCode.LIST_NODES),
             field="node_id",
         )
@@ -160,12 +163,7 @@ def assign(
     generation = generations.probes_changed(tx, config.id)
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
-        way = (
-            "it is being removed; wait for that operation"
-            if earlier.phase in {Phase.DRAINING, Phase.REMOVED}
-            else "nothing to do"
-        )
-        raise Conflict(f"config {config.name!r} is already assigned to node {node.name!r}: {way}", field="node_id")
+        raise _assigned_already(config, node, earlier.phase)
     assignment_id = clock.new_id()
     probe_key, probe_public_key = new_key_pair()
     assignment = Assignment(
@@ -178,7 +176,7 @@ def assign(
         public_key=None,
         applied_generation=0,
         applied_at=None,
-        summary="waits for the node's agent",
+        summary=Reason("waits for the node's agent"),
         drift=[],
         floating_held=[],
         floating_rivals={},
@@ -212,6 +210,13 @@ def assign(
     return assignment
 
 
+def _assigned_already(config: Config, node: Node, phase: Phase) -> Conflict:
+    leaves = phase in {Phase.DRAINING, Phase.REMOVED}
+    way = Reason("it is being removed; wait for that operation") if leaves else Reason("nothing to do")
+    text = template("config {config!r} is already assigned to node {node!r}: {way}")
+    return Conflict(Reason(text, config=config.name, node=node.name, way=way), field="node_id")
+
+
 def cut_everywhere(tx: Tx, config: Config, pool: Pool) -> None:
     """Take a slice of a new pool for each node of an independent config."""
     for assignment, _ in assignment_rows.of_config(tx, config.id):
@@ -229,8 +234,13 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment, pools: Sequence[
         free = next((piece for piece in addressing.slices(pool.network, length) if piece not in taken), None)
         if free is None:
             raise Exhausted(
-                f"pool {pool.network} of config {config.name!r} is cut into {2 ** (length - whole.prefixlen)} slices, "
-                f"one for each node, and all are in use"
+                Reason(
+                    "pool {pool} of config {config!r} is cut into {number} slices, "
+                    "one for each node, and all are in use",
+                    pool=pool.network,
+                    config=config.name,
+                    number=2 ** (length - whole.prefixlen),
+                )
             )
         piece = Pool(
             id=clock.new_id(),
@@ -247,7 +257,7 @@ def _cut_slices(tx: Tx, config: Config, assignment: Assignment, pools: Sequence[
 
 def described(drift: Iterable[Drift]) -> list[str]:
     """Return drift as the rows have it: a line for each field, for people."""
-    return [str(each) for each in drift]
+    return [drift_words.line(each) for each in drift]
 
 
 def is_news(

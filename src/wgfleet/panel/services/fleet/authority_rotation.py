@@ -19,6 +19,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import AuthorityRotation, CertificateAuthority, DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 _CONFIRMED = {AuthorityStep.SPREAD: (Trust.BOTH, Trust.NEXT), AuthorityStep.DROPPED: (Trust.NEXT,)}
 
@@ -34,8 +35,8 @@ def start(tx: Tx, vault: Vault, actor: str, *, name: str, certificate: str, key:
     earlier = rows.rotation(tx)
     if earlier is not None:
         names = ", ".join(node.name for node in waits_for(tx, earlier))
-        way = f"it waits for {names}" if names else "wait for it"
-        raise Conflict(f"the CA is being replaced already; {way}", Hint(HintCode.SHOW_AUTHORITY))
+        way = Reason("it waits for {names}", names=names) if names else Reason("wait for it")
+        raise Conflict(Reason("the CA is being replaced already; {way}", way=way), Hint(HintCode.SHOW_AUTHORITY))
     rotation_id, now = clock.new_id(), clock.now()
     row = AuthorityRotation(
         id=rotation_id,

@@ -13,6 +13,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.ids import ConfigId, NodeId
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +96,34 @@ def _shares(
 
 
 def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) -> list[str]:
-    texts = [
-        f"if node {one.node.name!r} fails, node {names[node_id]!r} would exceed its capacity by {more} peers; "
-        "raise it, or assign another node"
+    texts: list[str] = [
+        Reason(
+            "if node {node!r} fails, node {other!r} would exceed its capacity by {more} peers; "
+            "raise it, or assign another node",
+            node=one.node.name,
+            other=names[node_id],
+            more=more,
+        )
         for node_id, more in sorted(one.loss.overloaded.items())
     ]
     texts += [
-        f"if node {one.node.name!r} fails, node {names[node_id]!r} would need {share:.0%} of its processors, memory or "
-        "uplink; assign another node"
+        Reason(
+            "if node {node!r} fails, node {other!r} would need {share:.0%} of its processors, memory or "
+            "uplink; assign another node",
+            node=one.node.name,
+            other=names[node_id],
+            share=share,
+        )
         for node_id, share in sorted(one.loss.overworked.items())
     ]
     homeless = one.loss.homeless.get(ConfigId(config.id))
     if homeless:
         texts.append(
-            f"if node {one.node.name!r} fails, no node has room for {homeless} peers of config {config.name!r}; "
-            "assign another"
+            Reason(
+                "if node {node!r} fails, no node has room for {homeless} peers of config {config!r}; assign another",
+                node=one.node.name,
+                homeless=homeless,
+                config=config.name,
+            )
         )
     return texts

@@ -8,11 +8,11 @@ from wgfleet.panel.domain.client_settings import SETTINGS, InEffect, Layer
 from wgfleet.panel.domain.fields import check_range, parse_dns, parse_networks
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
-from wgfleet.panel.store import Tx
-from wgfleet.panel.store import tags as tag_rows
-from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.desired import check_mtu
+from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.reasons import Reason
 
 
 class ClientSettings(TypedDict, total=False):
@@ -37,7 +37,7 @@ def checked(settings: ClientSettings, networks: Sequence[str] = (), at: str = ""
             values[name] = parse_networks(values[name], f"{at}{name}")
     if values.get("client_allowed_ips") == []:
         raise Invalid(
-            "give at least one network; 0.0.0.0/0 means everything, null what the tags or the config say",
+            Reason("give at least one network; 0.0.0.0/0 means everything, null what the tags or the config say"),
             field=f"{at}client_allowed_ips",
         )
     if values.get("dns") is not None:
@@ -55,16 +55,16 @@ def of_row(row: object) -> dict[str, Any]:
     return {name: getattr(row, name) for name in SETTINGS}
 
 
-def in_effect(tx: Tx, config: Config, peer: Peer, port: int) -> dict[str, InEffect]:
+def in_effect(config: Config, peer: Peer, tags: Sequence[Tag], port: int) -> dict[str, InEffect]:
     """Return the settings of a peer's file, and what set each. `port`: that of the config's endpoint.
 
-    Of several tags with the same setting, the first by name counts.
+    `tags`: the peer's, by name. Of several with the same setting, the first counts.
     """
     of_config = {name: getattr(config, name) for name in SETTINGS if name != "endpoint_port"}
     return client_settings.in_effect(
         [
             Layer("peer", of_row(peer)),
-            *(Layer(f"tag {tag.name!r}", of_row(tag)) for tag in tag_rows.of_peer(tx, peer.id)),
+            *(Layer(f"tag {quoted(tag.name)}", of_row(tag)) for tag in tags),
             Layer("config", of_config | {"endpoint_port": port}),
         ]
     )

@@ -27,6 +27,7 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.reasons import Reason
 
 NOWHERE = frozenset({"localhost", "invalid"})
 """Ends of names that are never those of a server."""
@@ -68,8 +69,12 @@ def put(
     """Make the config's endpoint group, or replace it; say whether it is new. `plugins`: the DNS providers."""
     if config.mode != configs.CLUSTER:
         raise Invalid(
-            f"config {config.name!r} is {config.mode}: each of its nodes has its own endpoint; "
-            "only a cluster has an endpoint group"
+            Reason(
+                "config {config!r} is {mode}: each of its nodes has its own endpoint; "
+                "only a cluster has an endpoint group",
+                config=config.name,
+                mode=config.mode,
+            )
         )
     values = _checked(config, spec)
     group = endpoint_group_rows.get(tx, config.id)
@@ -88,7 +93,13 @@ def put(
     floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
     dns = {"dns_provider": group.dns_provider, "dns_zone": group.dns_zone, "dns_record_name": group.dns_record_name}
     audit.record(tx, actor, action, "endpoint_group", config.id, config=config.name, **values, **floats, **dns)
-    syncs.follow(tx, vault, config.id, actor, f"the endpoint group was {action}")
+    syncs.follow(
+        tx,
+        vault,
+        config.id,
+        actor,
+        Reason("the endpoint group was created") if created else Reason("the endpoint group was updated"),
+    )
     tx.wake(Topic.CONFIG, config.id)
     return group, created
 
@@ -137,7 +148,7 @@ def _changed_dns(group: EndpointGroup, values: dict[str, Any]) -> DnsSpec | None
     if present is not None and given.get("provider", present.provider) == present.provider:
         return dataclasses.replace(present, **given)
     if "provider" not in given:
-        raise Invalid("must be given: the name is not published yet", field="dns.provider")
+        raise Invalid(Reason("must be given: the name is not published yet"), field="dns.provider")
     return DnsSpec(**given)
 
 
@@ -190,7 +201,8 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
     group = endpoint_group_rows.get(tx, config.id)
     if group is None:
         raise NotFound(
-            f"config {config.name!r} has no endpoint group", Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name)
+            Reason("config {config!r} has no endpoint group", config=config.name),
+            Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
         )
     return group
 
@@ -200,9 +212,11 @@ def min_nodes_warning(tx: Tx, group: EndpointGroup) -> str | None:
     nodes = len(assignment_rows.of_config(tx, group.config_id))
     if group.min_nodes <= max(nodes, 1):
         return None
-    return (
-        f"min_nodes is {group.min_nodes}, and the config has {nodes}: one that dies stays in use, and none is removed "
-        "or drained without force"
+    return Reason(
+        "min_nodes is {least}, and the config has {nodes}: one that dies stays in use, and none is removed "
+        "or drained without force",
+        least=group.min_nodes,
+        nodes=nodes,
     )
 
 
@@ -214,7 +228,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     group = get(tx, config)
     addresses.put(tx, config.id, [], other_provider=False)
     endpoint_group_rows.delete(tx, group)
-    syncs.follow(tx, vault, config.id, actor, "the endpoint group was deleted")
+    syncs.follow(tx, vault, config.id, actor, Reason("the endpoint group was deleted"))
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
     tx.wake(Topic.CONFIG, config.id)
 
@@ -224,23 +238,38 @@ def _domain(spec: EndpointGroupSpec) -> str:
     if not is_address(spec.domain):
         domain = parse_domain(spec.domain, "domain")
         if domain.rpartition(".")[2] in NOWHERE:
-            raise Invalid(f"{domain} leads nowhere (RFC 6761): give the name that clients use", field="domain")
+            raise Invalid(
+                Reason("{domain} leads nowhere (RFC 6761): give the name that clients use", domain=domain),
+                field="domain",
+            )
         return domain
     if _dns_of(spec) is not None:
-        raise Invalid("an address cannot be published; give a name, or leave the DNS provider out", field="domain")
+        raise Invalid(
+            Reason("an address cannot be published; give a name, or leave the DNS provider out"), field="domain"
+        )
     return parse_public_address(spec.domain, "domain")
 
 
 def _checked(config: Config, spec: EndpointGroupSpec) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
-            "must be false: a provider's proxy carries HTTP only and WireGuard is UDP, so no client would connect",
+            Reason(
+                "must be false: a provider's proxy carries HTTP only and WireGuard is UDP, so no client would connect"
+            ),
             field="proxied",
         )
     if spec.ttl != AUTOMATIC_TTL_S:
         low, high = TTL_RANGE_S
         if not low <= spec.ttl <= high:
-            raise Invalid(f"must be {low} to {high} s, or 1 for the provider's default, not {spec.ttl}", field="ttl")
+            raise Invalid(
+                Reason(
+                    "must be {low} to {high} s, or 1 for the provider's default, not {ttl}",
+                    low=low,
+                    high=high,
+                    ttl=spec.ttl,
+                ),
+                field="ttl",
+            )
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     return {
         "domain": _domain(spec),

@@ -42,7 +42,7 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Tru
     node.trusts = trusts
     node.revocations = None
     node.agent_features = []  # it may be another machine, and another release
-    node.summary = "joined; not connected yet"
+    node.summary = Reason("joined; not connected yet")
     audit.record(tx, actor, "enrolled", "node", node.id, certificate_expires_at=issued.expires_at)
     tx.wake(Topic.NODE, node.id)
 
@@ -58,10 +58,13 @@ def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], sho
     certificates.check_key(tx, issued.key)
     if NO_KEY in node.agent_keys:
         raise Conflict(
-            f"the certificate of node {node.name!r} was revoked", Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name)
+            Reason("the certificate of node {node!r} was revoked", node=node.name),
+            Hint(HintCode.MAKE_JOIN_TOKEN, node=node.name),
         )
     if node.agent_keys and not {*node.agent_keys} & {*allowed}:
-        raise Conflict(f"another agent has enrolled as node {node.name!r} meanwhile; this one is renewed no more")
+        raise Conflict(
+            Reason("another agent has enrolled as node {node!r} meanwhile; this one is renewed no more", node=node.name)
+        )
     certificates.of_agent(tx, audit.PANEL, node, issued)
     if node.agent_keys:  # unknown: any is accepted until it is renewed
         sure = shown if shown in node.agent_keys else node.agent_keys[0]
@@ -116,7 +119,7 @@ def reported(
         "summary": summary,
     }
     if not node_rows.set_values(tx, node_id, {column: value for column, value in values.items() if value is not None}):
-        raise NotFound(f"there is no node {node_id!r}; it has been deleted")
+        raise NotFound(Reason("there is no node {node_id!r}; it has been deleted", node_id=node_id))
 
 
 def knowing(tx: Tx, node_ids: Collection[str], feature: Feature) -> set[str]:

@@ -8,6 +8,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.observed import LIVE_S
+from wgfleet.protocol.reasons import Reason
 
 NAMED = 5  # clients, in a sentence
 
@@ -17,22 +18,30 @@ def check(tx: Tx, node: Node, *, force: bool = False) -> None:
     names = node_rows.config_names(tx, [node.id])[node.id]
     if names:
         raise Conflict(
-            f"node {node.name!r} is still assigned to {', '.join(names)}",
+            Reason("node {node!r} is still assigned to {names}", node=node.name, names=", ".join(names)),
             Hint(HintCode.UNASSIGN_NODE, config=names[0], node=node.name),
         )
     owed = node_rows.owed_interfaces(tx, node.id)
     if owed and not force:
         raise Conflict(
-            f"node {node.name!r} could not be reached and still has to delete {', '.join(owed)} when it returns "
-            "(forced, the panel goes on asking its agent for a month)",
+            Reason(
+                "node {node!r} could not be reached and still has to delete {owed} when it returns "
+                "(forced, the panel goes on asking its agent for a month)",
+                node=node.name,
+                owed=", ".join(owed),
+            ),
             Hint(HintCode.WAIT_FOR_NODE, node=node.name),
             Hint(HintCode.FORCE),
         )
     hanging = relayed(tx, node)
     if hanging and not force:
         raise Conflict(
-            f"node {node.name!r} relays live clients, who cannot be moved any more once it is deleted: {hanging}; "
-            "wait until they have come to other nodes",
+            Reason(
+                "node {node!r} relays live clients, who cannot be moved any more once it is deleted: {hanging}; "
+                "wait until they have come to other nodes",
+                node=node.name,
+                hanging=hanging,
+            ),
             Hint(HintCode.FORCE),
         )
 

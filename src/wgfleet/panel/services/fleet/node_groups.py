@@ -44,7 +44,9 @@ def get(tx: Tx, reference: str) -> NodeGroup:
     """Return a group by id or name."""
     group = node_group_rows.find(tx, reference)
     if group is None:
-        raise NotFound(f"there is no node group {reference!r}", Hint(HintCode.LIST_NODE_GROUPS))
+        raise NotFound(
+            Reason("there is no node group {reference!r}", reference=reference), Hint(HintCode.LIST_NODE_GROUPS)
+        )
     return group
 
 
@@ -52,7 +54,11 @@ def named(tx: Tx, reference: str, field: str) -> NodeGroup:
     """Return the group that a field of a body names."""
     group = node_group_rows.find(tx, reference)
     if group is None:
-        raise Invalid(f"there is no node group {reference!r}", Hint(HintCode.LIST_NODE_GROUPS), field=field)
+        raise Invalid(
+            Reason("there is no node group {reference!r}", reference=reference),
+            Hint(HintCode.LIST_NODE_GROUPS),
+            field=field,
+        )
     return group
 
 
@@ -99,9 +105,17 @@ def delete(tx: Tx, actor: str, group: NodeGroup) -> None:
     """Delete a group that no node and no peer is in."""
     nodes = node_group_rows.node_names(tx, group.id)
     if nodes:
-        raise Conflict(f"node group {group.name!r} still has nodes {', '.join(nodes)}; remove them from it first")
+        raise Conflict(
+            Reason(
+                "node group {group!r} still has nodes {nodes}; remove them from it first",
+                group=group.name,
+                nodes=", ".join(nodes),
+            )
+        )
     if node_group_rows.has_peers(tx, group.id):
-        raise Conflict(f"node group {group.name!r} is still preferred by peers; change their group first")
+        raise Conflict(
+            Reason("node group {group!r} is still preferred by peers; change their group first", group=group.name)
+        )
     node_group_rows.delete(tx, group)
     audit.record(tx, actor, "deleted", "node_group", group.id, name=group.name)
 

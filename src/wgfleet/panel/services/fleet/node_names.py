@@ -17,6 +17,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import AnyNode
 from wgfleet.panel.store.tables import HostName, Node
 from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.reasons import Reason, words_of
 
 FIELD = "endpoint_name"
 
@@ -33,13 +34,17 @@ def resolved(tx: Tx, changes: Mapping[str, Any], node: Node | None = None) -> di
             and "endpoint_addresses" in values
         ):
             raise Conflict(
-                f"node {node.name!r} has the addresses of {node.endpoint_name}; set endpoint_name to null along with "
-                "addresses of its own",
+                Reason(
+                    "node {node!r} has the addresses of {endpoint_name}; set endpoint_name to null along with "
+                    "addresses of its own",
+                    node=node.name,
+                    endpoint_name=node.endpoint_name,
+                ),
                 field="endpoint_addresses",
             )
         return values
     if values.get("endpoint_addresses"):
-        raise Invalid("give a name or addresses, not both: the addresses of a name are followed", field=FIELD)
+        raise Invalid(Reason("give a name or addresses, not both: the addresses of a name are followed"), field=FIELD)
     name = values[FIELD] = parse_domain(named, FIELD)
     row = host_name_rows.get(tx, name)
     values["endpoint_addresses"] = _usable(row)
@@ -59,11 +64,19 @@ def _usable(row: HostName | None) -> list[str]:
 
 def _useless(name: str, row: HostName | None) -> str:
     if row is not None and row.error in UNANSWERED:
-        return f"{name} could not be looked up ({row.error}); try again in a minute, or see to this machine's resolver"
+        return Reason(
+            "{name} could not be looked up ({error}); try again in a minute, or see to this machine's resolver",
+            name=name,
+            error=row.error,
+        )
     if row is None or not row.addresses:
-        why = "" if row is None or not row.error else f" ({row.error})"
-        return f"{name} is not found{why}; make it first, with the address that the node has now"
-    return f"{name} leads to {', '.join(row.addresses)}, where no client reaches a node"
+        why = "" if row is None or not row.error else Reason(" ({error})", error=row.error)
+        return Reason(
+            "{name} is not found{why}; make it first, with the address that the node has now", name=name, why=why
+        )
+    return Reason(
+        "{name} leads to {addresses}, where no client reaches a node", name=name, addresses=", ".join(row.addresses)
+    )
 
 
 def names(tx: Tx) -> list[str]:
@@ -92,16 +105,24 @@ def warnings(tx: Tx, nodes: Sequence[AnyNode]) -> dict[str, str]:
             continue
         usable = _usable(row)
         if row.error is not None:
-            said[node.id] = f"{name} is not found just now ({row.error}); the node keeps the addresses that it had"
+            said[node.id] = Reason(
+                "{name} is not found just now ({error}); the node keeps the addresses that it had",
+                name=name,
+                error=row.error,
+            )
         elif not usable:
-            said[node.id] = f"{_useless(name, row)}; it keeps the addresses that it had"
+            said[node.id] = Reason("{what}; it keeps the addresses that it had", what=_useless(name, row))
         elif {*usable} != {*(node.next_endpoint_addresses or node.endpoint_addresses)}:
-            said[node.id] = (
-                f"{name} leads to {', '.join(usable)}, which the node does not have (yet); the audit log says why"
+            said[node.id] = Reason(
+                "{name} leads to {addresses}, which the node does not have (yet); the audit log says why",
+                name=name,
+                addresses=", ".join(usable),
             )
     return said
 
 
 def refused(tx: Tx, node_id: str, addresses: Sequence[str], error: PanelError) -> None:
     """Note why the addresses of a node's name are not used."""
-    audit.record(tx, audit.PANEL, "addresses_refused", "node", node_id, addresses=list(addresses), reason=str(error))
+    audit.record(
+        tx, audit.PANEL, "addresses_refused", "node", node_id, addresses=list(addresses), reason=words_of(error)
+    )

@@ -11,6 +11,7 @@ from wgfleet.panel.services.fleet import node_groups
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.addresses import parse_port
+from wgfleet.protocol.reasons import Reason
 
 MAX_WEIGHT = 1_000_000.0
 MAX_CAPACITY = 10_000_000  # peers
@@ -38,10 +39,10 @@ def check_witness(changes: NodeChanges) -> None:
     """Refuse what a witness, which serves nobody, cannot have."""
     for name in ("endpoint_addresses", "endpoint_name"):
         if changes.get(name):
-            raise Invalid("a witness serves no clients: give agent_host alone", field=name)
+            raise Invalid(Reason("a witness serves no clients: give agent_host alone"), field=name)
     for field, value in (("capacity", changes.get("capacity")), ("bandwidth_mbps", changes.get("bandwidth_mbps"))):
         if value is not None:
-            raise Invalid("a witness serves no clients: it has none", field=field)
+            raise Invalid(Reason("a witness serves no clients: it has none"), field=field)
 
 
 def checked(tx: Tx, changes: NodeChanges, *, witness: bool = False) -> dict[str, Any]:
@@ -59,7 +60,14 @@ def checked(tx: Tx, changes: NodeChanges, *, witness: bool = False) -> dict[str,
     if "agent_port" in changes:
         parse_port(changes["agent_port"], "agent_port")
     if "weight" in changes and not (math.isfinite(changes["weight"]) and 0 < changes["weight"] <= MAX_WEIGHT):
-        raise Invalid(f"must be above 0 and at most {MAX_WEIGHT:g}, not {changes['weight']}", field="weight")
+        raise Invalid(
+            Reason(
+                "must be above 0 and at most {max_weight:g}, not {weight}",
+                max_weight=MAX_WEIGHT,
+                weight=changes["weight"],
+            ),
+            field="weight",
+        )
     if changes.get("capacity") is not None:
         check_range(values["capacity"], 0, MAX_CAPACITY, "capacity", "peers")
     if changes.get("bandwidth_mbps") is not None:
@@ -83,11 +91,11 @@ def _parse_endpoint_addresses(texts: Sequence[str]) -> list[str]:
     field = "endpoint_addresses"
     check_list(texts, field)
     if not texts:
-        raise Invalid("give at least one address at which clients reach the node", field=field)
+        raise Invalid(Reason("give at least one address at which clients reach the node"), field=field)
     found: list[str] = []
     for i, text in enumerate(texts):
         address = parse_public_address(text, f"{field}[{i}]")
         if address in found:
-            raise Invalid(f"{address} is in the list twice", field=f"{field}[{i}]")
+            raise Invalid(Reason("{address} is in the list twice", address=address), field=f"{field}[{i}]")
         found.append(address)
     return found

@@ -24,7 +24,7 @@ from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.messages import AGENT_PORT
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
     changes = cast("NodeChanges", node_names.resolved(tx, spec.changeable))
     values = checked(tx, changes, witness=spec.witness)
     if spec.witness and "agent_host" not in values:
-        raise Invalid("say at which host the panel calls the witness's agent", field="agent_host")
+        raise Invalid(Reason("say at which host the panel calls the witness's agent"), field="agent_host")
     values.setdefault("endpoint_name", None)
     values.setdefault("agent_host", values["endpoint_name"] or next(iter(values["endpoint_addresses"]), None))
     check_outside(tx, values)
@@ -92,7 +92,7 @@ def create(tx: Tx, actor: str, spec: NodeSpec) -> Node:
         last_seen_at=None,
         agent_version=None,
         agent_features=[],
-        summary="waiting for its agent to join",
+        summary=Reason("waiting for its agent to join"),
         created_at=clock.now(),
     )
     node_rows.add(tx, node)
@@ -113,7 +113,7 @@ def get(tx: Tx, reference: str) -> Node:
     """Return a node by id or name."""
     node = node_rows.find(tx, reference)
     if node is None:
-        raise NotFound(f"there is no node {reference!r}", Hint(HintCode.LIST_NODES))
+        raise NotFound(Reason("there is no node {reference!r}", reference=reference), Hint(HintCode.LIST_NODES))
     return node
 
 
@@ -121,7 +121,9 @@ def named(tx: Tx, reference: str, field: str) -> Node:
     """Return the node that a field of a body names."""
     node = node_rows.find(tx, reference)
     if node is None:
-        raise NotFound(f"there is no node {reference!r}", Hint(HintCode.LIST_NODES), field=field)
+        raise NotFound(
+            Reason("there is no node {reference!r}", reference=reference), Hint(HintCode.LIST_NODES), field=field
+        )
     return node
 
 
@@ -215,7 +217,7 @@ def use_answering(tx: Tx, node_id: str, answering: Collection[str]) -> None:
         _have(tx, node, wanted, force=True)
     except PanelError as error:  # somebody took one meanwhile
         node.next_endpoint_addresses = []
-        audit.record(tx, audit.PANEL, "addresses_refused", "node", node.id, addresses=wanted, reason=str(error))
+        audit.record(tx, audit.PANEL, "addresses_refused", "node", node.id, addresses=wanted, reason=words_of(error))
         tx.wake(Topic.NODE, node.id)
 
 

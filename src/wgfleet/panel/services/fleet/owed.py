@@ -135,7 +135,7 @@ def note(tx: Tx, told: set[str], late: Sequence[Owed]) -> None:
                 _tell(tx, "changes_arrived", assignment, config, {})
         elif (owed := found.get(assignment.id)) is not None:
             told.add(assignment.id)
-            details = {"node": owed.node.name, "reason": str(owed.reason), "generations": owed.generations}
+            details = {"node": owed.node.name, "reason": owed.reason, "generations": owed.generations}
             _tell(tx, "changes_do_not_arrive", assignment, config, details | _named(owed.revocations))
 
 

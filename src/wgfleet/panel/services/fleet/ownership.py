@@ -17,13 +17,16 @@ from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.store.users import HeldUser
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 
 def owner_id(tx: Tx, reference: str) -> str:
     """Return the id of the user that a field of a body names as the owner."""
     user = user_rows.find(tx, reference)
     if user is None:
-        raise NotFound(f"there is no user {reference!r}", Hint(HintCode.LIST_USERS), field="owner")
+        raise NotFound(
+            Reason("there is no user {reference!r}", reference=reference), Hint(HintCode.LIST_USERS), field="owner"
+        )
     return user.id
 
 
@@ -49,11 +52,16 @@ def hold_all(tx: Tx, user_ids: Iterable[str]) -> None:
 def check(owner: HeldUser | None, field: str, *, enabled: bool) -> None:
     """Refuse a user who is gone as the owner of a peer, and one who is disabled where the peer is on."""
     if owner is None:
-        raise NotFound("the user who was to be the owner was deleted meanwhile", Hint(HintCode.LIST_USERS), field=field)
+        raise NotFound(
+            Reason("the user who was to be the owner was deleted meanwhile"), Hint(HintCode.LIST_USERS), field=field
+        )
     if owner.disabled and enabled:
         raise Invalid(
-            f"user {owner.name!r} is disabled, whose devices are switched off; enable the user first, or have the "
-            "device switched off",
+            Reason(
+                "user {owner!r} is disabled, whose devices are switched off; enable the user first, or have the "
+                "device switched off",
+                owner=owner.name,
+            ),
             field=field,
         )
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
-from wgfleet.panel.services import audit, configs, generations, tunnel_networks, usage
+from wgfleet.panel.services import audit, configs, generations, rule_sets, tunnel_networks, usage
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft
 from wgfleet.panel.services.fleet.unfinished_peers import ABANDONED_S
@@ -19,6 +19,7 @@ from wgfleet.panel.store.tables import Config, PeerBatch
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_address
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 SLICE = 250  # peers in a transaction, which takes 15 ms with them
 FIELD = "peers"
@@ -84,13 +85,13 @@ def add(
     )
 
 
-def add_tags(tx: Tx, batch_id: str, tag_ids: Sequence[str]) -> None:
-    """Note tags that were made for the peers, and go if those do."""
+def add_made(tx: Tx, batch_id: str, made_ids: Sequence[str]) -> None:
+    """Note tags and rule sets that were made for the peers, and go if those do."""
     batch = batch_rows.find(tx, batch_id)
     if batch is None:
         raise _too_late()
     _go_on(tx, batch_id, batch.config_id)
-    batch_rows.set_tags(tx, batch_id, [*(batch.tag_ids or ()), *tag_ids])
+    batch_rows.set_tags(tx, batch_id, [*(batch.tag_ids or ()), *made_ids])
 
 
 def wanted(drafts: Sequence[PeerDraft]) -> set[str]:
@@ -118,7 +119,7 @@ def _go_on(tx: Tx, batch_id: str, config_id: str) -> None:
 
 
 def _too_late() -> Unavailable:
-    return Unavailable("the peers were not made in time, and none of them stays; try again", retry_after_s=1)
+    return Unavailable(Reason("the peers were not made in time, and none of them stays; try again"), retry_after_s=1)
 
 
 def under_way(tx: Tx) -> dict[str, bool]:
@@ -150,6 +151,7 @@ def undo(tx: Tx, actor: str, batch_id: str) -> bool:
         return True
     if batch.tag_ids:
         tags.delete_unused(tx, actor, batch.tag_ids[:SLICE])
+        rule_sets.delete_unused(tx, actor, batch.tag_ids[:SLICE])
         batch_rows.set_tags(tx, batch_id, batch.tag_ids[SLICE:])
         return True
     audit.record(tx, actor, "peers_not_created", "config", config.id, count=len(batch.peer_ids))

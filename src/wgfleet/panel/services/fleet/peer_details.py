@@ -16,6 +16,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 MAX_NOTES = 4_000
 _LINES = str.maketrans("", "", "\n\t")
@@ -102,7 +103,10 @@ def parse_notes(text: str, at: str) -> str:
     """Check what administrators write about a peer: lines of text; return their one spelling."""
     notes = one_spelling(text.replace("\r\n", "\n")).strip()
     if len(notes) > MAX_NOTES:
-        raise Invalid(f"must be at most {MAX_NOTES} characters, not {len(notes)}", field=at)
+        raise Invalid(
+            Reason("must be at most {max_notes} characters, not {count}", max_notes=MAX_NOTES, count=len(notes)),
+            field=at,
+        )
     if _CONTROLS & {*notes.translate(_LINES)}:
-        raise Invalid("must be lines of text, without control characters", field=at)
+        raise Invalid(Reason("must be lines of text, without control characters"), field=at)
     return notes

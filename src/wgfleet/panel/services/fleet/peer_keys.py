@@ -9,6 +9,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.keys import parse_peer_key
+from wgfleet.protocol.reasons import Reason
 
 
 def check_free(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
@@ -24,12 +25,16 @@ def check_free(tx: Tx, config: Config, keys: Sequence[tuple[str, str]]) -> None:
     for key, field in keys:
         if parse_peer_key(key, field) in of_servers:
             raise Conflict(
-                "this is the public key of the server itself; give the user's (`wg pubkey` of the user's own key)",
+                Reason(
+                    "this is the public key of the server itself; give the user's (`wg pubkey` of the user's own key)"
+                ),
                 field=field,
             )
         if key in of_probes:
-            raise Conflict("this public key belongs to the probes of the nodes; give the user's own", field=field)
+            raise Conflict(
+                Reason("this public key belongs to the probes of the nodes; give the user's own"), field=field
+            )
         if key in of_peers:
             unfinished_peers.check_ended(tx, config.id, peer_rows.ids_of_key(tx, config.id, key), field)
-            raise Conflict("this public key is already used by another peer", field=field)
+            raise Conflict(Reason("this public key is already used by another peer"), field=field)
         of_peers.add(key)

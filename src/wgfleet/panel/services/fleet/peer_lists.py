@@ -7,11 +7,13 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.store import Tx, listed_peers, shown_peers
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
 from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Peer
 
-__all__ = ["PeerFilter", "PeerOrder", "page", "search"]
+__all__ = ["PeerFilter", "PeerOrder", "extent", "page", "search", "whole"]
 
 
 def page(
@@ -21,6 +23,18 @@ def page(
     timed = replace(wanted, live_since=clock.steady() - live_s)
     rows = listed_peers.page(tx, timed, order, after, limit + 1, backwards=backwards)
     return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def whole(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Peer], str | None]:
+    """Return whole rows of peers that fit, in the order of creation, after the id `after`; and the id to go on from."""
+    ids = listed_peers.ids(tx, wanted, after, limit)
+    rows = sorted(peer_rows.by_ids(tx, ids), key=lambda peer: peer.id)
+    return rows, ids[-1] if len(ids) == limit else None
+
+
+def extent(tx: Tx, wanted: PeerFilter) -> tuple[int, str]:
+    """Return how many peers fit now, and the id of the one that was made last; empty where none fits."""
+    return listed_peers.extent(tx, wanted)
 
 
 def search(

@@ -14,10 +14,11 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.reasons import Reason
 
 MAX_NETWORKS = 20_000
 """In a config, its pools among them: each is a route on every node, and is read whenever one is added."""
-_SAME = "another network of the same request"
+_SAME = Reason("another network of the same request")
 AnyNetwork = IPv4Network | IPv6Network
 
 
@@ -74,12 +75,12 @@ def _in_the_way(
 ) -> _InTheWay:
     own = configs.networks(tx, [config.id])[config.id] if pools is None else pools
     behind = ((network, _owner(owner)) for network, owner in peer_rows.networks_by_peer(tx, config.id))
-    taken = TakenNetworks(chain(((network, "a pool of the config") for network in own), behind))
+    taken = TakenNetworks(chain(((network, Reason("a pool of the config")) for network in own), behind))
     return _InTheWay(tunnel_networks.needed(tx, panel_hosts), taken)
 
 
 def _owner(name: str) -> str:
-    return f"the networks of peer {name!r}"
+    return Reason("the networks of peer {name!r}", name=name)
 
 
 def _taken(found: _InTheWay, networks: Sequence[str], field: str) -> list[AnyNetwork]:
@@ -89,15 +90,21 @@ def _taken(found: _InTheWay, networks: Sequence[str], field: str) -> list[AnyNet
         at = f"{field}[{i}]"
         network = ipaddress.ip_network(parse_network(text, at))
         if network.prefixlen == 0:
-            raise Invalid("a peer cannot have a default route as its network; list its own networks", field=at)
+            raise Invalid(Reason("a peer cannot have a default route as its network; list its own networks"), field=at)
         tunnel_networks.check(network, at, found.outside)
         other = found.taken.take(network, _SAME)
         if other is not None:
-            raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=at)
+            raise Conflict(
+                Reason("{network} overlaps {other}, {owner}", network=network, other=other.network, owner=other.owner),
+                field=at,
+            )
         if len(found.taken) > MAX_NETWORKS:
             raise Exhausted(
-                f"a config can have {MAX_NETWORKS} networks behind its peers, each a route on every node; "
-                "combine neighboring networks, or use another config",
+                Reason(
+                    "a config can have {max_networks} networks behind its peers, each a route on every node; "
+                    "combine neighboring networks, or use another config",
+                    max_networks=MAX_NETWORKS,
+                ),
                 field=at,
             )
         given.append(network)

@@ -14,6 +14,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store.addresses import AddressClaim, PoolRow
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.addresses import parse_address
+from wgfleet.protocol.reasons import Reason
 
 
 class AddressWish(NamedTuple):
@@ -32,7 +33,12 @@ def homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> di
     placed = placement.choose(tx, config.id, peers, nodes, by=Strategy(config.placement))
     if placed.left:
         raise Exhausted(
-            f"the nodes of config {config.name!r} have no room for {len(placed.left)} of {len(peers)} new peers",
+            Reason(
+                "the nodes of config {config!r} have no room for {left} of {count} new peers",
+                config=config.name,
+                left=len(placed.left),
+                count=len(peers),
+            ),
             Hint(HintCode.RAISE_CAPACITY),
             Hint(HintCode.ASSIGN_NODE, config=config.name),
         )
@@ -77,7 +83,12 @@ def _claim(tx: Tx, pools: Sequence[PoolRow], wanted: Sequence[AddressWish]) -> d
             if pool is None:
                 names = ", ".join(pool.network for pool in pools)
                 raise Invalid(
-                    f"{address} is in none of the config's pools ({names}), or is a second address from the same pool",
+                    Reason(
+                        "{address} is in none of the config's pools ({names}), or is a second address from the same "
+                        "pool",
+                        address=address,
+                        names=names,
+                    ),
                     field=field,
                 )
             claims[pool].append(AddressClaim(address, each.peer_id, field))

@@ -17,24 +17,26 @@ from wgfleet.panel.services.fleet import (
     client_settings,
     ownership,
     peer_details,
+    peer_lists,
     peer_places,
     peers,
     tags,
     unfinished_peers,
 )
 from wgfleet.panel.services.fleet.peers import PeerDraft, PeerSpec
-from wgfleet.panel.store import Tx, listed_peers
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import node_groups as group_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
-from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
+from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.store.users import HeldUser
 from wgfleet.protocol.addresses import host_network, parse_address, parse_network
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.keys import parse_peer_key
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
@@ -53,8 +55,8 @@ class WrongSpec(NamedTuple):
 
 def page(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Values], str | None]:
     """Return peers that fit as rows, in the order of creation, after the id `after`; and the id to go on from."""
-    ids = [peer.id for peer in listed_peers.page(tx, wanted, PeerOrder.MADE, after, limit)]
-    return values(tx, peer_rows.by_ids(tx, ids)), ids[-1] if len(ids) == limit else None
+    found, following = peer_lists.whole(tx, wanted, after, limit)
+    return values(tx, found), following
 
 
 def existing(tx: Tx, config: Config, names: Collection[str], ids: Collection[str]) -> list[Values]:
@@ -222,11 +224,14 @@ def _wrong_addresses(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[
             address = parse_address(text, "addresses")
             pool = next((each for each in left if addressing.contains(each, host_network(address))), None)
             if pool is None:
-                raise Invalid(f"{address} is in no pool of the config, or a second one of a pool", field="addresses")
+                raise Invalid(
+                    Reason("{address} is in no pool of the config, or a second one of a pool", address=address),
+                    field="addresses",
+                )
             addressing.offset_of(pool, address)
             left.remove(pool)
             if address in taken:
-                raise Conflict(f"{address} is the address of another peer", field="addresses")
+                raise Conflict(Reason("{address} is the address of another peer", address=address), field="addresses")
             taken.add(address)
 
     found = [_refused(index, partial(take, spec.addresses)) for index, spec in enumerate(specs)]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_range, one_spelling, parse_title
+from wgfleet.panel.domain.look_alikes import folded, seen
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
@@ -15,7 +16,7 @@ from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, p
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.fleet.peer_places import AddressWish
-from wgfleet.panel.services.fleet.unfinished_peers import check_ended, refuse_name
+from wgfleet.panel.services.fleet.unfinished_peers import check_ended, check_name, check_new_name
 from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -28,6 +29,7 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_network
 from wgfleet.protocol.keys import parse_peer_key
+from wgfleet.protocol.reasons import Reason
 
 MAX_NAME = 64
 MAX_DIGITS = 8  # of a number that is counted on; a longer one is a telephone number, or of a SIM card
@@ -155,7 +157,8 @@ def record_created(tx: Tx, actor: str, config: Config, drafts: Sequence[PeerDraf
 def check_count(drafts: Sequence[PeerDraft], field: str = "") -> None:
     """Refuse more peers in a call than there may be, and none."""
     if not 1 <= len(drafts) <= MAX_BATCH:
-        raise Invalid(f"give 1 to {MAX_BATCH} peers in a call, not {len(drafts)}", field=field or None)
+        said = Reason("give 1 to {most} peers in a call, not {count}", most=MAX_BATCH, count=len(drafts))
+        raise Invalid(said, field=field or None)
 
 
 def check(
@@ -238,7 +241,7 @@ def shown(tx: Tx, peer_id: str) -> ShownPeer:
 
 
 def _no_peer(peer_id: str) -> NotFound:
-    return NotFound(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS))
+    return NotFound(Reason("there is no peer {peer_id!r}", peer_id=peer_id), Hint(HintCode.LIST_PEERS))
 
 
 def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 100) -> list[ShownPeer]:
@@ -289,7 +292,7 @@ def _change_on_nodes(tx: Tx, vault: Vault, peer: Peer, changes: PeerChanges, net
     generation = generations.bump(tx, peer.config_id, settings=rerouted, topic=Topic.PEERS)
     tx.refresh(peer)
     if "public_key" in changes and changes.get("rotate_keys"):
-        raise Invalid("give a public key or ask for new keys, not both", field="public_key")
+        raise Invalid(Reason("give a public key or ask for new keys, not both"), field="public_key")
     changed = _set_columns(tx, peer, changes, networks)
     if "public_key" in changes or changes.get("rotate_keys"):
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
@@ -321,8 +324,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, networks: ChangedNetw
     values: dict[str, Any] = {}
     if "name" in changes:
         values["name"] = parse_title(changes["name"], MAX_NAME)
-        if changes["name"] != peer.name and peer_rows.clashes(tx, peer.config_id, [changes["name"]], [])[0]:
-            refuse_name(tx, peer.config_id, changes["name"], "name")
+        check_new_name(tx, peer, values["name"])
     if "networks" in changes:
         networks.check(tx, configs.get(tx, peer.config_id), peer, changes["networks"], "networks")
         values["networks"] = [parse_network(each, "networks") for each in changes["networks"]]
@@ -339,12 +341,12 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, networks: ChangedNetw
 def _check_unique(tx: Tx, config: Config, specs: Sequence[PeerSpec], places: Sequence[str]) -> None:
     """Refuse names and public keys that the config, or the same list, has already."""
     keys_at = [(spec.public_key, f"{at}public_key") for spec, at in zip(specs, places, strict=True)]
-    taken_names, _ = peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])
+    taken = {seen(name): name for name in peer_rows.clashes(tx, config.id, [spec.name for spec in specs], [])[0]}
     peer_keys.check_free(tx, config, [(key, at) for key, at in keys_at if key is not None])
     for spec, at in zip(specs, places, strict=True):
-        if parse_title(spec.name, MAX_NAME, f"{at}name") in taken_names:
-            refuse_name(tx, config.id, spec.name, f"{at}name")
-        taken_names.add(spec.name)
+        name = parse_title(spec.name, MAX_NAME, f"{at}name")
+        check_name(tx, config.id, name, taken, f"{at}name")
+        taken[seen(name)] = name
 
 
 def _next_number(tx: Tx, config: Config, prefix: str) -> int:
@@ -371,7 +373,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "id": draft.id,
         "config_id": config.id,
         "name": spec.name,
-        "name_folded": spec.name.casefold(),
+        "name_folded": folded(spec.name),
         "public_key": draft.public_key,
         "private_key_sealed": draft.private_key_sealed,
         "preshared_key_sealed": draft.preshared_key_sealed,

@@ -16,6 +16,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.desired import check_mtu
+from wgfleet.protocol.reasons import Reason
 
 
 def planned(
@@ -30,20 +31,31 @@ def planned(
     new = [network if network in larger or network in found.added else "" for network in wanted]
     pools.check_free(tx, wanted, panel_hosts, config.name)
     behind = TakenNetworks(
-        (each, f"the networks of peer {owner!r}") for each, owner in peer_rows.networks_by_peer(tx, config.id)
+        (each, Reason("the networks of peer {owner!r}", owner=owner))
+        for each, owner in peer_rows.networks_by_peer(tx, config.id)
     )
     for i, network in enumerate(new):
         other = behind.take(ip_network(network), "") if network else None
         if other is not None:
-            raise Conflict(f"{network} overlaps {other.network}, {other.owner}", field=f"pools[{i}]")
+            raise Conflict(
+                Reason("{network} overlaps {other}, {owner}", network=network, other=other.network, owner=other.owner),
+                field=f"pools[{i}]",
+            )
     for was, after in found.resized:
         at = f"pools[{wanted.index(after)}]"
         if config.mode == INDEPENDENT:
-            raise Conflict(f"{was} is cut into slices, one for each node; add a pool instead of changing it", field=at)
+            raise Conflict(
+                Reason("{was} is cut into slices, one for each node; add a pool instead of changing it", was=was),
+                field=at,
+            )
         if after not in larger and (left := address_rows.beyond(tx, before[was].id, addressing.last_offset(after))):
             raise Conflict(
-                f"{left} peer{'s' * (left != 1)} of {was} would have an address outside of {after}; delete or change "
-                "them first",
+                Reason(
+                    "{peers} of {was} would have an address outside of {after}; delete or change them first",
+                    peers=Reason("1 peer") if left == 1 else Reason("{number} peers", number=left),
+                    was=was,
+                    after=after,
+                ),
                 field=at,
             )
     return found

@@ -22,6 +22,7 @@ from wgfleet.panel.store import probe_keys as rotation_rows
 from wgfleet.panel.store import witness_keys as witness_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, ProbeKeyRotation, WitnessKey
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 Asker = Assignment | WitnessKey
 """Who asks the nodes of a config with a key of its own: a node of it, or a witness."""
@@ -106,8 +107,14 @@ def start(tx: Tx, vault: Vault, actor: str, config: Config) -> ProbeKeyRotation:
     earlier = rotation(tx, config)
     if earlier is not None:
         names = ", ".join(waits_for(tx, earlier))
-        way = f"it waits for {names}: have the agent reach the panel, or remove the node" if names else "wait for it"
-        raise Conflict(f"the probe keys of config {config.name!r} are being rotated already; {way}")
+        way = (
+            Reason("it waits for {names}: have the agent reach the panel, or remove the node", names=names)
+            if names
+            else Reason("wait for it")
+        )
+        raise Conflict(
+            Reason("the probe keys of config {config!r} are being rotated already; {way}", config=config.name, way=way)
+        )
     private_key, public_key = new_key_pair()
     row = ProbeKeyRotation(
         config_id=config.id,

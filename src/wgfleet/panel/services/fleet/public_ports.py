@@ -14,6 +14,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import parse_port
+from wgfleet.protocol.reasons import Reason, words_of
 
 NONE = 0  # as the next port: there shall be none
 
@@ -27,7 +28,10 @@ def change(
         parse_port(public_port, "public_port")
     shared_addresses.check_assignment(tx, config, node, "public_port", public_port)
     if assignment.phase == Phase.REMOVED:
-        raise Invalid(f"node {node.name!r} is being removed from config {config.name!r}", field="public_port")
+        raise Invalid(
+            Reason("node {node!r} is being removed from config {config!r}", node=node.name, config=config.name),
+            field="public_port",
+        )
     changed: dict[str, int | None]
     if assignment.public_port == public_port:
         changed = {"next_public_port": None}
@@ -76,7 +80,7 @@ def use_answering(tx: Tx, config_id: str, node_id: str) -> None:
     except PanelError as error:  # another node has taken it meanwhile
         assignment.next_public_port = None
         subject = operations.subject(config.id, node.id)
-        audit.record(tx, audit.PANEL, "port_refused", "config_node", subject, port=wanted, reason=str(error))
+        audit.record(tx, audit.PANEL, "port_refused", "config_node", subject, port=wanted, reason=words_of(error))
         tx.wake(Topic.CONFIG, config.id)
 
 

@@ -14,6 +14,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import IssuedCertificate, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.reasons import Reason
 
 CANNOT_BE_TOLD = "0.1."  # agents of these releases
 
@@ -36,7 +37,9 @@ def revoke(tx: Tx, actor: str, row: IssuedCertificate) -> None:
     # An agent whose certificate has expired is waited for while the CA is replaced: the panel's clock may be wrong.
     # Who revokes the certificate knows that it will not come back.
     if row.expires_at <= clock.now() and not working:
-        raise Conflict(f"certificate {row.id} has expired, so nobody accepts it", Hint(HintCode.LIST_CERTIFICATES))
+        raise Conflict(
+            Reason("certificate {row} has expired, so nobody accepts it", row=row.id), Hint(HintCode.LIST_CERTIFICATES)
+        )
     certificates.refuse(tx, actor, row)
     if row.kind is not CertificateKind.AGENT:
         for node_id in node_rows.ids(tx):
@@ -72,21 +75,24 @@ def _works_with(row: IssuedCertificate, keys: Sequence[str]) -> bool:
 def ends(tx: Tx, row: IssuedCertificate) -> str:
     """Say what revoking a certificate ends."""
     if row.kind is CertificateKind.CLIENT:
-        return "those who have its files can call no agent any more; open calls are cut off"
+        return Reason("those who have its files can call no agent any more; open calls are cut off")
     if row.kind is CertificateKind.PANEL:
         if not used(tx, [row]):
-            return "nothing, unless another panel runs on a copy of this database"
-        return (
+            return Reason("nothing, unless another panel runs on a copy of this database")
+        return Reason(
             "the running panel makes itself a new certificate first, then opens its connections to all agents again; "
             "nodes go on serving"
         )
     if row.expires_at <= clock.now():
-        return f"nothing: it has expired, so the agent of node {row.node_name!r} has to enroll again anyway"
+        return Reason(
+            "nothing: it has expired, so the agent of node {node!r} has to enroll again anyway", node=row.node_name
+        )
     if not used(tx, [row]):
-        return f"nothing: the agent of node {row.node_name!r} works with another one"
-    return (
-        f"the panel's connection to node {row.node_name!r}: it goes on serving what it has, and gets no changes, "
-        "deleted users included, until it has enrolled again"
+        return Reason("nothing: the agent of node {node!r} works with another one", node=row.node_name)
+    return Reason(
+        "the panel's connection to node {node!r}: it goes on serving what it has, and gets no changes, "
+        "deleted users included, until it has enrolled again",
+        node=row.node_name,
     )
 
 
@@ -106,8 +112,14 @@ def _acceptance(node: Node, row: IssuedCertificate) -> Acceptance:
     known, version = node.agent_features, node.agent_version or ""
     if (known and Feature.REVOKED not in known) or version.startswith(CANNOT_BE_TOLD):
         expires = f"{datetime.fromtimestamp(row.expires_at, UTC):%Y-%m-%d %H:%M} UTC"
-        reason = f"its agent {node.agent_version} cannot be told: accepted there until it expires {expires}"
+        reason = Reason(
+            "its agent {version} cannot be told: accepted there until it expires {expires}",
+            version=node.agent_version,
+            expires=expires,
+        )
         return Acceptance(node.name, Telling.IMPOSSIBLE, reason, row.expires_at)
     if not node.connected:
-        return Acceptance(node.name, Telling.UNREACHABLE, "it cannot be reached, and hears of it when it returns", None)
-    return Acceptance(node.name, Telling.UNDER_WAY, "it is about to hear of it", None)
+        return Acceptance(
+            node.name, Telling.UNREACHABLE, Reason("it cannot be reached, and hears of it when it returns"), None
+        )
+    return Acceptance(node.name, Telling.UNDER_WAY, Reason("it is about to hear of it"), None)

@@ -78,9 +78,14 @@ def check(tx: Tx, place: Place, *, named: Collection[str]) -> None:
         for other in others:
             if other.id in shared and address in other.endpoint_addresses and address not in place.known:
                 raise Conflict(
-                    f"{address} is an address of node {other.name!r}, and both have config {shared[other.id]!r}, "
-                    "which has one port on all its nodes: clients would reach only one of them; give one of them a "
-                    "public port of its own there, if a router has one for it",
+                    Reason(
+                        "{address} is an address of node {other!r}, and both have config {config!r}, "
+                        "which has one port on all its nodes: clients would reach only one of them; give one of them a "
+                        "public port of its own there, if a router has one for it",
+                        address=address,
+                        other=other.name,
+                        config=shared[other.id],
+                    ),
                     field=f"endpoint_addresses[{i}]",
                 )
 
@@ -93,8 +98,13 @@ def _check_agent(tx: Tx, place: Place, others: Collection[Node], named: Collecti
         if common := place.hosts(names) & other.hosts(names):
             host = min(common)
             raise Conflict(
-                f"the agent of node {name!r} is at {host}, port {place.agent_port}. If this is that machine, join it "
-                "as that node; if both are behind one address, their agents need ports of their own",
+                Reason(
+                    "the agent of node {name!r} is at {host}, port {port}. If this is that machine, join it "
+                    "as that node; if both are behind one address, their agents need ports of their own",
+                    name=name,
+                    host=host,
+                    port=place.agent_port,
+                ),
                 Hint(HintCode.MAKE_JOIN_TOKEN, node=name),
                 field=_field(place, host, named),
             )
@@ -122,16 +132,29 @@ def check_assignment(tx: Tx, config: Config, node: Node, field: str, public_port
             if not taken:
                 continue
             if has.id != config.id or taken[0] in of_nodes:
-                whose = "the backbone of " if taken[0] in of_nodes else ""
+                whose = Reason("the backbone of ") if taken[0] in of_nodes else ""
                 raise Conflict(
-                    f"port {taken[0]} of {common[0]} leads to {whose}config {has.name!r} on node {other.name!r}; "
-                    "choose another public port",
+                    Reason(
+                        "port {taken} of {common} leads to {whose}config {has!r} on node {other!r}; "
+                        "choose another public port",
+                        taken=taken[0],
+                        common=common[0],
+                        whose=whose,
+                        has=has.name,
+                        other=other.name,
+                    ),
                     field=field,
                 )
             raise Conflict(
-                f"node {node.name!r} and node {other.name!r}, which has config {config.name!r}, are both at "
-                f"{common[0]}, and the config has one port on all its nodes: clients would reach only one of them; "
-                "give one of the nodes an address of its own, or a public port, if a router has one for it",
+                Reason(
+                    "node {node!r} and node {other!r}, which has config {config!r}, are both at "
+                    "{common}, and the config has one port on all its nodes: clients would reach only one of them; "
+                    "give one of the nodes an address of its own, or a public port, if a router has one for it",
+                    node=node.name,
+                    other=other.name,
+                    config=config.name,
+                    common=common[0],
+                ),
                 field=field,
             )
 
@@ -142,7 +165,11 @@ def check_backbone_port(tx: Tx, config: Config, node: Node, public_port: int | N
         return
     config_rows.serialize_creation(tx)
     if port in _ports(tx, config, public_port):
-        detail = f"port {port} leads to config {config.name!r} itself; choose another one for its backbone"
+        detail = Reason(
+            "port {port} leads to config {config!r} itself; choose another one for its backbone",
+            port=port,
+            config=config.name,
+        )
         raise Conflict(detail, field="public_backbone_port")
     for other in node_rows.everything(tx):
         common = sorted({*node.endpoint_addresses} & {*other.endpoint_addresses})
@@ -151,10 +178,16 @@ def check_backbone_port(tx: Tx, config: Config, node: Node, public_port: int | N
                 continue
             users = _ports(tx, has, assignment.public_port)
             if port in users | backbone.ports_outside(has, assignment.public_backbone_port):
-                whose = "" if port in users else "the backbone of "
+                whose = "" if port in users else Reason("the backbone of ")
                 raise Conflict(
-                    f"port {port} of {common[0]} leads to {whose}config {has.name!r} on node {other.name!r}; "
-                    "choose another one",
+                    Reason(
+                        "port {port} of {common} leads to {whose}config {has!r} on node {other!r}; choose another one",
+                        port=port,
+                        common=common[0],
+                        whose=whose,
+                        has=has.name,
+                        other=other.name,
+                    ),
                     field="public_backbone_port",
                 )
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
@@ -71,7 +72,7 @@ def get(tx: Tx, reference: str) -> Tag:
     """Return a tag by id or name."""
     tag = tag_rows.find(tx, one_spelling(reference))
     if tag is None:
-        raise NotFound(f"there is no tag {reference!r}", Hint(HintCode.LIST_TAGS))
+        raise NotFound(Reason("there is no tag {reference!r}", reference=reference), Hint(HintCode.LIST_TAGS))
     return tag
 
 
@@ -81,10 +82,16 @@ def named(tx: Tx, references: Sequence[str], field: str) -> list[Tag]:
     for i, reference in enumerate(references):
         tag = tag_rows.find(tx, one_spelling(reference))
         if tag is None:
-            raise Invalid(f"there is no tag {reference!r}", Hint(HintCode.LIST_TAGS), field=f"{field}[{i}]")
+            raise Invalid(
+                Reason("there is no tag {reference!r}", reference=reference),
+                Hint(HintCode.LIST_TAGS),
+                field=f"{field}[{i}]",
+            )
         found[tag.id] = tag
     if len(found) > MAX_TAGS:
-        raise Invalid(f"a peer has at most {MAX_TAGS} tags, not {len(found)}", field=field)
+        raise Invalid(
+            Reason("a peer has at most {most} tags, not {count}", most=MAX_TAGS, count=len(found)), field=field
+        )
     return list(found.values())
 
 
@@ -127,7 +134,7 @@ def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
     if not changed:
         return tag
     if "name" in changed:
-        _check_name_is_free(tx, changed["name"])
+        _check_name_is_free(tx, changed["name"], tag.id)
     holds = not held_settings.of_row(tag).is_empty
     if not set(HELD).isdisjoint(changed) or (holds and "name" in changed):  # of several tags the first by name counts
         held_settings.tag_changed(tx, tag, rules="rule_set" in changed)
@@ -153,7 +160,11 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
         known = {peer.id for peer in peer_rows.by_ids(tx, peer_ids)}
         for i, peer_id in enumerate(peer_ids):
             if peer_id not in known:
-                raise Invalid(f"there is no peer {peer_id!r}", Hint(HintCode.LIST_PEERS), field=f"{field}[{i}]")
+                raise Invalid(
+                    Reason("there is no peer {peer_id!r}", peer_id=peer_id),
+                    Hint(HintCode.LIST_PEERS),
+                    field=f"{field}[{i}]",
+                )
     hold_configs(tx, configs_of(tx, {*add, *remove}))
     (tag,) = hold(tx, [tag], "tag")
     held_settings.tags_changed(tx, [tag], {*add, *remove})
@@ -182,7 +193,9 @@ def hold(tx: Tx, tags: Collection[Tag], field: str) -> list[Tag]:
     there = {tag.id for tag in found}
     for tag in tags:
         if tag.id not in there:
-            raise Invalid(f"there is no tag {tag.name!r} any more", Hint(HintCode.LIST_TAGS), field=field)
+            raise Invalid(
+                Reason("there is no tag {tag!r} any more", tag=tag.name), Hint(HintCode.LIST_TAGS), field=field
+            )
     for set_id in sorted({tag.rule_set for tag in found if tag.rule_set}):
         rule_set_rows.hold(tx, set_id, alone=False)
     return found
@@ -199,7 +212,7 @@ def _alone(tx: Tx, tag: Tag) -> Tag:
     hold_configs(tx, configs_with(tx, tag))
     found = tag_rows.hold(tx, [tag.id], alone=True)
     if not found:
-        raise NotFound(f"there is no tag {tag.name!r} any more", Hint(HintCode.LIST_TAGS))
+        raise NotFound(Reason("there is no tag {tag!r} any more", tag=tag.name), Hint(HintCode.LIST_TAGS))
     return found[0]
 
 
@@ -217,7 +230,8 @@ def _check_count(tx: Tx, tag: Tag, peer_ids: Sequence[str]) -> None:
     for peer_id, names in tag_rows.names_of(tx, peer_ids).items():
         if tag.name not in names and len(names) >= MAX_TAGS:
             raise Invalid(
-                f"peer {peer_id!r} has {MAX_TAGS} tags, and may have no more", field=f"add[{peer_ids.index(peer_id)}]"
+                Reason("peer {peer_id!r} has {most} tags, and may have no more", peer_id=peer_id, most=MAX_TAGS),
+                field=f"add[{peer_ids.index(peer_id)}]",
             )
 
 
@@ -228,11 +242,14 @@ def _checked(tx: Tx, changes: TagChanges) -> dict[str, Any]:
     if "color" in changes:
         color = changes["color"].lower()
         if not _COLOR.fullmatch(color):
-            raise Invalid(f"must be a color such as #2fb344, not {changes['color']!r}", field="color")
+            raise Invalid(
+                Reason("must be a color such as #2fb344, not {color!r}", color=changes["color"]), field="color"
+            )
         values["color"] = color if len(color) > len("#fff") else "#" + "".join(digit * 2 for digit in color[1:])
     return values
 
 
-def _check_name_is_free(tx: Tx, name: str) -> None:
+def _check_name_is_free(tx: Tx, name: str, of: str | None = None) -> None:
+    look_alikes.check(name, [other for tag_id, other in tag_rows.all_names(tx).items() if tag_id != of])
     if tag_rows.find(tx, name) is not None:
         raise Conflict(Reason("a tag named {name!r} already exists; choose another name", name=name), field="name")

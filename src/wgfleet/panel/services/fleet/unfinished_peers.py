@@ -1,12 +1,13 @@
 """Peers of calls that have not ended: they go where such a call was cut off, so nobody else may count on them."""
 
-from collections.abc import Collection
-from typing import NoReturn
+from collections.abc import Collection, Mapping
 
+from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peer_batches as batch_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.tables import Peer
 from wgfleet.protocol.reasons import Reason
 
 ABANDONED_S = 30.0  # without a slice, though its maker lives; one that waits for its turn has it, or fails, after ten
@@ -22,16 +23,34 @@ def check_ended(tx: Tx, config_id: str, peer_ids: Collection[str], field: str | 
     batches = batch_rows.unfinished(tx, config_id) if peer_ids else []
     if all(ids.isdisjoint(peer_ids) for ids in batches):
         return
-    which = "this peer is" if len(peer_ids) == 1 else "some of these peers are"
+    which = Reason("this peer is") if len(peer_ids) == 1 else Reason("some of these peers are")
     raise Conflict(
-        f"{which} of a call that has not ended; what a call has made that was cut off is taken back within seconds; "
-        f"try again in {AGAIN_S:.0f} s",
+        Reason(
+            "{which} of a call that has not ended; what a call has made that was cut off is taken back within seconds; "
+            "try again in {again_s:.0f} s",
+            which=which,
+            again_s=AGAIN_S,
+        ),
         field=field,
         retry_after_s=AGAIN_S,
     )
 
 
-def refuse_name(tx: Tx, config_id: str, name: str, field: str) -> NoReturn:
-    """Refuse a name that a peer has; say so where that one is of an unfinished batch."""
-    check_ended(tx, config_id, [peer.id for peer in peer_rows.named(tx, config_id, [name])], field)
+def check_new_name(tx: Tx, peer: Peer, name: str) -> None:
+    """Refuse a name for a peer that another one has, or that looks the same."""
+    if name != peer.name:
+        others = peer_rows.clashes(tx, peer.config_id, [name], [])[0] - {peer.name}
+        check_name(tx, peer.config_id, name, {look_alikes.seen(each): each for each in others}, "name")
+
+
+def check_name(tx: Tx, config_id: str, name: str, taken: Mapping[str, str], field: str) -> None:
+    """Refuse a name that a peer has, or that looks the same; say so where that one is of an unfinished batch.
+
+    `taken`: names by what is seen of them.
+    """
+    other = taken.get(look_alikes.seen(name))
+    if other is None:
+        return
+    check_ended(tx, config_id, [peer.id for peer in peer_rows.named(tx, config_id, [other])], field)
+    look_alikes.check(name, [other], field)
     raise Conflict(Reason("a peer named {name!r} already exists; choose another name", name=name), field=field)

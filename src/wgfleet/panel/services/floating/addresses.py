@@ -10,6 +10,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import FloatingAddress
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 
 def check_free(tx: Tx, found: Mapping[str, str]) -> None:
@@ -17,7 +18,10 @@ def check_free(tx: Tx, found: Mapping[str, str]) -> None:
     floats = set(floating_rows.all_addresses(tx))
     for field, address in found.items():
         if address in floats:
-            raise Conflict(f"{address} is a floating address; give one that belongs to the node alone", field=field)
+            raise Conflict(
+                Reason("{address} is a floating address; give one that belongs to the node alone", address=address),
+                field=field,
+            )
 
 
 def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: bool, elsewhere: bool = False) -> None:

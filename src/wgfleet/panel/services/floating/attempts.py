@@ -14,6 +14,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import FloatingAddress
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason, words_of
 
 FIRST_DELAY_S = 0.5  # clients wait for the address
 LONGEST_DELAY_S = 30.0  # as often is looked at addresses that are where they should be
@@ -89,9 +90,9 @@ def clear(row: FloatingAddress) -> None:
 def said(error: Exception) -> str:
     """Return the text that describes a failure."""
     if isinstance(error, TransientError | PermanentError | PanelError):
-        return str(error)
+        return words_of(error)
     # A bug of the plugin's: its text may be anything, a token too.
-    return f"the address provider failed: {type(error).__name__}"
+    return Reason("the address provider failed: {kind}", kind=type(error).__name__)
 
 
 def _delay(error: Exception, attempts: int) -> float:

@@ -1,9 +1,11 @@
 """Floating addresses as rows: who is to hold which, and how one goes from node to node without two holding it.
 
-A node gives an address up first, and only when its agent has confirmed that does the next one get it. Where its agent
-cannot be asked, the address is contested: the next one takes it when nobody on its link answers for it, which is at
-once where the machine is dead, and when the kernel has taken the address off where it is the agent that is dead. Called
-in the transaction that changes what this follows from: a node that begins to serve, goes down, is emptied or taken out.
+A node in use gives an address up first, and only when its agent has confirmed that does the next one get it. From one
+that is out of use, or cannot be asked, the address is contested: the next one takes it when nobody on its link answers
+for it, which is at once where the machine is dead, when the agent has given it up where that lives, and when the kernel
+has taken it off where it is the agent that is dead. Where routers lead to the address, they know of no link that could
+be asked, so an agent that may live is waited for. Called in the transaction that changes what this follows from: a node
+that begins to serve, goes down, is emptied or taken out.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -142,7 +144,7 @@ def give(
     actor: str = audit.PANEL,
 ) -> None:
     """Write down new holders of addresses. The caller has locked the config."""
-    carried = carriers.of_config(tx, config_id).on_agent
+    carriage = carriers.of_config(tx, config_id)
     assignments = {assignment.node_id: assignment for assignment, _ in floating_rows.carriers(tx, config_id)}
     generation = generations.bump(tx, config_id, settings=True)
     for row in floating_rows.of_config(tx, config_id):
@@ -151,13 +153,16 @@ def give(
         before, after = row.holder_node_id, holders[row.address]
         if row.leaving_node_id is None and before is not None:
             row.former_node_id = before
-            if carried and before in assignments:
+            if carriage.on_agent and before in assignments:
                 row.leaving_node_id = before
         if row.leaving_node_id == after:
             row.leaving_node_id = None
         leaving = assignments.get(row.leaving_node_id or "")
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
-        unasked = row.leaving_node_id is not None and (leaving is None or _out_of_reach(leaving, silent))
+        # That its agent is silent is seen later than that the machine is dead. Its link can be asked now.
+        unasked = row.leaving_node_id is not None and (
+            leaving is None or _out_of_reach(leaving, silent) or (not leaving.health.in_use and not carriage.routed)
+        )
         row.contested = unasked and not _is_taken_blindly(tx, row)
         row.next_try_at = None  # its provider may fail for the other node alone
         audit.record(

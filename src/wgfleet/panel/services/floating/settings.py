@@ -18,6 +18,7 @@ from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,10 @@ def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> Non
     addresses, providers = _checked(tx, group.config_id, spec.addresses), plugins.installed()
     if addresses and spec.provider == NONE:
         raise Invalid(
-            f"floating addresses need a provider: {', '.join(name for name in providers.names if name != NONE)}",
+            Reason(
+                "floating addresses need a provider: {names}",
+                names=", ".join(name for name in providers.names if name != NONE),
+            ),
             field=providers.name_field,
         )
     other = spec.provider != group.address_provider
@@ -81,13 +85,21 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
         address = parse_public_address(text, field)
         row = floating_rows.find(tx, address)
         if address in found:
-            raise Invalid(f"{address} is in the list twice", field=field)
+            raise Invalid(Reason("{address} is in the list twice", address=address), field=field)
         if address in nodes:
-            raise Conflict(f"{address} is node {nodes[address]!r}'s own address and cannot move", field=field)
+            raise Conflict(
+                Reason(
+                    "{address} is node {node!r}'s own address and cannot move", address=address, node=nodes[address]
+                ),
+                field=field,
+            )
         if row is not None and row.config_id != config_id:
             raise Conflict(
-                f"{address} is used by config {_name(tx, row.config_id)!r}, or has not been released by one of its "
-                "nodes yet",
+                Reason(
+                    "{address} is used by config {config!r}, or has not been released by one of its nodes yet",
+                    address=address,
+                    config=_name(tx, row.config_id),
+                ),
                 field=field,
             )
         tunnel_networks.check_outside(tx, address, field)

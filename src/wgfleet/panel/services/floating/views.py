@@ -11,6 +11,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Assignment, Config, FloatingAddress, Node
+from wgfleet.protocol.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,14 @@ def view(tx: Tx, config: Config, address: str) -> AddressView:
     found = next((view for view in views(tx, config.id) if view.address == address), None)
     if found is None:
         listing = ", ".join(addresses.listed(tx, config.id)) or "none"
-        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {listing}")
+        raise NotFound(
+            Reason(
+                "config {config!r} has no floating address {address!r}; it has {listing}",
+                config=config.name,
+                address=address,
+                listing=listing,
+            )
+        )
     return found
 
 
@@ -95,10 +103,12 @@ def _conflict(row: FloatingAddress, found: Sequence[tuple[Assignment, Node]], *,
     heard = [(assignment, node) for assignment, node in found if node.connected]
     having = sorted(node.name for assignment, node in heard if row.address in assignment.floating_held)
     if len(having) > 1:
-        return f"{', '.join(having)} have it at the same time"
+        return Reason("{nodes} have it at the same time", nodes=", ".join(having))
     for assignment, node in heard:
         if node.id == row.holder_node_id and row.address in assignment.floating_rivals:
-            return f"{assignment.floating_rivals[row.address]} has it too, says {node.name}"
+            return Reason(
+                "{rival} has it too, says {node}", rival=assignment.floating_rivals[row.address], node=node.name
+            )
     return None
 
 

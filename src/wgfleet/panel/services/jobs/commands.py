@@ -16,12 +16,15 @@ from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store.tables import Config, LimitJob, Peer, Tag
+from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.reasons import Reason
 
 MAX_JOBS = 20  # of one owner
 MAX_BYTES = 2**60
-MAX_S = 100 * 365 * 86400  # after the first use
+DAY_S = 86400
+MAX_S = 100 * 365 * DAY_S  # after the first use
 LAST_S = 253_402_300_799  # since the epoch: the end of the year 9999
-MAX_NOTICE_S = 365 * 86400
+MAX_NOTICE_S = 365 * DAY_S
 MAX_DEVICES = 10
 
 
@@ -40,7 +43,7 @@ class Owner(NamedTuple):
     @property
     def origin(self) -> str:
         """It as `Job.origin` has it."""
-        return f"tag {self.name!r}" if self.kind == "tag" else self.kind
+        return f"tag {quoted(self.name)}" if self.kind == "tag" else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,14 @@ def add(tx: Tx, actor: str, owner: Owner, spec: JobSpec) -> LimitJob:
     windows = check(spec)
     present = job_rows.of_owner(tx, owner.column, owner.id)
     if len(present) >= MAX_JOBS:
-        raise Conflict(f"{owner.kind} {owner.name!r} has {MAX_JOBS} jobs, and may have no more; delete one")
+        raise Conflict(
+            Reason(
+                "{kind} {owner!r} has {max_jobs} jobs, and may have no more; delete one",
+                kind=owner.kind,
+                owner=owner.name,
+                max_jobs=MAX_JOBS,
+            )
+        )
     job = _row(spec, windows, clock.now(), **{owner.column: owner.id})
     job_rows.add(tx, job)
     audit.record(tx, actor, "created", "job", job.id, **_details(owner, job))
@@ -90,14 +100,15 @@ def replace(tx: Tx, actor: str, peers: Sequence[Peer], spec: JobSpec) -> dict[st
     windows, now = check(spec), clock.now()
     wanted = dataclasses.replace(spec, windows=tuple(windows))
     present = job_rows.of_peers(tx, [peer.id for peer in peers])
-    refused, changed = {}, []
+    refused: dict[str, str] = {}
+    changed = []
     for peer in peers:
         mine = present.get(peer.id, [])
         same = [job for job in mine if job.field is spec.field]
         if len(same) == 1 and _spec(same[0]) == wanted:
             continue
         if len(mine) - len(same) >= MAX_JOBS:
-            refused[peer.name] = f"it has {MAX_JOBS} jobs, and may have no more"
+            refused[peer.name] = Reason("it has {max_jobs} jobs, and may have no more", max_jobs=MAX_JOBS)
             continue
         changed.append((owner_of(peer), same))
     for owner, same in changed:
@@ -158,7 +169,9 @@ def delete(tx: Tx, actor: str, owner: Owner, job_id: str) -> None:
     """Delete a job. What it restricted is let in again within seconds."""
     job = job_rows.find(tx, job_id)
     if job is None or getattr(job, owner.column) != owner.id:
-        raise NotFound(f"{owner.kind} {owner.name!r} has no job {job_id!r}")
+        raise NotFound(
+            Reason("{kind} {owner!r} has no job {job_id!r}", kind=owner.kind, owner=owner.name, job_id=job_id)
+        )
     details = _details(owner, job)
     job_rows.delete_job(tx, job)
     audit.record(tx, actor, "deleted", "job", job_id, **details)
@@ -194,12 +207,14 @@ def check(spec: JobSpec) -> list[str]:
     if spec.action is JobAction.NONE:
         return []
     if spec.windows and spec.field is not JobField.SCHEDULE:
-        raise Invalid("only field 'schedule' has windows", field="windows")
+        raise Invalid(Reason("only field 'schedule' has windows"), field="windows")
     if spec.notice_s and spec.field is not JobField.DATE:
-        raise Invalid("notice is given of a date only", field="notice_s")
+        raise Invalid(Reason("notice is given of a date only"), field="notice_s")
     if spec.action is JobAction.WARN and spec.field is not JobField.ENDPOINTS:
-        raise Invalid("only of field 'endpoints' a warning is written; give another action", field="action")
-    check_range(spec.notice_s, 0, MAX_NOTICE_S, "notice_s", "s")
+        raise Invalid(Reason("only of field 'endpoints' a warning is written; give another action"), field="action")
+    if spec.notice_s > MAX_NOTICE_S:
+        said = Reason("notice is given up to {days} days before", days=MAX_NOTICE_S // DAY_S)
+        raise Invalid(said, field="notice_s")
     if spec.field in TOTALS:
         _check_total(spec)
     elif spec.field is JobField.DATE:
@@ -213,45 +228,54 @@ def check(spec: JobSpec) -> list[str]:
 
 def _check_total(spec: JobSpec) -> None:
     if spec.value is None:
-        raise Invalid(f"give the number of bytes that {spec.field} is compared with", field="value")
+        raise Invalid(Reason("give the number of bytes that {field} is compared with", field=spec.field), field="value")
     check_range(spec.value, 0, MAX_BYTES, "value", "bytes")
     if spec.action is JobAction.RESET and (spec.operator is not Operator.LARGER or not spec.value):
         raise Invalid(
-            "a reset follows on 'lgt' some bytes: on all else it would be reset again and again", field="operator"
+            Reason("a reset follows on 'lgt' some bytes: on all else it would be reset again and again"),
+            field="operator",
         )
     if spec.action is JobAction.DELETE and spec.operator is not Operator.LARGER:
-        raise Invalid(f"would delete peers that used nothing yet; {spec.action!r} takes 'lgt'", field="operator")
+        raise Invalid(
+            Reason("would delete peers that used nothing yet; {action!r} takes 'lgt'", action=spec.action.value),
+            field="operator",
+        )
     if spec.from_first_use and spec.period is None:
-        raise Invalid("what counts from the first use on begins again after a period; give one", field="period")
+        raise Invalid(Reason("what counts from the first use on begins again after a period; give one"), field="period")
 
 
 def _check_date(spec: JobSpec) -> None:
     if spec.operator not in {Operator.LARGER, Operator.LESS}:
-        raise Invalid("a date is passed ('lgt') or not yet ('lst')", field="operator")
+        raise Invalid(Reason("a date is passed ('lgt') or not yet ('lst')"), field="operator")
     if spec.period is not None and spec.action is not JobAction.RESET:
-        raise Invalid("a date comes once; a period is for totals, and for resets", field="period")
+        raise Invalid(Reason("a date comes once; a period is for totals, and for resets"), field="period")
     if spec.value is None and spec.period is None:
-        raise Invalid("give the date, or how many seconds after the first use it is", field="value")
+        raise Invalid(Reason("give the date, or how many seconds after the first use it is"), field="value")
     if spec.value is not None:
-        check_range(spec.value, 0, MAX_S if spec.from_first_use else LAST_S, "value", "s")
+        if spec.from_first_use and spec.value > MAX_S:
+            said = Reason("must be up to {years} years after the first use", years=MAX_S // (365 * DAY_S))
+            raise Invalid(said, field="value")
+        check_range(spec.value, 0, LAST_S, "value", "s")
     if spec.operator is Operator.LESS and (spec.from_first_use or spec.action is not JobAction.RESTRICT):
-        raise Invalid("before a date that is set, a peer can be restricted, and nothing else", field="operator")
+        raise Invalid(Reason("before a date that is set, a peer can be restricted, and nothing else"), field="operator")
 
 
 def _check_endpoints(spec: JobSpec) -> None:
     if spec.value is None:
-        raise Invalid("give how many devices may use the file of a peer at once", field="value")
+        raise Invalid(Reason("give how many devices may use the file of a peer at once"), field="value")
     check_range(spec.value, 1, MAX_DEVICES, "value", "devices")
     if spec.operator is not Operator.LARGER or spec.period is not None:
-        raise Invalid("devices are counted at once, and are more than the value ('lgt')", field="operator")
+        raise Invalid(Reason("devices are counted at once, and are more than the value ('lgt')"), field="operator")
     if spec.action not in {JobAction.RESTRICT, JobAction.WARN}:
-        raise Invalid("a peer whose file is shared can be restricted, or warned of", field="action")
+        raise Invalid(Reason("a peer whose file is shared can be restricted, or warned of"), field="action")
 
 
 def _check_schedule(spec: JobSpec) -> None:
     if not spec.windows:
-        raise Invalid("give the windows in which the peer is let in, such as 'mon-fri 08:00-18:00'", field="windows")
+        raise Invalid(
+            Reason("give the windows in which the peer is let in, such as 'mon-fri 08:00-18:00'"), field="windows"
+        )
     if spec.action is not JobAction.RESTRICT:
-        raise Invalid("outside of its windows a peer is restricted; there is no other action", field="action")
+        raise Invalid(Reason("outside of its windows a peer is restricted; there is no other action"), field="action")
     if spec.value is not None or spec.period is not None:
-        raise Invalid("a schedule has windows, and neither value nor period", field="value")
+        raise Invalid(Reason("a schedule has windows, and neither value nor period"), field="value")

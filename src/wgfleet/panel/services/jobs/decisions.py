@@ -22,6 +22,8 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store.jobs import LimitedPeer
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.usage import HOUR_S
 
 SHARED_EVERY_S = 60.0  # between two notes of the same
@@ -162,7 +164,7 @@ def apply(tx: Tx, decisions: Sequence[LimitDecision], now: float) -> list[LimitD
 
 def effects(decisions: Sequence[LimitDecision]) -> list[str]:
     """Say what decisions would mean, for who is about to make a job."""
-    said = []
+    said: list[str] = []
     gone = [each.peer.name for each in decisions if each.verdict.deleted_by]
     out = [
         each.peer.name
@@ -171,17 +173,17 @@ def effects(decisions: Sequence[LimitDecision]) -> list[str]:
     ]
     back = [each.peer.name for each in decisions if not each.verdict.restrict and each.peer.restricted_at is not None]
     if gone:
-        said.append(f"{_names(gone)} would be deleted at once, and their files never work again")
+        said.append(Reason("{names} would be deleted at once, and their files never work again", names=_names(gone)))
     if out:
-        said.append(f"{_names(out)} would be cut off at once, until the limit no longer says so")
+        said.append(Reason("{names} would be cut off at once, until the limit no longer says so", names=_names(out)))
     if back:
-        said.append(f"{_names(back)} would be let in again")
+        said.append(Reason("{names} would be let in again", names=_names(back)))
     return said
 
 
 def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(map(repr, names[:MAX_NAMED])) + more
+    said, more = ", ".join(map(repr, names[:MAX_NAMED])), len(names) - MAX_NAMED
+    return Reason("{names} and {more} more", names=said, more=more) if more > 0 else said
 
 
 def _jobs_of(
@@ -197,7 +199,7 @@ def _jobs_of(
         if row.peer_id is not None:
             own.setdefault(row.peer_id, []).append(value_of(row, "peer"))
         elif row.tag_id is not None:
-            of_tag.setdefault(row.tag_id, []).append(value_of(row, f"tag {names.get(row.tag_id, row.tag_id)!r}"))
+            of_tag.setdefault(row.tag_id, []).append(value_of(row, f"tag {quoted(names.get(row.tag_id, row.tag_id))}"))
         elif row.config_id is not None:
             of_config.setdefault(row.config_id, []).append(value_of(row, "config"))
 

@@ -12,6 +12,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.jobs import LimitedPeer
+from wgfleet.protocol.quotes import quoted
 
 
 class ExpectedPeer(NamedTuple):
@@ -46,7 +47,7 @@ def decide(tx: Tx, config_id: str, found: Sequence[ExpectedPeer], now: float) ->
 def _of_tag(tx: Tx, name: str) -> list[Job]:
     tag = tag_rows.find(tx, name)
     rows = [] if tag is None else job_rows.of_owner(tx, "tag_id", tag.id)
-    return [commands.value_of(row, f"tag {name!r}") for row in rows]
+    return [commands.value_of(row, f"tag {quoted(name)}") for row in rows]
 
 
 def _row(config_id: str, each: ExpectedPeer, first_at: float | None) -> LimitedPeer:

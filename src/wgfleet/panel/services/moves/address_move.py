@@ -23,6 +23,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, FloatingAddress, Node, Operation
+from wgfleet.protocol.reasons import Reason
 
 WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a node has been silent for so long
 
@@ -35,16 +36,22 @@ def start(tx: Tx, actor: str, config: Config, address: str, node: Node) -> Opera
     if earlier is not None and earlier.finished_at is None:
         if _options(earlier).to_node_id == node.id:
             return earlier
-        raise Conflict(f"{address} is on its way to another node; wait for operation {earlier.id}")
+        raise Conflict(
+            Reason(
+                "{address} is on its way to another node; wait for operation {operation}",
+                address=address,
+                operation=earlier.id,
+            )
+        )
     assignment = assignment_rows.get(tx, config.id, node.id)
     if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
         raise Conflict(
-            f"node {node.name!r} does not serve config {config.name!r} at the moment",
+            Reason("node {node!r} does not serve config {config!r} at the moment", node=node.name, config=config.name),
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
             field="node",
         )
     if row.holder_node_id == node.id:
-        raise Conflict(f"{address} is with node {node.name!r} already", field="node")
+        raise Conflict(Reason("{address} is with node {node!r} already", address=address, node=node.name), field="node")
     options = AddressMoveOptions(from_node_id=row.holder_node_id, to_node_id=node.id, drain_window_s=WINDOW_S)
     operation = operations.start(
         tx, actor, OperationKind.MOVE_ADDRESS, address, config_id=config.id, node_id=None, options=options
@@ -91,7 +98,14 @@ def _row(tx: Tx, config: Config, address: str) -> FloatingAddress:
         (row for row in floating_rows.of_config(tx, config.id) if row.address == address and not row.withdrawn), None
     )
     if row is None:
-        raise NotFound(f"config {config.name!r} has no floating address {address!r}; it has {_list(tx, config)}")
+        raise NotFound(
+            Reason(
+                "config {config!r} has no floating address {address!r}; it has {list}",
+                config=config.name,
+                address=address,
+                list=_list(tx, config),
+            )
+        )
     return row
 
 
@@ -136,13 +150,13 @@ def over(tx: Tx, operation_id: str) -> str | None:
     to_node_id = _options(operation).to_node_id
     assignment = assignment_rows.get(tx, operation.config_id or "", to_node_id)
     if assignment is None or assignment.phase != Phase.SERVING or not assignment.health.in_use:
-        return "the node that was to have the address does not serve any more"
+        return Reason("the node that was to have the address does not serve any more")
     row = floating_rows.find(tx, operation.subject)
     if row is None or row.withdrawn:
-        return "the address was taken off the list"
+        return Reason("the address was taken off the list")
     placed = operations.progress_of(operation, MoveProgress).placed
     if placed and row.holder_node_id != to_node_id:
-        return "the address went to another node meanwhile"
+        return Reason("the address went to another node meanwhile")
     return None
 
 

@@ -14,6 +14,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Operation
+from wgfleet.protocol.reasons import Reason
 
 CANCELLED = (OperationKind.REMOVE_NODE, OperationKind.DRAIN, OperationKind.REBALANCE, OperationKind.MOVE_PEERS)
 """Kinds of moves that can be cancelled, as long as nobody would be left without a node."""
@@ -65,9 +66,13 @@ def is_due(tx: Tx, operation: Operation) -> bool:
 def check(tx: Tx, operation: Operation) -> None:
     """Raise `Conflict` where an operation cannot be cancelled any more, or never."""
     if operation.finished_at is not None:
-        raise Conflict(f"operation {operation.id} has ended already: {operation.state}")
+        raise Conflict(
+            Reason("operation {operation} has ended already: {state}", operation=operation.id, state=operation.state)
+        )
     if operation.kind in {OperationKind.FAILOVER, OperationKind.MOVE_ADDRESS}:
-        raise Conflict("its clients would be left without a node: failovers and moves of an address are not cancelled")
+        raise Conflict(
+            Reason("its clients would be left without a node: failovers and moves of an address are not cancelled")
+        )
     if operation.kind is OperationKind.REMOVE_NODE:
         _check_removal(tx, operation)
 
@@ -78,10 +83,15 @@ def _check_removal(tx: Tx, operation: Operation) -> None:
     assignment = assignment_rows.get(tx, config_id, node_id)
     hint = Hint(HintCode.ASSIGN_NODE)
     if assignment is None or assignment.phase != Phase.DRAINING:
-        raise Conflict("the node deletes its interface by now; wait for the end, then it can be assigned again", hint)
+        raise Conflict(
+            Reason("the node deletes its interface by now; wait for the end, then it can be assigned again"), hint
+        )
     if not assignment.health.in_use:
         raise Conflict(
-            f"the node is {assignment.health}: the removal is what brings its clients to other nodes; wait for the "
-            "end, then it can be assigned again",
+            Reason(
+                "the node is {health}: the removal is what brings its clients to other nodes; wait for the "
+                "end, then it can be assigned again",
+                health=assignment.health,
+            ),
             hint,
         )

@@ -29,6 +29,7 @@ from wgfleet.panel.store.tables import Config, Node, NodeGroup
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.observed import LIVE_S
+from wgfleet.protocol.reasons import Reason
 
 IN_WORDS = 5  # names in a sentence
 
@@ -119,10 +120,21 @@ def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> No
     silent = found.of(ClientReach.SILENT)
     if not silent or (relay_s and found.can_relay):
         return
-    why = f"; node {node.name!r} cannot relay them: its agent does not answer, or is too old" if relay_s else ""
+    why = (
+        Reason("; node {node!r} cannot relay them: its agent does not answer, or is too old", node=node.name)
+        if relay_s
+        else ""
+    )
     raise Conflict(
-        f"without node {node.name!r} {counted(len(silent))} of config {config.name!r} would be cut off until they "
-        f"connect again, since no other node can call them: {in_words([client.name for client in silent])}{why}",
+        Reason(
+            "without node {node!r} {peers} of config {config!r} would be cut off until they "
+            "connect again, since no other node can call them: {names}{why}",
+            node=node.name,
+            peers=counted(len(silent)),
+            config=config.name,
+            names=in_words([client.name for client in silent]),
+            why=why,
+        ),
         *ways_out(config, node),
     )
 
@@ -138,10 +150,10 @@ def ways_out(config: Config, node: Node) -> tuple[Hint, ...]:
 
 def counted(count: int) -> str:
     """Return a count of clients in words."""
-    return "1 live client" if count == 1 else f"{count} live clients"
+    return Reason("1 live client") if count == 1 else Reason("{count} live clients", count=count)
 
 
 def in_words(names: Sequence[str]) -> str:
     """Return the first of some names, and how many more there are."""
-    more = len(names) - IN_WORDS
-    return ", ".join(sorted(names)[:IN_WORDS]) + (f" and {more} more" if more > 0 else "")
+    said, more = ", ".join(sorted(names)[:IN_WORDS]), len(names) - IN_WORDS
+    return Reason("{names} and {more} more", names=said, more=more) if more > 0 else said

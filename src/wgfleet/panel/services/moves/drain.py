@@ -15,8 +15,9 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
+from wgfleet.protocol.reasons import Reason
 
-NOT_GIVEN_UP = (
+NOT_GIVEN_UP = Reason(
     "the node has not confirmed that it gave its floating addresses up; "
     "if its agent is too old to report that, upgrade the agent"
 )
@@ -108,14 +109,19 @@ def over(tx: Tx, operation_id: str) -> str | None:
     """Say why there is nothing more to move: the reason in words, or None while there is."""
     operation = operations.get(tx, operation_id)
     if operation.cancelled_by is not None:
-        return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it until a rebalance"
+        return Reason(
+            "cancelled by {cancelled_by}; peers that have a new home keep it until a rebalance",
+            cancelled_by=operation.cancelled_by,
+        )
     assignment = assignment_rows.get(tx, operation.config_id or "", operation.node_id or "")
     node = node_rows.find(tx, operation.node_id or "")
     if assignment is None or assignment.phase != Phase.SERVING:
         return steps.REMOVING
     if not assignment.health.in_use:
-        return f"the node is {assignment.health}: {assignment.health_reason}"
-    return None if node is not None and node.cordoned else "the node was uncordoned"
+        return Reason(
+            "the node is {health}: {health_reason}", health=assignment.health, health_reason=assignment.health_reason
+        )
+    return None if node is not None and node.cordoned else Reason("the node was uncordoned")
 
 
 def close(tx: Tx, operation_id: str) -> None:

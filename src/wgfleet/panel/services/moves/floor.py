@@ -10,6 +10,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.reasons import Reason
 
 
 def check_floor(
@@ -28,13 +29,20 @@ def check_floor(
     """
     group = endpoint_group_rows.get(tx, config.id)
     least = max(1, group.min_nodes if group else 1)
-    names = ("node " if len(leaving) == 1 else "nodes ") + ", ".join(repr(node.name) for node in leaving)
+    said = ", ".join(repr(node.name) for node in leaving)
+    names = Reason("node {names}", names=said) if len(leaving) == 1 else Reason("nodes {names}", names=said)
     assign, force = Hint(HintCode.ASSIGN_NODE, config=config.name), Hint(HintCode.FORCE)
     if left < least:
-        counted = "nodes" if cordoned_count else "nodes in use"
+        counted = Reason("nodes") if cordoned_count else Reason("nodes in use")
         raise Conflict(
-            f"without {names} config {config.name!r} would be served by "
-            f"{left} of at least {least} {counted} (min_nodes)",
+            Reason(
+                "without {names} config {config!r} would be served by {left} of at least {least} {nodes} (min_nodes)",
+                names=names,
+                config=config.name,
+                left=left,
+                least=least,
+                nodes=counted,
+            ),
             *([assign] if cordoned_count else [assign, Hint(HintCode.UNCORDON_NODE)]),
             force,
         )
@@ -42,8 +50,13 @@ def check_floor(
     homeless = placement.choose(tx, config.id, homes, candidates).left if homes and left else ()
     if homeless:
         raise Exhausted(
-            f"the other nodes of config {config.name!r} have no room for {len(homeless)} of {len(homes)} peers of "
-            f"{names}",
+            Reason(
+                "the other nodes of config {config!r} have no room for {left} of {all} peers of {names}",
+                config=config.name,
+                left=len(homeless),
+                all=len(homes),
+                names=names,
+            ),
             Hint(HintCode.RAISE_CAPACITY),
             assign,
             force,

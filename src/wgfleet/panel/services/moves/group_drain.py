@@ -23,6 +23,7 @@ from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Node, NodeGroup, Operation
+from wgfleet.protocol.reasons import Reason
 
 
 def start(
@@ -46,7 +47,9 @@ def start(
         return earlier
     nodes = node_group_rows.nodes(tx, group.id)
     if not nodes:
-        raise Conflict(f"node group {group.name!r} has no nodes; put some in it, or drain nodes by themselves")
+        raise Conflict(
+            Reason("node group {group!r} has no nodes; put some in it, or drain nodes by themselves", group=group.name)
+        )
     if not force:
         drain.check_room(tx, nodes)
     for node in nodes:
@@ -114,9 +117,9 @@ def _close(tx: Tx, operation: Operation, options: GroupDrainOptions, begun: Mapp
     """End it with the sums over its nodes, and why some were not drained."""
     ended = {node_id: [operations.get(tx, drain_id) for drain_id in drains] for node_id, drains in begun.items()}
     reasons: dict[str, str] = {}
-    passed_over = "the node was uncordoned, or is not in the group any more"
+    passed_over: str = Reason("the node was uncordoned, or is not in the group any more")
     if operation.cancelled_by is not None:
-        passed_over = f"cancelled by {operation.cancelled_by}"
+        passed_over = Reason("cancelled by {who}", who=operation.cancelled_by)
     for node_id in options.nodes:
         if node_id not in begun:
             reasons[_name(tx, node_id)] = passed_over

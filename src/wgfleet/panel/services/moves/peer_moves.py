@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import MoveProgress, OperationKind, PeerMoveOptions
@@ -19,6 +20,7 @@ from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
@@ -27,6 +29,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Operation, Peer
 from wgfleet.protocol.ids import NodeId, PeerId
+from wgfleet.protocol.reasons import Reason
 
 FIELD = "to"
 
@@ -47,12 +50,14 @@ class Destination:
     @property
     def described(self) -> str:
         """What sentences call it."""
-        return f"node {self.name!r}" if self.group_id is None else f"the nodes of group {self.name!r}"
+        if self.group_id is None:
+            return Reason("node {name!r}", name=self.name)
+        return Reason("the nodes of group {name!r}", name=self.name)
 
     @property
     def has(self) -> str:
         """The verb after `described`."""
-        return "has" if self.group_id is None else "have"
+        return Reason("has") if self.group_id is None else Reason("have")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +76,35 @@ def destination(tx: Tx, reference: str, within: Limit | None = None) -> Destinat
         node = node if node is not None and node.group_id in within.groups else None
         group = group if group is not None and group.id in within.groups else None
     if node is not None and group is not None:
-        raise Conflict(f"{reference!r} is a node and a node group; give the id of the one that is meant", field=FIELD)
+        raise Conflict(
+            Reason(
+                "{reference!r} is a node and a node group; give the id of the one that is meant", reference=reference
+            ),
+            field=FIELD,
+        )
     if group is not None:
         return Destination(group.name, tuple(each.id for each in node_group_rows.nodes(tx, group.id)), group.id)
     if node is None:
         hints = Hint(HintCode.LIST_NODES), Hint(HintCode.LIST_NODE_GROUPS)
-        raise NotFound(f"there is no node and no node group {reference!r}", *hints, field=FIELD)
+        raise NotFound(
+            Reason("there is no node and no node group {reference!r}", reference=reference), *hints, field=FIELD
+        )
     return Destination(node.name, (node.id,))
 
 
 def foresee(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination, live_within_s: float) -> list[str]:
     """Say who notices; raise where they cannot move."""
     found = _placed(tx, config, peer_ids, to)
-    said = [f"{_peers(len(found.homes))} a home on {to.described}; {found.staying} have it there already"]
+    said: list[str] = [
+        Reason(
+            "{peers} a home on {to}; {staying} have it there already",
+            peers=_peers(len(found.homes)),
+            to=to.described,
+            staying=found.staying,
+        )
+    ]
     if addresses.listed(tx, config.id):
-        said.append("nobody who is connected notices: devices go where the floating addresses are")
+        said.append(Reason("nobody who is connected notices: devices go where the floating addresses are"))
         return said
     homes = {**found.before, **found.homes}
     called = sum(
@@ -93,11 +112,14 @@ def foresee(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination, 
     )
     if called:
         said.append(
-            f"{called} connected now are called by the node of their new home; who does not answer it stays where "
-            "that one is, and is not cut off"
+            Reason(
+                "{called} connected now are called by the node of their new home; who does not answer it stays where "
+                "that one is, and is not cut off",
+                called=called,
+            )
         )
-    then = "the next rebalance of the config may bring them elsewhere"
-    said.append(then if to.group_id is None else "they prefer that group from now on")
+    then = Reason("the next rebalance of the config may bring them elsewhere")
+    said.append(then if to.group_id is None else Reason("they prefer that group from now on"))
     return said
 
 
@@ -109,9 +131,7 @@ def start(
     tx: Tx, actor: str, config: Config, to: Destination, words: Mapping[str, str], *, grace_s: float
 ) -> Operation:
     """Begin to move peers, who are written down by the caller in this transaction. `words`: how they were chosen."""
-    earlier = operation_rows.newest(tx, OperationKind.MOVE_PEERS, config.id)
-    if earlier is not None and earlier.finished_at is None:
-        raise Conflict(f"operation {earlier.id} moves peers of {config.name!r} now; wait for its end, or cancel it")
+    check_none_runs(tx, config)
     return operations.start(
         tx,
         actor,
@@ -129,6 +149,19 @@ def start(
     )
 
 
+def check_none_runs(tx: Tx, config: Config) -> None:
+    """Refuse a move while another operation moves chosen peers of the config."""
+    earlier = operation_rows.newest(tx, OperationKind.MOVE_PEERS, config.id)
+    if earlier is not None and earlier.finished_at is None:
+        raise Conflict(
+            Reason(
+                "operation {operation} moves peers of {config!r} now; wait for its end, or cancel it",
+                operation=earlier.id,
+                config=config.name,
+            )
+        )
+
+
 def check(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination) -> None:
     """Raise where peers cannot move."""
     _placed(tx, config, peer_ids, to)
@@ -137,7 +170,8 @@ def check(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination) ->
 def _placed(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination) -> PlacedPeers:
     if config.mode != configs.CLUSTER:
         raise Conflict(
-            f"peers of config {config.name!r} choose their node by their file: it is independent", field=FIELD
+            Reason("peers of config {config!r} choose their node by their file: it is independent", config=config.name),
+            field=FIELD,
         )
     candidates = _candidates(tx, config, to)
     found = peer_rows.by_ids(tx, peer_ids)
@@ -145,7 +179,17 @@ def _placed(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination) 
     made = placement.choose(tx, config.id, [(peer_id, None) for peer_id in moving], candidates)
     if len(made.homes) < len(moving):
         hint = Hint(HintCode.RAISE_CAPACITY, node=to.name if to.group_id is None else None)
-        raise Exhausted(f"{to.described} {to.has} room for {len(made.homes)} of {len(moving)} peers", hint, field=FIELD)
+        raise Exhausted(
+            Reason(
+                "{to} {has} room for {placed} of {all} peers",
+                to=to.described,
+                has=to.has,
+                placed=len(made.homes),
+                all=len(moving),
+            ),
+            hint,
+            field=FIELD,
+        )
     return PlacedPeers(made.homes, _homes(found), len(found) - len(moving))
 
 
@@ -154,16 +198,30 @@ def _homes(found: Sequence[Peer]) -> dict[PeerId, NodeId]:
 
 
 def _candidates(tx: Tx, config: Config, to: Destination) -> list[Candidate]:
-    there = [each for each in placement.candidates(tx, config.id) if each.node_id in to.nodes]
+    serving = [each for each in placement.candidates(tx, config.id) if each.node_id in to.nodes]
+    # One whose agent is away calls nobody, and who is connected would not come.
+    well = {row.node_id for row, _ in assignment_rows.of_config(tx, config.id) if row.health == Health.SERVING}
+    there = [each for each in serving if each.node_id in well]
     if not there:
-        hint = Hint(HintCode.ASSIGN_NODE, config=config.name)
-        why = "it does not serve it now" if to.group_id is None else "none serves it now"
-        raise Conflict(f"{to.described} cannot get peers of config {config.name!r}: {why}", hint, field=FIELD)
+        hints = () if serving else (Hint(HintCode.ASSIGN_NODE, config=config.name),)
+        why = _why_none(to, serves=bool(serving))
+        raise Conflict(
+            Reason("{to} cannot get peers of config {config!r}: {why}", to=to.described, config=config.name, why=why),
+            *hints,
+            field=FIELD,
+        )
     free = [each for each in there if not each.cordoned]
     if not free:
         hint = Hint(HintCode.UNCORDON_NODE, node=to.name if to.group_id is None else None)
-        raise Conflict(f"{to.described} cannot get peers: cordoned", hint, field=FIELD)
+        raise Conflict(Reason("{to} cannot get peers: cordoned", to=to.described), hint, field=FIELD)
     return free
+
+
+def _why_none(to: Destination, *, serves: bool) -> str:
+    if serves:
+        doubtful = Reason("its agent does not answer, or the node is in doubt; the health of the config says why")
+        return doubtful if to.group_id is None else Reason("none that serves it is well now")
+    return Reason("it does not serve it now") if to.group_id is None else Reason("none serves it now")
 
 
 def _live(tx: Tx, config: Config, peers: Collection[PeerId], live_within_s: float) -> list[tuple[str, str, str]]:
@@ -184,15 +242,23 @@ def view(tx: Tx, operation_id: str) -> MoveView:
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
-    """Give the peers their homes, and write down which sessions have to move; one transaction for all."""
+    """Give the peers their homes, and write down which sessions have to move; one transaction for all.
+
+    Where nobody can have them any more it ends.
+    """
     operation = operations.get(tx, operation_id)
     if operations.progress_of(operation, MoveProgress).placed:
         return
     config = configs.get(tx, operation.config_id or "")
+    generations.hold(tx, config.id)
+    now, peer_ids = clock.now(), change_rows.waiting(tx, operation.id, None)
+    try:
+        to = _to(tx, operation)
+        found = _placed(tx, config, peer_ids, to)
+    except (Conflict, NotFound) as error:
+        _end(tx, operation, error.detail)
+        return
     generations.bump(tx, config.id)
-    now, to = clock.now(), _to(tx, operation)
-    peer_ids = change_rows.waiting(tx, operation.id, None)
-    found = _placed(tx, config, peer_ids, to)
     peer_rows.rehome(tx, found.homes)
     if to.group_id is not None:
         peer_rows.set_group(tx, peer_ids, to.group_id)
@@ -222,37 +288,36 @@ def _to(tx: Tx, operation: Operation) -> Destination:
     options = operations.options_of(operation, PeerMoveOptions)
     if options.group_id is None:
         if not all(node_rows.find(tx, node_id) for node_id in options.nodes):
-            raise NotFound(f"there is no node {options.to!r} any more", field=FIELD)
+            raise NotFound(Reason("there is no node {to!r} any more", to=options.to), field=FIELD)
         return Destination(options.to, options.nodes)
     group = node_group_rows.find(tx, options.group_id)
     if group is None:
-        raise NotFound(f"there is no such group: node group {options.to!r} was deleted meanwhile", field=FIELD)
+        raise NotFound(
+            Reason("there is no such group: node group {to!r} was deleted meanwhile", to=options.to), field=FIELD
+        )
     return Destination(group.name, tuple(each.id for each in node_group_rows.nodes(tx, group.id)), group.id)
 
 
 def over(tx: Tx, operation_id: str) -> str | None:
-    """Say why there is nothing more to move: it was cancelled, or nobody can have them any more. Else None."""
+    """Say why there is nothing more to move: it was cancelled, or no node is left. Else None."""
     operation = operations.get(tx, operation_id)
     if operation.cancelled_by is not None:
-        return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it"
-    if operations.progress_of(operation, MoveProgress).placed:
-        return None if steps.in_use(tx, operation.config_id or "") else "no node carries the config any more"
-    try:
-        config, peer_ids = configs.get(tx, operation.config_id or ""), change_rows.waiting(tx, operation.id, None)
-        check(tx, config, peer_ids, _to(tx, operation))
-    except (Conflict, NotFound) as error:
-        return error.detail
-    return None
+        who = operation.cancelled_by
+        return Reason("cancelled by {cancelled_by}; peers that have a new home keep it", cancelled_by=who)
+    return None if steps.in_use(tx, operation.config_id or "") else Reason("no node carries the config any more")
 
 
 def close(tx: Tx, operation_id: str) -> None:
     """End it; the nodes that lost sessions may have those peers again."""
     operation = operations.get(tx, operation_id)
     if operation.finished_at is None:
-        reason = over(tx, operation_id)
-        change_rows.give_up(tx, operation_id)
-        result = steps.finish(tx, operation_id, reason)
-        audit.record(
-            tx, operation.requested_by, "peers_moved", "config", operation.subject,
-            state=operation.state, operation=operation.id, **result,
-        )  # fmt: skip
+        _end(tx, operation, over(tx, operation_id))
+
+
+def _end(tx: Tx, operation: Operation, reason: str | None) -> None:
+    change_rows.give_up(tx, operation.id)
+    result = steps.finish(tx, operation.id, reason)
+    audit.record(
+        tx, operation.requested_by, "peers_moved", "config", operation.subject,
+        state=operation.state, operation=operation.id, **result,
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Operation
 from wgfleet.protocol.ids import NodeId, PeerId
+from wgfleet.protocol.reasons import Reason
 
 
 def start(tx: Tx, actor: str, config: Config, *, grace_s: float) -> Operation:
@@ -31,7 +32,10 @@ def start(tx: Tx, actor: str, config: Config, *, grace_s: float) -> Operation:
     if earlier is not None and earlier.finished_at is None:
         return earlier
     if not placement.candidates(tx, config.id):
-        raise Conflict(f"no node serves config {config.name!r}", Hint(HintCode.ASSIGN_NODE, config=config.name))
+        raise Conflict(
+            Reason("no node serves config {config!r}", config=config.name),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+        )
     operation = operations.start(
         tx,
         actor,
@@ -107,9 +111,11 @@ def over(tx: Tx, operation_id: str) -> str | None:
     """Say why there is nothing more to move: it was cancelled, or no node is left. Else None."""
     operation = operations.get(tx, operation_id)
     if operation.cancelled_by is not None:
-        return f"cancelled by {operation.cancelled_by}; peers that have a new home keep it"
+        return Reason(
+            "cancelled by {cancelled_by}; peers that have a new home keep it", cancelled_by=operation.cancelled_by
+        )
     carriers = assignment_rows.of_config(tx, operation.config_id or "")
-    return None if carriers else "no node carries the config any more"
+    return None if carriers else Reason("no node carries the config any more")
 
 
 def close(tx: Tx, operation_id: str) -> None:

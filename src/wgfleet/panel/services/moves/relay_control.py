@@ -20,6 +20,7 @@ from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.observed import LIVE_S
+from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.relay import MAX_RELAY_S
 
 
@@ -55,7 +56,12 @@ def chosen(tx: Tx, config: Config, node: Node, peer: str | None) -> list[Hanging
     rows = [row for row in rows if peer in {row.peer_id, row.peer_name}]
     if not rows:
         raise NotFound(
-            f"node {node.name!r} relays no peer {peer!r} of config {config.name!r}",
+            Reason(
+                "node {node!r} relays no peer {peer!r} of config {config!r}",
+                node=node.name,
+                peer=peer,
+                config=config.name,
+            ),
             Hint(HintCode.LIST_RELAYS, config=config.name, node=node.name),
             field="peer",
         )
@@ -90,10 +96,22 @@ def effects_of_end(tx: Tx, config: Config, node: Node, clients: Collection[Hangi
     live = [client.row.peer_name for client in clients if client.live]
     if not live:
         return []
-    who = f"{counted(len(live))} ({in_words(live)})"
+    who = Reason("{peers} ({names})", peers=counted(len(live)), names=in_words(live))
     if _serves(tx, config, node):
-        return [f"{who} are silent for up to 15 s, and have their sessions on node {node.name!r} then"]
-    return [f"{who} are cut off until they connect again: they reach their nodes through {node.name!r} only"]
+        return [
+            Reason(
+                "{who} are silent for up to 15 s, and have their sessions on node {node!r} then",
+                who=who,
+                node=node.name,
+            )
+        ]
+    return [
+        Reason(
+            "{who} are cut off until they connect again: they reach their nodes through {node!r} only",
+            who=who,
+            node=node.name,
+        )
+    ]
 
 
 def _serves(tx: Tx, config: Config, node: Node) -> bool:
@@ -106,8 +124,14 @@ def check_end(tx: Tx, config: Config, node: Node, clients: Collection[HangingCli
     live = [client.row.peer_name for client in clients if client.live]
     if live and not _serves(tx, config, node):
         raise Conflict(
-            f"{counted(len(live))} of config {config.name!r} would be cut off until they connect again, since they "
-            f"reach their nodes through {node.name!r} only: {in_words(live)}",
+            Reason(
+                "{peers} of config {config!r} would be cut off until they connect again, since they "
+                "reach their nodes through {node!r} only: {names}",
+                peers=counted(len(live)),
+                config=config.name,
+                node=node.name,
+                names=in_words(live),
+            ),
             Hint(HintCode.WAIT_FOR_RELAYS, config=config.name, node=node.name),
             Hint(HintCode.FORCE),
         )
@@ -132,12 +156,17 @@ def prolong(tx: Tx, actor: str, config: Config, node: Node, peer: str | None, re
     Nobody's relay becomes shorter by that.
     """
     if not 0 < relay_s <= MAX_RELAY_S:
-        raise Invalid(f"must be above 0 and at most {MAX_RELAY_S:.0f} s", field="relay_s")
+        raise Invalid(
+            Reason("must be above 0 and at most {max_relay_s:.0f} s", max_relay_s=MAX_RELAY_S), field="relay_s"
+        )
     clients, until = chosen(tx, config, node, peer), clock.now() + relay_s
     longer = [client.row.peer_name for client in clients if (client.row.wanted_ends_at or client.row.ends_at) > until]
     if longer:
         raise Conflict(
-            f"some relays have longer than that: {in_words(longer)}; none is made shorter, but it can be ended",
+            Reason(
+                "some relays have longer than that: {names}; none is made shorter, but it can be ended",
+                names=in_words(longer),
+            ),
             field="relay_s",
         )
     _ask(tx, actor, "relay_prolonged", config, node, clients, until, ends_at=until)

@@ -22,6 +22,7 @@ from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import address_of, join_endpoint
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.moves.takeovers import TakeoverCall
@@ -63,10 +64,14 @@ def check_same(operation: Operation, asked_s: float) -> None:
     """Refuse to ask for other relays than an operation was begun with: some of its clients may hang on them."""
     begun_s = relay_s(operation)
     if asked_s and asked_s != begun_s:
-        how = f"relays of {begun_s:.0f} s" if begun_s else "no relays"
+        how = Reason("relays of {begun_s:.0f} s", begun_s=begun_s) if begun_s else Reason("no relays")
         raise Conflict(
-            f"operation {operation.id} is under way with {how}, and does not take up others: wait until it has ended, "
-            "and prolong the relays then, or repeat it",
+            Reason(
+                "operation {operation} is under way with {how}, and does not take up others: wait until it has ended, "
+                "and prolong the relays then, or repeat it",
+                operation=operation.id,
+                how=how,
+            ),
             Hint(HintCode.LIST_OPERATIONS),
             field="relay_s",
         )

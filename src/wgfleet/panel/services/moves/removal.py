@@ -36,6 +36,7 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Assignment, Cleanup, Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 LONGEST_WITHDRAWAL_S = 3600.0
 DELETED, OWED, KEPT = "deleted", "cleanup owed", "kept"
@@ -89,7 +90,7 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
 def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
     """Save the interface and its peers."""
     r = steps.load(tx, operation_id)
-    reason = f"node {r.node.name} is being removed from config {r.config.name}"
+    reason = Reason("node {node} is being removed from config {config}", node=r.node.name, config=r.config.name)
     backup = backups.create(
         tx, vault, audit.PANEL, r.config, r.node, r.assignment, reason=reason, operation_id=operation_id
     )
@@ -113,13 +114,14 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
         staying = departures.foresee(tx, r.config, r.node).clients
         if staying:
             names = [client.name for client in staying]
-            reason = (
-                f"{departures.counted(len(names))} did not come to other nodes, and would have been cut off: "
-                f"{departures.in_words(names)}"
+            reason = Reason(
+                "{peers} did not come to other nodes, and would have been cut off: {names}",
+                peers=departures.counted(len(names)),
+                names=departures.in_words(names),
             )
             _keep(tx, r, reason, names, departures.ways_out(r.config, r.node))
             return
-    generation = generations.bump(tx, r.config.id)
+    generation = generations.bump(tx, r.config.id, settings=True)  # it is nobody's witness any more
     steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
     holders.reassign(tx, r.config.id, renew=True)
@@ -158,7 +160,12 @@ def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: 
         seconds=round(clock.now() - r.operation.created_at, 3),
         interface=KEPT,
         backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
-        reason=f"{reason}; node {r.node.name!r} goes on serving config {r.config.name!r}",
+        reason=Reason(
+            "{reason}; node {node!r} goes on serving config {config!r}",
+            reason=reason,
+            node=r.node.name,
+            config=r.config.name,
+        ),
         ways_out=tuple(hint.code.value for hint in ways_out) or None,
     )
     operations.finish(tx, r.operation.id, OperationState.FAILED, result)
@@ -174,7 +181,14 @@ def close(tx: Tx, operation_id: str) -> None:
     """Take the assignment out, and end the operation; where it was cancelled in time, end it alone."""
     r = steps.load(tx, operation_id)
     if r.operation.cancelled_by is not None and r.assignment.phase == Phase.DRAINING:
-        _keep(tx, r, f"cancelled by {r.operation.cancelled_by}; peers that have a new home keep it until a rebalance")
+        _keep(
+            tx,
+            r,
+            Reason(
+                "cancelled by {cancelled_by}; peers that have a new home keep it until a rebalance",
+                cancelled_by=r.operation.cancelled_by,
+            ),
+        )
         return
     generation = generations.probes_changed(tx, r.config.id)
     peer_rows.bury(tx, r.config.id, dict.fromkeys(probe_keys.public_keys(r.assignment)), generation, clock.now())
@@ -208,7 +222,7 @@ def close(tx: Tx, operation_id: str) -> None:
         config=r.config.name, node=r.node.name, **operations.encode(result),
     )  # fmt: skip
     if owed:
-        detail = "the node could not be reached; it deletes the interface when it returns"
+        detail = Reason("the node could not be reached; it deletes the interface when it returns")
         audit.record(tx, audit.PANEL, "cleanup_owed", "node", r.node.id, interface=r.config.name, detail=detail)
 
 
@@ -216,20 +230,25 @@ def _warnings(
     node: Node, left: Collection[str], hanging: Collection[str], *, owed: bool, unheard: bool
 ) -> tuple[str, ...] | None:
     """Say in words what is not as one would think after a removal."""
-    relaying = (
-        f"node {node.name!r} passes on the packets of {len(hanging)} clients, until they come to another node or the "
-        "time is over: those who have not come then, or when it is switched off, are cut off until they connect again"
+    relaying = Reason(
+        "node {node!r} passes on the packets of {count} clients, until they come to another node or the "
+        "time is over: those who have not come then, or when it is switched off, are cut off until they connect again",
+        node=node.name,
+        count=len(hanging),
     )
     if unheard:
-        text = (
-            f"the agent of node {node.name!r} does not answer but its WireGuard does: it goes on serving, {len(left)} "
+        text = Reason(
+            "the agent of node {node!r} does not answer but its WireGuard does: it goes on serving, {count} "
             "sessions are or will be on it again, and it gets no more revocations; start its agent, or end WireGuard "
-            "there"
+            "there",
+            node=node.name,
+            count=len(left),
         )
     elif owed:
-        text = (
-            f"node {node.name!r} could not be reached, and has not deleted its interface: if it still runs, it serves "
-            "and gets no more revocations until its agent answers"
+        text = Reason(
+            "node {node!r} could not be reached, and has not deleted its interface: if it still runs, it serves "
+            "and gets no more revocations until its agent answers",
+            node=node.name,
         )
     else:
         return (relaying,) if hanging else None
@@ -263,7 +282,7 @@ def start(
         return earlier
     if assignment is None:
         raise NotFound(
-            f"config {config.name!r} is not assigned to node {node.name!r}",
+            Reason("config {config!r} is not assigned to node {node!r}", config=config.name, node=node.name),
             Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
         )
     if not force:
@@ -300,9 +319,14 @@ def _check_heard(config: Config, node: Node, assignment: Assignment) -> None:
         return
     if assignment.health.in_use and assignment.health is not Health.SUSPECT:
         raise Conflict(
-            f"the agent of node {node.name!r} does not answer ({node.summary}) but its WireGuard does: after a removal "
-            f"it would go on serving users of config {config.name!r}, deleted ones too, and get no more revocations; "
-            "start its agent, or end WireGuard there",
+            Reason(
+                "the agent of node {node!r} does not answer ({summary}) but its WireGuard does: after a removal "
+                "it would go on serving users of config {config!r}, deleted ones too, and get no more revocations; "
+                "start its agent, or end WireGuard there",
+                node=node.name,
+                summary=node.summary,
+                config=config.name,
+            ),
             Hint(HintCode.FORCE),
         )
 

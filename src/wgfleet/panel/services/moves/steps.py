@@ -37,10 +37,11 @@ from wgfleet.panel.store.tables import Assignment, Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 from wgfleet.protocol.observed import LIVE_S
+from wgfleet.protocol.reasons import Reason
 
 NAMED = 100  # peers, in a result
 LONGEST_SPREAD_S = 3600.0
-REMOVING = "the node is being removed from the config"  # which does the same work
+REMOVING = Reason("the node is being removed from the config")  # which does the same work
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,20 +277,29 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
 
 
 def _nobody_moved(tx: Tx, operation: Operation, count: int) -> str:
-    whom = "its live client, which has" if count == 1 else f"any of its {count} live clients, which have"
+    whom = (
+        Reason("its live client, which has")
+        if count == 1
+        else Reason("any of its {count} live clients, which have", count=count)
+    )
     apart_s = clock_spread_s(tx, operation.config_id or "")
-    why = f": the clocks of the nodes are {apart_s:.0f} s apart; run NTP on all of them" if apart_s else ""
+    why = (
+        Reason(": the clocks of the nodes are {apart_s:.0f} s apart; run NTP on all of them", apart_s=apart_s)
+        if apart_s
+        else ""
+    )
     if operation.kind is OperationKind.DRAIN and not relays.relay_s(operation):
-        why += "; those behind NAT can be relayed by the node that they know"
-    return f"no other node got an answer of {whom} to connect again first{why}"
+        why += Reason("; those behind NAT can be relayed by the node that they know")
+    return Reason("no other node got an answer of {whom} to connect again first{why}", whom=whom, why=why)
 
 
 def _warnings(silent: Sequence[str], taken_over: int) -> tuple[str, ...] | None:
     if not silent or not taken_over:
         return None
-    text = (
-        f"not confirmed by {', '.join(silent)}: it may still have the peers that others took over, and pull them back; "
-        "look at what has not reached it before you switch it off"
+    text = Reason(
+        "not confirmed by {silent}: it may still have the peers that others took over, and pull them back; "
+        "look at what has not reached it before you switch it off",
+        silent=", ".join(silent),
     )
     return (text,)
 

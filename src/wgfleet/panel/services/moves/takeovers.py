@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveState, MoveStep
-from wgfleet.panel.domain.operations import MoveProgress, OperationKind
+from wgfleet.panel.domain.operations import MoveProgress, OperationKind, PeerMoveOptions
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, generations, operations
 from wgfleet.panel.services.fleet import placement
@@ -29,10 +29,13 @@ from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import NodeId, PeerId
+from wgfleet.protocol.reasons import Reason, template
 
 CALL_AGAIN_S = 5.0
 SOME = 3  # calls in vain
-APART = "the clocks of the nodes are {:.0f} s apart, and clients refuse calls until so much time has passed; run NTP"
+APART = template(
+    "the clocks of the nodes are {seconds} s apart, and clients refuse calls until so much time has passed; run NTP"
+)
 Pending = tuple[MoveRow, MovingPeer]
 PLANNED = {OperationKind.DRAIN, OperationKind.REBALANCE, OperationKind.MOVE_PEERS}
 
@@ -211,9 +214,12 @@ def _turned_away(
 ) -> Sequence[Pending]:
     """Have sessions on their way to a node that may be dead, or calls nobody, go to one that is well and not spared.
 
-    Return all that is pending, as it is then.
+    Those that somebody chose a destination for go nowhere else: they stay until it is well, or are left behind. Return
+    all that is pending, as it is then.
     """
     config_id = operation.config_id or ""
+    chosen = operation.kind is OperationKind.MOVE_PEERS
+    wanted = operations.options_of(operation, PeerMoveOptions).nodes if chosen else None
     stranded: dict[str, list[Pending]] = defaultdict(list)
     targets: dict[str, str] = {}
     for moving, peer in pending:
@@ -221,7 +227,8 @@ def _turned_away(
             stranded[moving.from_node_id].append((moving, peer))
     for from_node_id, found in stranded.items():
         others = placement.candidates(tx, config_id, without={from_node_id, *spared}, well=True)
-        nodes = [candidate for candidate in others if candidate.node_id in having.well]
+        able = having.well if wanted is None else having.well.intersection(wanted)
+        nodes = [candidate for candidate in others if candidate.node_id in able]
         stray = [(peer.id, peer.group_id) for _, peer in found]
         homes = placement.choose(tx, config_id, stray, nodes, overflow=True).homes
         targets.update({str(peer_id): str(node_id) for peer_id, node_id in homes.items()})
@@ -264,7 +271,7 @@ def record_answers(
     apart_s = steps.clock_spread_s(tx, operation.config_id or "")
     if apart_s and operation_rows.called_in_vain(tx, operation_id, SOME):
         tx.refresh(operation)
-        operations.explain_wait(tx, operation, APART.format(apart_s))
+        operations.explain_wait(tx, operation, Reason(APART, seconds=round(apart_s)))
     return dropped_generation
 
 

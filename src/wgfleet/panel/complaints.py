@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from wgfleet.protocol.reasons import Reason, template
+from wgfleet.protocol.reasons import Reason, template, words_of
 
 # Where pydantic's own words speak of Python or of regular expressions, or of what is wrong with a date.
 _MOMENT = Reason("must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z")
@@ -16,8 +16,11 @@ _WORDS = {
     "model_attributes_type": Reason("must be a JSON object"),
     "string_pattern_mismatch": Reason("has a character that it cannot have, such as a space or an accented letter"),
     "timezone_aware": _MOMENT,
+    "too_long": template("takes {max_length} at most, not {actual_length}"),
     "too_short": template("needs {min_length} or more"),
 }
+_SLASH = Reason("must be without a slash, which would divide the path of calls and pages")
+_ONE_LINE = Reason("must be one line, without control characters")
 _EMPTY = Reason("is empty; give a value, or leave it out")
 # Pydantic's own words. The first that it says is meant.
 _PYDANTIC = {
@@ -45,23 +48,23 @@ _PYDANTIC = {
         template("string should have at least 1 character"),
     ),
     "string_type": (template("input should be a valid string"),),
-    "too_long": (
-        template("list should have at most {max_length} items after validation, not {actual_length}"),
-        template("list should have at most 1 item after validation, not {actual_length}"),
-    ),
 }
 
 
 def words(item: Mapping[str, Any]) -> str:
     """Return what one of pydantic's complaints says, a `Reason` if people can have it in their language."""
     kind, values = item["type"], _values(item.get("ctx") or {})
-    if kind == "string_pattern_mismatch" and item.get("input") == "":
-        return _EMPTY
+    misfit = _misfit(str(values.get("pattern")), item.get("input")) if kind == "string_pattern_mismatch" else None
+    if misfit is not None:
+        return misfit
     if kind in _WORDS:
         known = _WORDS[kind]
         return known if isinstance(known, Reason) else Reason(known, **values)
     detail = str(item["msg"]).removeprefix("Value error, ")
     detail = detail[:1].lower() + detail[1:]
+    ours = values.get("error")
+    if isinstance(ours, ValueError) and (said := words_of(ours)) == detail:
+        return said
     for known in _PYDANTIC.get(kind, ()):
         try:
             found = Reason(known, **values)
@@ -70,6 +73,17 @@ def words(item: Mapping[str, Any]) -> str:
         if found == detail:
             return found
     return detail
+
+
+def _misfit(pattern: str, given: Any) -> str | None:
+    """Say what of a text a pattern is against: one that names what may not be in it says it."""
+    if given == "":
+        return _EMPTY
+    if not pattern.startswith("^[^"):
+        return None
+    if "/" in pattern and "/" in str(given):
+        return _SLASH
+    return _ONE_LINE if r"\x00" in pattern else None
 
 
 def _values(context: Mapping[str, Any]) -> dict[str, Any]:
