@@ -35,6 +35,8 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
         "POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "listen_port": 51820}, 409, "listen_port"),
     "name of another config": ("POST", "/api/configs", {"name": "wg0", "pools": ["10.9.0.0/24"]}, 409, "name"),
     "name is no interface": ("POST", "/api/configs", {"name": "wg/0", "pools": ["10.9.0.0/24"]}, 422, "name"),
+    "slash in the name of a tag": ("POST", "/api/tags", {"name": "a/b"}, 422, "name"),
+    "slash in the name of a rule set": ("POST", "/api/rule-sets", {"name": "a/b"}, 422, "name"),
     "unknown mode": ("POST", "/api/configs", {"name": "w", "mode": "mesh", "pools": ["10.9.0.0/24"]}, 422, "mode"),
     "unknown field": ("POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "prot": 1}, 422, "prot"),
     "missing field": ("POST", "/api/configs", {"name": "wg1"}, 422, "pools"),
@@ -160,16 +162,22 @@ def test_what_is_no_json_too_large_or_not_there_is_a_problem_too(client: httpx.C
 
 @pytest.mark.usefixtures("wg0", "fra1")
 def test_a_refusal_speaks_of_the_value_and_not_of_the_program(client: httpx.Client) -> None:
-    json_header = {"Content-Type": "application/json"}
     said = {
         "body: must be given": client.post("/api/configs"),
         "body: must be a JSON object": client.post("/api/configs", json=[]),
         "name: must be given (and 1 more)": client.post("/api/configs", json={}),
         "pools: needs 1 or more": client.post("/api/configs", json={"name": "w", "pools": []}),
-        "the body is not JSON in UTF-8": client.post("/api/configs", content=b'{"name": "\xff"}', headers=json_header),
     }
     assert {detail: answer.json()["detail"] for detail, answer in said.items()} == {detail: detail for detail in said}
     assert "cannot have" in client.get("/api/configs/wg%200").json()["detail"]
+
+
+@pytest.mark.parametrize("content", [b'{"name": "\xff"}', b"[" * 20_000, b"1" * 10_000], ids=["bytes", "deep", "long"])
+def test_a_body_that_cannot_be_read_says_what_may_be_wrong_with_it(client: httpx.Client, content: bytes) -> None:
+    answer = client.post("/api/configs", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    why = "the body is not JSON in UTF-8, or nested too deep, or has a number that is too long"
+    assert answer.json()["detail"] == why
 
 
 def test_a_key_that_expires_in_the_far_future_says_so(client: httpx.Client) -> None:

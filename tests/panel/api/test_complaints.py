@@ -32,6 +32,9 @@ class Filled(BaseModel):
     weight: Annotated[float, Field(gt=0, lt=100)] = 1
     letter: Annotated[str, Field(min_length=1, max_length=1)] = "a"
     word: Annotated[str, Field(min_length=2, max_length=3)] = "ab"
+    title: Annotated[str, Field(pattern="^[^/]*$")] = "a"
+    line: Annotated[str, Field(pattern=r"^[^\x00-\x1f/]+$")] = "a"
+    printed: Annotated[str, Field(pattern="^[!-~]+$")] = "a"
     one: Annotated[list[str], Field(min_length=1, max_length=1)] = ["a"]
     two: Annotated[list[str], Field(max_length=2)] = []
     span: Span = Span.DAY
@@ -55,18 +58,23 @@ class Filled(BaseModel):
         ("letter", None, "input should be a valid string", "muss ein Text sein"),
         ("word", "a", "string should have at least 2 characters", "muss mindestens 2 Zeichen haben"),
         ("word", "abcd", "string should have at most 3 characters", "darf höchstens 3 Zeichen haben"),
+        ("title", "a/b", "must be without a slash", "darf keinen Schrägstrich haben"),
+        ("line", "a/b", "must be without a slash", "darf keinen Schrägstrich haben"),
+        ("line", "a\tb", "must be one line", "muss eine Zeile sein"),
+        ("line", "", "is empty", "ist leer"),
+        ("printed", "a b", "has a character that it cannot have", "enthält ein Zeichen"),
         ("one", [], "needs 1 or more", "braucht 1 oder mehr"),
         (
             "one",
             ["a", "b"],
-            "list should have at most 1 item after validation, not 2",
-            "darf höchstens 1 Eintrag haben",
+            "takes 1 at most, not 2",
+            "nimmt höchstens 1",
         ),
         (
             "two",
             ["a"] * 3,
-            "list should have at most 2 items after validation, not 3",
-            "darf höchstens 2 Einträge haben",
+            "takes 2 at most, not 3",
+            "nimmt höchstens 2",
         ),
         ("span", "x", "input should be 'day', 'week' or 'month'", "muss 'day', 'week' oder 'month' sein"),
         ("only", "x", "input should be 'day'", "muss 'day' sein"),

@@ -35,7 +35,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, schema
 from wgfleet.panel.vault import Vault
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # much of a processor, which others may need first
 
 EXAMPLES = 10  # for each route; 20 found nothing that these did not
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

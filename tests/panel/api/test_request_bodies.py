@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import socket
+import tracemalloc
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from tests.panel.conftest import made
@@ -15,7 +18,7 @@ from wgfleet.panel import api
 from wgfleet.panel.api import Panel, create_app, doorkeeper, request_bodies
 from wgfleet.panel.api.auth import OPEN_PATHS
 from wgfleet.panel.api.imports import PeerToImport
-from wgfleet.panel.api.large_bodies import MAX_FIELDS, LargeBodies, LargeRequest
+from wgfleet.panel.api.large_bodies import MAX_FIELDS, CarefulJson, LargeBodies, LargeRequest
 from wgfleet.panel.api.request_bodies import CALL, MANY, STRANGER
 from wgfleet.panel.services.access.callers import READ, WRITE, Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
@@ -93,6 +96,15 @@ def test_who_may_change_nothing_may_send_no_more_than_a_stranger(client: httpx.C
     assert answer.status_code == 413
 
 
+def test_a_caller_who_sends_all_before_reading_hears_that_it_was_too_much(client: httpx.Client) -> None:
+    """As browsers do with a file; one that is reset before that shows a page of its own, and no reason."""
+    size = MANY.size + 4_000_000
+    sent = head("POST", BATCH, f"Authorization: {client.headers['Authorization']}", f"Content-Length: {size}")
+    answer = answer_to(client, sent + b" " * size, wait_s=30)
+    assert answer.startswith(b"HTTP/1.1 413 "), answer[:80]
+    assert b"larger than" in answer
+
+
 @pytest.mark.usefixtures("wg0")
 def test_only_the_batch_takes_many_values(client: httpx.Client) -> None:
     for path, limits in (("/api/configs", CALL), (BATCH, MANY)):
@@ -127,6 +139,100 @@ def test_an_object_with_too_many_fields_is_refused_without_an_error_for_each(cli
     answer = client.post(BATCH, json={"peers": fewer})
     assert answer.status_code == 422
     assert len(answer.content) < 64 * 1024
+
+
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.parametrize(
+    ("path", "body", "name"),
+    [
+        ("/api/configs", '{"name": "wg1", "pools": ["10.9.0.0/24"], "name": "wg2"}', "name"),
+        ("/api/configs/wg0/peers", '{"name": "anna", "name": "anna"}', "name"),
+        (BATCH, '{"peers": [{"name": "a"}, {"name": "b", "notes": "x", "notes": "y"}]}', "notes"),
+        (BATCH, json.dumps({"peers": [{"name": "x" * 40}] * 2000})[:-2] + ', {"name": "a", "name": "b"}]}', "name"),
+        ("/api/configs/wg0/jobs", '{"field": "total_data", "value": 5, "value": 6}', "value"),
+        ("/api/keys", '{"name": "ci", "scopes": ["read"], "scopes": ["admin"]}', "scopes"),
+        ("/api/imports/preview", '{"interface": {"name": "wg1", "name": "wg2", "peers": []}}', "name"),
+        ("/api/configs/wg0/peers/changes/preview", '{"action": "enable", "filter": {"tag": "a", "tag": "b"}}', "tag"),
+    ],
+)
+def test_a_field_that_stands_twice_is_refused_and_named(client: httpx.Client, path: str, body: str, name: str) -> None:
+    answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422, answer.text
+    assert f"the field {name!r} stands twice" in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/enroll", r'{"token": "x", "csr": "y", "port": "\ud800"}', "port"),
+        ("/api/enroll", r'{"token": "x\uDFFF", "csr": "y"}', "token"),
+        ("/api/tags", r'{"\ud800": 1}', "body"),
+        (BATCH, r'{"peers": [{"name": "a"}, {"name": "b\udc00\ud800"}]}', "peers[1].name"),
+        (
+            BATCH,
+            json.dumps({"peers": [{"name": "x" * 40}] * 2000})[:-2] + r', {"name": "\ud83d"}]}',
+            "peers[2000].name",
+        ),
+        ("/api/nodes", b'{"name": "\xed\xa0\x80"}', "name"),
+    ],
+)
+def test_half_of_a_character_is_refused_where_it_stands(
+    client: httpx.Client, path: str, body: str | bytes, field: str
+) -> None:
+    answer = client.post(path, content=body, headers={"Content-Type": JSON})
+    assert (answer.status_code, answer.json()["field"]) == (422, field), answer.text
+
+
+def test_half_of_a_character_deep_in_a_body_takes_little_memory_to_find() -> None:
+    depth, many = 800, 30_000
+    body = "[" * depth + "1," * many + r'"\ud800"' + "]" * depth
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body.encode(), "more_body": False}
+
+    request = LargeRequest({"type": "http", "method": "POST", "path": "/", "headers": []}, receive)
+    tracemalloc.start()
+    try:
+        with pytest.raises(HTTPException) as refused:
+            asyncio.run(request.json())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert getattr(refused.value, "field", "") == "[0]" * (depth - 1) + f"[{many}]"
+    assert most < 10 * 2**20
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", "multipart/form-data; boundary=x", None])
+@pytest.mark.parametrize("path", ["/api/tags", BATCH, "/api/enroll"])
+def test_a_body_that_nothing_says_is_json_is_refused_for_that(
+    client: httpx.Client, path: str, kind: str | None
+) -> None:
+    """Not for what is in it: who sent an object is not helped by hearing that it must be one."""
+    answer = client.post(path, content=b'{"name": "a"}', headers={"Content-Type": kind} if kind else {})
+    assert (answer.status_code, "Content-Type: application/json" in answer.json()["detail"]) == (415, True), answer.text
+    assert (kind or "no Content-Type") in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/api/tags", BATCH, "/api/enroll", "/login"])
+def test_a_compressed_body_is_refused_as_it_is(client: httpx.Client, path: str) -> None:
+    small = gzip.compress(b'{"name": "a"}')
+    for coding in ("gzip", "deflate", "br", "GZIP, identity"):
+        answer = client.post(path, content=small, headers={"Content-Type": JSON, "Content-Encoding": coding})
+        assert (answer.status_code, "compressed" in answer.text) == (415, True), answer.text
+    plain = client.post("/api/tags", json={"name": "plain"}, headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 201, plain.text
+
+
+def test_a_whole_character_of_two_halves_is_one(client: httpx.Client) -> None:
+    answer = client.post("/api/tags", content=r'{"name": "\ud83d\ude00"}', headers={"Content-Type": JSON})
+    assert answer.json()["name"] == "\N{GRINNING FACE}", answer.text
+
+
+def test_every_call_with_a_body_reads_it_carefully() -> None:
+    routes = [route for subject in api.SUBJECTS for route in subject.router.routes]
+    assert len(routes) > 100
+    assert not [route.path for route in routes if not isinstance(route, CarefulJson)]
 
 
 def test_the_event_loop_goes_on_while_a_large_body_is_parsed() -> None:

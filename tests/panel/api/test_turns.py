@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from tests.paper_loop import run_on_paper
 from wgfleet.panel.api import Panel, turns
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.turns import Turns
@@ -71,7 +72,7 @@ def at_the_site(test: Callable[[Site], Awaitable[None]]) -> None:
         async with asyncio.timeout(20):
             await test(Site())
 
-    asyncio.run(run())
+    run_on_paper(run())
 
 
 def test_many_calls_of_one_key_take_turns_and_all_are_answered() -> None:
@@ -131,7 +132,7 @@ def test_who_waits_in_vain_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def test(site: Site) -> None:
         calls = [site.call("greedy") for _ in range(5)]
-        done, waiting = await asyncio.wait(calls, timeout=1)
+        done, waiting = await asyncio.wait(calls, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         assert [call.result().status_code for call in done] == [429]
         site.slow.go.set()
         assert {(await call).status_code for call in waiting} == {200}

@@ -45,6 +45,7 @@ from wgfleet.panel.api import (
     operations,
     passkeys,
     peer_changes,
+    peer_file_sets,
     peer_tables,
     peers,
     previews,
@@ -115,6 +116,7 @@ SUBJECTS = (
     visits,
     imports,
     peer_changes,
+    peer_file_sets,
     peer_tables,
     share_links,
 )

@@ -41,6 +41,7 @@ from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.protocol.messages import ForwardingState
+from wgfleet.protocol.quotes import quoted
 
 router = subject_router("assignments")
 PUBLIC_PORT = (
@@ -91,7 +92,7 @@ class Revocation(View):
     name: str
     nodes: list[str] = Field(description="Names of the nodes that have not applied it.")
     since: datetime
-    reasons: list[str]
+    reasons: list[Said]
 
 
 FIRST_LOOK = Field(
@@ -136,7 +137,7 @@ class AssignmentView(View):
     applied_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to the node's agent.")
     summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
-    drift: list[str] = Field(
+    drift: list[Said] = Field(
         description="Fields in which the node differs from the desired state; `forwarding`: why users' packets do "
         "not get through it, and what to type there."
     )
@@ -161,7 +162,7 @@ class DriftView(View):
     config_name: str
     node_id: str
     node_name: str
-    drift: list[str]
+    drift: list[Said]
 
 
 def owed_view(found: Owed | None) -> OwedView | None:
@@ -278,7 +279,10 @@ def assign_node(panel: ThePanel, caller: Writer, config: Reference, body: NewAss
         limits.check(tx, caller.limit, "node", body.node_id, "node_id")
         node = nodes.named(tx, body.node_id, "node_id")
         if not assignments.entrusted(tx, row, node):
-            caller.need(NODES, f"giving the keys of config {row.name!r} to node {node.name!r}, which never had them,")
+            caller.need(
+                NODES,
+                f"giving the keys of config {quoted(row.name)} to node {quoted(node.name)}, which never had them,",
+            )
         made = assignments.assign(tx, panel.vault, caller.actor, row, node, body.public_port, body.public_backbone_port)
         shown = Assigned(made, node, 0, assignments.unpublished(tx, row, made))
         return _view(row, shown, None, forecasts.of_config(tx, panel, row).get(node.id))

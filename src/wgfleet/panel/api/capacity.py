@@ -5,7 +5,7 @@ from pydantic import Field
 from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
-from wgfleet.panel.api.models import Reference, View
+from wgfleet.panel.api.models import Reference, Said, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
@@ -50,7 +50,7 @@ class CapacityView(View):
     """The capacity of a config."""
 
     nodes: list[NodeCapacityView]
-    warnings: list[str] = Field(description="Nodes whose loss the others could not absorb; empty if there are none.")
+    warnings: list[Said] = Field(description="Nodes whose loss the others could not absorb; empty if there are none.")
 
 
 @router.get(

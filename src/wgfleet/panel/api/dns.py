@@ -10,7 +10,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.audit import AfterEntry, AuditPage, Offset, audit_page
 from wgfleet.panel.api.auth import Admin, Reader, Writer
-from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, View, page
+from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, Said, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.description import describe_plan, describe_records
@@ -23,6 +23,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import DnsSync
+from wgfleet.protocol.reasons import Reason, words_of
 
 router = subject_router("dns")
 
@@ -73,7 +74,7 @@ class PlanView(View):
     conflicts: list[ConflictView] = Field(default=[], description="Foreign records at the name.")
     counts: CountsView = CountsView()
     differences: list[str] = Field(default=[], description="The changes in words, field by field.")
-    drift: list[str] = Field(default=[], description="Changes made by somebody else, found by the last check.")
+    drift: list[Said] = Field(default=[], description="Changes made by somebody else, found by the last check.")
     held: HeldReason | None = Field(default=None, description="Why the changes were not made.")
 
 
@@ -244,7 +245,7 @@ def adopt_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanRefer
     found = _previewed(panel, target, adopt=True, urgent=True)
     if found.id != body.plan_id:
         raise Conflict(
-            f"adopting would now be plan {found.id}, not plan {body.plan_id}",
+            Reason("adopting would now be plan {found}, not plan {asked}", found=found.id, asked=body.plan_id),
             Hint(HintCode.PLAN_ADOPTION, config=config),
             field="plan_id",
         )
@@ -314,6 +315,6 @@ def _asking() -> Iterator[None]:
     try:
         yield
     except TransientError as error:
-        raise Unavailable(str(error), retry_after_s=error.retry_after_s) from error
+        raise Unavailable(words_of(error), retry_after_s=error.retry_after_s) from error
     except PermanentError as error:
-        raise Conflict(f"the provider refuses: {error}") from error
+        raise Conflict(Reason("the provider refuses: {error}", error=error)) from error

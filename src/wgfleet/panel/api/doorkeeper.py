@@ -26,6 +26,10 @@ from wgfleet.panel.services.access.callers import Caller
 _LOOKUPS = ThreadPoolExecutor(8, "key-lookup")  # of their own, so that slow handlers do not keep callers out
 DRAIN_S = 1.0
 DRAIN_BYTES = 256 * 1024
+# Of who has shown a credential: browsers send a file to its end before they read, and show nothing once they are reset.
+KNOWN_DRAIN_S = 60.0
+KNOWN_DRAIN_BYTES = 256 * 1024 * 1024
+_SILENT_S = 2.0  # who sends nothing for so long has read the answer, or gone
 _CLOSE = (b"connection", b"close")
 _NO_LENGTH = "send the body with Content-Length, not in chunks"
 
@@ -61,7 +65,7 @@ class Doorkeeper:
                     self._panel.refusals.key_refused(origin.of(scope), error.detail)
                 await problems.of(error)(scope, body.receive, body.send)
                 return
-            body.drained = True
+            body.known()
             origin.bind_requester(state[CALLER].reference)
             if (visit := state.get(VISIT)) is not None:
                 visit.known(state[CALLER].id)
@@ -89,18 +93,24 @@ def key_in(headers: Headers) -> str | None:
 class UnreadBody:
     """Names a request in its answer, and ends the connection if the answer came before the end of the body.
 
-    A little of the rest is taken first (`drained`): a client that is still sending would otherwise be reset, and
-    might lose the answer.
+    A little of the rest is taken first, and more of a known caller's: a client that is still sending would otherwise
+    be reset, and might lose the answer.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self._request_id = (b"x-request-id", request_id.encode())
         headers = Headers(scope=scope)
         self.chunked = "transfer-encoding" in headers
-        self.drained = not self.chunked
+        self._drained = not self.chunked
+        self._most_s, self._most = DRAIN_S, DRAIN_BYTES
         self.pending = headers.get("content-length", "0") != "0" or self.chunked
         self._receive = receive
         self._send = send
+
+    def known(self) -> None:
+        """Take note that a valid credential was shown."""
+        self._drained = True
+        self._most_s, self._most = KNOWN_DRAIN_S, KNOWN_DRAIN_BYTES
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -126,11 +136,12 @@ class UnreadBody:
             await self._send(message)
 
     async def _drain(self) -> None:
-        if not self.drained:
+        if not self._drained:
             return
         taken = 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
-                while self.pending and taken < DRAIN_BYTES:
-                    message: dict[str, Any] = dict(await self.receive())
+            async with asyncio.timeout(self._most_s):
+                while self.pending and taken < self._most:
+                    async with asyncio.timeout(_SILENT_S):
+                        message: dict[str, Any] = dict(await self.receive())
                     taken += len(message.get("body", b""))

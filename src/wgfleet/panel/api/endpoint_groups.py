@@ -23,6 +23,7 @@ from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import EndpointGroup
+from wgfleet.protocol.reasons import Reason, joined
 
 router = subject_router("endpoint groups")
 
@@ -200,8 +201,11 @@ def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
     kind, zone, name = dns.provider, group.dns_zone or "", syncs.name_of(group)
     refused = panel.publisher.refusals(kind, zone, name, options, seconds)
     if refused:
-        detail = "; ".join(f"{finding.subject}: {finding.detail}" for finding in refused)
-        raise Invalid(f"{dns.provider} refuses: {detail}", field=dns.path("zone") if dns.fields else "dns")
+        detail = joined(Reason("{what}: {why}", what=finding.subject, why=finding.detail) for finding in refused)
+        raise Invalid(
+            Reason("{provider} refuses: {detail}", provider=dns.provider, detail=detail),
+            field=dns.path("zone") if dns.fields else "dns",
+        )
 
 
 @router.get("/api/configs/{config}/endpoint-group", summary="Show the endpoint group")

@@ -19,7 +19,7 @@ from wgfleet.panel.reconcile.engine.events import Event
 from wgfleet.panel.services.access import credentials, limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.reasons import plain
+from wgfleet.protocol.reasons import Reason, plain
 
 router = subject_router("events")
 SHOWN = tuple(sorted({topic.shown_as for topic in Topic}))
@@ -44,7 +44,10 @@ async def watch_events(
     """
     for wanted in kind or ():
         if wanted not in set(Topic):  # those that are shown as another are not refused: programs ask for them
-            raise Invalid(f"there is no kind {wanted!r}; the kinds are {', '.join(SHOWN)}", field="kind")
+            raise Invalid(
+                Reason("there is no kind {wanted!r}; the kinds are {shown}", wanted=wanted, shown=", ".join(SHOWN)),
+                field="kind",
+            )
     return EventSourceResponse(_stream(panel, caller, frozenset(kind or ())), ping=PING_S)
 
 

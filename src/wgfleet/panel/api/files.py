@@ -19,6 +19,7 @@ from wgfleet.panel.services.clients import files, platforms
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
+from wgfleet.protocol.reasons import Reason
 from wgfleet.qr_code import NoQrCodeError, code_image
 
 router = subject_router("files for users")
@@ -158,7 +159,7 @@ def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:
     try:
         content = code_image(file.text, image)
     except NoQrCodeError as error:
-        raise Conflict(f"{file.file_name}: {error}") from None
+        raise Conflict(Reason("{file}: {error}", file=file.file_name, error=error)) from None
     media_type = "image/png" if image == "png" else "image/svg+xml"
     return Response(content, media_type=media_type, headers=NO_STORE)
 
@@ -175,10 +176,17 @@ def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> Clien
 def choose(found: Sequence[ClientFile], node: str | None) -> ClientFile:
     """Return the file that is for a node, or the first."""
     if not found:
-        raise Conflict("the peer's config has no serving node, so there is no file", Hint(HintCode.ASSIGN_NODE))
+        raise Conflict(Reason("the peer's config has no serving node, so there is no file"), Hint(HintCode.ASSIGN_NODE))
     wanted = [file for file in found if node is None or node in {file.node_id, file.node_name}]
     if not wanted:
         names = ", ".join(sorted(file.node_name for file in found if file.node_name is not None))
-        way_out = f"there are files for {names}" if names else "its one file is for all nodes, so leave `node` out"
-        raise NotFound(f"the peer has no file of its own for node {node!r}; {way_out}", field="node")
+        way_out = (
+            Reason("there are files for {names}", names=names)
+            if names
+            else Reason("its one file is for all nodes, so leave `node` out")
+        )
+        raise NotFound(
+            Reason("the peer has no file of its own for node {node!r}; {way_out}", node=node, way_out=way_out),
+            field="node",
+        )
     return wanted[0]

@@ -15,6 +15,7 @@ from wgfleet.panel.door import VISIT
 from wgfleet.panel.services.access import external, providers
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.store.tables import SignInProvider
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("users")
 
@@ -43,13 +44,13 @@ def _identity(request: Request, provider: SignInProvider) -> VouchedPerson:
     """Return who a proxy says it is. The connection must be the proxy's: a header with an address can be forged."""
     visit = getattr(request.state, VISIT, None)
     if visit is None or not visit.of_trusted_proxy:
-        raise SignInRefused("this did not come from a proxy that door.trusted_proxies names", "proxy", None)
+        raise SignInRefused(Reason("this did not come from a proxy that door.trusted_proxies names"), "proxy", None)
     names = request.headers.getlist(provider.options["user_header"])
     if len(names) != 1 or not names[0].strip():  # two: one of them may be the client's own
-        raise SignInRefused("the proxy does not say who you are, or more than once", "header", None)
+        raise SignInRefused(Reason("the proxy does not say who you are, or more than once"), "header", None)
     name = names[0].strip()
     groups_header = provider.options.get("groups_header")
     groups = request.headers.getlist(groups_header) if groups_header else []
     if len(groups) > 1:
-        raise SignInRefused("the proxy gives your groups more than once", "header", None)
+        raise SignInRefused(Reason("the proxy gives your groups more than once"), "header", None)
     return VouchedPerson(name, name, [part.strip() for group in groups for part in group.split(",") if part.strip()])

@@ -13,7 +13,7 @@ from wgfleet.panel.api.previews import rehearsal
 from wgfleet.panel.domain.imports import PeerFate
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile.abandoned_batches import take_back
-from wgfleet.panel.services import configs, import_checks, import_plans, imports
+from wgfleet.panel.services import configs, import_checks, import_plans, import_rules, imports
 from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import ownership, peer_batches
@@ -21,6 +21,7 @@ from wgfleet.panel.services.fleet.peers import PeerDraft
 from wgfleet.panel.services.import_plans import ImportPlan, ImportTarget
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.reasons import Reason
 
 SLICE = 50  # peers, or tags, in a transaction: with limits and notes they take 20 ms, and 60 on PostgreSQL
 UNDER_WAY_S = 5.0  # after which one of thousands of peers may have ended
@@ -40,11 +41,11 @@ class ImportRun:
         self._panel = panel
         self._store = panel.store
         self._caller = caller
-        self._interface = interface
         self._name = name or interface.name
         self._tags = tags
         self._hosts = panel.hosts()
         import_checks.check_source(interface)
+        self._interface = import_checks.with_public_key(interface)
 
     def plan(self) -> ImportPlan:
         """Say what it does. Nobody waits for it, but for the moment in which a config is made to see if that can be."""
@@ -88,7 +89,10 @@ class ImportRun:
 
     def _under_way(self) -> Conflict:
         return Conflict(
-            f"this same import of {self._name!r} is under way; wait for its end, after which this call changes nothing",
+            Reason(
+                "this same import of {name!r} is under way; wait for its end, after which this call changes nothing",
+                name=self._name,
+            ),
             retry_after_s=UNDER_WAY_S,
         )
 
@@ -100,7 +104,7 @@ class ImportRun:
             drafts = imports.draft(self._panel.vault, plan)
             attempts -= 1
             try:
-                if max(len(drafts), len(plan.tags)) <= SLICE:
+                if max(len(drafts), len(plan.tags), len(plan.rule_sets)) <= SLICE:
                     self._at_once(plan, drafts)
                 else:
                     self._in_slices(plan, drafts)
@@ -115,6 +119,7 @@ class ImportRun:
             _hold_owners(tx, plan, drafts)
             config = self._config(tx, plan)
             imports.make_tags(tx, self._caller.actor, plan.tags)
+            import_rules.make(tx, self._caller.actor, plan.rule_sets)
             imports.make_peers(tx, self._caller.actor, config, plan, drafts, self._hosts)
 
     def _in_slices(self, plan: ImportPlan, drafts: Sequence[PeerDraft]) -> None:
@@ -134,6 +139,10 @@ class ImportRun:
             with self._store.write() as tx:
                 standing.check(tx, self._caller, config_id)
                 imports.make_tags(tx, self._caller.actor, plan.tags[first : first + SLICE], batch_id)
+        for first in range(0, len(plan.rule_sets), SLICE):
+            with self._store.write() as tx:
+                standing.check(tx, self._caller, config_id)
+                import_rules.make(tx, self._caller.actor, plan.rule_sets[first : first + SLICE], batch_id)
         later = peer_batches.wanted(drafts)
         for first in range(0, len(drafts), SLICE):
             part = slice(first, first + SLICE)

@@ -3,16 +3,17 @@
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedTag
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.import_runs import ImportRun
 from wgfleet.panel.api.large_bodies import LargeBodies
-from wgfleet.panel.api.models import Body, View
+from wgfleet.panel.api.models import Body, Said, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NETWORKS
+from wgfleet.panel.services import import_checks
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.import_plans import ImportPlan
@@ -22,6 +23,13 @@ Short = Annotated[str, Field(max_length=256)]
 Long = Annotated[str, Field(max_length=4_000)]
 Texts = Annotated[list[Short], Field(max_length=MAX_NETWORKS)]
 Number = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def _not_too_many(value: object) -> object:
+    """Refuse what is too long before any of it is looked at."""
+    if isinstance(value, list) and (why := import_checks.too_many(len(value))) is not None:
+        raise ValueError(why)
+    return value
 
 
 class PeerJob(Body):
@@ -59,6 +67,11 @@ class PeerToImport(Body):
     received: Number | None = Field(default=None, description="Bytes that the peer's total begins with.")
     sent: Number | None = None
     jobs: list[PeerJob] = Field(default=[], max_length=100)
+    destinations: Texts | None = Field(
+        default=None,
+        description="Where it may connect to: rules such as `allow tcp/443 192.0.2.0/24`; what fits none is refused. "
+        "They become a rule set, which peers with the same rules share. null: it is held to nothing.",
+    )
     place: Short = ""
 
 
@@ -76,7 +89,9 @@ class InterfaceToImport(Body):
     keepalive: Number | None = None
     endpoint: Short | None = Field(default=None, description="Host and port that the files of users say.")
     hooks: Annotated[list[Long], Field(max_length=100)] = Field(default=[], description="Reported, never run.")
-    peers: list[PeerToImport] = Field(default=[], max_length=MAX_BATCH, fail_fast=True)
+    peers: Annotated[list[PeerToImport], BeforeValidator(_not_too_many)] = Field(
+        default=[], max_length=MAX_BATCH, fail_fast=True
+    )
 
 
 class TagColor(Body):
@@ -101,8 +116,8 @@ class ImportedPeerView(View):
     public_key: str
     fate: Literal["new", "same", "left_out"]
     addresses: list[str]
-    carried_over: list[str] = Field(description="What it gets beside keys, settings, notes and tags, in sentences.")
-    remarks: list[str] = Field(description="What is another than at the source, or is not carried over, and why.")
+    carried_over: list[Said] = Field(description="What it gets beside keys, settings, notes and tags, in sentences.")
+    remarks: list[Said] = Field(description="What is another than at the source, or is not carried over, and why.")
 
 
 class ImportView(View):
@@ -111,7 +126,7 @@ class ImportView(View):
     config: str = Field(description="Name of the config.")
     created: bool = Field(description="false: there was one with the same key.")
     peers: list[ImportedPeerView]
-    remarks: list[str] = Field(
+    remarks: list[Said] = Field(
         description="Whom limits cut off or delete at once, and what is not carried over, in sentences for people."
     )
 
@@ -119,7 +134,7 @@ class ImportView(View):
 @router.post("/api/imports/preview", summary="Show what an import would do")
 def preview_import(panel: ThePanel, caller: Writer, body: ImportCall) -> ImportView:
     """Check everything, and change nothing."""
-    return _view(_run(panel, caller, body).plan())
+    return looked_at(panel, caller, body)
 
 
 @router.post("/api/imports", summary="Import an interface of another program")
@@ -129,6 +144,16 @@ def import_interface(panel: ThePanel, caller: Writer, body: ImportCall) -> Impor
     More than 50 peers are made in slices, between which other calls have their turn. Where one cannot be made, or the
     panel is killed meanwhile, those that were made are taken back, and so are the tags and the config.
     """
+    return done(panel, caller, body)
+
+
+def looked_at(panel: Panel, caller: Caller, body: ImportCall) -> ImportView:
+    """Say what an import would do."""
+    return _view(_run(panel, caller, body).plan())
+
+
+def done(panel: Panel, caller: Caller, body: ImportCall) -> ImportView:
+    """Import."""
     return _view(_run(panel, caller, body).make())
 
 

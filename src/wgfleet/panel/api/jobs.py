@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import status
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Discriminator, Field, Tag
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
@@ -20,10 +20,11 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import commands, decisions, limits_of_peers
-from wgfleet.panel.services.jobs.commands import JobSpec, Owner
+from wgfleet.panel.services.jobs.commands import MAX_BYTES, JobSpec, Owner
 from wgfleet.panel.services.jobs.decisions import LimitDecision
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import LimitJob
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("jobs")
 VALUE = (
@@ -33,14 +34,24 @@ VALUE = (
 TimeZone = Annotated[str, Field(max_length=64, description="Name in the database of IANA.", examples=["Europe/Berlin"])]
 
 
+def _kind_of_value(value: object) -> str:
+    """Say what a value is meant to be, so that a wrong number is not refused, or taken, as a moment."""
+    return "Moment" if isinstance(value, str | datetime) else "Number"
+
+
+JobValue = Annotated[
+    Annotated[int, Field(ge=0, le=MAX_BYTES), Tag("Number")]
+    | Annotated[AwareDatetime, Field(strict=False), Tag("Moment")],
+    Discriminator(_kind_of_value),
+]
+
+
 class NewJob(Body):
     """The job to create."""
 
     field: JobField = Field(strict=False, description="What is looked at; totals are of all nodes.")
     operator: Operator = Field(strict=False, default=Operator.LARGER, description="Larger, less, equal, or not equal.")
-    value: Annotated[int, Field(ge=0, lt=2**63)] | Annotated[AwareDatetime, Field(strict=False)] | None = Field(
-        default=None, description=VALUE
-    )
+    value: JobValue | None = Field(default=None, description=VALUE)
     action: JobAction = Field(
         strict=False,
         default=JobAction.RESTRICT,
@@ -113,7 +124,9 @@ def spec_of(body: NewJob) -> JobSpec:
     value, from_first_use = body.value, body.from_first_use
     if isinstance(value, datetime):
         if body.field is not JobField.DATE:
-            raise Invalid(f"{body.field} is compared with a number, not with a moment", field="value")
+            raise Invalid(
+                Reason("{field} is compared with a number, not with a moment", field=body.field), field="value"
+            )
         value, from_first_use = int(value.timestamp()), False
     elif body.field is JobField.DATE and value is not None:
         from_first_use = True

@@ -9,6 +9,7 @@ from wgfleet.panel.errors import Forbidden
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.store import Store
+from wgfleet.protocol.reasons import Reason
 
 NAMED_BY = {
     "config": "config",
@@ -74,4 +75,6 @@ def check(store: Store, caller: Caller, request: Request) -> None:
             with store.read() as tx:
                 limits.check(tx, caller.limit, kind, request.path_params[parameter])
             return
-    raise Forbidden(f"this is about all configs and nodes, and {caller.described} is limited to some")
+    raise Forbidden(
+        Reason("this is about all configs and nodes, and {caller} is limited to some", caller=caller.described)
+    )

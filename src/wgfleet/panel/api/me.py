@@ -15,6 +15,7 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.services.access import limits, sign_ins, users
 from wgfleet.panel.services.access.callers import Caller
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("users")
 
@@ -134,7 +135,7 @@ def end_my_sign_in(panel: ThePanel, caller: Anyone, sign_in: Identifier) -> None
     with panel.store.write() as tx:
         row = sign_ins.get(tx, sign_in)
         if row.user_id != users.of_caller(tx, caller).id:
-            raise NotFound(f"there is no sign-in {sign_in!r} of yours")
+            raise NotFound(Reason("there is no sign-in {sign_in!r} of yours", sign_in=sign_in))
         sign_ins.end(tx, caller.actor, row)
 
 

@@ -26,14 +26,15 @@ from wgfleet.panel.services.fleet.counts import Totals
 from wgfleet.panel.services.fleet.owed import Owed
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.usage import Traffic
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("health")
-NOBODY_DECIDES = "no process decides: the panel's core is not heard"
-WAY_OUT = (
+NOBODY_DECIDES = Reason("no process decides: the panel's core is not heard")
+WAY_OUT = Reason(
     "if this database is to count, run `wgfleet panel restored` where this panel runs: the nodes then obey it, and the "
     "other one stops; if not, switch this panel off"
 )
-MORE_PROCESSOR = "see what else keeps its machine busy, and give it a faster one or more processors"
+MORE_PROCESSOR = Reason("see what else keeps its machine busy, and give it a faster one or more processors")
 HELD_UP_S = 600.0  # a rotation of keys whose nodes are there takes a minute
 WARNED_S = 7 * 86400.0  # for so long it is said that the audit log was shortened
 REFUSED = (
@@ -114,10 +115,14 @@ def readyz(panel: ThePanel, response: Response) -> PanelStatus:
 def status_of(panel: str, reports: Sequence[CoreReport], superseded: str | None = None) -> PanelStatus:
     """Say how a panel is doing by what the cores report, the deciding one first; `superseded`: what the rows say."""
     deciding = [report for report in reports if report.decides]
-    reasons = [] if deciding else [NOBODY_DECIDES]
+    reasons: list[str] = [] if deciding else [NOBODY_DECIDES]
     superseded = deciding[0].superseded if deciding else superseded
-    reasons += [f"this panel decides nothing: {superseded}"] if superseded else []
-    reasons += [f"the database takes no changes: {report.unwritable}" for report in deciding[:1] if report.unwritable]
+    reasons += [Reason("this panel decides nothing: {superseded}", superseded=superseded)] if superseded else []
+    reasons += [
+        Reason("the database takes no changes: {unwritable}", unwritable=report.unwritable)
+        for report in deciding[:1]
+        if report.unwritable
+    ]
     tasks = [task for report in reports for task in report.failing]
     stopped = [task for task in tasks if task.stops_work]
     reasons += [_stopped(task) for task in stopped]
@@ -130,7 +135,15 @@ def status_of(panel: str, reports: Sequence[CoreReport], superseded: str | None 
     unavailable = bool(reasons)
     refused_by = deciding[0].refused_by if deciding and not superseded else 0
     trouble = deciding[0].late.trouble if deciding else None
-    reasons += [f"the panel cannot keep up: {trouble}; {MORE_PROCESSOR}"] if trouble else []
+    reasons += (
+        [
+            Reason(
+                "the panel cannot keep up: {trouble}; {more_processor}", trouble=trouble, more_processor=MORE_PROCESSOR
+            )
+        ]
+        if trouble
+        else []
+    )
     reasons += [REFUSED.format(refused_by)] if refused_by else []
     return PanelStatus(
         status="unavailable" if unavailable else "degraded" if failing or refused_by or trouble else "ok",
@@ -144,8 +157,12 @@ def status_of(panel: str, reports: Sequence[CoreReport], superseded: str | None 
 
 def _stopped(task: Failing) -> str:
     if task.late_s is not None:
-        return f"background task {task.name} has not come round for {task.late_s:g} s; see the log"
-    return f"background task {task.name} failed {task.failures} times; see the log"
+        return Reason(
+            "background task {task} has not come round for {late_s:g} s; see the log",
+            task=task.name,
+            late_s=task.late_s,
+        )
+    return Reason("background task {task} failed {failures} times; see the log", task=task.name, failures=task.failures)
 
 
 @router.get(

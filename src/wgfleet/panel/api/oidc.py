@@ -16,6 +16,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.identity import oidc
 from wgfleet.panel.identity.oidc import Returned
 from wgfleet.panel.services.access import external, providers
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("users")
 RETURN_PATH = "/sign-in/oidc"
@@ -99,5 +100,7 @@ def _redirect_uri(panel: Panel, request: Request, asked: str | None) -> str:
         return f"{panel.settings.public_url or str(request.base_url).rstrip('/')}{RETURN_PATH}"
     url = urlsplit(asked)
     if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query or url.fragment:
-        raise Invalid("must be on the browser's own machine, http://127.0.0.1:PORT/, or null", field="redirect_uri")
+        raise Invalid(
+            Reason("must be on the browser's own machine, http://127.0.0.1:PORT/, or null"), field="redirect_uri"
+        )
     return asked

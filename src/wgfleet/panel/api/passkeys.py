@@ -19,6 +19,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services.access import passkeys, users
 from wgfleet.panel.services.access.passkeys import Asked, Site
 from wgfleet.panel.store.tables import Passkey
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("users")
 _CHALLENGE = "Give it back with the answer, within five minutes."
@@ -129,7 +130,7 @@ def finish_passkey_sign_in(panel: ThePanel, request: Request, body: PasskeyAnswe
 def site_of(panel: Panel, request: Request) -> Site:
     """Return what browsers know this panel by; raise `Conflict` where it has no host name."""
     if not has_host_name(panel, request):
-        raise Conflict("passkeys belong to a host name: reach the panel by one, and set public_url to it")
+        raise Conflict(Reason("passkeys belong to a host name: reach the panel by one, and set public_url to it"))
     url = _address(panel, request)
     return Site(url.hostname or "", f"{url.scheme}://{url.netloc}")
 

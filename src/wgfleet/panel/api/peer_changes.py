@@ -10,7 +10,7 @@ from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.held_settings import DOWNLOAD, UPLOAD, Speed
 from wgfleet.panel.api.jobs import NewJob
-from wgfleet.panel.api.models import Body, Reference, View
+from wgfleet.panel.api.models import Body, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
@@ -82,7 +82,7 @@ class PeersFoundView(View):
     who: str = Field(description="What stands for who they are: to be sent as `expect`.")
     live: int = Field(description="How many of them are connected now.")
     names: list[str] = Field(description="The first 100 names.")
-    effects: list[str] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
+    effects: list[Said] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
 
 
 @router.post("/api/configs/{config}/peers/changes/preview", summary="Show whom a change of many peers would be about")

@@ -22,6 +22,7 @@ from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables
 from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
+from wgfleet.protocol.quotes import quoted
 
 FIXED = ("addresses", "preshared_key", "id")
 """Columns that say something of a new peer, and that no change of one has."""
@@ -153,13 +154,13 @@ def _sort(
         elif before is None:
             _new(found, row.line, values)
         elif existing is Existing.REFUSE:
-            found.wrong.append(WrongCell(row.line, "name", f"there is a peer {before['name']!r} already"))
+            found.wrong.append(WrongCell(row.line, "name", f"there is a peer {quoted(before['name'])} already"))
         elif existing is Existing.SKIP:
             found.same += 1
         else:
             other = by_name.get(values["name"])
             if other is not None and other is not before:
-                found.wrong.append(WrongCell(row.line, "name", f"another peer is named {values['name']!r}"))
+                found.wrong.append(WrongCell(row.line, "name", f"another peer is named {quoted(values['name'])}"))
                 continue
             _change(checks, found, row.line, values, before)
 

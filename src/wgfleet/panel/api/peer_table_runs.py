@@ -21,6 +21,7 @@ from wgfleet.panel.services.peer_changes import LINES
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.peer_changes import TableLine
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 MOST_AT_ONCE = 250
 """Changes that a call makes itself: a second or two."""
@@ -104,4 +105,7 @@ def _of_line(error: PanelError | FieldError, lines: Sequence[int]) -> PanelError
     at = peer_tables.place(error.field or "")
     if at is None or at[0] >= len(lines):
         return error if isinstance(error, PanelError) else Invalid(error.detail, field="table")
-    return Conflict(f"line {lines[at[0]]}, {at[1]}: {error.detail}; nothing was made", field="table")
+    return Conflict(
+        Reason("line {line}, {column}: {error}; nothing was made", line=lines[at[0]], column=at[1], error=error.detail),
+        field="table",
+    )

@@ -22,6 +22,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peer_tables
 from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("peers")
 PAGE = 500
@@ -95,9 +96,17 @@ def refuse_wrong(found: TablePlan) -> None:
     """Raise `Invalid` where a row is wrong, or nothing is to be done."""
     if found.wrong:
         first = found.wrong[0]
-        at = f"line {first.line}, {first.column}" if first.column else f"line {first.line}" if first.line else "all"
-        more = f" (and {len(found.wrong) - 1} more)" if len(found.wrong) > 1 else ""
-        raise Invalid(f"{at}: {first.detail}{more}; nothing was done", field="table")
+        at = (
+            Reason("line {line}, {column}", line=first.line, column=first.column)
+            if first.column
+            else Reason("line {line}", line=first.line)
+            if first.line
+            else Reason("all")
+        )
+        more = Reason(" (and {more} more)", more=len(found.wrong) - 1) if len(found.wrong) > 1 else ""
+        raise Invalid(
+            Reason("{at}: {first}{more}; nothing was done", at=at, first=first.detail, more=more), field="table"
+        )
 
 
 @router.get(

@@ -44,7 +44,10 @@ from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.fleet.tags import MAX_TAGS
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Peer
 from wgfleet.protocol.addresses import pasted
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.fleet.client_settings import ClientSettings
@@ -189,7 +192,7 @@ def list_peers(
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
     if search and sort != "created":
-        raise Invalid("what is searched for comes in the order of creation", field="sort")
+        raise Invalid(Reason("what is searched for comes in the order of creation"), field="sort")
     live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
@@ -240,7 +243,7 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
 def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPeers) -> Response:
     """Up to 10,000, all or none; every node gets them in one batch. Lists may show some of them before all are made."""
     if (body.peers is None) == (body.count is None):
-        raise Invalid("give either peers or count", field="peers")
+        raise Invalid(Reason("give either peers or count"), field="peers")
     if body.peers is not None:
         drafts = peers.draft(panel.vault, specs_of(panel, caller, body.peers))
     else:
@@ -271,26 +274,30 @@ def show_details(panel: ThePanel, _caller: Reader, peer_id: Identifier) -> PeerD
         return details(tx, peer.notes, files.settings(tx, peer), held_settings.origins(tx, peer))
 
 
+def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) -> None:
+    """Change a peer as a call asks for it."""
+    # A group and settings may be taken away with null; for all else, null says the same as nothing.
+    given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
+    rule_sets.check_named(tx, caller.limit, given)
+    if "group" in body.model_fields_set:
+        given.pop("group", None)
+        limits.check_named_group(tx, caller.limit, body.group)
+        given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
+    if "owner" in body.model_fields_set:
+        caller.need(SECRETS, "giving a peer an owner")
+        given.pop("owner", None)
+        owner_id = ownership.owner_id(tx, body.owner) if body.owner else None
+        ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
+    changes = cast("PeerChanges", given)
+    if changes or "owner" not in body.model_fields_set:
+        peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
+
+
 @router.patch("/api/peers/{peer_id}", response_model=PeerView, summary="Change a peer")
 def update_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> Response:
     """Nodes are updated immediately. The user's current file keeps working unless the keys change."""
     with panel.store.write() as tx:
-        peer = peers.get(tx, peer_id)
-        # A group and settings may be taken away with null; for all else, null says the same as nothing.
-        given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
-        rule_sets.check_named(tx, caller.limit, given)
-        if "group" in body.model_fields_set:
-            given.pop("group", None)
-            limits.check_named_group(tx, caller.limit, body.group)
-            given["group_id"] = node_groups.named(tx, body.group, "group").id if body.group else None
-        if "owner" in body.model_fields_set:
-            caller.need(SECRETS, "giving a peer an owner")
-            given.pop("owner", None)
-            owner_id = ownership.owner_id(tx, body.owner) if body.owner else None
-            ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
-        changes = cast("PeerChanges", given)
-        if changes or "owner" not in body.model_fields_set:
-            peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
+        change(tx, panel, caller, peers.get(tx, peer_id), body)
         tx.flush()
         items = shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])
     return shown_peers.one(items[0])

@@ -16,6 +16,7 @@ from wgfleet.panel.api.models import Identifier, Reference, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
+from wgfleet.panel.api.peers import change as change_peer
 from wgfleet.panel.api.rule_sets import ChangedRuleSet, RuleSetReference
 from wgfleet.panel.api.rule_sets import changes_of as rule_set_changes
 from wgfleet.panel.api.subject_router import subject_router
@@ -190,18 +191,15 @@ def preview_peer_deletion(panel: ThePanel, _caller: Writer, peer_id: Identifier)
 
 @router.post("/api/peers/{peer_id}/preview", summary="Show what another set of destination rules would mean for a peer")
 def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> EffectsView:
-    """Say which destinations that opens and closes, by another set or by other tags; of the rest, nothing is said."""
-    changes: Any = {
-        name: value
-        for name, value in body.given().items()
-        if name == "rule_set" or (name == "tags" and value is not None)
-    }
+    """Say which destinations that opens and closes, by another set or by other tags; of the rest, nothing is said.
+
+    What the change itself would be refused for, this is too.
+    """
     reach = _Reach()
     with rehearsal(panel) as tx:
-        rule_sets.check_named(tx, caller.limit, changes)
         row = peers.get(tx, peer_id)
         with reach.compared(tx, [row.config_id]):
-            peers.update(tx, panel.vault, caller.actor, row, changes)
+            change_peer(tx, panel, caller, row, body)
     return EffectsView(effects=reach.effects())
 
 

@@ -12,11 +12,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from wgfleet.panel.api import complaints
+from wgfleet.panel import complaints
 from wgfleet.panel.api.hints import sentence
 from wgfleet.panel.errors import Invalid, PanelError, Unauthorized
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.quotes import quoted
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "request_id"
@@ -114,8 +115,14 @@ def _field_error(_request: Request, error: Exception) -> JSONResponse:
     return answer(Invalid.status, Invalid.title, str(error), [FieldProblem(field=error.field, detail=error.detail)])
 
 
-def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - as above
+    if error.errors()[0]["loc"] == ("body",) and isinstance(error.errors()[0].get("input"), bytes):
+        # A body that FastAPI did not read as JSON, since nothing says that it is.
+        kind = request.headers.get("content-type", "")
+        said = f"is of the type {quoted(kind)}" if kind else "has no Content-Type"
+        detail = f"the body {said}; send it as JSON, with Content-Type: application/json"
+        return answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported media type", detail)
     found = [field_problem(item) for item in itertools.islice(error.errors(), _MAX_ERRORS)]
     first = found[0]
     if error.errors()[0]["type"] == "json_invalid":
@@ -153,7 +160,7 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
 
 _UNREADABLE = "There was an error parsing the body"  # FastAPI's, of bytes that are no text
 _DETAILS: dict[int, str] = {
-    HTTPStatus.BAD_REQUEST: "the body is not JSON in UTF-8",
+    HTTPStatus.BAD_REQUEST: "the body is not JSON in UTF-8, or nested too deep, or has a number that is too long",
     HTTPStatus.NOT_FOUND: "there is nothing under this path; see /openapi.json for what there is",
     HTTPStatus.METHOD_NOT_ALLOWED: "the path does not take this method; the header Allow names those that it takes",
 }

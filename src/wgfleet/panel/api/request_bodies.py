@@ -6,6 +6,7 @@ by parts, since `[{},{},...]` takes 26 times its size in memory. Many of anythin
 
 import asyncio
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -16,6 +17,10 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.auth import CALLER
 from wgfleet.panel.api.problems import answer
 from wgfleet.panel.services.access.callers import READ, SECRETS, Caller
+from wgfleet.protocol.reasons import Reason
+
+Refused = Callable[[Scope, HTTPException], ASGIApp]
+"""Makes the answer to a body that is refused before anybody reads it."""
 
 _FORM = b"application/x-www-form-urlencoded"
 # A page of a stranger cannot send these, so reading its form as JSON opens nothing.
@@ -23,6 +28,7 @@ _CREDENTIALS = {b"authorization", b"x-api-key"}
 _PATIENCE_S = 10.0  # for a body of any size
 _SLOWEST = 16 * 1024  # bytes/s over all, beyond that
 _CLOSE = {"Connection": "close"}
+_CODED = Reason("the body is compressed (Content-Encoding); send it as it is")
 
 
 class BodyLimits(NamedTuple):
@@ -35,24 +41,38 @@ class BodyLimits(NamedTuple):
 STRANGER = BodyLimits(64 * 1024, 1_000)
 CALL = BodyLimits(1024 * 1024, 20_000)
 MANY = BodyLimits(16 * 1024 * 1024, 500_000)  # 10,000 peers with every field are 5 MB and 300,000 parts
-_MANY_PATHS = re.compile(r"/api/configs/[^/]+/peers/(batch|csv(/preview)?)|/api/imports(/preview)?|/peers/many/table")
+_MANY_PATHS = re.compile(
+    r"/api/configs/[^/]+/peers/(batch|csv(/preview)?)|/api/imports(/preview)?|/peers/many/table|/new/import"
+)
+
+
+def _refused(_scope: Scope, error: HTTPException) -> ASGIApp:
+    phrase = HTTPStatus(error.status_code).phrase.lower()
+    return answer(error.status_code, phrase, error.detail, headers=dict(error.headers or {}))
 
 
 class BodyLimit:
     """Refuses a body that is too large: immediately if its length is announced, else once it exceeds the limit."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refused: Refused = _refused) -> None:
         self._app = app
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         limits = limits_of(scope["path"], scope.get("state", {}).get(CALLER))
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > limits.size:
-            refusal = answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too large", _too_large(limits), headers=_CLOSE)
+        headers = dict(scope["headers"])
+        coding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if coding not in {b"", b"identity"}:
+            refusal = self._refused(scope, HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _CODED, _CLOSE))
             await refusal(scope, receive, send)
+            return
+        announced = headers.get(b"content-length", b"0")
+        if not announced.isdigit() or int(announced) > limits.size:
+            error = HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(limits), _CLOSE)
+            await self._refused(scope, error)(scope, receive, send)
             return
         await self._app(scope, _MeasuredBody(receive, limits).receive, send)
 
@@ -64,9 +84,9 @@ def limits_of(path: str, caller: Caller | None) -> BodyLimits:
     return MANY if _MANY_PATHS.fullmatch(path) else CALL
 
 
-def _too_large(limits: BodyLimits) -> str:
+def _too_large(limits: BodyLimits) -> Reason:
     size = f"{limits.size // 1024 // 1024} MB" if limits.size >= 1024 * 1024 else f"{limits.size // 1024} kB"
-    return f"the body is larger than {size}; send it in parts"
+    return Reason("what was sent is larger than {size}; send it in parts", size=size)
 
 
 class _MeasuredBody:

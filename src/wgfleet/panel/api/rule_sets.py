@@ -8,12 +8,13 @@ from fastapi import Path, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, After, Body, PatchBody, View, page, utc
+from wgfleet.panel.api.models import UNCHANGED, After, Body, PatchBody, Said, View, page, utc
 from wgfleet.panel.api.models import Limit as PageSize
 from wgfleet.panel.api.models import Page as PageOf
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.destination_effects import RulesOfConfig, denied
+from wgfleet.panel.domain.idle_rules import idle
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.services import rule_sets
 from wgfleet.panel.services.fleet import rule_effects
@@ -21,6 +22,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.rule_sets import RuleSetUse
 from wgfleet.panel.store.tables import RuleSetRow
 from wgfleet.protocol.destinations import MAX_NAME, MAX_NETWORKS, MAX_PORTS, MAX_RULES
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.rule_sets import RuleSetChanges
@@ -99,7 +101,10 @@ class RuleSetView(View):
     tags: list[str] = Field(description="Names of the tags that have it.")
     peers: int = Field(description="Number of peers that have it of their own.")
     held: int = Field(description="Number of peers that are held to it, by whatever they have it from.")
-    warnings: list[str] = Field(description="Things of the VPN itself that it takes from those who are held to it.")
+    warnings: list[Said] = Field(description="Things of the VPN itself that it takes from those who are held to it.")
+    idle: list[Said] = Field(
+        description="Rules that never count, and why: one before covers them, or nobody's address."
+    )
     not_held_on: list[str] = Field(
         description="Names of nodes that hold nobody to it, as their agents are too old: upgrade them."
     )
@@ -131,7 +136,12 @@ def _view(row: RuleSetRow, use: RuleSetUse, held: int, holding: Sequence[RulesOf
         tags=use.tags,
         peers=use.peers,
         held=held,
-        warnings=[f"{each.name}: {said}" for each in holding for said in denied(each.own, rules)],
+        warnings=[
+            Reason("{config}: {what}", config=each.name, what=said)
+            for each in holding
+            for said in denied(each.own, rules)
+        ],
+        idle=idle(rules, [(each.name, each.own.gateways) for each in holding]),
         not_held_on=sorted({node for each in holding for node in each.too_old}),
         created_at=utc(row.created_at),
     )

@@ -8,6 +8,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.store import noted_texts
 from wgfleet.panel.store.notes import Notes
+from wgfleet.protocol.reasons import Reason
 
 MOST = 1_000  # remembered; the longest ago is forgotten first
 LONGEST_S = 120.0  # that a form is dealt with; beyond it, the process that did was killed
@@ -40,7 +41,7 @@ class SentForms:
         with self._notes.changing() as notes:
             led_to = noted_texts.get(notes, _KIND, form, clock.monotonic())
             if led_to == "":
-                raise Conflict("the form was sent already, and is being dealt with; wait, and look at the list")
+                raise Conflict(Reason("the form was sent already, and is being dealt with; wait, and look at the list"))
             if led_to is None:
                 noted_texts.put(notes, _KIND, form, "", clock.monotonic() + LONGEST_S, MOST)
         return led_to

@@ -27,8 +27,8 @@ class SessionView(View):
     node_id: str
     endpoint: str | None
     latest_handshake: datetime | None
-    rx: int = Field(description="Bytes received by the node.")
-    tx: int = Field(description="Bytes sent by the node.")
+    rx: int = Field(description="Bytes received by the node, as of the last handshake or some minutes ago.")
+    tx: int = Field(description="Bytes sent by the node, likewise.")
     seen_at: datetime = Field(description="When its handshake or its endpoint was last news.")
 
 
@@ -96,10 +96,13 @@ def shown(
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
+    held_shown = {each: _held(each) for each in {NOTHING_HELD, *held.values()}}  # few are unlike others
     return [
-        _peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s)
-        | _held(held.get(peer.id, NOTHING_HELD))
-        | {"usage": None if (used := totals.get(peer.id)) is None else _used(used)}
+        {
+            **_peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s),
+            **held_shown[held.get(peer.id, NOTHING_HELD)],
+            "usage": None if (used := totals.get(peer.id)) is None else _used(used),
+        }
         for peer in rows
     ]
 

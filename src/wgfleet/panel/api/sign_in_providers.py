@@ -18,6 +18,7 @@ from wgfleet.panel.services.access import external, providers
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.providers import ProviderChanges, ProviderSpec
 from wgfleet.panel.store.tables import SignInProvider
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("sign-in providers")
 Text = Annotated[str, Field(min_length=1, max_length=512)]
@@ -169,7 +170,7 @@ def create_sign_in_provider(panel: ThePanel, caller: Admin, body: NewProvider) -
     """Nobody is asked yet: test it afterwards. An OpenID provider sends browsers back to `PUBLIC_URL/sign-in/oidc`."""
     given = [(kind, options) for kind in ProviderKind if (options := getattr(body, kind)) is not None]
     if len(given) != 1:
-        raise Invalid("give one of oidc, ldap and forwarded", field="oidc")
+        raise Invalid(Reason("give one of oidc, ldap and forwarded"), field="oidc")
     ((kind, options),) = given
     spec = ProviderSpec(
         name=body.name,
@@ -199,7 +200,7 @@ def update_sign_in_provider(panel: ThePanel, caller: Admin, provider: Reference,
         row = providers.get(tx, provider)
         other = {str(kind) for kind in ProviderKind} - {str(row.kind)}
         if wrong := other & given.keys():
-            raise Invalid(f"{row.name!r} is of the kind {row.kind}", field=wrong.pop())
+            raise Invalid(Reason("{row!r} is of the kind {kind}", row=row.name, kind=row.kind), field=wrong.pop())
         if str(row.kind) in given:
             given["options"] = given.pop(str(row.kind))
         if "secret" in given:
@@ -240,7 +241,9 @@ def sync_sign_in_provider(panel: ThePanel, _caller: Admin, provider: Reference, 
     with panel.store.read() as tx:
         row = providers.get(tx, provider)
         if row.kind != ProviderKind.LDAP:
-            raise Invalid(f"{row.name!r} is no directory, and cannot be asked who is there", field="provider")
+            raise Invalid(
+                Reason("{row!r} is no directory, and cannot be asked who is there", row=row.name), field="provider"
+            )
         options = providers.directory(panel.vault, row)
     present = directory.everybody(options)
     with panel.store.write() as tx:

@@ -9,11 +9,12 @@ import operator
 from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 
+from wgfleet.panel.api.large_bodies import CarefulJson
 from wgfleet.panel.api.succession import refuse_where_superseded
 from wgfleet.panel.api.unread_input import refuse_unread_input
 
 
-def subject_router(subject: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
+def subject_router(subject: str, route_class: type[APIRoute] = CarefulJson) -> APIRouter:
     """Return a router for the calls of `subject`, under which OpenAPI lists them."""
     return APIRouter(
         tags=[subject],

@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.protocol.reasons import Reason
 
 READS = {"GET", "HEAD", "OPTIONS"}
 # Routes, each with its reason. A test holds every other one that is no read to be refused.
@@ -27,5 +28,6 @@ async def refuse_where_superseded(panel: ThePanel, request: Request) -> None:
     why = await run_in_threadpool(panel.superseded) if deciding is None else deciding.superseded
     if why is not None:
         raise Conflict(
-            f"this panel would not carry that out: {why}; make the change at that panel", Hint(HintCode.COUNT_AGAIN)
+            Reason("this panel would not carry that out: {why}; make the change at that panel", why=why),
+            Hint(HintCode.COUNT_AGAIN),
         )

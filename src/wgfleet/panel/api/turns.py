@@ -18,6 +18,7 @@ from wgfleet.panel.places import Places
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.siblings import Siblings
+from wgfleet.protocol.reasons import Reason
 
 PATIENCE_S = 30.0  # the usual time-out of clients and proxies
 WAITING = 8  # times as many calls may wait as are answered
@@ -85,9 +86,20 @@ class Shares:
 
     def _too_many(self, caller: Caller) -> TooMany:
         most = self.at_a_time + self.waiting
-        way_out = "give each program a key of its own" if caller.session_id is None else "wait until they are answered"
+        way_out = (
+            Reason("give each program a key of its own")
+            if caller.session_id is None
+            else Reason("wait until they are answered")
+        )
         return TooMany(
-            f"{caller.described} has {most} {self.what} already; end some, or {way_out}", retry_after_s=_RETRY_S
+            Reason(
+                "{caller} has {most} {what} already; end some, or {way_out}",
+                caller=caller.described,
+                most=most,
+                what=self.what,
+                way_out=way_out,
+            ),
+            retry_after_s=_RETRY_S,
         )
 
 

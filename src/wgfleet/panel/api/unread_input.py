@@ -6,6 +6,7 @@ from fastapi.routing import APIRoute
 
 from wgfleet.panel.api.succession import READS
 from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.reasons import Reason
 
 _NOTHING = {b"", b"{}", b"null"}
 
@@ -18,10 +19,12 @@ async def refuse_unread_input(request: Request) -> None:
     known = _parameters(route)
     for name in request.query_params:
         if name not in known:
-            raise Invalid(f"the call has no such parameter; it has {', '.join(known) or 'none'}", field=name)
+            raise Invalid(
+                Reason("the call has no such parameter; it has {known}", known=", ".join(known) or "none"), field=name
+            )
     if route.body_field is None and (await request.body()).strip() not in _NOTHING:
-        has = f"; parameters of its address are {', '.join(known)}" if known else ""
-        raise Invalid(f"the call takes no body{has}", field="body")
+        has = Reason("; parameters of its address are {known}", known=", ".join(known)) if known else ""
+        raise Invalid(Reason("the call takes no body{has}", has=has), field="body")
 
 
 def _parameters(route: APIRoute) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.usage import By, NamedSum, Per, UsageQuestion
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("usage")
 HOUR_S = 3600
@@ -98,7 +99,7 @@ def _last(after: str | None) -> tuple[str, str] | None:
         return None
     period, separator, identifier = after.partition("~")
     if not separator:
-        raise Invalid("pass `next` of the page before", field="after")
+        raise Invalid(Reason("pass `next` of the page before"), field="after")
     return period, identifier
 
 

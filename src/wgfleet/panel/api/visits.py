@@ -16,6 +16,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx, sessions, visits
 from wgfleet.panel.store.tables import PeerVisit
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("usage")
 
@@ -47,7 +48,7 @@ def list_sessions(
         peers.shown(tx, peer_id)
         found = visits.page(tx, peer_id, _before(after), limit + 1)
         shown = found[:limit]
-        following = f"{shown[-1].began_at!r}~{shown[-1].node_id}" if len(found) > limit else None
+        following = "~".join((repr(shown[-1].began_at), shown[-1].node_id)) if len(found) > limit else None
         ends = _ends(tx, peer_id, shown)
     items = [
         PastSessionView(
@@ -80,4 +81,4 @@ def _before(after: str | None) -> tuple[float, str] | None:
     try:
         return float(at), node_id
     except ValueError:
-        raise Invalid("pass `next` of the page before", field="after") from None
+        raise Invalid(Reason("pass `next` of the page before"), field="after") from None

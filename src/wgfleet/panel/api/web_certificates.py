@@ -11,6 +11,7 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.store import Tx
+from wgfleet.protocol.reasons import Reason
 
 router = subject_router("certificates")
 
@@ -55,5 +56,5 @@ def retry_web_certificate(panel: ThePanel, caller: Admin) -> WebCertificateView:
     """Within 5 s. A CA takes few failures an hour: first put right what the last one was about."""
     with panel.store.write() as tx:
         if not web_certificates.try_now(tx, caller.actor):
-            raise Conflict("the last try has not failed, and there is nothing to repeat")
+            raise Conflict(Reason("the last try has not failed, and there is nothing to repeat"))
         return web_certificate(tx, panel)
