@@ -7,9 +7,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, Route
 
+from tests.imports.samples import Keys
 from tests.panel.web import sample
 from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Visit, complaints, peer_path, submit
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.store import nodes as node_rows
 
 pytestmark = pytest.mark.slow
@@ -222,6 +226,27 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
     assert link.partition("#")[2] not in " ".join(asked)
 
 
+@pytest.mark.parametrize("before_it", ["#", "?link="])
+def test_a_link_of_a_user_puts_itself_into_the_form_and_leaves_no_secret_in_the_address(
+    visit: Visit, panel: Panel, before_it: str
+) -> None:
+    with panel.store.write() as tx:
+        _, link = users.create(tx, "test", UserSpec(f"u{len(before_it)}", Role.VIEWER))
+    page = visit("/set-password")
+    asked: list[str] = []
+    page.goto("about:blank")
+    page.on("request", lambda request: asked.append(f"{request.url} {request.headers.get('referer')}"))
+    page.goto(f"/set-password{before_it}{link}")
+    page.wait_for_function("document.activeElement.id === 'password'")
+    assert page.url.endswith("/set-password")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_text("The password is set").wait_for()
+    assert all(link not in each for each in asked[1:]), "but for the old link itself"
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_file_of_peers_becomes_the_text_of_its_form(visit: Visit, encoding: str, tmp_path: Path) -> None:
     file = tmp_path / "peers.csv"
@@ -231,6 +256,27 @@ def test_a_file_of_peers_becomes_the_text_of_its_form(visit: Visit, encoding: st
     page.get_by_role("button", name="Show what it does").click()
     page.get_by_text("1 new, 0 changed").wait_for()
     assert "\u0633\u0627\u0631\u0627" in page.locator("details li").all_inner_texts()
+
+
+def test_chosen_files_of_another_program_are_sent_whole(visit: Visit, tmp_path: Path) -> None:
+    keys = Keys()
+    server, anna = tmp_path / "moved.conf", tmp_path / "anna's phone.conf"
+    server.write_text(
+        f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51977\nAddress = 10.201.0.1/24\n"
+        f"[Peer]\n# anna-moved\nPublicKey = {keys.public('anna')}\nAllowedIPs = 10.201.0.2/32\n"
+    )
+    anna.write_text(
+        f"[Interface]\nPrivateKey = {keys.private('anna')}\nAddress = 10.201.0.2/32\nDNS = 9.9.9.9\n"
+        f"[Peer]\nPublicKey = {keys.public('server')}\nEndpoint = old.example.org:51977\nAllowedIPs = 10.0.0.0/8\n"
+    )
+    page = visit("/new/import")
+    page.get_by_label("Its files").set_input_files([server, anna])
+    page.get_by_role("button", name="Show what it does").click()
+    page.get_by_text("moved is a new config: 1 new peers").wait_for()
+    assert "anna-moved" in page.locator("table").inner_text()
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.get_by_role("heading", name="What is left to do").wait_for()
+    assert "They say old.example.org." in page.locator("main").inner_text()
 
 
 def test_a_chart_has_the_numbers_of_its_table(visit: Visit) -> None:

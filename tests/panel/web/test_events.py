@@ -1,5 +1,7 @@
 """The page of events: one timeline, filtered by its address, of what its reader may see."""
 
+import re
+
 import httpx
 import pytest
 
@@ -12,6 +14,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.web import languages
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -46,6 +49,17 @@ def test_what_is_chosen_is_in_the_address(admin: httpx.Client, query: str, there
     page = admin.get(f"/events{query}").text.partition('<div id="results">')[2]
     assert [text for text in there if text not in page] == []
     assert [text for text in absent if text in page] == []
+
+
+@pytest.mark.parametrize("language", ["de", "fa"])
+def test_more_is_in_the_readers_language(admin: httpx.Client, language: str) -> None:
+    translate = languages.translations(language).gettext
+    page = admin.get("/events?kind=failovers", headers={"Accept-Language": language}).text
+    more = re.findall(r"<dl class=\"facts\">.*?</dl>", page)
+    assert more
+    for english in ("serving", "down"):
+        assert any(f">{translate(english)}<" in each for each in more), english
+        assert not any(f">{english}<" in each for each in more), english
 
 
 def test_pages_go_on_where_the_last_ended(admin: httpx.Client) -> None:

@@ -13,7 +13,7 @@ from wgfleet.panel.services.fleet import node_groups, nodes, tags
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.web.site import ROUTERS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # much of a processor, which others may need first
 PAGES = (
     "/",
     "/audit",
@@ -28,6 +28,7 @@ PAGES = (
     "/configs/wg0/delete",
     "/configs/wg0/edit",
     "/configs/wg0/limits",
+    "/configs/wg0/moving-in",
     "/configs/wg0/rules",
     "/configs/wg0/endpoint-group",
     "/configs/wg0/endpoint-group/delete",
@@ -45,6 +46,7 @@ PAGES = (
     f"/floating/wg0/{sample.FLOATING}/move",
     "/login",
     "/nodes",
+    "/new/import",
     "/new/node",
     "/new/node-group",
     "/node-groups",
@@ -113,6 +115,7 @@ PAGES = (
 FILES = {
     "/audit/export",
     "/backups/{backup_id}/download",
+    "/configs/{config}/files",
     "/configs/{config}/peers/csv",
     "/devices/{device_id}/file",
     "/devices/{device_id}/qr",
@@ -122,7 +125,7 @@ FILES = {
     "/peers/{peer_id}/qr",
     "/static/{name}",
 }
-DOORS = {"/login/with/{provider}", "/set-up/{secret}", "/sign-in/oidc"}
+DOORS = {"/login/with/{provider}", "/set-up/administrator", "/set-up/{secret}", "/sign-in/oidc"}
 """They lead elsewhere, or are shut for who is signed in."""
 OF_THINGS_THAT_THE_SAMPLE_LACKS = {
     "/devices/{device_id}/access",
@@ -137,6 +140,7 @@ OF_THINGS_THAT_THE_SAMPLE_LACKS = {
     "/settings/providers/{provider}/delete",
     "/settings/providers/{provider}/edit",
 }
+PHONE, USUAL, WIDE = 360, 1200, 1600  # px
 DARK = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 """What may differ where only colors do."""
 
@@ -176,22 +180,30 @@ def test_no_page_is_left_out() -> None:
     assert left_out == FILES | DOORS | OF_THINGS_THAT_THE_SAMPLE_LACKS
 
 
-def test_axe_finds_nothing_in_light_and_dark(visit: Visit, admin: httpx.Client) -> None:
-    page = visit("/")
+def test_axe_finds_nothing_in_light_and_dark_and_no_page_is_wider_than_a_wide_screen(
+    visit: Visit, admin: httpx.Client
+) -> None:
+    page = visit("/", width=USUAL)
     for path in paths(admin):
         page.emulate_media(color_scheme="light")
         page.goto(path)
         assert complaints(page) == [], path
         page.emulate_media(color_scheme="dark")
         assert complaints(page, DARK) == [], f"{path} in the dark"
+        page.set_viewport_size({"width": WIDE, "height": 800})
+        assert page.evaluate("document.documentElement.lang") == "en"
+        assert page.evaluate("document.documentElement.scrollWidth") <= WIDE, path
+        page.set_viewport_size({"width": USUAL, "height": 800})
 
 
-@pytest.mark.parametrize("width", [360, 1600])
-def test_no_page_is_wider_than_its_screen(visit: Visit, admin: httpx.Client, width: int) -> None:
-    page = visit("/", width=width)
+@pytest.mark.parametrize("language", ["de", "fa"])
+def test_no_page_is_wider_than_a_phone(visit: Visit, admin: httpx.Client, language: str) -> None:
+    page = visit("/", width=PHONE)
+    page.set_extra_http_headers({"Accept-Language": language})
     for path in paths(admin):
         page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert page.evaluate("document.documentElement.lang") == language
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE, path
 
 
 def test_the_longest_names_make_no_page_wider_than_a_phone(visit: Visit, admin: httpx.Client, panel: Panel) -> None:

@@ -68,7 +68,7 @@ def test_who_is_cut_off_at_once_is_said_before_anything_is_done(
     ("fields", "said"),
     [
         ({"field": "total_data", "value": "much"}, "write it as 50GB"),
-        ({"field": "total_data", "value": "\u0665\u0660 GB"}, "write it as 50GB"),
+        ({"field": "total_data", "value": "\u096b\u0966 GB"}, "write it as 50GB"),
         ({"field": "total_data", "value": "9" * 5000}, "write it as 50GB"),
         ({"field": "date", "value": "9" * 5000 + "d"}, "value"),
         ({"field": "date", "value": "2027-02-31"}, "value"),

@@ -55,7 +55,7 @@ def test_a_node_is_changed_and_what_is_wrong_is_said_at_its_field(admin: httpx.C
     assert 'id="bandwidth_mbps-wrong"' in refused.text
     page = submit(admin, path, **fields).text
     assert "of 70" in page
-    assert 'name="weight" type="number" value="2.0"' in admin.get(path).text
+    assert 'name="weight" type="text" dir="auto" value="2.0"' in admin.get(path).text
     assert "of 70" not in submit(admin, path, **(fields | {"capacity": "", "weight": "1"})).text
 
 

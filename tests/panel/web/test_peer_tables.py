@@ -1,6 +1,8 @@
 """The page of tables: nothing is done before each line was shown, and another table than that is shown again."""
 
+import io
 import re
+import zipfile
 
 import httpx
 import pytest
@@ -79,3 +81,16 @@ def test_who_may_only_read_downloads_alone(person: Person, admin: httpx.Client) 
     assert viewer.get(PAGE).status_code == 403
     assert viewer.get("/configs/wg0/peers/csv").status_code == 200
     assert admin.get("/configs/nothing/peers/csv").status_code == 404
+
+
+def test_the_files_of_those_that_a_list_shows_are_for_who_may_read_secrets(admin: httpx.Client, person: Person) -> None:
+    viewer = person(Role.VIEWER)
+    found = []
+    for path in ("/configs/wg0", "/peers?config=wg0&search=user-01"):
+        link = re.search(r'href="(/configs/[^"]+/files[^"]*)"', admin.get(path).text)
+        assert link, path
+        with zipfile.ZipFile(io.BytesIO(admin.get(link[1].replace("&amp;", "&")).content)) as archive:
+            found.append(set(archive.namelist()))
+        assert "/files" not in viewer.get(path).text
+    assert found[1] == {name for name in found[0] if name.startswith("user-01")} != found[0]
+    assert viewer.get("/configs/wg0/files").status_code == 403

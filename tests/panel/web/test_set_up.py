@@ -8,7 +8,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.store import nodes
 
-FIRST = f"/set-up/{SET_UP}"
+FIRST = "/set-up/administrator"
 NETWORK = {"config_name": "wg0", "pools": "10.8.0.0/16", "endpoint_address": "203.0.113.7", "peer_name": "my-phone"}
 
 
@@ -23,11 +23,13 @@ def own_node(panel: Panel) -> World:
 
 def test_a_new_panel_is_set_up_once(browser: Browser, own_node: World) -> None:
     client = browser()
-    assert client.get("/set-up/wgu_another").status_code == 404
-    fields = {"name": "anna", "password": PASSWORD, "password_again": PASSWORD}
+    fields = {"name": "anna", "password": PASSWORD, "password_again": PASSWORD, "secret": SET_UP}
+    refused = submit(client, FIRST, **fields | {"secret": "wgu_another"})
+    assert refused.status_code == 404
+    assert 'id="secret-wrong"' in refused.text
     assert submit(client, FIRST, **fields | {"password_again": "something else"}).status_code == 422
     assert submit(client, FIRST, **fields | dict.fromkeys(("password", "password_again"), "short")).status_code == 422
-    answer = submit(client, FIRST, **fields)
+    answer = submit(client, FIRST, **fields | {"secret": f"https://panel.example:8443{FIRST}#{SET_UP}"})
     assert answer.url.path == "/set-up", "who was just made is signed in"
     assert submit(client, "/set-up", **{**NETWORK, "pools": "10.8.0.0/33"}).status_code == 422
     made = submit(client, "/set-up", **NETWORK)
@@ -39,6 +41,15 @@ def test_a_new_panel_is_set_up_once(browser: Browser, own_node: World) -> None:
     again = browser().get(FIRST)
     assert again.status_code == 404
     assert "has been used" in again.text
+
+
+def test_an_address_as_earlier_versions_showed_it_leads_to_where_its_secret_is_seen_by_nobody(browser: Browser) -> None:
+    client = browser()
+    for old, new in ((f"/set-up/{SET_UP}", f"{FIRST}#{SET_UP}"), ("/set-up/no+code", FIRST)):
+        answer = client.get(old, follow_redirects=False)
+        assert answer.status_code == 303
+        assert answer.headers["location"] == new
+        assert answer.headers["referrer-policy"] == "no-referrer"
 
 
 def test_an_administrator_makes_the_first_network(person: Person) -> None:

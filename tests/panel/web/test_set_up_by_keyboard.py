@@ -64,7 +64,8 @@ def tab_to(page: Page, name: str) -> None:
 
 
 def test_a_panel_is_set_up_on_a_phone_by_keyboard_alone(phone: Page) -> None:
-    phone.goto(f"/set-up/{SET_UP}")
+    phone.goto(f"/set-up/administrator#{SET_UP}")
+    assert phone.url.endswith("/set-up/administrator")
     looked_at(phone)
     has_focus(phone, "password")
     phone.keyboard.type(PASSWORD)

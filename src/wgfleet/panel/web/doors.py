@@ -38,7 +38,8 @@ OPEN_PAGES = {
     "/login/passkey": "a person has a passkey instead",
     "/login/passkey/begin": "as above",
     "/set-password": "a new user has a link instead",
-    "/set-up/{secret}": "the first administrator has the address that the terminal shows",
+    "/set-up/administrator": "the first administrator has the address that the terminal shows",
+    "/set-up/{secret}": "as above, as earlier versions showed it",
     "/shared": "who has a link to a file has its secret instead",
     "/shared/file": "as above",
     "/preferences": "language and colors are the browser's own",
@@ -88,7 +89,8 @@ class Doors:
         if answer is not None:
             await answer(scope, body.receive, guarded.send)
             return
-        body.drained = body.drained or state.get(CALLER) is not None
+        if state.get(CALLER) is not None:
+            body.known()
         await self._app(scope, body.receive, guarded.send)
 
     async def _let_in(self, scope: Scope, state: dict[str, object], visitor: Visitor) -> Response | None:

@@ -83,7 +83,7 @@ WORDS: dict[EventKind, dict[tuple[str, str], EventWord]] = {
         (_OF_NAMES, "dns_recovered"): EventWord(marked("the records could be changed again"), GOOD),
         (_OF_NAMES, "dns_conflict"): EventWord(marked("somebody else's records were at the name"), BAD),
         (_OF_NAMES, "dns_drifted"): EventWord(marked("somebody else changed our records"), POOR),
-        (_OF_NAMES, "dns_approval"): EventWord(marked("a change waited for approval"), POOR),
+        (_OF_NAMES, "dns_approval_needed"): EventWord(marked("a change waited for approval"), POOR),
         (_OF_NAMES, "dns_approved"): EventWord(marked("a change was approved")),
         (_OF_NAMES, "dns_adopted"): EventWord(marked("records of others were adopted")),
         (_OF_NAMES, "dns_retried"): EventWord(marked("it was tried again by hand")),

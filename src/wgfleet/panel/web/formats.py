@@ -9,10 +9,16 @@ from babel.numbers import format_decimal, format_percent
 from markupsafe import Markup
 
 from wgfleet.panel.web import languages
+from wgfleet.panel.web.detail_names import name_of
+from wgfleet.panel.web.detail_values import value_of
+from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.reasons import Translate, in_words
 from wgfleet.protocol.quantities import speed_text
+from wgfleet.protocol.reasons import Reason
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 STEP = 1024
+YES, NO, NONE = marked("yes"), marked("no"), marked("none")
 SHORT = 100  # from here on a size has no decimals
 
 
@@ -77,18 +83,24 @@ def moment(at: datetime | float) -> Markup:
     )
 
 
-def details(values: Mapping[str, Any]) -> str:
-    """Return the details of an entry as one line: names as they are, times to the second."""
-    return "; ".join(f"{name.replace('_', ' ')}: {_detail(value)}" for name, value in values.items())
+def details(values: Mapping[str, Any], translate: Translate = str) -> str:
+    """Return the details of an entry as one line, in the reader's language as far as they are words of ours."""
+    return "; ".join(
+        f"{in_words(translate, name_of(name))}: {detail(value, name, translate)}" for name, value in values.items()
+    )
 
 
-def _detail(value: Any) -> str:
+def detail(value: Any, name: str = "", translate: Translate = str) -> str:
+    """Return one detail. `name`: as the entry has it; some have words of the panel's own, where somebody translates."""
+    if translate is not str and (known := value_of(name, value)) is not None:
+        return translate(known)
     if isinstance(value, datetime):
         return exact(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name} {_detail(each)}" for name, each in value.items()) + "}"
+        pairs = ((in_words(translate, name_of(each)), detail(of, each, translate)) for each, of in value.items())
+        return "{" + ", ".join(f"{called} {said}" for called, said in pairs) + "}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(_detail, value)) or "none"
+        return ", ".join(detail(each, name, translate) for each in value) or translate(NONE)
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
+        return translate(YES if value else NO)
+    return translate(NONE) if value is None else in_words(translate, value) if isinstance(value, Reason) else str(value)

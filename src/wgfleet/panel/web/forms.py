@@ -20,6 +20,7 @@ from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.errors import Forbidden, Invalid, PanelError
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
+from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.quantities import speed_of
 
@@ -30,6 +31,16 @@ _URLENCODED = "application/x-www-form-urlencoded"
 ELSEWHERE = marked("the form was sent from another site; open the page here and send it again")
 OTHER_NAME = marked("is another name; nothing was done")
 OLD_FORM = marked("the form is of an earlier visit; go back, load the page again and send it again")
+
+VALUES = frozenset({
+    "addresses", "agent_host", "agent_port", "backbone_port", "bandwidth_mbps", "capacity", "client_allowed_ips",
+    "code", "count", "days", "denied_networks", "device_limit", "dns", "dns.record_name", "domain", "download_speed",
+    "drain_window_s", "endpoint_address", "endpoint_addresses", "endpoint_name", "endpoint_port", "excluded_networks",
+    "expires_at", "keepalive", "limit_date", "limit_gib", "listen_port", "min_nodes", "mtu", "networks", "node_ports",
+    "pools", "port", "priority", "public_backbone_port", "public_port", "relay_s", "rules", "ttl", "upload_speed",
+    "value", "weight", "windows",
+})  # fmt: skip
+"""Fields of numbers, dates, addresses, sizes, times and names of hosts, in which digits may be of any keyboard."""
 
 REFUSALS = (PanelError, FieldError)
 """What pages catch around a service, to show the form again with what is wrong."""
@@ -64,6 +75,8 @@ class SubmittedForm:
             error = Invalid(error.said or error.detail, field=error.field)
         if error.field is not None:
             self.wrong[error.field.partition("[")[0]] = error.said or error.detail
+        # Not where it was raised: the frames there hold this form, and with it all that was sent and made of it.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         self.error = error
         return self
 
@@ -155,7 +168,7 @@ async def _form(request: Request, visitor: TheVisitor, panel: ThePanel) -> Submi
         raise HTTPException(HTTPStatus.BAD_REQUEST) from None
     lists: dict[str, list[str]] = {}
     for name, value in pairs:
-        lists.setdefault(name, []).append(value)
+        lists.setdefault(name, []).append(ascii_digits(value) if name in VALUES else value)
     form = SubmittedForm({name: values[-1] for name, values in lists.items()}, lists)
     if not visitor.owns(form.get(TOKEN)):
         raise Forbidden(OLD_FORM)

@@ -5,9 +5,12 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from wgfleet.panel.web.languages import marked
+from wgfleet.protocol.quotes import filled_in
 from wgfleet.protocol.reasons import Reason, readable
 
 NOTHING = "\N{EN DASH}"
+_CUT = marked("{start}... ({length:,} characters)")  # as `wgfleet.protocol.quotes` has it
 Translate = Callable[[str], str]
 
 
@@ -18,7 +21,7 @@ def in_words(translate: Translate, text: str) -> str:
     if not isinstance(text, Reason):
         return translate(text)
     values = {name: _value(translate, value) for name, value in text.values.items()}
-    return readable(translate(text.template).format(**values))
+    return readable(filled_in(translate(text.template), values, translate(_CUT)))
 
 
 def said(translate: Translate, text: str | None, nothing: str = NOTHING) -> Markup:

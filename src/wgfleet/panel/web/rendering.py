@@ -17,7 +17,7 @@ from jinja2_fragments import render_block
 from starlette.responses import Response
 
 import wgfleet
-from wgfleet.panel.web import assets, event_words, formats, hints, languages, reasons, words
+from wgfleet.panel.web import assets, detail_names, event_words, formats, hints, languages, reasons, words
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
 
@@ -54,7 +54,12 @@ def environment(language: str) -> Environment:
     made.filters["said"] = partial(reasons.said, translate)
     made.filters["translated_choices"] = partial(_choices, translate)
     made.filters.update(
-        moment=formats.moment, speed_field=formats.speed_field, exact=formats.exact, details=formats.details
+        moment=formats.moment,
+        speed_field=formats.speed_field,
+        exact=formats.exact,
+        details=partial(formats.details, translate=translate),
+        detail=partial(formats.detail, translate=translate),
+        detail_name=lambda name: reasons.in_words(translate, detail_names.name_of(name)),
     )
     made.filters.update(state=words.state, way_out=hints.way_out)
     made.filters.update(operation_words=words.operation_words, event_words=event_words.words)

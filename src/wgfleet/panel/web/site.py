@@ -19,6 +19,7 @@ from wgfleet.panel.web import assets, live, pages, rendering
 from wgfleet.panel.web.doors import Doors
 from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 ROUTERS = (assets.router, live.router, *(module.router for module in pages.MODULES))
 # Whose paths are programs'.
@@ -42,7 +43,7 @@ def create_site(panel: Panel) -> FastAPI:
     """Return the application of the pages alone."""
     site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     site.state.panel = panel
-    site.add_middleware(BodyLimit)
+    site.add_middleware(BodyLimit, refused=lambda scope, error: _http_error(Request(scope), error))
     site.add_middleware(Turns, settings=panel.settings.door, siblings=panel.siblings, counted="pages")
     site.add_middleware(Doors, panel=panel)
     site.routes.extend(routes())
@@ -108,7 +109,8 @@ def _http_error(request: Request, error: Exception) -> Response:
     detail: Any = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _refused(request, NotFound(_NO_PAGE))
-    return _refused(request, _as_error(error.status_code, str(detail)), dict(error.headers or {}))
+    detail = detail if isinstance(detail, Reason) else str(detail)
+    return _refused(request, _as_error(error.status_code, detail), dict(error.headers or {}))
 
 
 def _bug(request: Request, _error: Exception) -> Response:

@@ -1,45 +1,42 @@
 """The audit log: who did what and when, with filters in the address, and as a file."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from wgfleet.panel.api.audit import AfterEntry, AuditEntryView, audit_csv, audit_page
 from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.errors import Invalid
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, rule_sets
 from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet import node_groups, nodes, tags
 from wgfleet.panel.store import Tx
+from wgfleet.panel.web import languages
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.audit_wording import AuditWording
 from wgfleet.panel.web.formats import details
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.page_router import page_router
-from wgfleet.panel.web.rendering import page
+from wgfleet.panel.web.reasons import Translate
+from wgfleet.panel.web.rendering import page, visitor_of
+from wgfleet.protocol.digits import ascii_digits
 
 router = page_router()
 SECTIONS = (Section(marked("Audit"), "/audit", 80, READ, whole=True),)
 PAGE = 50
 EXPORTED, STEP = 20_000, 1000
-PAGES_OF = {
-    "config": "/configs/",
-    "node": "/nodes/",
-    "peer": "/peers/",
-    "operation": "/operations/",
-    "user": "/settings/users/",
-}
-"""Where things have pages of their own."""
-GONE = {"deleted", "revoked"}
-MOST_NODES = 1000  # all that a panel is made for
-SHORT = 6  # of an id that has no name any more
+MOST = 1000  # nodes, and other things that have names: all that a panel is made for
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
+WHY = ("reason", "error")
+SAID = {"name", "config", "node", "config_id", "peer_id"}  # which the sentence has
 WRONG_DAY = marked("is no day; give one as 2026-11-27")
 
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[!-~]*$")]
@@ -48,7 +45,7 @@ Chosen = Annotated[str, Query(max_length=100, pattern=r"^[!-~]*$")]
 def choice(
     *,
     actor: Chosen = "",
-    address: Chosen = "",
+    address: Annotated[Chosen, BeforeValidator(ascii_digits)] = "",
     action: Chosen = "",
     entity_type: Chosen = "",
     entity_id: Chosen = "",
@@ -78,8 +75,15 @@ def show_log(request: Request, panel: ThePanel, _caller: Reader, chosen: Choice,
         rows, total = audit.page(tx, **_filters(given), limit=PAGE + 1, before=after)
         found = audit_page(rows, total, PAGE)
         names = _named(tx, found.items)
+    visitor = visitor_of(request)
+    translate = languages.translations(visitor.language).gettext
+
+    def address(path: str) -> str | None:
+        return visitor.url(path) if visitor.may("admin") or not path.startswith("/settings/") else None
+
+    wording = AuditWording(translate, names, address)
     context = {
-        "entries": [_shown(entry, names) for entry in found.items],
+        "entries": [_shown(entry, wording, translate) for entry in found.items],
         "chosen": chosen,
         "chips": [(name, value, with_query("/audit", {**given, name: ""})) for name, value in given.items()],
         "here": with_query("/audit", {**given, "after": after}),
@@ -128,45 +132,30 @@ def _second(day: str, field: str, *, whole_day: bool) -> float:
 
 
 def _named(tx: Tx, entries: Sequence[AuditEntryView]) -> dict[str, str]:
-    """Return the names of configs and nodes that entries mention, by id."""
+    """Return the names of things that entries mention, by id."""
     mentioned = {part for each in entries for part in _ID.findall(f"{each.entity_id} {each.details}")}
     if not mentioned:
         return {}
-    found = {each.id: each.name for each in nodes.page(tx, None, MOST_NODES) if each.id in mentioned}
+    kinds = {each.entity_type for each in entries}
+    found = {each.id: each.name for each in nodes.page(tx, None, MOST) if each.id in mentioned}
+    lists: dict[str, Callable[[Tx, None, int], Iterable[Any]]] = {
+        "tag": tags.page,
+        "node_group": node_groups.page,
+        "rule_set": rule_sets.page,
+    }
+    for kind in kinds & lists.keys():
+        found |= {each.id: each.name for each in lists[kind](tx, None, MOST) if each.id in mentioned}
     return found | commands.config_names(tx, mentioned - found.keys())
 
 
-def _shown(entry: AuditEntryView, names: dict[str, str]) -> dict[str, Any]:
-    """Return an entry with what it is about as people call it, the page of that, and names in place of ids."""
-    about, path = _about(entry, names)
-
-    def worded(found: re.Match[str]) -> str:
-        return names.get(found[0], f"…{found[0][-SHORT:]}")
-
+def _shown(entry: AuditEntryView, wording: AuditWording, translate: Translate) -> dict[str, Any]:
+    """Return an entry as its sentence, why it was, and what else is known of it, with names in place of ids."""
+    values = {name: value for name, value in entry.details.items() if value is None or value != entry.address}
+    why = [values.pop(name) for name in WHY if isinstance(values.get(name), str) and values[name]]
+    more = {name: value for name, value in values.items() if name not in SAID and value not in (None, [], {})}
     return {
         "entry": entry,
-        "about": _ID.sub(worded, about),
-        "path": path,
-        "details": _ID.sub(worded, details(_beside(entry))),
+        "sentence": wording.sentence(entry),
+        "why": why,
+        "details": _ID.sub(lambda found: wording.named(found[0]), details(more, translate)),
     }
-
-
-def _beside(entry: AuditEntryView) -> dict[str, Any]:
-    """Return the details without those that say the caller's address again."""
-    return {name: value for name, value in entry.details.items() if value is None or value != entry.address}
-
-
-def _about(entry: AuditEntryView, names: dict[str, str]) -> tuple[str, str]:
-    values, identifier = entry.details, entry.entity_id
-    if entry.entity_type == "config_node":
-        config, _, node = identifier.partition("/")
-        config, node = names.get(config, values.get("config") or config), names.get(node, values.get("node") or node)
-        return f"{config} · {node}", f"/configs/{config}"
-    if entry.entity_type == "endpoint_group":
-        name = names.get(identifier, values.get("config") or identifier)
-        return name, f"/configs/{name}"
-    base = PAGES_OF.get(entry.entity_type)
-    name = values.get("name")
-    if not isinstance(name, str) or not name:
-        name = entry.actor.partition(":")[2] if entry.action in {"signed_in", "signed_out"} else identifier
-    return name, f"{base}{identifier}" if base and entry.action not in GONE else ""

@@ -20,6 +20,7 @@ from wgfleet.panel.services import configs, held_settings
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import limits_of_peers
+from wgfleet.panel.web.detail_values import DETAIL_VALUES
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
@@ -27,21 +28,8 @@ from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
 
 router = page_router()
-FIELDS = (
-    (JobField.TOTAL_DATA, marked("traffic in both directions")),
-    (JobField.TOTAL_RECEIVE, marked("traffic from the device")),
-    (JobField.TOTAL_SENT, marked("traffic to the device")),
-    (JobField.DATE, marked("a date, or a time after the first use")),
-    (JobField.SCHEDULE, marked("hours of the week")),
-    (JobField.ENDPOINTS, marked("devices that use its file at once")),
-)
-ACTIONS = (
-    ("restrict", marked("keep it out")),
-    ("delete", marked("delete it")),
-    ("warn", marked("write it into the audit log")),
-    ("reset_total_data_usage", marked("count from now on")),
-    ("none", marked("no limit of this kind, whatever tags and config say")),
-)
+FIELDS = tuple((JobField(name), words) for name, words in DETAIL_VALUES["field"].items())
+ACTIONS = tuple(DETAIL_VALUES["action"].items())
 PERIODS = (
     ("", marked("in all")),
     ("day", marked("each day")),

@@ -31,6 +31,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.quantities import bytes_of
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 MOST = 1000
@@ -117,7 +118,9 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     wanted = form.read(WantedPeers, prefix=FILTER)
     if wanted is None:
         name, detail = next(iter(form.wrong.items()))
-        form.refused(Invalid(f"{name.removeprefix(FILTER)}: {detail}"))  # the page has no field for it
+        form.refused(
+            Invalid(Reason("{field}: {detail}", field=name.removeprefix(FILTER), detail=detail))
+        )  # the page has no field for it
         return None
     action = form.get("action")
     data: dict[str, Any] = {"filter": wanted, "action": action, "expect": _NOBODY}

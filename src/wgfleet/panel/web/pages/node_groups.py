@@ -23,6 +23,7 @@ from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of, typed_name_is
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 PAGE = 50
@@ -140,7 +141,7 @@ def _member(tx: Tx, group: str, node: str) -> tuple[NodeGroup, Node]:
     """Return a group and a node that is in it."""
     found, row = node_groups.get(tx, group), nodes.get(tx, node)
     if row.group_id != found.id:
-        raise NotFound(f"node {row.name!r} is not in node group {found.name!r}")
+        raise NotFound(Reason("node {row!r} is not in node group {found!r}", row=row.name, found=found.name))
     return found, row
 
 

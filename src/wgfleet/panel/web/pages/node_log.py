@@ -1,10 +1,16 @@
-"""The log of a node's agent: its last lines, asked of the agent when the page is loaded."""
+"""The log of a node's agent: its last lines, and those that come while the page is looked at.
+
+The page asks for them every 2 seconds while it is on a screen, and nobody does it when it is left.
+"""
 
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import Query, Request
+from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -12,12 +18,13 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import PanelError
+from wgfleet.panel.reconcile.agents.log_copy import PLACE, LogPart
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.formats import details
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
-from wgfleet.panel.web.rendering import page
+from wgfleet.panel.web.rendering import environment, page, visitor_of
 from wgfleet.protocol.messages import LOG_LINES
 
 router = page_router()
@@ -36,6 +43,13 @@ class LogLine(NamedTuple):
     mark: str
 
 
+class ShownLine(NamedTuple):
+    """A line as a row of the table."""
+
+    mark: str
+    row: Markup
+
+
 @router.get("/nodes/{node}/log")
 async def show_log(
     request: Request,
@@ -43,25 +57,29 @@ async def show_log(
     _caller: Reader,
     node: Reference,
     show: Annotated[Literal["", "troubles"], Query()] = "",
+    after: Annotated[str, Query(pattern=f"^$|{PLACE}")] = "",
 ) -> Response:
-    """Show what the agent says, or why it cannot be asked."""
+    """Show what the agent says, or why it cannot be asked; only what came `after` a place, where that is given."""
     name, unit = await run_in_threadpool(_named, panel, node)
-    lines, refused = [], None
+    part, refused = LogPart((), after), None
     try:
-        lines = [_line(each) for each in reversed(await panel.agent_logs.read(name, LOG_LINES))]
+        part = await panel.agent_logs.read(name, LOG_LINES, after)
     except PanelError as error:
         refused = error
     context = {
         "node": name,
         "unit": unit,
-        "lines": [each for each in lines if not show or each.mark in MARKS.values()][:MOST_SHOWN],
-        "refused": refused,
+        "rows": await run_in_threadpool(_rows, visitor_of(request).language, part, show),
+        "skipped": part.skipped,
+        "place": part.place,
+        "problem": (refused.said or refused.detail) if refused else "",
         "show": show,
         "choices": CHOICES,
         "most": LOG_LINES,
+        "most_shown": MOST_SHOWN,
         "here": with_query(f"/nodes/{name}/log", {"show": show}),
     }
-    return await run_in_threadpool(page, request, "nodes/log.html", context)
+    return await run_in_threadpool(page, request, "nodes/log.html", context, blocks={"rows"})
 
 
 def _named(panel: Panel, node: str) -> tuple[str, str]:
@@ -70,6 +88,21 @@ def _named(panel: Panel, node: str) -> tuple[str, str]:
         row = nodes.get(tx, node)
         kind = "witness" if row.witness else "panel" if row.is_panel_node else "agent"
         return row.name, f"wgfleet-{kind}"
+
+
+def _rows(language: str, part: LogPart, show: str) -> Markup:
+    """Return the rows of a table that lines are shown in, newest first."""
+    found = (shown_line(language, each) for each in reversed(part.lines))
+    fitting = (each.row for each in found if not show or each.mark in MARKS.values())
+    return Markup("").join(islice(fitting, MOST_SHOWN))
+
+
+@lru_cache(maxsize=2 * LOG_LINES)
+def shown_line(language: str, text: str) -> ShownLine:
+    """Return a line as it is shown in a language: made once for all who look, who may be many, every 2 seconds."""
+    line = _line(text)
+    row = environment(language).get_template("nodes/log_row.html").render(line=line)
+    return ShownLine(line.mark, Markup(row))  # noqa: S704 - of a template
 
 
 def _line(text: str) -> LogLine:

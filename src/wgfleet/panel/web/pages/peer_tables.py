@@ -10,22 +10,21 @@ from starlette.responses import Response
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.peer_changes import WantedPeers
 from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, plan
 from wgfleet.panel.api.peer_table_runs import carry_out
-from wgfleet.panel.api.peer_tables import Part, PeerTableView, refuse_wrong, table_of, view
+from wgfleet.panel.api.peer_tables import PeerTableView, refuse_wrong, table_of, view
 from wgfleet.panel.domain.peer_table import COLUMNS
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.listed_peers import ListedPeers
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
 router = page_router()
 MOST = 1000
-YesOrNo = Annotated[Literal["yes", "no"] | None, Query()]
 ASKED = ("config", "existing", "leave_out_wrong", "table")
 
 
@@ -34,18 +33,10 @@ def download_table(
     panel: ThePanel,
     caller: Reader,
     config: Reference,
-    *,
-    search: Part = None,
-    tag: Part = None,
-    node: Part = None,
-    enabled: YesOrNo = None,
-    live: YesOrNo = None,
+    wanted: ListedPeers,
     separator: Annotated[Literal["comma", "semicolon"], Query()] = "comma",
 ) -> Response:
-    """Give those that a list shows: the filter is that of the list."""
-    wanted = WantedPeers(
-        search=search, tag=tag, node=node, enabled=enabled and enabled == "yes", live=live and live == "yes"
-    )
+    """Give those that a list shows."""
     return table_of(panel, caller, config, wanted, separator)
 
 

@@ -23,6 +23,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_length, check_new_password
 from wgfleet.panel.web.pages.sign_in_passkey import answer_of, refused_challenge, shown_challenge
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 DONE = {
@@ -162,7 +163,7 @@ def add_passkey(request: Request, panel: ThePanel, caller: Anyone, form: TheForm
     try:
         name = form.get("name").strip()
         if len(name) > kept_passkeys.MAX_NAME:
-            raise Invalid(f"has more than {kept_passkeys.MAX_NAME} characters", field="name")
+            raise Invalid(Reason("has more than {max_name} characters", max_name=kept_passkeys.MAX_NAME), field="name")
         passkeys.add_passkey(panel, request, caller, NewPasskey(name=name, **answer_of(form)))
     except REFUSALS as error:
         shown = SubmittedForm({"name": name}).refused(error)

@@ -30,6 +30,7 @@ from wgfleet.panel.tokens import digest
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.link_secrets import led_on, pasted, unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_new_password
 from wgfleet.panel.web.rendering import gone_on, page
@@ -37,6 +38,7 @@ from wgfleet.panel.web.visitors import TheVisitor
 
 router = page_router()
 Secret = Annotated[str, Path(max_length=100)]
+ADMINISTRATOR = "/set-up/administrator"
 MOST_NODES = 1000
 USED_UP = marked(
     "this address has been used, or is of an earlier start: sign in, or look at what the panel printed last"
@@ -52,36 +54,41 @@ class FirstNetwork(Body):
     peer_name: str = Field(min_length=1, max_length=peers.MAX_NAME)
 
 
+@router.get(ADMINISTRATOR)
+def first_administrator_page(request: Request, panel: ThePanel) -> Response:
+    """Ask for the first administrator, and the secret of the address, which scripts put in."""
+    with panel.store.read() as tx:
+        _check_open(tx, panel)
+    return _administrator(request, SubmittedForm({"name": "admin"}))
+
+
 @router.get("/set-up/{secret}")
-def first_administrator_page(request: Request, panel: ThePanel, secret: Secret) -> Response:
-    with panel.store.read() as tx:
-        _check(tx, panel, secret)
-    return page(request, "set_up/administrator.html", {"form": SubmittedForm({"name": "admin"}), "secret": secret})
+def old_first_administrator_page(visitor: TheVisitor, secret: Secret) -> Response:
+    """Take the address as earlier versions showed it."""
+    return led_on(visitor, ADMINISTRATOR, secret)
 
 
-@router.post("/set-up/{secret}")
-def create_first_administrator(
-    request: Request, panel: ThePanel, visitor: TheVisitor, secret: Secret, form: TheForm
-) -> Response:
+@router.post(ADMINISTRATOR)
+def create_first_administrator(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Make the first administrator, sign that user in, and go on to the first network."""
-    name, password = form.get("name").strip(), form.get("password")
+    name, password, secret = form.get("name").strip(), form.get("password"), pasted(form.get("secret"))
     with panel.store.read() as tx:
-        _check(tx, panel, secret)
+        _check_open(tx, panel)
     try:
+        _check(panel, secret)
         check_new_password(form)
         passwords.check(password, name)
         kept = passwords.hashed(password)
         remote = origin.of(request.scope)
         with panel.store.write() as tx:
-            _check(tx, panel, secret)
+            _check_open(tx, panel)
             _, link = users.create(tx, "panel", UserSpec(name, Role.ADMIN))
             users.set_password_by_link(tx, link, kept)
             tx.flush()
             claimed = sign_ins.claim(tx, name)
             _, token = sign_ins.begin(tx, panel.vault, claimed, None, remote, request.headers.get("user-agent", ""))
     except REFUSALS as error:
-        shown = SubmittedForm({"name": name}).refused(error)
-        return page(request, "set_up/administrator.html", {"form": shown, "secret": secret}, status=shown.status)
+        return _administrator(request, SubmittedForm({"name": name, "secret": secret}).refused(error))
     return signed_in(gone_on(request, "/set-up"), visitor, token)
 
 
@@ -129,8 +136,17 @@ def _own_node(tx: Tx) -> Node | None:
     return next((node for node in nodes.page(tx, None, MOST_NODES) if node.is_panel_node), None)
 
 
-def _check(tx: Tx, panel: Panel, secret: str) -> None:
-    """Raise `NotFound` for an address that is not the one of this start, or was used."""
-    kept = panel.set_up_digest
-    if kept is None or not hmac.compare_digest(kept, digest(secret)) or users.is_administered(tx):
+def _administrator(request: Request, form: SubmittedForm) -> Response:
+    return unseen(page(request, "set_up/administrator.html", {"form": form}, status=form.status))
+
+
+def _check_open(tx: Tx, panel: Panel) -> None:
+    """Raise `NotFound` where the address of this start was used, or there is none."""
+    if panel.set_up_digest is None or users.is_administered(tx):
         raise NotFound(USED_UP)
+
+
+def _check(panel: Panel, secret: str) -> None:
+    """Raise `NotFound` for a secret that is not the one of this start."""
+    if not hmac.compare_digest(panel.set_up_digest or "", digest(secret)):
+        raise NotFound(USED_UP, field="secret")

@@ -28,6 +28,7 @@ from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.link_secrets import MOST_LETTERS, pasted, unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
@@ -35,10 +36,8 @@ from wgfleet.panel.web.visitors import TheVisitor, Visitor
 router = page_router()
 DAY_S = 86400
 MOST_DIGITS = 4  # of a number of days
-MOST_LETTERS = 2000  # of what is pasted: a link
 NO_LINK = marked("paste the whole link that you were given")
 NO_DAYS = marked("must be a number of days")
-QUIET = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
 @router.get("/peers/{peer_id}/links")
@@ -98,7 +97,7 @@ def _links(request: Request, panel: Panel, peer_id: str, form: SubmittedForm, ma
 @router.get("/shared")
 def shared_page(request: Request) -> Response:
     """Ask for the link: its secret stands behind `#`, where scripts put it in, and nothing on the way has it."""
-    return _quiet(page(request, "share_links/open.html", {"form": SubmittedForm(), "asks_password": False}))
+    return unseen(page(request, "share_links/open.html", {"form": SubmittedForm(), "asks_password": False}))
 
 
 @router.post("/shared")
@@ -109,14 +108,14 @@ def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: Th
         link, found = _fetch(request, panel, visitor, form)
     except LinkPasswordMissing:
         context = {"form": SubmittedForm(values), "asks_password": True}
-        return _quiet(page(request, "share_links/open.html", context))
+        return unseen(page(request, "share_links/open.html", context))
     except PanelError as error:
         shown = SubmittedForm(values).refused(error)
         context = {"form": shown, "asks_password": error.field == "password" or "password" in form.values}
-        return _quiet(page(request, "share_links/open.html", context, status=shown.status))
+        return unseen(page(request, "share_links/open.html", context, status=shown.status))
     codes = {each.file_name: data_uri(each.text) for each in found.files}
     context = {"shared": found, "codes": codes, **values, "proof": link.proof(visitor.secret)}
-    return _quiet(page(request, "share_links/shared.html", context))
+    return unseen(page(request, "share_links/shared.html", context))
 
 
 @router.post("/shared/file")
@@ -124,11 +123,11 @@ def download_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form
     _, found = _fetch(request, panel, visitor, form)
     chosen = file_answers.choose(found.files, form.get("node") or None)
     platform = next((each for each in Platform if each == form.get("format")), Platform.CONF)
-    return _quiet(file_answers.for_platform(chosen, platform))
+    return unseen(file_answers.for_platform(chosen, platform))
 
 
 def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> tuple[KnownLink, FetchedFiles]:
-    secret = form.get("secret")[:MOST_LETTERS].strip().rpartition("#")[2]
+    secret = pasted(form.get("secret"))
     if not secret.startswith(PREFIX):
         raise Invalid(NO_LINK, field="secret")
     remote = origin.of(request.scope)
@@ -149,8 +148,3 @@ def _check_password(panel: Panel, link: KnownLink, password: str, remote: str) -
     except LinkPasswordWrong:
         panel.refusals.link_password_refused(panel.store, remote, link.id)
         raise
-
-
-def _quiet(response: Response) -> Response:
-    response.headers.update(QUIET)
-    return response

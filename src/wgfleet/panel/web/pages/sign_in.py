@@ -21,6 +21,7 @@ from wgfleet.panel.web import pending_sign_ins, visitors
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.link_secrets import led_on, pasted, unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
@@ -95,14 +96,19 @@ def sign_out(request: Request, panel: ThePanel, caller: Anyone, visitor: TheVisi
 
 
 @router.get("/set-password")
-def set_password_page(request: Request, link: Annotated[str, Query(max_length=64)] = "") -> Response:
-    return page(request, "sign_in/set_password.html", {"form": SubmittedForm({"link": link})})
+def set_password_page(
+    request: Request, visitor: TheVisitor, link: Annotated[str | None, Query(max_length=64)] = None
+) -> Response:
+    """Ask for the new password and the link, which scripts put in. `link`: where earlier versions had it."""
+    if link is not None:
+        return led_on(visitor, "/set-password", link)
+    return unseen(page(request, "sign_in/set_password.html", {"form": SubmittedForm()}))
 
 
 @router.post("/set-password")
 def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
     """Use up the link of an administrator; the user signs in with the new password afterwards."""
-    link, password = form.get("link").strip(), form.get("password")
+    link, password = pasted(form.get("link")), form.get("password")
     try:
         check_new_password(form)
         with limited(panel, request, None):
@@ -114,7 +120,7 @@ def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
                 users.set_password_by_link(tx, link, kept)
     except PanelError as error:
         shown = SubmittedForm({"link": link}).refused(error)
-        return page(request, "sign_in/set_password.html", {"form": shown}, status=error.status)
+        return unseen(page(request, "sign_in/set_password.html", {"form": shown}, status=error.status))
     return password_page(request, panel, SubmittedForm({"name": name}), "/", password_set=True)
 
 

@@ -20,6 +20,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import password_page
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.panel.web.visitors import BEGUN, TheVisitor, Visitor
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 MOST_NEXT = 1000  # what browsers keep in a cookie has an end
@@ -75,10 +76,10 @@ def come_back(
     browser, following = _kept(request, visitor)
     try:
         if not browser:
-            raise Unauthorized("this browser did not begin to sign in; begin here")
+            raise Unauthorized(Reason("this browser did not begin to sign in; begin here"))
         if error or not code:
-            what = error if error in ERRORS else "no code came back"
-            raise Unauthorized(f"the provider did not sign you in: {what}")
+            what = error if error in ERRORS else Reason("no code came back")
+            raise Unauthorized(Reason("the provider did not sign you in: {what}", what=what))
         returned = OidcReturn(browser=SecretStr(browser), state=state, code=SecretStr(code), iss=iss)
         made = finish_oidc(panel, request, returned)
     except PanelError as refused:

@@ -17,6 +17,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import password_page
 from wgfleet.panel.web.rendering import gone_on
 from wgfleet.panel.web.visitors import TheVisitor
+from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 
@@ -57,4 +58,4 @@ def answer_of(form: SubmittedForm) -> dict[str, Any]:
         given = {"challenge": form.get("challenge"), "credential": from_json(form.get("credential"))}
         return PasskeyAnswer.model_validate(given).model_dump()
     except (ValidationError, ValueError):
-        raise Invalid("is no answer of an authenticator; try again", field="credential") from None
+        raise Invalid(Reason("is no answer of an authenticator; try again"), field="credential") from None

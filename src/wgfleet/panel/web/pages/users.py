@@ -15,6 +15,7 @@ from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.web.addresses import from_outside, with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
+from wgfleet.panel.web.link_secrets import link_to
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 
@@ -171,6 +172,6 @@ def _about(request: Request, panel: Panel, user: str, template: str, form: Submi
 
 def _link(request: Request, panel: Panel, name: str, link: str) -> Response:
     """Show where the user sets a password: at the address under which the panel is known, or was asked at."""
-    address = from_outside(request, panel, f"/set-password?link={link}")
+    address = from_outside(request, panel, link_to("/set-password", link))
     with panel.store.read() as tx:
         return page(request, "users/link.html", {"user": views(tx, [users.get(tx, name)])[0], "address": address})

@@ -5,9 +5,11 @@ import "./_dialogs.js";
 import "./_copying.js";
 import "./_fragment.js";
 import "./_file_text.js";
+import "./_files.js";
 import "./_announcing.js";
 import "./_searching.js";
 import "./_live.js";
+import "./_following.js";
 import "./_passkeys.js";
 
 // By itself it waits for a timer first; a link that is followed before that, by a quick hand, would leave the page.

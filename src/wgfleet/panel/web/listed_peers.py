@@ -1,0 +1,21 @@
+"""The peers that a list on a page shows, by the filter in its address: for downloads of just those."""
+
+from typing import Annotated, Literal
+
+from fastapi import Depends, Query
+
+from wgfleet.panel.api.peer_changes import WantedPeers
+from wgfleet.panel.api.peer_tables import Part
+
+YesOrNo = Annotated[Literal["yes", "no"] | None, Query()]
+
+
+def _wanted(
+    search: Part = None, tag: Part = None, node: Part = None, enabled: YesOrNo = None, live: YesOrNo = None
+) -> WantedPeers:
+    return WantedPeers(
+        search=search, tag=tag, node=node, enabled=enabled and enabled == "yes", live=live and live == "yes"
+    )
+
+
+ListedPeers = Annotated[WantedPeers, Depends(_wanted)]
