@@ -2,8 +2,6 @@
 
 import asyncio
 import ssl
-import threading
-import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from pydantic import SecretStr
 
 from tests.panel.authority import keep
 from tests.panel.world import World, opened
+from tests.prompt_server import PromptServer
 from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -34,8 +33,8 @@ from wgfleet.panel.vault import Vault
 # For clients of plain HTTP. Without, each would read all the world's authorities, which takes 20 ms.
 NO_AUTHORITY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-# For tests of many values that are refused, or shown, one by one: no value reaches a statement, and each statement that
-# is run on the way is run on PostgreSQL by other tests too.
+# For tests whose statements are all run on PostgreSQL by other tests too: those of many values that are refused, or
+# shown, one by one, and those of what happens between statements that both databases answer alike.
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -56,19 +55,8 @@ class ListedEvents(Events):
 def served(app: FastAPI) -> Iterator[str]:
     """Serve an application on loopback; give its URL."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the panel did not start"
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
+    with PromptServer(config).served() as port:
         yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        thread.join()
 
 
 @pytest.fixture

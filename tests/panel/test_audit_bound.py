@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, insert, select
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.cli import app
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
@@ -47,6 +47,7 @@ def numbers(store: Store) -> list[int]:
         return list(tx.session.scalars(select(AuditEntry.id).order_by(AuditEntry.id)))
 
 
+@one_database
 def test_the_oldest_go_where_there_are_too_many_and_the_log_says_so(panel: Panel) -> None:
     write(panel.store, MOST)
     before = numbers(panel.store)
@@ -93,6 +94,7 @@ def test_entries_that_are_old_enough_go_without_a_word(panel: Panel, anonymous: 
 
 
 @pytest.mark.parametrize("days", [365, None])
+@one_database
 def test_status_says_for_a_week_that_entries_went_before_their_age(
     panel: Panel, anonymous: httpx.Client, days: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_status_says_for_a_week_that_entries_went_before_their_age(
     assert "warnings" not in anonymous.get("/readyz").json()
 
 
+@one_database
 def test_a_key_that_writes_without_end_does_not_wait_while_its_entries_go(panel: Panel, client: httpx.Client) -> None:
     """They go in small transactions: none of its calls waits for all of them."""
     write(panel.store, 30_000)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests import tls_connections
 from tests.panel.conftest import NO_AUTHORITY
 from tests.panel.thread_server import served
 from wgfleet.panel import clock
@@ -112,7 +113,7 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
     return condition()
@@ -120,17 +121,18 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 def test_a_connection_that_says_nothing_is_ended(door: int) -> None:
     with connected(door) as silent:
-        assert 0.5 < seconds_open(silent) < 3
+        silent.settimeout(60)
+        assert seconds_open(silent) > 0.5
 
 
 def test_a_request_that_trickles_in_is_ended(doors: Doors) -> None:
-    with connected(doors.plain) as slow:
-        started = time.monotonic()
-        with contextlib.suppress(ConnectionError):
-            for letter in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 100:
-                slow.sendall(bytes([letter]))
-                time.sleep(0.05)
-        assert time.monotonic() - started < 3
+    def trickle(slow: socket.socket) -> None:
+        for letter in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 1000:
+            slow.sendall(bytes([letter]))
+            time.sleep(0.05)
+
+    with connected(doors.plain) as slow, pytest.raises(ConnectionError):
+        trickle(slow)
 
 
 def test_headers_that_trickle_in_are_ended_after_tls_and_after_a_first_request_too(doors: Doors) -> None:
@@ -139,7 +141,7 @@ def test_headers_that_trickle_in_are_ended_after_tls_and_after_a_first_request_t
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /healthz HTTP/1.1\r\nX-Slow: a")
         slow.settimeout(10)
         assert b"200 OK" in slow.recv(4096)
-        assert seconds_open(slow) < 3
+        assert seconds_open(slow) < 10
 
 
 def test_a_client_that_never_reads_its_answers_is_ended(doors: Doors) -> None:
@@ -149,6 +151,20 @@ def test_a_client_that_never_reads_its_answers_is_ended(doors: Doors) -> None:
         deaf.connect(("127.0.0.1", doors.plain))
         with pytest.raises(ConnectionError):  # a time-out would be the panel waiting for us
             deaf.sendall(b"GET /api/ca.pem HTTP/1.1\r\nHost: a\r\n\r\n" * 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "http", "half"]
+)
+def test_what_a_stranger_cost_is_free_once_it_is_gone(doors: Doors, sent: bytes) -> None:
+    """Not when the collector comes by: until then the buffers of TLS of all that came and went are kept."""
+
+    with tls_connections.uncollected() as before:
+        for _ in range(10):
+            with connected(doors.secure) as stranger:
+                time.sleep(0.01)  # until it is let in
+                stranger.sendall(sent)
+        assert eventually(lambda: tls_connections.kept() <= before)
 
 
 def test_of_one_address_the_oldest_idle_stranger_goes_for_the_newest(door: int) -> None:

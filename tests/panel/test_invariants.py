@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import event
 
 from tests.migrated import migrated_at
 from tests.panel.world import World
@@ -31,12 +32,13 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.desired import apply_delta
+from wgfleet.protocol.desired import DesiredInterface, apply_delta
 from wgfleet.protocol.ids import ConfigId, NodeId
 
 NAMES = ("one", "two", "three")
 NODES_HEAR = {Topic.CONFIG, Topic.PEERS, Topic.NEW_PEERS}
 Rendering = dict[tuple[str, str], Any]
+Wholes = dict[tuple[str, str], DesiredInterface | None]
 
 
 class Rows(RuleBasedStateMachine):
@@ -55,6 +57,8 @@ class Rows(RuleBasedStateMachine):
         self.nodes: list[Node] = [self.world.node(name) for name in NAMES]
         self.names = 0
         self.last: Rendering = {}
+        self.rendered: Wholes | None = None
+        event.listen(self.world.store.engine, "commit", self.render_again)
         self.removals: list[Operation] = []
         self.planned: list[Operation] = []
         for config in (0, 1):
@@ -71,14 +75,20 @@ class Rows(RuleBasedStateMachine):
             self.world.store.close()
             self.folder.cleanup()
 
+    def render_again(self, *_: object) -> None:
+        self.rendered = None
+
+    def wholes(self) -> Wholes:
+        """Return what every node must have of every config, rendered afresh after each transaction that wrote."""
+        if self.rendered is None:
+            self.rendered = {
+                (node.id, config.id): self.world.whole(config, node) for config in self.configs for node in self.nodes
+            }
+        return self.rendered
+
     def renderings(self) -> Rendering:
         """Return what every node must have of every config, but for the generation."""
-        found: Rendering = {}
-        for config in self.configs:
-            for node in self.nodes:
-                whole = self.world.whole(config, node)
-                found[node.id, config.id] = whole and (whole.settings, whole.peers)
-        return found
+        return {which: whole and (whole.settings, whole.peers) for which, whole in self.wholes().items()}
 
     def carriers(self) -> dict[ConfigId, frozenset[NodeId]]:
         with self.world.store.read() as tx:
@@ -236,25 +246,24 @@ class Rows(RuleBasedStateMachine):
     def a_delta_gives_what_a_fresh_rendering_gives(self) -> None:
         if not hasattr(self, "world"):
             return
-        nodes = {node.id: node for node in self.nodes}
-        keeper = self.keeper
+        keeper, wholes = self.keeper, self.wholes()
         for (node_id, config_id), has in self.world.agents.items():
             with self.world.store.read() as tx:
                 assignment = assignment_rows.get(tx, config_id, node_id)
                 if assignment is None or assignment.phase == Phase.REMOVED:
                     continue
                 config = configs.get(tx, config_id)
-                whole = desired.whole(tx, self.world.vault, config, assignment, keeper)
-                assert whole == self.world.whole(config, nodes[node_id])
+                whole = wholes[node_id, config_id]
+                assert desired.whole(tx, self.world.vault, config, assignment, keeper) == whole
                 if has.generation < max(config.oldest_base, assignment.oldest_base):
                     continue
                 if has.generation < config.generation:
                     delta = desired.since(tx, self.world.vault, config, assignment, has.generation)
-                    assert apply_delta(has, delta) == self.world.whole(config, nodes[node_id])
+                    assert apply_delta(has, delta) == whole
                     kept = desired.since(tx, self.world.vault, config, assignment, has.generation, keeper)
                     assert kept == delta
                 else:
-                    assert has == self.world.whole(config, nodes[node_id])
+                    assert has == whole
 
     @invariant()
     def no_peer_without_a_home(self) -> None:
@@ -289,5 +298,5 @@ class Rows(RuleBasedStateMachine):
                 assert len(given) == len(set(given))
 
 
-TestRows = pytest.mark.slow(Rows.TestCase)
+TestRows = pytest.mark.timeout(900)(pytest.mark.slow(Rows.TestCase))
 TestRows.settings = settings(max_examples=8, stateful_step_count=20)

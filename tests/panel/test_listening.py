@@ -20,7 +20,7 @@ from wgfleet.panel.server_certificate import ListenError, ServerCertificate, cer
 from wgfleet.panel.settings import Listener, Settings
 from wgfleet.panel.settings.panel_node import PanelNodeSettings
 from wgfleet.panel.settings.tls import TlsSettings
-from wgfleet.panel.siblings import Siblings
+from wgfleet.panel.siblings import Crowds, Siblings
 
 AUTHORITY = Authority.create("test", time.time())
 
@@ -110,6 +110,38 @@ async def accepted_socket() -> int:
 
 def test_an_answer_does_not_wait_for_the_caller_s_acknowledgement() -> None:
     assert asyncio.run(accepted_socket())
+
+
+def test_what_nobody_else_takes_is_taken_several_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time is some 300 in a second: who comes behind a crowd of strangers waited for seconds."""
+    many = 64
+    [(listener, bound)] = open_sockets([Listener("http", "127.0.0.1", 0)])
+    siblings = Siblings(count=2, crowds=Crowds(2))  # the other one has no connection, and takes none
+    pauses = []
+    monkeypatch.setattr(accepting, "LEFT_S", 0.0)
+
+    async def test() -> None:
+        entered = asyncio.Semaphore(0)
+
+        class Door(asyncio.Protocol):
+            def connection_made(self, _transport: asyncio.BaseTransport) -> None:
+                entered.release()
+
+        class Counting(Entrance):
+            def _pause(self, seconds: float) -> None:
+                pauses.append(seconds)
+                super()._pause(seconds)
+
+        waiting = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(many)]
+        entrance = Counting(bound, Door, Crowd(siblings))
+        for _ in range(many):
+            await entered.acquire()
+        entrance.close()
+        for each in waiting:
+            each.close()
+
+    asyncio.run(test())
+    assert len(pauses) <= many // accepting.LEFT_OVER + 1
 
 
 def test_a_machine_without_files_left_says_so_once_and_accepts_when_there_are_some(

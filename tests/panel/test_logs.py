@@ -19,7 +19,7 @@ try:
 except ValueError:
     structlog.get_logger().exception("own.failure")
     logging.getLogger("uvicorn.error").exception("foreign failure")
-structlog.get_logger().info("told")
+structlog.get_logger().info("told", value="v" * 10_000)
 logging.getLogger("httpx").info("request with its url")
 """
 
@@ -50,3 +50,11 @@ def test_json_is_one_object_a_line() -> None:
 def test_the_level_leaves_out_what_is_below() -> None:
     assert "told" in logged("info", "json")
     assert "told" not in logged("warning", "json")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_line_has_the_beginning_of_a_long_value(form: Literal["json", "text"]) -> None:
+    text = logged("info", form)
+    assert "v" * 2000 in text
+    assert "(10,000 characters)" in text
+    assert "v" * 2001 not in text

@@ -40,7 +40,7 @@ NOT_FOR_ALL = [
     "wgfleet.lab",
     "wgfleet.panel_node",
 ]
-IMPORTED = "import sys, wgfleet.cli.panel; print(*sys.modules)"
+IMPORTED = "import sys, wgfleet.cli.panel_run; print(*sys.modules)"
 
 
 def test_the_limit_of_open_files_is_raised_to_what_is_allowed() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.world import World
 from tests.waiting import eventually
 from wgfleet.panel.api import Panel
@@ -145,6 +145,7 @@ def fleet(world: World, monkeypatch: pytest.MonkeyPatch) -> Fleet:
 
 
 @pytest.mark.parametrize("refusing", [1, 3, 5])
+@one_database
 def test_the_word_of_agents_freezes_nothing(fleet: Fleet, refusing: int) -> None:
     """Also not of all: who has broken into them owns them, but not the names and what else the panel decides."""
     forged = fleet.proof(7, Vault([bytes(range(32))]))
@@ -156,6 +157,7 @@ def test_the_word_of_agents_freezes_nothing(fleet: Fleet, refusing: int) -> None
 
 
 @pytest.mark.parametrize(("refusing", "frozen"), [(1, False), (2, False), (3, True), (5, True)])
+@one_database
 def test_a_real_newer_panel_freezes_this_one_where_most_nodes_do_not_obey_it(
     fleet: Fleet, refusing: int, *, frozen: bool
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_real_newer_panel_freezes_this_one_where_most_nodes_do_not_obey_it(
     assert fleet.resumed == int(frozen)
 
 
+@one_database
 def test_two_starts_from_one_copy_are_told_apart(fleet: Fleet) -> None:
     fleet.refuse(5, fleet.proof(0))
     assert "start 1, this one is 1" in (fleet.look() or "")
@@ -191,6 +194,7 @@ def test_a_start_before_all_nodes_have_answered_writes_nothing_down(
     assert (fleet.actions(), fleet.noted()) == ([], None)
 
 
+@one_database
 def test_a_running_panel_takes_its_new_name_when_it_is_said_to_be_restored(fleet: Fleet) -> None:
     fleet.refuse(5, fleet.proof(3))
     assert fleet.look() is not None
@@ -206,6 +210,7 @@ def test_a_running_panel_takes_its_new_name_when_it_is_said_to_be_restored(fleet
     assert fleet.noted() is None
 
 
+@one_database
 def test_a_panel_that_no_longer_decides_does_not_take_the_name_of_the_one_that_does(fleet: Fleet) -> None:
     """On one database: a core that hung, and wakes up when another has the lease."""
     with fleet.world.store.write() as tx:
@@ -284,7 +289,9 @@ def test_a_superseded_panel_takes_out_no_node_publishes_nothing_moves_nobody_and
             await asyncio.to_thread(restore)
             await asyncio.to_thread(eventually, lambda: state()[1:] == (True, OperationState.SUCCEEDED))
             await asyncio.to_thread(eventually, lambda: state()[0] != before[0])
-            await asyncio.to_thread(eventually, lambda: client.get("/readyz").json() == {"status": "ok"})
+            # It may be said to be late: what the machine is busy with is not what this is about.
+            await asyncio.to_thread(eventually, lambda: client.get("/readyz").status_code == 200)
+            assert "superseded" not in (await asyncio.to_thread(client.get, "/readyz")).json()
         finally:
             await supervisor.close()
 

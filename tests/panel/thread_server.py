@@ -1,18 +1,18 @@
 """The panel's server in a thread of a test."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from starlette.types import ASGIApp
 
+from tests.prompt_server import HeedfulServer
 from wgfleet.panel.listening import PanelServer, PlainDoor, Sockets
 from wgfleet.panel.server_certificate import ServerCertificate
 from wgfleet.panel.settings.door import DoorSettings
 
 
-class ThreadServer(PanelServer):
+class ThreadServer(HeedfulServer, PanelServer):
     """A server in a thread of a test, which may not have signals."""
 
     @contextmanager
@@ -28,17 +28,10 @@ def served(
     door: DoorSettings | None = None,
     plain: PlainDoor | None = None,
 ) -> Iterator[ThreadServer]:
-    ready = threading.Event()
 
     async def opened() -> None:
-        ready.set()
+        """Nobody else waits for it."""
 
     server = ThreadServer(app, sockets, certificate, opened, door, plain)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
-    thread.start()
-    assert ready.wait(60)
-    try:
+    with server.running(lambda: asyncio.run(server.serve())):
         yield server
-    finally:
-        server.should_exit = True
-        thread.join()

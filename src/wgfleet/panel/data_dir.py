@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from wgfleet.panel.errors import PermanentError
+from wgfleet.protocol.reasons import Reason
 
 OTHERS = 0o077
 OURS = ("panel.*", "master.key", "agent", "first-admin-key", "lost+found")
@@ -21,11 +22,19 @@ def prepare_data_dir(data_dir: Path) -> None:
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if data_dir.stat().st_mode & stat.S_ISVTX:
-        raise PermanentError(f"{data_dir} is a directory for everybody; choose one of the panel's own with --data-dir")
+        raise PermanentError(
+            Reason(
+                "{data_dir} is a directory for everybody; choose one of the panel's own with --data-dir",
+                data_dir=data_dir,
+            )
+        )
     if data_dir.stat().st_mode & OTHERS and not _may_be_a_panels(data_dir):
         raise PermanentError(
-            f"{data_dir} has files of something else, which would be closed to others; choose a directory of the "
-            "panel's own with --data-dir"
+            Reason(
+                "{data_dir} has files of something else, which would be closed to others; choose a directory of the "
+                "panel's own with --data-dir",
+                data_dir=data_dir,
+            )
         )
     for path in (data_dir, *sorted(data_dir.glob("panel.sqlite*"))):
         found = path.stat()

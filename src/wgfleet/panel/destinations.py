@@ -25,6 +25,7 @@ import structlog
 from wgfleet.doors.folding import Folding
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Invalid, PermanentError
+from wgfleet.protocol.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -94,7 +95,7 @@ class Destinations:
                 self._check_option(key, item, f"{field}[{number}]")
         elif isinstance(value, str):
             if _NO_TEXT.search(value):
-                raise Invalid("must be Unicode text without NUL characters", field=field)
+                raise Invalid(Reason("must be Unicode text without NUL characters"), field=field)
             if value.startswith(("file:", "~/")) or _FILE.search(key):
                 raise Invalid(NO_FILES, field=field)
             if (host := _host(key, value)) is not None and not self._may_be(host):

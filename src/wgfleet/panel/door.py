@@ -173,10 +173,15 @@ class Visit(asyncio.Protocol):
 
     async def _secure(self, context: ssl.SSLContext) -> None:
         """Do the TLS handshake. Its time is ours: asyncio's own has no way to end it from outside."""
+        if self._transport.is_closing():  # it went for others: TLS would begin, and not hear that nobody is there
+            return
         loop = asyncio.get_running_loop()
         secured = None
-        with contextlib.suppress(OSError):  # an error of TLS is one too; to be refused by us is no news
+        try:
             secured = await loop.start_tls(self._transport, self, context, server_side=True)
+        except OSError as error:  # an error of TLS is one too; to be refused by us is no news
+            # Its frames hold asyncio's protocol, which holds it: 80 kB until the collector comes by.
+            error.__traceback__ = None
         if secured is None or secured.is_closing():
             self._transport.abort()
             self.connection_lost(None)

@@ -15,7 +15,7 @@ Texts are in lower case, carry identifiers and never a secret. The ways out are 
 """
 
 from wgfleet.panel.hints import Hint
-from wgfleet.protocol.reasons import Reason, readable
+from wgfleet.protocol.reasons import Reason, readable, words_of
 
 
 class PanelError(Exception):
@@ -90,5 +90,5 @@ class PermanentError(Exception):
 def told(error: BaseException) -> str:
     """Return what people who may only read can be told: words of ours, or else the kind of bug, never its text."""
     if isinstance(error, (PanelError, TransientError, PermanentError)):
-        return str(error)
-    return f"the panel failed: {type(error).__name__}; its log says more"
+        return words_of(error)
+    return Reason("the panel failed: {kind}; its log says more", kind=type(error).__name__)

@@ -6,6 +6,10 @@ from typing import Any, Literal
 
 import structlog
 
+from wgfleet.protocol.quotes import CUT
+
+MOST_LETTERS = 2000  # of one value; more is what somebody sent
+
 
 def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "json", "text"]) -> None:
     """Send all logs to standard error, one event a line; `auto` is text where that is a terminal, else JSON."""
@@ -15,6 +19,7 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        _shorter,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any] = (
@@ -37,3 +42,11 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _shorter(_logger: Any, _method: str, event: Any) -> Any:
+    """Cut long texts, which somebody sent: a log is for the lines after it as well."""
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > MOST_LETTERS:
+            event[name] = CUT.format(start=value[:MOST_LETTERS], length=len(value))
+    return event

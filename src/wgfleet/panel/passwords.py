@@ -35,21 +35,29 @@ def check(password: str, name: str, field: str = "password") -> None:
     normal = _normal(password)
     if not LEAST <= len(normal) <= MOST:
         raise Invalid(
-            f"must have {LEAST} to {MOST} characters; some words that only you would put together", field=field
+            Reason(
+                "must have {least} to {most} characters; some words that only you would put together",
+                least=LEAST,
+                most=MOST,
+            ),
+            field=field,
         )
     if len(set(normal)) < _LEAST_DIFFERENT:
-        raise Invalid("is made of too few different characters; some words are easier to remember", field=field)
+        raise Invalid(Reason("is made of too few different characters; some words are easier to remember"), field=field)
     if len(normal.casefold().replace(name.casefold(), "")) < LEAST // 2:
-        raise Invalid("is little more than the user's name; choose another", field=field)
+        raise Invalid(Reason("is little more than the user's name; choose another"), field=field)
 
 
 def check_of_link(password: str, field: str = "password") -> None:
     """Raise `Invalid` for a password that is too easily guessed by somebody who has the link that asks for it."""
     normal = _normal(password)
     if not LEAST_OF_LINK <= len(normal) <= MOST:
-        raise Invalid(f"must have {LEAST_OF_LINK} to {MOST} characters", field=field)
+        raise Invalid(
+            Reason("must have {least_of_link} to {most} characters", least_of_link=LEAST_OF_LINK, most=MOST),
+            field=field,
+        )
     if len(set(normal)) < _LEAST_DIFFERENT:
-        raise Invalid("is made of too few different characters; some words are easier to say", field=field)
+        raise Invalid(Reason("is made of too few different characters; some words are easier to say"), field=field)
 
 
 def hashed(password: str) -> str:

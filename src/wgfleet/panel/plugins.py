@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_args
 import structlog
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from wgfleet.panel import complaints
 from wgfleet.panel.errors import Invalid, PermanentError
+from wgfleet.protocol.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -81,9 +83,23 @@ class Plugins(Generic[T]):
     def find(self, name: str) -> T:
         """Return a plugin; raise `PermanentError` if it is not installed or cannot be loaded."""
         if name in self.broken:
-            raise PermanentError(f"{self.subject} {name!r} cannot be loaded from {self.broken[name]}")
+            raise PermanentError(
+                Reason(
+                    "{subject} {name!r} cannot be loaded from {broken}",
+                    subject=self.subject,
+                    name=name,
+                    broken=self.broken[name],
+                )
+            )
         if name not in self.types:
-            raise PermanentError(f"there is no {self.subject} {name!r}; installed: {', '.join(self.names) or 'none'}")
+            raise PermanentError(
+                Reason(
+                    "there is no {subject} {name!r}; installed: {names}",
+                    subject=self.subject,
+                    name=name,
+                    names=", ".join(self.names) or "none",
+                )
+            )
         return self.types[name]
 
     def require(self, name: str) -> T:
@@ -99,7 +115,10 @@ class Plugins(Generic[T]):
         if not has_own and (overridden := sorted(defaults.keys() & given.keys())):
             # Otherwise the panel's own credential could be sent to any server.
             raise Invalid(
-                f"{', '.join(overridden)} can only be overridden together with this group's own credential",
+                Reason(
+                    "{overridden} can only be overridden together with this group's own credential",
+                    overridden=", ".join(overridden),
+                ),
                 field=self.options_field,
             )
         try:
@@ -126,7 +145,9 @@ class Plugins(Generic[T]):
         for key in sorted(hidden):
             if not unchanged or key not in kept:
                 raise Invalid(
-                    f"re-enter this secret: it is kept only if {self.kept_with} are unchanged",
+                    Reason(
+                        "re-enter this secret: it is kept only if {kept_with} are unchanged", kept_with=self.kept_with
+                    ),
                     field=f"{self.options_field}.{key}",
                 )
         if unchanged:
@@ -148,19 +169,19 @@ class Plugins(Generic[T]):
     def _invalid(self, name: str, error: ValidationError) -> Invalid:
         """Name the first option that is wrong, and say of how many others."""
         # The input is not repeated: it may be a secret.
-        first, *others = error.errors(include_url=False, include_input=False, include_context=False)
-        message = str(first["msg"]).removeprefix("Value error, ")
+        first, *others = error.errors(include_url=False, include_input=False)
+        message = complaints.words(dict(first))
         if first["type"] == "missing":
-            message = "must be given"
             setting = _setting(self.types[name].Options, str(first["loc"][0]))
             if setting is not None:
-                message += f", or {setting.path} in the panel's settings"
+                message = Reason("must be given, or {setting} in the panel's settings", setting=setting.path)
         elif first["type"] == "extra_forbidden":
-            message = f"is no option of it; there are {', '.join(self.types[name].Options.model_fields) or 'none'}"
+            options = ", ".join(self.types[name].Options.model_fields) or Reason("none")
+            message = Reason("is no option of it; there are {options}", options=options)
         names = list(dict.fromkeys(".".join(map(str, each["loc"])) for each in others if each["loc"]))
         if names:
-            message += f" (wrong too: {', '.join(names)})"
-        return Invalid(message[:1].lower() + message[1:], field=".".join([self.options_field, *map(str, first["loc"])]))
+            message = Reason("{what} (wrong too: {names})", what=message, names=", ".join(names))
+        return Invalid(message, field=".".join([self.options_field, *map(str, first["loc"])]))
 
 
 def _checked_type(loaded: Any) -> Any:

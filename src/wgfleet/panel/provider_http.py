@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wgfleet.panel import clock
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.provider_answers import one_line
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     import httpx
@@ -44,7 +45,9 @@ def exchange(
                     raise httpx.ReadTimeout("the answer is too long, or too slow")
     except (httpx.TransportError, httpx.DecodingError) as error:
         # From None: the transport's error holds the request, which holds the credential.
-        raise TransientError(f"no answer from {host}: {words(str(error)) or type(error).__name__}") from None
+        raise TransientError(
+            Reason("no answer from {host}: {why}", host=host, why=words(str(error)) or type(error).__name__)
+        ) from None
     return response, bytes(content)
 
 

@@ -14,6 +14,7 @@ from wgfleet.panel.errors import PermanentError
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Store, Tx, sealed
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.reasons import Reason
 
 log = structlog.get_logger()
 
@@ -54,8 +55,12 @@ def check_panels(store: Store, vault: Vault) -> None:
     if others:
         who = ", ".join(sorted(label.partition(" ")[2] or "one of an earlier release" for label in others))
         raise PermanentError(
-            f"a panel that runs seals by another master key than {vault.current_id} ({who}); put the new key first in "
-            "the keys of each panel, restart it, and do this again"
+            Reason(
+                "a panel that runs seals by another master key than {current_id} ({who}); put the new key first in "
+                "the keys of each panel, restart it, and do this again",
+                current_id=vault.current_id,
+                who=who,
+            )
         )
 
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import dns.resolver
 import pytest
+from typer.testing import CliRunner
 
 from tests import programs
+from tests.panel.conftest import one_database
 from tests.panel.web_certificates.test_watch import look, row
 from tests.panel.world import World
 from tests.providers.knot import Knot, free_port, knot
 from tests.providers.pebble import Pebble, pebble
+from wgfleet.cli.panel_settings import app
 from wgfleet.panel import faultpoints
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -78,6 +81,7 @@ def left(world: World, zone: Knot) -> list[object]:
     return [*noted, *(each for name in CHALLENGES for each in zone.records(name))]
 
 
+@one_database
 def test_a_certificate_is_got_by_records_that_are_gone_afterwards(world: World, server: Pebble, zone: Knot) -> None:
     settings = settings_for(server, zone)
     zone.plant(CHALLENGES[0], "TXT", '"of somebody else"')
@@ -93,6 +97,7 @@ def test_a_certificate_is_got_by_records_that_are_gone_afterwards(world: World, 
         zone.remove(CHALLENGES[0])
 
 
+@one_database
 def test_records_of_a_panel_that_died_on_the_way_are_removed_too(
     world: World, server: Pebble, zone: Knot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +126,7 @@ def _public(zone: Knot, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_public")
+@one_database
 def test_an_alias_is_followed_to_the_name_that_the_ca_looks_at(world: World, server: Pebble, zone: Knot) -> None:
     aliases = {CHALLENGES[0]: "first.zone.example", "first.zone.example": "texts.zone.example"}
     for name, target in aliases.items():
@@ -179,6 +185,42 @@ def test_a_name_in_another_zone_is_refused_before_the_ca_is_asked_and_nothing_is
             zone.remove(CHALLENGES[0])
 
 
+@pytest.mark.usefixtures("_public")
+@pytest.mark.parametrize(
+    ("names", "alias", "options", "ends", "said"),
+    [
+        (NAMES, None, {}, 0, ""),
+        (NAMES, "texts.zone.example", {}, 0, ""),
+        (NAMES, "texts.elsewhere.example", {}, 2, f"error: .*{CHALLENGES[0]} is an alias .* set acme.dns_zone"),
+        (("panel.elsewhere.example",), None, {}, 2, "error: .*or have _acme-challenge.panel.elsewhere.example be an "),
+        (NAMES, None, {"key_name": "reader"}, 2, "error: .*does not know key reader"),
+        (NAMES, None, {"port": 1}, 0, "warning: .*cannot be asked now: .*does not answer"),
+    ],
+)
+def test_settings_are_checked_with_the_aliases_of_names(
+    zone: Knot, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], alias: str | None, options: dict[str, Any],
+    ends: int, said: str,
+) -> None:  # fmt: skip
+    of_provider = {"server": "127.0.0.1", "port": zone.port, "key_name": "wgfleet-test", "key_secret": zone.secret}
+    acme = {"DIRECTORY": "letsencrypt", "TERMS_AGREED": "true", "NAMES": ",".join(names), "DNS_PROVIDER": "rfc2136"}
+    acme |= {"DNS_ZONE": zone.zone, "DNS_OPTIONS": json.dumps(of_provider | options)}
+    for name, value in acme.items():
+        monkeypatch.setenv(f"WGFLEET_ACME__{name}", value)
+    monkeypatch.setenv("WGFLEET_DNS__ALLOWED_SERVERS", "127.0.0.1")
+    if alias is not None:
+        zone.plant(CHALLENGES[0], "CNAME", alias)
+    try:
+        ended = CliRunner().invoke(app, ["check-settings"])
+    finally:
+        if alias is not None:
+            zone.remove(CHALLENGES[0])
+    assert ended.exit_code == ends, ended.output
+    assert re.search(said, ended.stderr), ended.stderr
+    assert bool(ended.stderr) is bool(said)
+    assert zone.secret not in ended.output
+    assert [each for name in CHALLENGES for each in zone.records(name)] == []
+
+
 @pytest.mark.parametrize("certain", [True, False])
 def test_a_record_that_was_refused_is_not_owed_and_one_of_which_nobody_knows_is(
     world: World, zone: Knot, server: Pebble, *, certain: bool
@@ -203,6 +245,7 @@ def test_a_record_that_was_refused_is_not_owed_and_one_of_which_nobody_knows_is(
         ({}, "nobody", "there is no DNS provider 'nobody'; installed: "),
     ],
 )
+@one_database
 def test_what_is_wrong_with_the_provider_is_said_with_the_certificate(
     world: World, server: Pebble, zone: Knot, options: dict[str, Any], provider: str, said: str
 ) -> None:

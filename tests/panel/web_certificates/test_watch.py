@@ -18,6 +18,7 @@ from cryptography import x509
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
+from tests.panel.conftest import one_database
 from tests.panel.identity.certificates import self_signed
 from tests.panel.thread_server import served
 from tests.panel.world import World
@@ -133,6 +134,7 @@ def serving(server: http.server.HTTPServer) -> Iterator[None]:
         server.server_close()
 
 
+@one_database
 def test_a_ca_that_knows_its_customers_is_shown_which_one_asks(world: World) -> None:
     key_id, key = "kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
     with pebble({key_id: key}) as ca, answering(world, ca.asks_port):
@@ -152,6 +154,7 @@ def test_a_ca_that_knows_its_customers_is_shown_which_one_asks(world: World) -> 
                 web_certificates.try_now(tx, "test")
 
 
+@one_database
 def test_a_certificate_is_got_and_another_when_two_thirds_of_its_life_are_over(
     world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,6 +263,7 @@ def test_a_ca_that_gets_no_answer_is_asked_again_later_and_now_if_somebody_wants
             assert not web_certificates.try_now(tx, "test")
 
 
+@one_database
 def test_a_panel_that_dies_on_the_way_goes_on_by_the_same_account(
     world: World, server: Pebble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,6 +288,7 @@ def test_a_panel_that_dies_on_the_way_goes_on_by_the_same_account(
 
 
 @pytest.mark.parametrize("answer", [b"", b"{}", b"<html>", b'{"newNonce": 7}', b"\xff\xfe", b'{"newAccount": "x:y"}'])
+@one_database
 def test_a_ca_that_answers_with_nonsense_is_said_and_costs_nothing_else(
     world: World, tmp_path: Path, answer: bytes
 ) -> None:
@@ -316,6 +321,7 @@ def test_a_ca_that_is_not_there_or_not_trusted_is_said(world: World, server: Peb
         assert (row(world).error or "").startswith("the CA cannot be reached")
 
 
+@one_database
 def test_a_panel_that_fails_on_it_does_not_ask_the_ca_again_at_once(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

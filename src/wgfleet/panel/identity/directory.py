@@ -19,6 +19,7 @@ from wgfleet.panel.domain.identities import VouchedPerson
 from wgfleet.panel.errors import TooMany, Unavailable
 from wgfleet.panel.identity import IdentityRefused
 from wgfleet.panel.provider_http import words
+from wgfleet.protocol.reasons import Reason
 
 _TIMEOUT_S = 5
 _PAGE = 500
@@ -65,14 +66,20 @@ def authenticate(options: DirectoryOptions, name: str, password: str, guessing: 
     with _room(options), _connected(options) as connection:
         found = _people(connection, options, name)
         if len(found) != 1 or not password:
-            raise IdentityRefused("the name or the password is wrong", "name" if not found else "password")
+            raise IdentityRefused(Reason("the name or the password is wrong"), "name" if not found else "password")
         (entry,) = found
         known_as = _first(entry, options.name_attribute)
         with guessing(known_as), _errors(options):
             if not connection.rebind(entry["dn"], password):
                 if connection.result["result"] != _INVALID_CREDENTIALS:
-                    raise Unavailable(f"{options.url} lets nobody in: {words(str(connection.result['description']))}")
-                raise IdentityRefused("the name or the password is wrong", "password")
+                    raise Unavailable(
+                        Reason(
+                            "{url} lets nobody in: {said}",
+                            url=options.url,
+                            said=words(str(connection.result["description"])),
+                        )
+                    )
+                raise IdentityRefused(Reason("the name or the password is wrong"), "password")
     with _connected(options) as connection:
         return _identity(connection, options, entry)
 
@@ -89,14 +96,16 @@ def test(options: DirectoryOptions) -> str:
     """Return what a look at a directory finds; raises `Unavailable` where it cannot be used."""
     with _connected(options) as connection:
         count = len(_people(connection, options, None))
-    return f"{options.url} answers, and has {count} people below {options.base}"
+    return Reason("{url} answers, and has {count} people below {base}", url=options.url, count=count, base=options.base)
 
 
 @contextmanager
 def _room(options: DirectoryOptions) -> Iterator[None]:
     """Let few wait for a directory at a time: each holds one of the threads that answer all calls."""
     if not _present.acquire(blocking=False):
-        raise TooMany(f"too many people wait for the directory {options.url}; try again soon", retry_after_s=2.0)
+        raise TooMany(
+            Reason("too many people wait for the directory {url}; try again soon", url=options.url), retry_after_s=2.0
+        )
     try:
         yield
     finally:
@@ -109,7 +118,8 @@ def _errors(options: DirectoryOptions) -> Iterator[None]:
         yield
     except LDAPException as error:
         raise Unavailable(
-            f"the directory {options.url} cannot be asked: {words(str(error))}", retry_after_s=5.0
+            Reason("the directory {url} cannot be asked: {error}", url=options.url, error=words(str(error))),
+            retry_after_s=5.0,
         ) from None
 
 
@@ -135,7 +145,11 @@ def _connected(options: DirectoryOptions) -> Iterator[Connection]:
             if not connection.bind():
                 said = words(str(connection.result["description"]))
                 raise Unavailable(
-                    f"the directory {options.url} does not take the panel's own name and password: {said}"
+                    Reason(
+                        "the directory {url} does not take the panel's own name and password: {said}",
+                        url=options.url,
+                        said=said,
+                    )
                 )
             yield connection
         finally:
@@ -158,7 +172,12 @@ def _search(
         )
         if connection.result["result"] not in {0, None}:
             raise Unavailable(
-                f"the directory {options.url} does not search {base!r}: {words(str(connection.result['description']))}"
+                Reason(
+                    "the directory {url} does not search {base!r}: {said}",
+                    url=options.url,
+                    base=base,
+                    said=words(str(connection.result["description"])),
+                )
             )
         return [each for each in found if each["type"] == "searchResEntry"]
 
@@ -170,8 +189,13 @@ def _identity(connection: Connection, options: DirectoryOptions, entry: dict[str
     subject = _first(entry, options.subject_attribute)
     if not subject:
         raise Unavailable(
-            f"the directory {options.url} shows no {options.subject_attribute} of {words(entry['dn'])!r}; choose an "
-            "attribute that never changes, and that the panel's own name may read"
+            Reason(
+                "the directory {url} shows no {subject_attribute} of {dn!r}; choose an "
+                "attribute that never changes, and that the panel's own name may read",
+                url=options.url,
+                subject_attribute=options.subject_attribute,
+                dn=words(entry["dn"]),
+            )
         )
     names = [_first(group, options.group_attribute) for group in groups]
     return VouchedPerson(subject, _first(entry, options.name_attribute), [name for name in names if name])
@@ -210,4 +234,4 @@ def first_to_vouch(
             down = error
         except IdentityRefused as error:
             refused = error
-    raise down or refused or IdentityRefused("the name or the password is wrong", "name")
+    raise down or refused or IdentityRefused(Reason("the name or the password is wrong"), "name")

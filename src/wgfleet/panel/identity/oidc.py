@@ -29,6 +29,7 @@ from wgfleet.panel.provider_answers import shown_answer
 from wgfleet.panel.provider_http import exchange, open_client, words
 from wgfleet.panel.store import sealed
 from wgfleet.panel.vault import Vault, VaultError
+from wgfleet.protocol.reasons import Reason
 
 # No symmetric ones: a client secret is known to more than the provider, and `none` is no signature.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
@@ -117,7 +118,7 @@ class OidcClient:
     def finish(self, kept: dict[str, Any], options: OidcOptions, returned: Returned) -> VouchedPerson:
         """Exchange a code for an identity; raise `IdentityRefused` unless all that it says is as it must be."""
         if returned.issuer is not None and returned.issuer != options.issuer:
-            raise IdentityRefused("the answer is of another provider; sign in again", "issuer")
+            raise IdentityRefused(Reason("the answer is of another provider; sign in again"), "issuer")
         known = self._provider(options)
         body = {
             "grant_type": "authorization_code",
@@ -137,8 +138,11 @@ class OidcClient:
             self._known.pop(options.issuer, None)
         known = self._provider(options)
         keys = self._keys(known, options, fresh=True)
-        return f"{options.issuer} answers, with {len(keys)} keys, and signs people in at " + str(
-            urlsplit(known.metadata["authorization_endpoint"]).netloc
+        return Reason(
+            "{issuer} answers, with {count} keys, and signs people in at {host}",
+            issuer=options.issuer,
+            count=len(keys),
+            host=urlsplit(known.metadata["authorization_endpoint"]).netloc,
         )
 
     def _provider(self, options: OidcOptions) -> _Known:
@@ -149,12 +153,17 @@ class OidcClient:
         metadata = _fetched("GET", f"{options.issuer.rstrip('/')}/{_DISCOVERY}", "its description")
         if metadata.get("issuer") != options.issuer:
             raise Unavailable(
-                f"the provider calls itself {words(str(metadata.get('issuer')))!r}, and not {options.issuer!r}; "
-                "set the issuer as it writes it"
+                Reason(
+                    "the provider calls itself {issuer!r}, and not {wanted!r}; set the issuer as it writes it",
+                    issuer=words(str(metadata.get("issuer"))),
+                    wanted=options.issuer,
+                )
             )
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             if not _is_url(metadata.get(name)):
-                raise Unavailable(f"the provider {options.issuer} has no {name} that can be used")
+                raise Unavailable(
+                    Reason("the provider {wanted} has no {name} that can be used", wanted=options.issuer, name=name)
+                )
         fresh = _Known(metadata, clock.monotonic())
         with self._lock:
             self._known[options.issuer] = fresh
@@ -163,11 +172,13 @@ class OidcClient:
     def _keys(self, known: _Known, options: OidcOptions, *, fresh: bool = False) -> list[dict[str, Any]]:
         age = clock.monotonic() - known.keys_at
         if not known.keys or age > _KEPT_S or (fresh and age > _AGAIN_S):
-            known.keys = _fetched("GET", known.metadata["jwks_uri"], f"the keys of {options.issuer}")
+            known.keys = _fetched(
+                "GET", known.metadata["jwks_uri"], Reason("the keys of {wanted}", wanted=options.issuer)
+            )
             known.keys_at = clock.monotonic()
         keys = known.keys.get("keys")
         if not isinstance(keys, list):
-            raise Unavailable(f"the provider {options.issuer} has no keys")
+            raise Unavailable(Reason("the provider {wanted} has no keys", wanted=options.issuer))
         return [key for key in keys if isinstance(key, dict) and key.get("use", "sig") == "sig"]
 
     def _key(self, known: _Known, options: OidcOptions, kid: object) -> dict[str, Any]:
@@ -177,7 +188,7 @@ class OidcClient:
             found = [key for key in keys if key.get("kid") == kid] if kid is not None else keys
             if len(found) == 1:
                 return found[0]
-        raise IdentityRefused("the provider signs with a key that it does not publish", "key")
+        raise IdentityRefused(Reason("the provider signs with a key that it does not publish"), "key")
 
     def _token(self, metadata: dict[str, Any], options: OidcOptions, body: dict[str, str]) -> dict[str, Any]:
         headers = {}
@@ -195,10 +206,10 @@ class OidcClient:
     def _claims(self, known: _Known, options: OidcOptions, token: dict[str, Any], nonce: str) -> dict[str, Any]:
         text = token.get("id_token")
         if not isinstance(text, str):
-            raise IdentityRefused("the provider gave no ID token", "no token")
+            raise IdentityRefused(Reason("the provider gave no ID token"), "no token")
         header = _header(text)
         if header.get("alg") not in ALGORITHMS:
-            raise IdentityRefused("the provider's token is not signed in a way that counts", "algorithm")
+            raise IdentityRefused(Reason("the provider's token is not signed in a way that counts"), "algorithm")
         key = self._key(known, options, header.get("kid"))
         try:
             decoded = jwt.decode(text, KeySet.import_key_set({"keys": [key]}), algorithms=ALGORITHMS)
@@ -214,12 +225,14 @@ class OidcClient:
             claims.validate(now=int(clock.now()), leeway=SKEW_S)
         except (JoseError, ValueError, TypeError, KeyError) as error:
             # The library's own words name the claim, and repeat no token.
-            raise IdentityRefused(f"the provider's token does not count: {words(str(error))}", "token") from None
+            raise IdentityRefused(
+                Reason("the provider's token does not count: {error}", error=words(str(error))), "token"
+            ) from None
         audience, subject = claims["aud"], claims["sub"]
         if isinstance(audience, list) and len(audience) > 1 and claims.get("azp") != options.client_id:
-            raise IdentityRefused("the provider's token is for others too", "audience")
+            raise IdentityRefused(Reason("the provider's token is for others too"), "audience")
         if not isinstance(subject, str) or not subject:
-            raise IdentityRefused("the provider's token names nobody", "subject")
+            raise IdentityRefused(Reason("the provider's token names nobody"), "subject")
         return dict(claims)
 
     def _more(self, metadata: dict[str, Any], token: dict[str, Any], claims: dict[str, Any]) -> dict[str, Any]:
@@ -227,7 +240,7 @@ class OidcClient:
         headers = {"Authorization": f"Bearer {token.get('access_token')}"}
         told = _fetched("GET", metadata["userinfo_endpoint"], "what it knows of you", headers=headers)
         if told.get("sub") != claims["sub"]:
-            raise IdentityRefused("the provider tells of somebody else", "subject")
+            raise IdentityRefused(Reason("the provider tells of somebody else"), "subject")
         return {**told, **claims}
 
 
@@ -236,11 +249,11 @@ def opened(vault: Vault, returned: Returned) -> dict[str, Any]:
     try:
         kept: dict[str, Any] = json.loads(sealed.unseal_of_browser(vault, _WHAT, returned.browser))
     except VaultError:
-        raise IdentityRefused("this browser did not begin to sign in; begin again", "browser") from None
+        raise IdentityRefused(Reason("this browser did not begin to sign in; begin again"), "browser") from None
     if not hmac.compare_digest(str(kept["state"]).encode(), returned.state.encode()):
-        raise IdentityRefused("this browser began another sign-in; begin again", "state")
+        raise IdentityRefused(Reason("this browser began another sign-in; begin again"), "state")
     if kept["until"] < clock.now():
-        raise IdentityRefused("it took too long; begin again", "late")
+        raise IdentityRefused(Reason("it took too long; begin again"), "late")
     return kept
 
 
@@ -248,7 +261,7 @@ def opened(vault: Vault, returned: Returned) -> dict[str, Any]:
 def _room(host: str) -> Iterator[None]:
     """Let few wait for providers at a time: anybody may begin, and each holds one of the threads that answer calls."""
     if not _present.acquire(blocking=False):
-        raise TooMany(f"too many people wait for {host}; try again soon", retry_after_s=2.0)
+        raise TooMany(Reason("too many people wait for {host}; try again soon", host=host), retry_after_s=2.0)
     try:
         yield
     finally:
@@ -261,7 +274,9 @@ def _fetched(method: str, url: str, what: str, secret: str = "", **request: Any)
         with _room(host), open_client(url, _TIMEOUT_S, {"Accept": "application/json"}) as client:
             response, content = exchange(client, host, _TIMEOUT_S, method, url, **request)
     except TransientError as error:
-        raise Unavailable(f"the provider cannot be asked for {what}: {error}", retry_after_s=5.0) from None
+        raise Unavailable(
+            Reason("the provider cannot be asked for {what}: {error}", what=what, error=error), retry_after_s=5.0
+        ) from None
     try:
         answer = json.loads(content)
     except ValueError:
@@ -269,9 +284,16 @@ def _fetched(method: str, url: str, what: str, secret: str = "", **request: Any)
     if method == "POST" and response.status_code != _OK:
         text = str(answer.get("error")) if isinstance(answer, dict) else f"HTTP {response.status_code}"
         said = shown_answer(text, {"client_secret": secret})
-        raise IdentityRefused(f"the provider does not take the code: {said}; sign in again", "code")
+        raise IdentityRefused(Reason("the provider does not take the code: {said}; sign in again", said=said), "code")
     if response.status_code != _OK or not isinstance(answer, dict):
-        raise Unavailable(f"{host} answers HTTP {response.status_code} when asked for {what}, and no JSON object")
+        raise Unavailable(
+            Reason(
+                "{host} answers HTTP {status} when asked for {what}, and no JSON object",
+                host=host,
+                status=response.status_code,
+                what=what,
+            )
+        )
     return answer
 
 

@@ -18,7 +18,8 @@ class HealthSettings(Group):
         ge=0.05,
         le=60,
         description="Seconds between two probes of a node by the panel; a part of the time in which a failure is "
-        "noticed. Longer by itself with more than 50 assignments, for 500 probes a second in all.",
+        "noticed. Longer by itself with more than 50 assignments: 500 probes a second in all, and a quarter of that "
+        "while nobody is in doubt.",
     )
     timeout_s: float = Field(
         default=DEFAULT_TIMEOUT_S,

@@ -4,6 +4,7 @@ import ipaddress
 from typing import NamedTuple
 
 from wgfleet.protocol.addresses import join_endpoint, parse_address
+from wgfleet.protocol.quotes import quoted
 
 _MAX_PORT = 65535
 _LOCALHOST = "127.0.0.1"
@@ -39,12 +40,12 @@ def parse_listener(value: object) -> Listener:
     text = str(value)
     scheme, separator, place = text.rpartition("://")
     if separator and scheme not in {"http", "https"}:
-        raise ValueError(f"{text!r}: the scheme must be http or https")
+        raise ValueError(f"{quoted(text)}: the scheme must be http or https")
     host, port = _split(place.rstrip("/"), text)
     loopback = ipaddress.ip_address(host).is_loopback
     scheme = scheme or ("http" if loopback else "https")
     if scheme == "http" and not loopback:
-        raise ValueError(f"{text!r}: plain http is for loopback only; write https://{join_endpoint(host, port)}")
+        raise ValueError(f"{quoted(text)}: plain http is for loopback only; write https://{join_endpoint(host, port)}")
     return Listener(scheme, host, port)
 
 
@@ -55,16 +56,16 @@ def parse_plain_listener(value: object) -> Listener:
     text = str(value)
     place = text.removeprefix("http://")
     if "://" in place:
-        raise ValueError(f"{text!r}: here it is plain http, ADDRESS:PORT")
+        raise ValueError(f"{quoted(text)}: here it is plain http, ADDRESS:PORT")
     return Listener("http", *_split(place.rstrip("/"), text))
 
 
 def _split(place: str, text: str) -> SocketAddress:
     host, colon, port = place.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
-        raise ValueError(f"{text!r} is not ADDRESS:PORT or [IPV6]:PORT with a port up to {_MAX_PORT}")
+        raise ValueError(f"{quoted(text)} is not ADDRESS:PORT or [IPV6]:PORT with a port up to {_MAX_PORT}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address goes in brackets, [ADDRESS]:PORT")
+        raise ValueError(f"{quoted(text)}: an IPv6 address goes in brackets, [ADDRESS]:PORT")
     return SocketAddress(_LOCALHOST if host == "localhost" else parse_address(host, "address"), int(port))
