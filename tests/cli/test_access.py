@@ -67,6 +67,33 @@ def test_who_signs_in_for_devices_of_its_own_makes_and_deletes_them(
     assert (refused.returncode, "'read'" in refused.stderr) == (1, True)
 
 
+def test_what_ends_when_a_user_is_disabled_or_gets_less_is_said_before(
+    wgfleet: Run, client: httpx.Client, environment: dict[str, str]
+) -> None:
+    own = {"WGFLEET_API_KEY": "", "WGFLEET_URL": ""}
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/configs/wg0/peers/batch", count=3)
+    created = wgfleet("user", "create", "dora", "--role", "operator")
+    assert wgfleet("user", "update", "dora", "--disable").returncode == 0, "nothing ends"
+    assert wgfleet("user", "update", "dora", "--enable").returncode == 0
+    body = {"link": created.stdout.strip(), "password": WORDS}
+    assert client.post("/api/set-password", json=body).status_code == 200
+    assert wgfleet("login", environment["WGFLEET_URL"], "--user", "dora", given=f"{WORDS}\n").returncode == 0
+    assert wgfleet("device", "create", "phone", "--config", "wg0", **own).returncode == 0
+    begun = wgfleet("peer", "change", "wg0", "disable", "--all-that-match", "--yes", "--no-wait", **own)
+    assert begun.returncode == 0, begun.stderr
+    fewer = wgfleet("user", "update", "dora", "--role", "viewer")
+    assert (fewer.returncode, "1 operations that the user began stop where" in fewer.stderr) == (2, True), fewer.stderr
+    refused = wgfleet("user", "update", "dora", "--disable")
+    ends = "1 sign-ins end, 1 devices are switched off, 1 operations that the user began stop"
+    assert (refused.returncode, f"Change dora ({ends})?" in refused.stderr) == (2, True), refused.stderr
+    shown = client.get("/api/users/dora").json()
+    assert (shown["disabled"], shown["role"], shown["sign_ins"]) == (False, "operator", 1)
+    assert wgfleet("user", "update", "dora", "--devices", "5").returncode == 0, "nothing ends with more"
+    assert wgfleet("user", "update", "dora", "--disable", "--yes").returncode == 0
+    assert client.get("/api/users/dora").json()["disabled"] is True
+
+
 def test_sign_in_providers_are_made_tested_and_deleted(wgfleet: Run) -> None:
     options = ("--issuer", "http://127.0.0.1:9", "--client-id", "panel", "--role", "vpn=operator", "--secret")
     assert wgfleet("provider", "create-oidc", "company", *options, given="a secret\n").returncode == 0

@@ -82,3 +82,9 @@ def test_a_peer_has_the_names_of_what_it_belongs_to(wgfleet: Run, client: httpx.
     for line in found.splitlines():
         assert line == line.rstrip()
         assert not line.endswith("-")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+def test_a_number_that_json_does_not_have_is_refused_with_its_option(wgfleet: Run, value: str) -> None:
+    refused = wgfleet("node", "create", "fra1", "--endpoint", "192.0.2.1", f"--weight={value}")
+    assert (refused.returncode, refused.stderr.startswith("error: --weight: must be a number")) == (2, True)

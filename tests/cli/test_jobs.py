@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
         ("date", "30d", 2_592_000),
         ("date", "2027-03-31T00:00Z", "2027-03-31T00:00Z"),
         ("endpoints", "2", 2),
+        ("total_data", "\N{EXTENDED ARABIC-INDIC DIGIT FIVE}GB", 5_000_000_000),
+        ("endpoints", "\N{EXTENDED ARABIC-INDIC DIGIT TWO}", 2),
         ("schedule", None, None),
     ],
 )
@@ -31,9 +33,29 @@ def test_values_are_read_as_they_are_written(field: str, text: str | None, value
     assert value_of(field, text) == value
 
 
-def test_what_is_no_value_is_refused() -> None:
-    with pytest.raises(CallFailed, match="no number of bytes"):
-        value_of("total_data", "lots")
+@pytest.mark.parametrize(
+    ("field", "text", "said"),
+    [
+        *(
+            ("total_data", text, "no number of bytes")
+            for text in ("lots", "-5GB", "-.5", "NaN", "9EB", "1e3GB", "\N{DEVANAGARI DIGIT FIVE}GB", "")
+        ),
+        *(("date", text, "no moment") for text in ("2026-02-30", "3x", "")),
+        *(("endpoints", text, "no number of devices") for text in ("abc", "-1", "\N{DEVANAGARI DIGIT TWO}")),
+        ("schedule", "5", "--window"),
+    ],
+)
+def test_what_is_no_value_is_refused_in_one_line(wgfleet: Run, field: str, text: str, said: str) -> None:
+    """Before a panel is called, too, where it came with a traceback."""
+    with pytest.raises(CallFailed, match=said):
+        value_of(field, text)
+    refused = wgfleet("job", "create", "--config", "wg0", field, text)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_what_is_no_duration_is_refused() -> None:
     with pytest.raises(CallFailed, match="no time"):
         _seconds("soon", "--notice")
 

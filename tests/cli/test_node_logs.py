@@ -1,9 +1,11 @@
 """`wgfleet node logs`: what an agent has logged, read through the panel from a real one."""
 
 import json
+import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from tests.cli.conftest import PROGRAM, Run
 from tests.waiting import eventually
 from wgfleet.agent.server.log_route import LogRing
-from wgfleet.cli.node import _readable
+from wgfleet.cli.node_log import readable
+from wgfleet.panel.agents import client as client_module
 from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents import panel_start
 from wgfleet.protocol.messages import LOG_LINES
@@ -59,8 +62,50 @@ def test_the_log_of_an_agent_is_read_through_the_panel(wgfleet: Run, helper: sub
     assert shown.count("\n") == 1
     helper.kill()
     helper.wait()
-    gone = wgfleet("node", "logs", "helper")
-    assert (gone.returncode, "journalctl -u wgfleet-agent" in gone.stderr) == (1, True), gone.stderr
+
+    def gone() -> bool:
+        ran = wgfleet("node", "logs", "helper")
+        return (ran.returncode, "journalctl -u wgfleet-agent" in ran.stderr) == (1, True)
+
+    eventually(gone)
+
+
+@pytest.fixture
+def following(environment: dict[str, str]) -> Iterator[Callable[[], list[str]]]:
+    """The command that follows the log: what it has printed so far."""
+    printed: list[str] = []
+    running = subprocess.Popen(
+        [PROGRAM, "node", "logs", "helper", "--follow", "--lines", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+    assert running.stdout is not None
+    reader = threading.Thread(target=lambda: printed.extend(running.stdout or ()), daemon=True)
+    reader.start()
+    yield lambda: printed
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 0
+    reader.join()
+    running.stdout.close()
+
+
+def test_the_log_of_an_agent_is_followed_also_when_it_hangs_for_a_while(
+    wgfleet: Run,
+    helper: subprocess.Popen[bytes],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_S", 12.0)
+    eventually(lambda: wgfleet("node", "logs", "helper").returncode == 0)
+    printed = request.getfixturevalue("following")
+    eventually(lambda: "agent.ready" in "".join(printed()))
+    helper.send_signal(signal.SIGSTOP)
+    eventually(lambda: "asked again until Ctrl-C" in "".join(printed()))
+    helper.send_signal(signal.SIGCONT)
+    eventually(lambda: "the agent answers again" in "".join(printed()))
+    assert "".join(printed()).count("agent.ready") == 1
 
 
 @pytest.mark.usefixtures("fra1")
@@ -74,10 +119,27 @@ def test_a_ring_keeps_the_newest_lines_and_cuts_long_ones() -> None:
     ring = LogRing()
     for number in range(LOG_LINES + 5):
         assert ring(None, "info", f"line {number}") == f"line {number}"
-    assert ring.last(1) == (f"line {LOG_LINES + 4}",)
-    assert len(ring.last(LOG_LINES)) == LOG_LINES
+    assert ring.last(1).lines == (f"line {LOG_LINES + 4}",)
+    assert len(ring.last(LOG_LINES).lines) == LOG_LINES
     ring(None, "info", "x" * 5000)
-    assert len(ring.last(1)[0]) < 1100
+    assert len(ring.last(1).lines[0]) < 1100
+
+
+def test_a_ring_gives_the_lines_after_one_of_this_run() -> None:
+    ring = LogRing()
+    ring(None, "info", "first")
+    seen = ring.last(LOG_LINES)
+    assert ring.last(LOG_LINES, seen.run, seen.last).lines == ()
+    ring(None, "info", "second")
+    assert ring.last(LOG_LINES, seen.run, seen.last).lines == ("second",)
+    assert ring.last(LOG_LINES, "of another process", seen.last).lines == ("first", "second")
+    assert ring.last(LOG_LINES, seen.run, 10**9).lines == ()
+
+
+def test_a_ring_hides_what_looks_like_a_secret() -> None:
+    ring = LogRing()
+    ring(None, "error", '{"event": "failed", "reason": "PrivateKey = abcdefgh in wg0.conf"}')
+    assert "abcdefgh" not in ring.last(1).lines[0]
 
 
 @pytest.mark.parametrize(
@@ -92,4 +154,4 @@ def test_a_ring_keeps_the_newest_lines_and_cuts_long_ones() -> None:
     ],
 )
 def test_a_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:
-    assert _readable(line) == shown
+    assert readable(line) == shown

@@ -1,5 +1,6 @@
 """What is printed: nothing that a terminal obeys, and no key where others, or a link, can have it."""
 
+import errno
 import io
 import json
 import re
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import Progress
 
@@ -33,7 +35,9 @@ from wgfleet.cli import (
 )
 from wgfleet.cli.client import CallFailed
 from wgfleet.cli.config_health import MOST_NAMES, first_look_warnings, owed_warnings
-from wgfleet.cli.output import create_secret_file, plain, text
+from wgfleet.cli.output import create_secret_file, text, write_secret_file
+from wgfleet.cli.plain_text import plain
+from wgfleet.cli.tree import complain
 
 
 @pytest.mark.parametrize("sent", ["\x1b[2J", "\x9b31m", "\r", "\x08", "\x00", "\u202e", "\x7f"])
@@ -87,6 +91,32 @@ def test_a_file_with_a_key_is_new_and_private(tmp_path: Path) -> None:
     assert target.read_text() == "before"
     create_secret_file("key", tmp_path / "new")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """As on a full disk."""
+    target, link = tmp_path / "peers.zip", tmp_path / "link"
+    target.write_bytes(b"before")
+    link.symlink_to(target)
+    with pytest.raises(OSError, match="/dev/full") as full:
+        write_secret_file(b"keys", Path("/dev/full"))
+    assert full.value.filename == "/dev/full"
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "no space")))
+        with pytest.raises(OSError, match="no space"):
+            write_secret_file(b"keys", target)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == {"peers.zip": b"before", "link": b"before"}
+    for path in (target, link):
+        write_secret_file(b"keys of " + path.name.encode(), path)
+        assert target.read_bytes() == b"keys of " + path.name.encode()
+    assert link.is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    capsysbinary.readouterr()
+    write_secret_file(b"PK\x03\x04", Path("-"))
+    assert capsysbinary.readouterr().out == b"PK\x03\x04"
+    assert not Path("-").exists()
 
 
 def test_what_is_said_of_an_operation_under_way_is_text_and_no_markup() -> None:
@@ -150,6 +180,7 @@ def test_a_drain_that_moves_nobody_in_one_config_is_waited_for_in_the_others(
         "progress": {},
         "step": "",
         "error": None,
+        "cancelled_by": None,
         "finished_at": "2026-11-26T10:33:21Z",
     }
     ended = {
@@ -254,6 +285,20 @@ def test_in_80_columns_no_word_is_cut_and_no_short_value_broken(
             assert word in shown, (name, word, said)
 
 
+@pytest.mark.parametrize("name", ["W" * 64, "网" * 64, "رضا-" + "W" * 60])
+def test_in_80_columns_one_long_name_takes_no_column_from_all_others(screen: io.StringIO, name: str) -> None:
+    rows = [
+        {"name": each, "addresses": ["10.8.0.2"], "node": "fra1", "online": True, "handshake": "5s"}
+        for each in ("anna", name)
+    ]
+    output.show_table(rows, ("name", "addresses", "node", "online", "handshake"))
+    lines = screen.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    assert lines[0].split() == ["NAME", "ADDRESSES", "NODE", "ONLINE", "HANDSHAKE"]
+    shown = "".join(line.split("  ")[0].strip() for line in lines[2:])
+    assert shown.replace(" ", "") == name, "whole, in several lines"
+
+
 def test_wide_shows_every_column_with_whole_words(screen: io.StringIO) -> None:
     columns = (*user.SIGN_IN_COLUMNS, "whole_id", "expires_at")
     output.show_table([{name: LONG.get(name, "x") for name in columns}], columns, whole=True)
@@ -282,3 +327,8 @@ def test_a_pipe_is_wide_unless_columns_says_otherwise(monkeypatch: pytest.Monkey
     assert output.console().width == output.WIDE
     monkeypatch.setenv("COLUMNS", "80")
     assert output.console().width == 80
+
+
+def test_a_refusal_has_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("no key in \x1b[2Jhere")
+    assert capsys.readouterr().err == "error: no key in \N{REPLACEMENT CHARACTER}[2Jhere\n"

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from tests import programs
 from wgfleet.cli import panel
 from wgfleet.cli.panel import _overrides as panel_overrides
-from wgfleet.cli.panel_run import login_line, private_address_hint
+from wgfleet.cli.panel_greeting import login_line, private_address_hint
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.server_certificate import certificate_subjects
 from wgfleet.panel.services import certificates

@@ -1,10 +1,13 @@
 """`wgfleet peer change`: it says to whom, and does nothing to anybody who was not named."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
 from tests.cli.conftest import Run
 from tests.panel.conftest import made
+from tests.waiting import eventually
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import peer_changes
 from wgfleet.panel.store import operations
@@ -48,3 +51,48 @@ def test_all_that_match_are_shown_then_changed(wgfleet: Run, client: httpx.Clien
     for command in (("move", "wg0", "--to", "eu"), ("change", "wg0", "disable", "--all-that-match")):
         nobody = wgfleet("peer", *command, "--search", "zzzz", "--yes")
         assert (nobody.returncode == 0, "no peer fits" in nobody.stderr) == (False, True), nobody.stderr
+
+
+@pytest.mark.usefixtures("wg0")
+def test_one_peer_is_chosen_by_its_name(wgfleet: Run, client: httpx.Client) -> None:
+    """Every other command takes CONFIG/NAME, and who moves one peer thinks of nothing else."""
+    made(client, "/api/configs/wg0/peers/batch", peers=[{"name": "anna"}, {"name": "anna 2"}])
+    looked = wgfleet("peer", "change", "wg0/anna", "disable", "--dry-run")
+    assert "disable: 1 peer, 0 of them" in looked.stderr, looked.stderr
+    assert "anna 2" not in looked.stderr
+    nowhere = wgfleet("peer", "move", "wg0/anna", "--to", "eu", "--yes")
+    assert "'eu'" in nowhere.stderr, nowhere.stderr
+    for clumsy, words in (
+        (("wg0/bob",), "there is no peer 'bob' in 'wg0'"),
+        (("wg0/",), "there is no peer ''"),
+        (("wg0/anna", "--tag", "x"), "is one peer already"),
+        (("wg0",), "CONFIG/NAME"),
+    ):
+        refused = wgfleet("peer", "move", *clumsy, "--to", "eu", "--yes")
+        assert (refused.returncode != 0, words in refused.stderr) == (True, True), refused.stderr
+
+
+@pytest.mark.usefixtures("wg0")
+def test_who_cancels_hears_that_it_is_cancelled_and_not_of_a_failure(
+    wgfleet: Run, client: httpx.Client, panel: Panel
+) -> None:
+    made(client, "/api/configs/wg0/peers/batch", peers=[{"name": "anna"}])
+    begun = wgfleet("peer", "change", "wg0", "disable", "--all-that-match", "--yes", "--no-wait")
+    assert begun.returncode == 0, begun.stderr
+    with panel.store.read() as tx:
+        ((_, operation_id),) = operations.active(tx)
+
+    def carry_out() -> None:
+        eventually(lambda: client.get(f"/api/operations/{operation_id}").json()["cancelled_by"])
+        with panel.store.write() as tx:
+            while peer_changes.step(tx, operation_id):
+                tx.flush()
+
+    with ThreadPoolExecutor(1) as worker:
+        done = worker.submit(carry_out)
+        cancelled = wgfleet("operation", "cancel", operation_id)
+        done.result()
+    assert (cancelled.returncode, cancelled.stderr) == (0, "")
+    assert "cancelled by key:" in cancelled.stdout
+    waited = wgfleet("operation", "wait", operation_id)  # who did not cancel it, and waits for it
+    assert (waited.returncode, "cancelled by" in waited.stderr) == (1, True)

@@ -30,8 +30,25 @@ def test_every_python_that_we_start_leaves_the_directory_out() -> None:
 
 def test_what_the_processes_of_a_panel_run_is_loaded_before_they_are_forked() -> None:
     """One that is started again after an upgrade replaced the files would mix two releases."""
+    assert loaded_with("wgfleet.cli.panel_run") == ["True", "True"]
+
+
+def test_other_commands_of_a_panel_do_not_load_its_api_and_pages() -> None:
+    """They would take a second longer each."""
+    assert loaded_with("wgfleet.cli.panel")[0] == "False"
+
+
+def loaded_with(module: str) -> list[str]:
+    words = f"import sys, {module}; print(*(f'wgfleet.panel.{{each}}' in sys.modules for each in ('main', 'core')))"
+    ended = subprocess.run([sys.executable, "-P", "-c", words], check=True, capture_output=True, text=True, timeout=120)
+    return ended.stdout.split()
+
+
+def test_a_command_of_the_agent_loads_nothing_of_those_who_call_a_panel() -> None:
+    """Its machine need not have their libraries."""
     words = (
-        "import sys, wgfleet.cli.panel; print('wgfleet.panel.main' in sys.modules, 'wgfleet.panel.core' in sys.modules)"
+        "import atexit, sys, wgfleet.cli; atexit.register(lambda: print('httpx' in sys.modules)); "
+        "sys.argv = ['wgfleet', 'agent', '--help']; wgfleet.cli.main()"
     )
     ended = subprocess.run([sys.executable, "-P", "-c", words], check=True, capture_output=True, text=True, timeout=120)
-    assert ended.stdout.split() == ["True", "True"]
+    assert ended.stdout.splitlines()[-1] == "False"

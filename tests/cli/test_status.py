@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tests.panel.conftest import made
 from wgfleet.cli import app, fleet_state
+from wgfleet.cli import status as status_command
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
@@ -125,3 +126,21 @@ def test_names_are_completed_and_silence_is_kept_where_they_cannot_be(
     ):
         monkeypatch.setenv(variable, value)
         assert completed("config show w", monkeypatch) == []
+
+
+@pytest.mark.usefixtures("reached")
+def test_sentences_keep_to_the_width_of_the_screen_and_to_one_line_in_a_pipe(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    for number in range(3):
+        made(client, "/api/nodes", name=f"fra{number}", endpoint_addresses=[f"192.0.2.{number + 1}"])
+    long = (
+        "wrong: " + "the panel cannot write into its folder " * 5 + "/var/lib/wgfleet/a-very-long-name-of-a-file/" * 3
+    )
+    monkeypatch.setattr(status_command, "_panel_troubles", lambda _: [long])
+    lines = status().output.splitlines()
+    assert max(len(line) for line in lines if "/var/lib" not in line) <= 80
+    assert any(line == "/var/lib/wgfleet/a-very-long-name-of-a-file/" * 3 for line in lines), "a path is not divided"
+    monkeypatch.delenv("COLUMNS")
+    assert f"wrong: {long}" in status().output.splitlines()

@@ -111,6 +111,42 @@ def test_clumsy_input_is_answered_in_words(reached: dict[str, str], words: list[
     assert ended.exit_code == 0 or ended.stderr.strip(), words
 
 
+def with_one_long(path: tuple[str, ...], parameters: list[Any], long: str) -> Iterator[list[str]]:
+    """Yield what calls a command with a long value for each of its parameters in turn; of others what it needs."""
+    for each in parameters:
+        words = list(path)
+        for other in parameters:
+            value = long if other is each else "wg0"
+            if not other.opts[0].startswith("-"):
+                words.append(value)
+            elif (other is each or other.required) and not getattr(other, "is_flag", False):
+                words += [other.opts[0], value]
+        yield words
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("wg0", "fra1")
+def test_no_refusal_repeats_a_long_value(reached: dict[str, str]) -> None:
+    long, refused, repeated = "x" * 10_000, 0, []
+    for path in REMOTE:
+        parameters = [each for each in LEAVES[path].params if each.name not in {"help", "watch", "follow"}]
+        for words in with_one_long(path, parameters, long):
+            ended = run(*words, **reached)
+            refused += ended.exit_code != 0
+            repeated += [" ".join(words).replace(long, "LONG")] if long[:500] in ended.stderr else []
+    assert repeated == []
+    assert refused > 100
+    assert long[:500] not in run("node", "list", f"--{long}").stderr + run(long).stderr
+
+
+@pytest.mark.parametrize("word", ["-1", "-5GB", "-.5", "-1.5", "-9-"])
+def test_a_negative_number_is_a_value_of_any_command(word: str) -> None:
+    for path, command in LEAVES.items():
+        taken, rest, _ = command.make_parser(typer.Context(command)).parse_args([word])
+        assert word in str([taken, rest]), path
+    assert "No such option: -x" in run("peer", "show", "-x").stderr
+
+
 def pointed() -> Iterator[tuple[str, str, str]]:
     for group, words in CommandGroup.elsewhere.items():
         yield from ((group, word, meant) for word, meant in words.items())

@@ -9,6 +9,8 @@ import gc
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import typer
 
 import wgfleet
-from wgfleet.cli.tree import CommandGroup
+from wgfleet.cli.tree import CommandGroup, CommandRefused, complain, note_running, shortly
 
 # group -> (one line of help, library that it cannot do without)
 GROUPS: dict[str, tuple[str, str]] = {
@@ -61,6 +63,20 @@ MODULES = {"import": "imports", "rule-set": "rule_set"}  # what names no module
 class LazyGroup(CommandGroup):
     """The top level: it knows the names of all groups and commands, and imports one only to run it."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what it refuses before it calls a panel is said in one line as well."""
+        try:
+            with shortly():
+                return super().invoke(ctx)
+        except CommandRefused as error:
+            complain(error)
+            raise typer.Exit(error.exit_code) from None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options before the first command."""
+        with shortly():
+            return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every group whose library is installed."""
         own = super().list_commands(ctx)
@@ -81,21 +97,31 @@ class LazyGroup(CommandGroup):
             raise typer.Exit(2)
         group = typer.main.get_group(_imported(f"wgfleet.cli.{MODULES.get(cmd_name, cmd_name)}").app)
         command: Any = group.commands[cmd_name] if cmd_name in COMMANDS else group
+        note_running(command)
         command.name, command.short_help = cmd_name, text
         command.help = text if command is group else command.help
         return command
 
 
-def _imported(name: str) -> ModuleType:
-    """Import a module. All that this makes stays: to look for garbage in it would take a fifth of a panel's start."""
-    if name in sys.modules or not gc.isenabled():
-        return importlib.import_module(name)
+@contextmanager
+def loading() -> Iterator[None]:
+    """Import in this block. All that it makes stays: to look for garbage in it takes a fifth of a panel's start."""
+    if not gc.isenabled():
+        yield
+        return
     gc.disable()
     try:
-        return importlib.import_module(name)
+        yield
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _imported(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    with loading():
+        return importlib.import_module(name)
 
 
 app = typer.Typer(

@@ -13,7 +13,9 @@ import typer
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, ahead, say, show_json, show_table, text
+from wgfleet.cli.tree import complain
 from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.quotes import quoted
 
 if TYPE_CHECKING:
     from wgfleet.agent.overview import AgentOverview, InterfaceOverview
@@ -56,6 +58,7 @@ def adopt(
     ] = False,
     state_dir: StateDir = DEFAULT_STATE_DIR,
     yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
     """Have the agent take over a WireGuard interface that another program made, as it runs: no session ends.
 
@@ -66,7 +69,9 @@ def adopt(
     state, name = StateDirectory(state_dir), InterfaceName(interface)
     _check_readable(state_dir)
     found = _run(adopting.candidate(state, name))
-    say(f"{name}: port {found.listen_port}, {found.peers} peers, {len(found.live)} use it now", err=True)
+    live = len(found.live)
+    count = f"{found.peers} peer{'s' * (found.peers != 1)}, {live} {'uses' if live == 1 else 'use'} it now"
+    say(f"{name}: port {found.listen_port}, {count}", err=True)
     say(f"its public key, which the config must have too: {found.public_key}", err=True)
     if remove_others:
         say("peers that the config does not have will lose access", err=True)
@@ -76,6 +81,9 @@ def adopt(
         adopting.ask(state, name, remove_others=remove_others)
     except OSError as error:
         _end(f"{error.filename}: {error.strerror}")
+    if as_json:
+        asked = {"interface": name, "listen_port": found.listen_port, "public_key": found.public_key}
+        show_json({**asked, "peers": found.peers, "live": live, "remove_others": remove_others})
     say(
         f"asked; it holds for an hour. wgfleet config show {name} says how it went, where the panel is. Keep what made "
         f"the link from making it again at the next start, without stopping it now: systemctl disable wg-quick@{name}",
@@ -96,7 +104,7 @@ def forget(
     found = _overview(state_dir)
     there = {each.name: each for each in found.interfaces}
     if unknown := [name for name in interface or () if name not in there]:
-        _end(f"the agent has no interface {unknown[0]!r} here; it has: {', '.join(there) or 'none'}", USAGE)
+        _end(f"the agent has no interface {quoted(unknown[0])} here; it has: {', '.join(there) or 'none'}", USAGE)
     chosen = [there[InterfaceName(name)] for name in dict.fromkeys(interface or there)]
     if not chosen:
         say("the agent has put nothing on this machine", err=True)
@@ -148,7 +156,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _end(why: object, code: int = FAILED) -> NoReturn:
-    say(f"error: {why}", err=True)
+    complain(why)
     raise typer.Exit(code) from None
 
 

@@ -12,7 +12,8 @@ import typer
 from wgfleet.cli import connection
 from wgfleet.cli.client import CallFailed, Client, Document, panel
 from wgfleet.cli.confirmation import Yes, go_on
-from wgfleet.cli.output import AsJson, plain, say, show_json, text
+from wgfleet.cli.output import AsJson, say, show_json, text
+from wgfleet.cli.plain_text import plain
 
 PATH = "/api/authority"
 

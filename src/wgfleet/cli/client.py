@@ -5,6 +5,7 @@ Exit codes: 1 refused or failed, 2 usage, 3 the panel is unreachable, 4 not foun
 
 import contextlib
 import ipaddress
+import math
 import os
 import ssl
 from collections.abc import Iterator
@@ -21,9 +22,11 @@ from wgfleet.agent.enrollment.ca import ways_out
 from wgfleet.cli import connection
 from wgfleet.cli.connection import ConnectionSettingsError, PanelAccess
 from wgfleet.cli.hints import sentence
-from wgfleet.cli.output import plain, say
-from wgfleet.cli.tree import as_option
+from wgfleet.cli.output import say
+from wgfleet.cli.plain_text import plain
+from wgfleet.cli.tree import CommandRefused, as_option, complain
 from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
+from wgfleet.protocol.quotes import quoted
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
 TIMEOUT_S = 60.0
@@ -34,7 +37,7 @@ PAGE = 1000
 Document = dict[str, Any]
 
 
-class CallFailed(Exception):
+class CallFailed(CommandRefused):
     """A call failed; the text and the exit code are for the user."""
 
     def __init__(self, detail: str, exit_code: int = FAILED, field: str = "", status: int = 0) -> None:
@@ -78,7 +81,9 @@ class Client:
                 trust_env=secure and not local,  # a proxy on the way would see the key, unless it only carries TLS
             )
         except (httpx.InvalidURL, ValueError):
-            raise CallFailed(f"{to.url!r} is not an address such as https://panel.example.com:8443", USAGE) from None
+            raise CallFailed(
+                f"{quoted(to.url)} is not an address such as https://panel.example.com:8443", USAGE
+            ) from None
 
         self._tries = Tries(self._http, lambda words: say(words, err=True))
 
@@ -111,6 +116,19 @@ class Client:
     def content(self, path: str, **query: Any) -> bytes:
         """Read binary content."""
         return self._call("GET", path, None, query).content
+
+    def parts(self, path: str, **query: Any) -> Iterator[bytes]:
+        """Yield binary content as it comes, of any size; raise where it breaks off."""
+        with contextlib.closing(self._send("GET", path, None, query, stream=True)) as answer:
+            try:
+                if not answer.is_success:
+                    answer.read()
+                    self._check(answer)
+                yield from answer.iter_bytes()
+            except httpx.HTTPError as error:
+                raise CallFailed(
+                    f"the answer of the panel at {self._url} broke off: {error}; try it again", UNREACHABLE
+                ) from None
 
     def send_table(self, path: str, table: bytes, **query: Any) -> Any:
         """Send a CSV file, and return the JSON of the answer."""
@@ -149,27 +167,34 @@ class Client:
 
     def _call(self, method: str, path: str, body: Document | bytes | None, query: Document) -> httpx.Response:
         answer = self._send(method, path, body, query)
+        self._check(answer)
+        return answer
+
+    def _check(self, answer: httpx.Response) -> None:
+        """Raise what an answer says that is none to what was asked."""
         if answer.is_redirect:
             raise CallFailed(
                 f"{self._url} sends callers on to {answer.headers.get('location')}; give the panel's own address", USAGE
             )
         if answer.is_error:
             raise _refused(answer)
-        return answer
 
-    def _send(self, method: str, path: str, body: Document | bytes | None, query: Document) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, body: Document | bytes | None, query: Document, *, stream: bool = False
+    ) -> httpx.Response:
         steps = path.partition("?")[0].split("/")
         for kind, step in pairwise(steps):
             if step in {"", ".", ".."} and kind:
                 raise CallFailed(f"{kind}: an id or name is empty, or consists of dots; give a valid one", USAGE)
             if "%2F" in step:
-                raise CallFailed(f"{kind}: {unquote(step)!r} has a slash, which no id or name here has", USAGE)
+                raise CallFailed(f"{kind}: {quoted(unquote(step))} has a slash, which no id or name here has", USAGE)
         params = {name: value for name, value in query.items() if value is not None}
         sent: Document = {"json": body}
         if isinstance(body, bytes):
             sent = {"content": body, "headers": {"Content-Type": "text/csv"}, "timeout": TABLE_S}
         try:
-            return self._tries.request(method, path, **sent, params=params)
+            made = self._tries.stream if stream else self._tries.request
+            return made(method, path, **sent, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error) or type(error).__name__
             if may_be_done(method, error):
@@ -185,7 +210,14 @@ class Client:
         except UnicodeEncodeError:
             raise CallFailed("an argument is not UTF-8", USAGE) from None
         except ValueError:
-            raise CallFailed("a number is not finite", USAGE) from None
+            raise CallFailed(f"{_no_number(body)}must be a number, and not without end", USAGE) from None
+
+
+def _no_number(body: Document | bytes | None) -> str:
+    """Return, before the complaint, the option whose value is a number that JSON does not have."""
+    values = body.items() if isinstance(body, dict) else ()
+    found = (name for name, value in values if isinstance(value, float) and not math.isfinite(value))
+    return "".join(f"{as_option(name)}: " for name in found)
 
 
 def _refused(answer: httpx.Response) -> CallFailed:
@@ -240,13 +272,13 @@ def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True, sends_se
         finally:
             client.close()
     except ConnectionSettingsError as error:
-        say(f"error: {error}", err=True)
+        complain(error)
         raise typer.Exit(USAGE) from None
     except CallFailed as error:
-        say(f"error: {error}", err=True)
+        complain(error)
         raise typer.Exit(error.exit_code) from None
     except OSError as error:
         if error.filename is None:  # no file of the caller's, such as a reader of our output that went away
             raise
-        say(f"error: {error.filename}: {error.strerror}", err=True)
+        complain(f"{error.filename}: {error.strerror}")
         raise typer.Exit(FAILED) from None

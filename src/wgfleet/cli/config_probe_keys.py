@@ -7,7 +7,8 @@ import typer
 from wgfleet.cli.arguments import Config
 from wgfleet.cli.client import panel, part
 from wgfleet.cli.confirmation import Yes, go_on
-from wgfleet.cli.output import AsJson, plain, say, show_json, text
+from wgfleet.cli.output import AsJson, say, show_json, text
+from wgfleet.cli.plain_text import plain
 
 
 def _says(rotation: dict[str, Any]) -> str:

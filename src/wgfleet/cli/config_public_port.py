@@ -9,6 +9,7 @@ from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Document, panel, part
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.output import AsJson, say, show_json
+from wgfleet.protocol.quotes import quoted
 
 NONE = "none"
 MAX_DIGITS = 5
@@ -31,7 +32,7 @@ def public_port(
 ) -> None:
     """Set the port at which clients, or other nodes, reach a node that is behind a router."""
     if port != NONE and not (port.isascii() and port.isdigit() and len(port) <= MAX_DIGITS):
-        raise typer.BadParameter(f"PORT must be a number or {NONE}, not {port[:40]!r}")
+        raise typer.BadParameter(f"PORT must be a number or {NONE}, not {quoted(port)}")
     field = "public_backbone_port" if backbone else "public_port"
     body = {field: None if port == NONE else int(port)}
     path = f"/api/configs/{part(config)}/nodes/{part(node)}"

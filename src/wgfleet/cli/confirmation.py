@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.output import say
+from wgfleet.protocol.quotes import shortened
 
 USAGE = 2
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -13,6 +14,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def go_on(question: str = "Go on?") -> None:
     """Ask whether to go on, and end the command if not, or where nobody can be asked."""
+    question = shortened(question)
     if not sys.stdin.isatty():
         say(question, err=True)
         say("error: nobody can be asked here; repeat with --yes to go on", err=True)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.client import Document, given, items
+from wgfleet.protocol.quotes import quoted
 
 AllowedIps = Annotated[
     list[str] | None, typer.Option("--client-allowed-ip", help="Network that files route into the tunnel; repeatable.")
@@ -50,6 +51,6 @@ def inherited(options: list[str] | None) -> Document:
         name = option.removeprefix("--").replace("_", "-")
         field = NAMES.get(name, name.replace("-", "_"))
         if field not in NAMES.values():
-            raise typer.BadParameter(f"{option!r} is none of {', '.join(NAMES)}", param_hint="--inherit")
+            raise typer.BadParameter(f"{quoted(option)} is none of {', '.join(NAMES)}", param_hint="--inherit")
         found[field] = None
     return found

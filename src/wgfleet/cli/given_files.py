@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from wgfleet.cli.client import USAGE
-from wgfleet.cli.output import plain
+from wgfleet.cli.tree import complain
 from wgfleet.imports.fleet import UnreadableError
 from wgfleet.imports.given_files import MAX_BYTES, bytes_of, checked
 
@@ -22,7 +22,7 @@ def file_bytes(file: Path) -> bytes:
             return checked(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
         return _pipe_bytes(file) if file.is_fifo() else bytes_of(file)
     except (UnreadableError, OSError) as error:
-        typer.echo(f"error: {plain(str(error))}", err=True)
+        complain(error)
         raise typer.Exit(USAGE) from None
 
 
@@ -31,7 +31,7 @@ def file_text(file: Path) -> str:
     try:
         return file_bytes(file).decode("utf-8-sig")
     except UnicodeDecodeError:
-        typer.echo(f"error: {plain(str(file))}: is no text in UTF-8", err=True)
+        complain(f"{file}: is no text in UTF-8")
         raise typer.Exit(USAGE) from None
 
 

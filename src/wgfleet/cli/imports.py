@@ -13,6 +13,7 @@ from wgfleet.cli.tree import single
 from wgfleet.imports import sources
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, UnreadableError
 from wgfleet.imports.sources import SOURCES
+from wgfleet.protocol.quotes import quoted
 
 app = single()
 COLUMNS = ("name", "fate", "addresses", "carried_over", "remarks")
@@ -57,13 +58,14 @@ def import_(
     elif dry_run:
         say("nothing was changed", err=True)
     else:
-        say(f"{_count(found, 'new')} peers were imported into {found['config']}", err=True)
+        count = _count(found, "new")
+        say(f"{count} {'peer was' if count == 1 else 'peers were'} imported into {found['config']}", err=True)
 
 
 def read(source: str, path: Path, environment: Path | None, files: Path | None) -> ImportedFleet:
     """Read a source, or end the command with words."""
     if source not in SOURCES:
-        raise CallFailed(f"{source!r} is none of {', '.join(SOURCES)}", USAGE)
+        raise CallFailed(f"{quoted(source)} is none of {', '.join(SOURCES)}", USAGE)
     try:
         return sources.read(source, path, environment=environment, files=files)
     except UnreadableError as error:
@@ -82,7 +84,9 @@ def choose(fleet: ImportedFleet, name: str | None) -> ImportedInterface:
 
 def _show(found: dict[str, Any]) -> None:
     what = "a new config" if found["created"] else "a config that is here already"
-    say(f"{found['config']}: {what}; {_count(found, 'new')} new peers, {_count(found, 'same')} that are here already")
+    new, same = _count(found, "new"), _count(found, "same")
+    already = "is" if same == 1 else "are"
+    say(f"{found['config']}: {what}; {new} new peer{'s' * (new != 1)}, {same} that {already} here already")
     for remark in found["remarks"]:
         say(f"note: {remark}", err=True)
     rows = [peer for peer in found["peers"] if peer["fate"] != "same"]

@@ -1,5 +1,6 @@
 """`wgfleet job`: limits of peers, given to one peer, to a tag or to a config."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,9 @@ from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, duration, say, size, text
 from wgfleet.cli.tree import commands
+from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
+from wgfleet.protocol.quotes import quoted
 
 app = commands()
 
@@ -118,14 +121,29 @@ def value_of(field: str, text: str | None) -> Any:
     """Return a value as the API has it: bytes, a moment, or s after the first use."""
     if text is None:
         return None
-    if field == "endpoints" and text.isascii() and text.isdigit():
+    text = ascii_digits(text)
+    if field == "schedule":
+        raise CallFailed("VALUE: a schedule has none; say when peers are let in with --window", USAGE)
+    if field == "endpoints":
+        if not (text.isascii() and text.isdigit()):
+            raise CallFailed(f"VALUE: {quoted(text)} is no number of devices", USAGE)
         return int(text)
-    if field not in TOTALS:
-        return seconds_of(text) if is_time(text) else text
     try:
-        return bytes_of(text)
+        return bytes_of(text) if field in TOTALS else _moment(text) if field == "date" else text
     except ValueError as error:
-        raise CallFailed(str(error), USAGE) from None
+        raise CallFailed(f"VALUE: {error}", USAGE) from None
+
+
+def _moment(text: str) -> int | str:
+    if is_time(text):
+        return seconds_of(text)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{quoted(text)} is no moment; give one as 2026-12-31T00:00Z, or 30d after the first use"
+        ) from None
+    return text
 
 
 def _seconds(text: str, option: str) -> int:

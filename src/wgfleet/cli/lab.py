@@ -29,6 +29,7 @@ from wgfleet.lab import demo as demonstration
 from wgfleet.lab.assembly import Equipment
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.progress import Progress
+from wgfleet.protocol.quotes import quoted
 
 app = commands()
 
@@ -134,7 +135,7 @@ def kill(
         killed = len(target.signal(signal.SIGKILL, only)) if only else fleet.power_off(target)
         if only and not killed:
             raise LabError(
-                f"{host} runs nothing with {only!r} in its command line; see: wgfleet lab exec {host} -- ps ax"
+                f"{host} runs nothing with {quoted(only)} in its command line; see: wgfleet lab exec {host} -- ps ax"
             )
     typer.echo(f"killed {killed} processes of {host}", err=True)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from wgfleet.cli.tree import complain
 from wgfleet.lab import state
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.requirements import check_machine
@@ -38,7 +39,7 @@ def reported(*, left: str = "") -> Iterator[None]:
         check_machine()
         yield
     except LabError as error:
-        typer.echo(f"error: {error}", err=True)
+        complain(error)
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         typer.echo(f"interrupted{left}", err=True)

@@ -12,7 +12,6 @@ from wgfleet.cli.lab_command import (
     Json,
     Logs,
     Name,
-    Nodes,
     reported,
     show_document,
 )
@@ -23,10 +22,16 @@ from wgfleet.lab.progress import Progress, readable
 from wgfleet.lab.scenarios import SCENARIOS, Scenario
 from wgfleet.lab.scenarios.options import Kind, ScenarioOptions
 from wgfleet.lab.weather import CALM, Weather
+from wgfleet.protocol.quotes import quoted
 
+NODES = 3
 ROUTED_SCENARIOS = ("failover", "drain", "agent-down", "soak")
 ScenarioName = Annotated[
     str, typer.Argument(help="; ".join(f"{key}: {value.text}" for key, value in SCENARIOS.items()))
+]
+SomeNodes = Annotated[
+    int | None,
+    typer.Option(min=0, help=f"Servers with an agent: {NODES} if not given; with witness, two in all."),
 ]
 Rate = Annotated[float, typer.Option(min=0.1, max=500, help="Packets/s of each client.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Repeat in the same lab.")]
@@ -86,7 +91,7 @@ PanelNode = Annotated[bool, typer.Option("--panel-node", help="The panel's machi
 
 def run(
     scenario: ScenarioName,
-    nodes: Nodes = 3,
+    nodes: SomeNodes = None,
     clients: Clients = 20,
     rate: Rate = 100.0,
     rounds: Rounds = 1,
@@ -123,6 +128,8 @@ def run(
     with reported(left=NOTHING_LEFT):
         weather = Weather(loss, delay, jitter, starve)
         only = {"return": ("--kind", kind is not None), "drain": ("--relay", relay), "tcp": ("--backbone", backbone)}
+        if nodes is None:
+            nodes = _usual_nodes(scenario, panel_node=panel_node)
         chosen = _chosen(scenario, nodes + panel_node, clients, weather, only)
         _check_helper(helper=helper, mobile=mobile, floating=floating)
         routed = _is_routed(provider, scenario, daemon, floating=floating, ipv6=ipv6)
@@ -161,11 +168,16 @@ def _tell(figures: dict[str, Any], *, as_json: bool) -> None:
         raise typer.Exit(NOT_AS_PROMISED)
 
 
+def _usual_nodes(scenario: str, *, panel_node: bool) -> int:
+    chosen = SCENARIOS.get(scenario)
+    return chosen.nodes - panel_node if chosen is not None and chosen.witness else NODES
+
+
 def _chosen(name: str, nodes: int, clients: int, weather: Weather, only: dict[str, tuple[str, bool]]) -> Scenario:
     """Return the scenario of that name, if it can run so. `only`: an option of one, and whether it is given."""
     chosen = SCENARIOS.get(name)
     if chosen is None:
-        raise LabError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+        raise LabError(f"there is no scenario {quoted(name)}; there are {', '.join(SCENARIOS)}")
     if nodes < chosen.nodes:
         raise LabError(f"scenario {name} needs {chosen.nodes} nodes or more, not {nodes}")
     if chosen.witness and nodes > chosen.nodes:
@@ -189,7 +201,7 @@ def _check_helper(*, helper: bool, mobile: bool, floating: bool) -> None:
 def _is_routed(provider: str, scenario: str, daemon: str, *, floating: bool, ipv6: bool) -> bool:
     """Check a provider of floating addresses; tell whether routers lead them to nodes."""
     if provider not in face.ADDRESSES:
-        raise LabError(f"there is no --provider {provider!r} in the lab; there are {', '.join(face.ADDRESSES)}")
+        raise LabError(f"there is no --provider {quoted(provider)} in the lab; there are {', '.join(face.ADDRESSES)}")
     if provider == face.ON_LINK:
         if ipv6 or daemon != routing.DEFAULT:
             raise LabError(f"--ipv6 and --daemon go with --provider {face.ROUTED}; leave them out")

@@ -12,6 +12,7 @@ from wgfleet.cli import watching
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, panel
 from wgfleet.cli.output import AsJson, order, say, show_json, show_table, text
 from wgfleet.cli.watching import Watch
+from wgfleet.protocol.quotes import quoted
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _column(word: str, option: str, columns: Sequence[str]) -> str:
     meant = word.strip().casefold().replace("-", "_").replace(" ", "_")
     if meant not in columns:
         names = ", ".join(name.replace("_", "-") for name in columns)
-        raise CallFailed(f"{option}: there is no column {word!r}; there are {names}", USAGE)
+        raise CallFailed(f"{option}: there is no column {quoted(word)}; there are {names}", USAGE)
     return meant
 
 

@@ -13,7 +13,8 @@ from wgfleet.cli.client import UNREACHABLE, CallFailed, panel
 from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
-from wgfleet.cli.tree import single
+from wgfleet.cli.tree import complain, single
+from wgfleet.protocol.quotes import quoted
 
 app = single()
 
@@ -40,13 +41,15 @@ def login(
     an address is printed instead, for a browser on this machine.
     """
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise typer.BadParameter(f"{url!r} is not an address such as https://panel.example.com:8443", param_hint="URL")
+        raise typer.BadParameter(
+            f"{quoted(url)} is not an address such as https://panel.example.com:8443", param_hint="URL"
+        )
     with panel(PanelAccess(url, None, ca_file, allow_plain_http), sends_secret=True):
         pass  # a way that may not be used is refused before the secret is asked for
     try:
         ca = None if ca_fingerprint is None else fetch_ca(url, ca_fingerprint, lambda words: say(words, err=True))
     except TrustError as error:
-        typer.echo(f"error: {error}", err=True)
+        complain(error)
         raise typer.Exit(UNREACHABLE) from None
     if ca is not None:
         ca_file = connection.save_ca(ca, os.environ)

@@ -9,7 +9,7 @@ from wgfleet.cli import connection
 from wgfleet.cli.client import USAGE, CallFailed, Client, panel
 from wgfleet.cli.connection import ConnectionSettingsError
 from wgfleet.cli.output import say
-from wgfleet.cli.tree import single
+from wgfleet.cli.tree import complain, single
 
 app = single()
 
@@ -25,7 +25,7 @@ def logout() -> None:
     try:
         access = connection.load(stored)
     except ConnectionSettingsError as error:
-        say(f"error: {error}", err=True)
+        complain(error)
         raise typer.Exit(USAGE) from None
     with panel(access) as client:
         done = _ended(client)

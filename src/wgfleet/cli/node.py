@@ -1,12 +1,11 @@
 """`wgfleet node`: servers that run the agent."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from wgfleet.cli import completion, watching
+from wgfleet.cli import completion, node_log, watching
 from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
@@ -112,33 +111,21 @@ def _shown(node: Document) -> Document:
 def logs(
     node: Node,
     *,
-    lines: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of lines.")] = 100,
+    lines: Annotated[int, typer.Option(min=1, max=node_log.MOST, help="Maximum number of lines.")] = 100,
     watch: Watch = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="And lines that come from now on, until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a node's agent has logged last; the panel asks it now."""
+    if follow and watch:
+        raise typer.BadParameter("give --follow or --watch, not both")
     with panel() as client:
-        watching.draw(lambda: _show_log(client, node, lines, as_json=as_json), watch=watch)
-
-
-def _show_log(client: Client, node: str, lines: int, *, as_json: bool) -> None:
-    found = client.get(f"/api/nodes/{part(node)}/log", lines=lines)
-    if as_json:
-        show_json(found)
-        return
-    for line in found["lines"]:
-        say(_readable(line))
-
-
-def _readable(line: str) -> str:
-    """Return a line of a log as a person reads it: time, level, event, and the rest; as it is where it is no JSON."""
-    try:
-        entry = json.loads(line)
-        time, level, event = (str(entry.pop(name, "-")) for name in ("timestamp", "level", "event"))
-    except (ValueError, AttributeError, TypeError):
-        return line
-    rest = " ".join(f"{name}={value}" for name, value in entry.items())
-    return f"{text(time[:19] + 'Z')} {level:<7} {event}" + (f" {rest}" if rest else "")
+        if follow:
+            node_log.follow(client, node, lines, as_json=as_json)
+        else:
+            watching.draw(lambda: node_log.show(client, node, lines, as_json=as_json), watch=watch)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, duration, short, show_json
 from wgfleet.cli.tree import commands
-from wgfleet.cli.waiting import follow, moved, report, trouble
+from wgfleet.cli.waiting import ended, follow, moved, report, require_success, trouble
 from wgfleet.cli.watching import Watch
 
 app = commands()
@@ -90,16 +90,16 @@ def _spoken(name: str, value: object) -> object:
 def wait(operation: Operation, *, as_json: AsJson = False) -> None:
     """Wait until an operation has finished."""
     with panel() as client:
-        ended = follow(client, whole(client, operation))
+        found = follow(client, whole(client, operation))
         if as_json:
-            show_json(ended)
+            show_json(found)
         else:
-            report(ended)
+            report(found)
 
 
 @app.command()
 def cancel(operation: Operation, *, as_json: AsJson = False) -> None:
-    """Cancel a removal, a drain or a rebalance, and wait for its end.
+    """Cancel a removal, a drain, a rebalance or a move of peers, and wait for its end.
 
     The node of a removal serves on, unless it deletes its interface already; one that is drained is uncordoned. Peers
     that have a new home keep it.
@@ -107,11 +107,13 @@ def cancel(operation: Operation, *, as_json: AsJson = False) -> None:
     with panel() as client:
         identifier = whole(client, operation)
         client.call("POST", f"/api/operations/{part(identifier)}/cancel")
-        ended = follow(client, identifier)
+        found = ended(client, identifier)
+        if not found["cancelled_by"]:
+            require_success([found])
         if as_json:
-            show_json(ended)
+            show_json(found)
         else:
-            report(ended)
+            report(found)
 
 
 def whole(client: Client, reference: str) -> str:

@@ -3,8 +3,8 @@
 import json
 import os
 import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,16 +19,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from wgfleet.cli.plain_text import obeyed, plain
+
 WIDE = 250  # columns where neither a terminal nor COLUMNS sets them: a pipe must not lose text
 FILE_MODE = 0o600
 KIBI, TENS = 1024, 9.95
 SHORT = 8  # characters of an id in tables
-# Beside lines and tabs, what names are written with and that moves nothing: the joiners of Persian and of emoji, and
-# marks of direction.
-SHOWN = frozenset(
-    "\n\t\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-    "\N{LEFT-TO-RIGHT MARK}\N{RIGHT-TO-LEFT MARK}\N{ARABIC LETTER MARK}"
-)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")  # as the API writes times; a person needs whole seconds
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -72,6 +68,7 @@ BENEATH = "details"  # of rows that nothing names: a sentence stands right below
 LEAST_PROSE = 24  # characters a line, or it goes below the table
 GAP = 2  # characters between two cells
 ONE_LINE = 20  # characters of a cell that are never divided, such as a time
+LONGEST_WORD = 50  # longer than a key, or an address; a longer name is divided, or a line had room for nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +116,8 @@ def show_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], *, whole:
     shown = cells if whole else cells[: max(1, fitting)]
     if prose and shown == cells and sum(_wanted(rows, each) + GAP for each in cells) + LEAST_PROSE <= screen.width:
         shown, prose = list(columns), None
-    screen.width = max(screen.width, sum(_narrowest(rows, each) + GAP for each in shown))  # `whole` may go beyond it
+    needed = sum(_narrowest(rows, each) + GAP for each in shown) - GAP
+    screen.width = max(screen.width, needed)  # `whole` may go beyond it
     if prose == BENEATH:
         _print_beneath(screen, rows, shown, prose)
     else:
@@ -138,10 +136,11 @@ def _title(column: str) -> str:
 
 
 def _least(rows: Sequence[dict[str, Any]], column: str) -> int:
-    """Return how wide a column must be, so that no word of it is broken."""
+    """Return how wide a column must be, so that no word of it is broken but one that nobody has to copy as it is."""
     values = [text(row.get(column)) for row in rows]
     pieces = [piece for value in values for piece in ([value] if cell_len(value) <= ONE_LINE else value.split(" "))]
-    return max(map(cell_len, [*_title(column).split(" "), *pieces]))
+    widths = map(cell_len, [*_title(column).split(" "), *pieces])
+    return max(width if width <= LONGEST_WORD else ONE_LINE for width in widths)
 
 
 def _narrowest(rows: Sequence[dict[str, Any]], column: str) -> int:
@@ -235,18 +234,26 @@ def say(words: str, *, err: bool = False) -> None:
     typer.echo(plain(words), err=err)
 
 
-def plain(shown: str) -> str:
-    """Replace what a terminal would obey rather than show: agents, and users, choose parts of what is printed."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if _obeyed(character) else character for character in shown)
-
-
-def _obeyed(character: str) -> bool:
-    return character not in SHOWN and unicodedata.category(character) in {"Cc", "Cf"}
+def say_in_lines(words: str, *, err: bool = False) -> None:
+    """Print a sentence, of which no word is cut, in lines that the screen has room for; none that is to be copied."""
+    screen = console(err=err)
+    if screen.width >= WIDE:  # programs take a sentence by its line
+        say(words, err=err)
+        return
+    for paragraph in plain(words).split("\n"):
+        line = ""
+        for word in paragraph.split(" "):
+            longer = f"{line} {word}" if line else word
+            if line and cell_len(longer) > screen.width:
+                typer.echo(line, err=err)
+                longer = word
+            line = longer
+        typer.echo(line, err=err)
 
 
 def _escaped(character: str) -> str:
     """Return what a terminal would obey as JSON's escape of it, which programs read as the character that it is."""
-    return json.dumps(character)[1:-1] if character != "\n" and _obeyed(character) else character
+    return json.dumps(character)[1:-1] if character != "\n" and obeyed(character) else character
 
 
 def text(value: Any) -> str:
@@ -280,10 +287,35 @@ def create_secret_file(content: str, output: Path) -> None:
         file.write(content)
 
 
-def write_secret_file(content: bytes, output: Path) -> None:
-    """Write content with keys to a file that only its owner can read."""
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, FILE_MODE)
-        file.write(content)
+def write_secret_file(content: bytes | Iterable[bytes], output: Path) -> None:
+    """Write content with keys to a file that only its owner can read, whole or not at all; `-` is standard output."""
+    parts = (content,) if isinstance(content, bytes) else content
+    if str(output) == "-":
+        for part in parts:
+            typer.echo(part, nl=False)
+        return
+    # A pipe or a device is written to as it is, and so is what somebody redirected: /dev/stdout.
+    is_file = (output.is_file() or not output.exists()) and not str(output).startswith(
+        ("/dev/std", "/dev/fd/", "/proc/")
+    )
+    target = output.resolve() if is_file else output
+    beside = target.with_name(f".{target.name}.{os.getpid()}") if is_file else output
+    try:
+        _write_private(parts, beside)
+        if is_file:
+            beside.replace(target)
+    except BaseException as error:  # also where somebody has had enough of waiting
+        if is_file:
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(output)) from None
+        raise
     typer.echo(f"written to {output}", err=True)
+
+
+def _write_private(parts: Iterable[bytes], path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fchmod(descriptor, FILE_MODE)
+        file.writelines(parts)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from wgfleet.cli import panel_reseal
+from wgfleet.cli import loading, panel_reseal
 from wgfleet.cli.output import create_secret_file
-from wgfleet.cli.panel_run import PanelRun, show_first_key
+from wgfleet.cli.panel_greeting import show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
-from wgfleet.cli.tree import commands
+from wgfleet.cli.tree import commands, complain
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.authority import agent_server_name, described
@@ -206,6 +206,9 @@ def run(
     ] = False,
 ) -> None:
     """Run the panel until it is stopped."""
+    with loading():
+        from wgfleet.cli.panel_run import PanelRun  # noqa: PLC0415 - API and pages, which no other command needs
+
     overrides = _overrides(data_dir, listen, panel_node_address, name, panel_node=panel_node)
     settings = load_or_exit(settings_file, overrides)
     try:
@@ -293,5 +296,5 @@ def _ends_with_a_word(settings: Settings) -> Iterator[None]:
 
 def _end(error: object, code: int = EXIT_FAILED) -> NoReturn:
     field = error.field if isinstance(error, PanelError) else None
-    typer.echo(f"error: {field}: {error}" if field else f"error: {error}", err=True)
+    complain(f"{field}: {error}" if field else error)
     raise typer.Exit(code) from None

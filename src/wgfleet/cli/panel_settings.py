@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
+from wgfleet.cli.output import say
+from wgfleet.cli.tree import complain, single
 from wgfleet.panel import settings as panel_settings
 from wgfleet.panel.dns.plugins import DnsPlugins
-from wgfleet.panel.errors import Invalid
+from wgfleet.panel.errors import Invalid, PermanentError, TransientError
 from wgfleet.panel.settings import DEFAULT_FILE, Settings, SettingsError, load_settings
 
 EXIT_SETTINGS = 2
 
-app = typer.Typer()
+app = single()
 
 SettingsFile = Annotated[Path | None, typer.Option("--settings-file", help=f"Default: {DEFAULT_FILE}, if it exists.")]
 
@@ -24,7 +26,7 @@ def load_or_exit(path: Path | None, overrides: dict[str, object] | None = None) 
         settings = load_settings(path, os.environ, overrides)
     except SettingsError as error:
         for problem in error.problems:
-            typer.echo(f"error: {problem}", err=True)
+            complain(problem)
         raise typer.Exit(EXIT_SETTINGS) from None
     if settings.acme.directory is not None and settings.acme.dns_provider is not None:
         _check_acme(settings)
@@ -35,14 +37,31 @@ def _check_acme(settings: Settings) -> None:
     try:
         DnsPlugins.installed(settings).open_for(settings.acme).close()
     except Invalid as error:
-        typer.echo(f"error: {error.field}: {error}", err=True)
+        complain(f"{error.field}: {error}")
         raise typer.Exit(EXIT_SETTINGS) from None
+
+
+def _check_places(settings: Settings) -> None:
+    from wgfleet.panel.reconcile.web_certificate_proofs import check_places  # noqa: PLC0415 - it brings the store
+
+    try:
+        check_places(settings.acme, settings.acme_names(), DnsPlugins.installed(settings))
+    except PermanentError as error:
+        say(f"error: acme.dns_provider: {error}", err=True)
+        raise typer.Exit(EXIT_SETTINGS) from None
+    except TransientError as error:
+        say(f"warning: the DNS provider that is to answer the CA cannot be asked now: {error}", err=True)
 
 
 @app.command()
 def check_settings(settings_file: SettingsFile = None) -> None:
-    """Check the panel's settings file and environment; print every error with its place."""
+    """Check the panel's settings file and environment; print every error with its place.
+
+    Where a DNS provider is to answer a CA, it is asked whether it could.
+    """
     settings = load_or_exit(settings_file)
+    if settings.acme.dns_provider is not None and settings.acme_names():
+        _check_places(settings)
     typer.echo(f"settings are valid: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
 
 

@@ -1,11 +1,11 @@
-"""`wgfleet peer change` and `peer move`: all peers that fit, by one command, after a look at whom that is."""
+"""`wgfleet peer change` and `peer move`: a peer, or all that fit, by one command, after a look at whom that is."""
 
 from typing import Annotated, NamedTuple
 
 import typer
 
-from wgfleet.cli import job, speeds
-from wgfleet.cli.arguments import Config, OnlyNode
+from wgfleet.cli import completion, job, references, speeds
+from wgfleet.cli.arguments import OnlyNode
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
@@ -17,6 +17,13 @@ ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job", "s
 SHOWN = 10  # names, before it asks
 
 
+Chosen = Annotated[
+    str,
+    typer.Argument(
+        help="Id or name of the config; or CONFIG/NAME, one peer of it.",
+        autocompletion=completion.names("/api/configs"),
+    ),
+]
 All = Annotated[
     bool, typer.Option("--all-that-match", help="All that fit what follows; by itself: all peers of the config.")
 ]
@@ -31,7 +38,7 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end
 
 
 def change(
-    config: Config,
+    config: Chosen,
     action: Annotated[str, typer.Argument(help=f"One of {', '.join(ACTIONS)}.")],
     what: Annotated[
         list[str] | None, typer.Argument(help="The tag or group; or field and value of the job: total_data 50GB.")
@@ -55,7 +62,7 @@ def change(
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change all peers that fit; say first who they are, and who notices.
+    """Change a peer, or all that fit; say first who they are, and who notices.
 
     set_group takes a node group, or nothing for none, and counts from the next rebalance on; set_speeds takes
     --download and --upload. Each is changed once, also where the panel is restarted meanwhile; `operation show` has how
@@ -70,7 +77,7 @@ def change(
 
 
 def move(
-    config: Config,
+    config: Chosen,
     *,
     to: Annotated[str, typer.Option("--to", help="Node that becomes their home; or node group, whose nodes do.")],
     all_that_match: All = False,
@@ -85,7 +92,7 @@ def move(
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give all peers that fit a home on a node, or on those of a group; say first who they are, and who notices.
+    """Give a peer, or all that fit, a home on a node, or on those of a group; say first who they are, and who notices.
 
     Who is connected is called by the new node, as in a rebalance; who does not answer stays, and is not cut off.
     """
@@ -105,10 +112,18 @@ class _Shown(NamedTuple):
     as_json: bool
 
 
-def _carry_out(client: Client, config: str, body: Document, show: _Shown, *, chosen: bool) -> None:
+def _carry_out(client: Client, reference: str, body: Document, show: _Shown, *, chosen: bool) -> None:
+    config, slash, name = reference.partition("/")
+    if slash:
+        if body["filter"]:
+            raise CallFailed(f"{reference} is one peer already: leave out what chooses among several", USAGE)
+        # Nothing but one peer has its key.
+        body["filter"] = {"search": references.peer_of(client, config, name)["public_key"]}
+    elif not chosen:
+        raise CallFailed(
+            "which peers? One as CONFIG/NAME, those of a --tag and the like, or all that match: --all-that-match", USAGE
+        )
     path = f"/api/configs/{part(config)}/peers/changes"
-    if not chosen:
-        raise CallFailed("which peers are changed follows from the options: say so with --all-that-match", USAGE)
     found = client.call("POST", f"{path}/preview", body)
     _show(found, body["action"])
     if show.dry_run:
@@ -136,7 +151,8 @@ def _with(action: str, what: list[str], job_action: str, job_period: str | None)
 def _show(found: Document, action: str) -> None:
     names = found["names"][:SHOWN]
     more = f" and {found['peers'] - len(names)} more" if found["peers"] > len(names) else ""
-    say(f"{action}: {found['peers']} peers, {found['live']} of them connected now", err=True)
+    peers = f"{found['peers']} peer{'s' * (found['peers'] != 1)}"
+    say(f"{action}: {peers}, {found['live']} of them connected now", err=True)
     if names:
         say(f"  {', '.join(names)}{more}", err=True)
     for effect in found["effects"]:

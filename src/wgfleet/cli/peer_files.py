@@ -1,7 +1,7 @@
 """`wgfleet peer file`, `files`, `bundle` and `qr`: what a user gets."""
 
-import io
-import zipfile
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +11,14 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Config, Peer
 from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
 from wgfleet.cli.output import Output, say, write_secret, write_secret_file
-from wgfleet.panel.domain.file_names import file_stem
+from wgfleet.cli.tree import complain
 from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
 ARCHIVES = ("linux", "windows", "macos", "ios", "android")
 FORMATS = ("conf", "networkmanager", "mikrotik", "openwrt", "mobileconfig-ios", "mobileconfig-macos", *ARCHIVES)
 Format = Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")]
+END, END_64 = 22, 76  # bytes of a ZIP's end, and of what stands before it where there are many files
+MANY = 0xFFFF
 Node = Annotated[str | None, typer.Option(help="Node of an independent config.")]
 
 
@@ -25,17 +27,33 @@ def files(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Write the ZIP to this file (for you only).")],
     node: Node = None,
+    search: Annotated[str | None, typer.Option(help="Only those with this part in the name.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
 ) -> None:
     """Write the files of all peers of a config into one ZIP, named after the peers."""
-    packed, taken = io.BytesIO(), set[str]()
     with panel() as client:
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for peer in client.all(f"/api/configs/{part(config)}/peers"):
-                stem = file_stem(peer["name"], peer["id"], taken)
-                taken.add(stem.casefold())
-                archive.writestr(f"{stem}.conf", client.text(f"/api/peers/{part(peer['id'])}/config", node=node))
-        write_secret_file(packed.getvalue(), output)
-    say(f"{len(taken)} file{'s' * (len(taken) != 1)}", err=True)
+        packed = _Arriving(client.parts(f"/api/configs/{part(config)}/files", node=node, search=search, tag=tag))
+        write_secret_file(packed, output)
+    say(f"{packed.count} file{'s' * (packed.count != 1)}", err=True)
+
+
+class _Arriving:
+    """The parts of a ZIP; raises at their end where it is none, such as one that something on the way cut off."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self.count = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        end = b""
+        for each in self._parts:
+            end = (end + each)[-END_64 - END :]
+            yield each
+        if end[-END : -END + 4] != b"PK\x05\x06":
+            raise CallFailed("the ZIP has no end, so files are missing; try it again")
+        (self.count,) = struct.unpack_from("<H", end, len(end) - END + 10)
+        if self.count == MANY:
+            (self.count,) = struct.unpack_from("<Q", end, len(end) - END - END_64 + 32)
 
 
 def file(peer: Peer, *, platform: Format = "conf", node: Node = None, output: Output = None) -> None:
@@ -51,7 +69,7 @@ def file(peer: Peer, *, platform: Format = "conf", node: Node = None, output: Ou
 def check_format(platform: str, output: Path | None) -> None:
     """Refuse an archive that has no file to go to."""
     if output is None and platform in ARCHIVES:
-        say(f"error: {platform} is an archive; write it to a file with --output", err=True)
+        complain(f"{platform} is an archive; write it to a file with --output")
         raise typer.Exit(USAGE)
 
 

@@ -1,5 +1,6 @@
 """`wgfleet peer share`, `shares` and `unshare`: links with which a user fetches the file of a peer."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,7 +14,9 @@ from wgfleet.cli.output import AsJson, age_cell, say, short, show_json, text
 from wgfleet.protocol.quantities import seconds_of
 from wgfleet.qr_code import qr_code
 
-COLUMNS = ("id", "one_time", "password", "uses", "opened", "expires_at", "created_by")
+DAY_S = 86400
+LEAST_S, LONGEST_S = 60, 90 * DAY_S  # as the panel has them
+COLUMNS = ("id", "state", "one_time", "password", "uses", "opened", "expires_at", "created_by")
 
 
 def share(
@@ -34,9 +37,12 @@ def share(
     """
     with panel(sends_secret=True) as client:
         try:
-            body: Document = {"one_time": not many_times, "lasts_s": seconds_of(lasts)}
+            lasts_s = seconds_of(lasts)
         except ValueError as error:
             raise CallFailed(f"--lasts: {error}", USAGE) from None
+        if not LEAST_S <= lasts_s <= LONGEST_S:
+            raise CallFailed(f"--lasts: a link lasts 1 minute to {LONGEST_S // DAY_S} days, not {lasts}", USAGE)
+        body: Document = {"one_time": not many_times, "lasts_s": lasts_s}
         if password:
             body["password"] = ask_secret("Password of the link", new=True)
         made = client.call("POST", f"/api/peers/{references.peer(client, peer)}/share-links", body)
@@ -57,6 +63,7 @@ def shares(client: Client, peer: Peer) -> ListResult:
         {
             **each,
             "id": short(each["id"]),
+            "state": _state(each),
             "whole_id": each["id"],
             "opened": age_cell(each["opened_at"]),
             "password": each["has_password"],
@@ -64,6 +71,12 @@ def shares(client: Client, peer: Peer) -> ListResult:
         for each in found
     ]
     return ListResult(found, rows)
+
+
+def _state(link: Document) -> str:
+    if link["one_time"] and link["uses"]:
+        return "used"
+    return "expired" if datetime.fromisoformat(link["expires_at"]) <= datetime.now(UTC) else "works"
 
 
 def unshare(

@@ -13,6 +13,7 @@ from wgfleet.cli.given_files import file_text
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
+from wgfleet.protocol.quotes import quoted
 
 app = commands()
 COLUMNS = ("name", "kind", "enabled", "default_role", "makes_users", "synced_at", "sync_error")
@@ -168,5 +169,5 @@ def _roles(given: list[str]) -> dict[str, str]:
     if wrong := next(
         (each for each, (group, _, role) in zip(given, pairs, strict=True) if not group or not role), None
     ):
-        raise typer.BadParameter(f"--role {wrong!r} is not GROUP=ROLE")
+        raise typer.BadParameter(f"--role {quoted(wrong)} is not GROUP=ROLE")
     return {group: role for group, _, role in pairs}

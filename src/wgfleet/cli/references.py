@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, part
 from wgfleet.cli.output import SHORT, short
+from wgfleet.protocol.quotes import quoted
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _END = re.compile(rf"[0-9a-f]{{{SHORT // 2},}}")
@@ -45,21 +46,26 @@ def peer(client: Client, reference: str) -> str:
         return reference
     config, slash, name = reference.partition("/")
     if slash:
-        found = _called(client, config, name)
-        if found is None:
-            raise CallFailed(
-                f"there is no peer {name!r} in {config!r}; list them with `wgfleet peer list {config}`", ABSENT
-            )
-        return str(found["id"])
+        return str(peer_of(client, config, name)["id"])
     every = [(str(each["name"]), _called(client, each["id"], reference)) for each in client.all("/api/configs")]
     meant = [(where, each) for where, each in every if each is not None]
     if len(meant) > 1:
         raise _ambiguous(reference, [f"{where}/{each['name']}" for where, each in meant])
     if not meant:
         raise CallFailed(
-            f"there is no peer {reference!r} in any config; list them with `wgfleet peer list CONFIG`", ABSENT
+            f"there is no peer {quoted(reference)} in any config; list them with `wgfleet peer list CONFIG`", ABSENT
         )
     return str(meant[0][1]["id"])
+
+
+def peer_of(client: Client, config: str, name: str) -> Document:
+    """Return the peer of a config that has a name; raise `CallFailed` where none has."""
+    found = _called(client, config, name)
+    if found is None:
+        raise CallFailed(
+            f"there is no peer {quoted(name)} in {quoted(config)}; list them with `wgfleet peer list {config}`", ABSENT
+        )
+    return found
 
 
 def peers(client: Client, references: Sequence[str]) -> list[str]:
@@ -79,4 +85,4 @@ def _values(thing: Document, fields: Sequence[str]) -> list[str]:
 
 def _ambiguous(reference: str, found: Sequence[str]) -> CallFailed:
     more = f", and {len(found) - MOST} more" if len(found) > MOST else ""
-    return CallFailed(f"{reference!r} may be any of {', '.join(found[:MOST])}{more}; say which", USAGE)
+    return CallFailed(f"{quoted(reference)} may be any of {', '.join(found[:MOST])}{more}; say which", USAGE)

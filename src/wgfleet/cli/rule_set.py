@@ -13,6 +13,7 @@ from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_json
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.destination_words import RULE_EXAMPLE, rule_of, rule_text
+from wgfleet.protocol.quotes import quoted
 
 app = commands()
 
@@ -92,7 +93,7 @@ def _body(rules: list[str] | None, otherwise: str | None) -> Document:
         body["rules"] = _rules([rule for rule in rules if rule.strip()], "--rule")
     if otherwise is not None:
         if otherwise not in {"allow", "deny"}:
-            raise typer.BadParameter(f"must be allow or deny, not {otherwise!r}", param_hint="--otherwise")
+            raise typer.BadParameter(f"must be allow or deny, not {quoted(otherwise)}", param_hint="--otherwise")
         body["otherwise_allowed"] = otherwise == "allow"
     return body
 
@@ -124,4 +125,4 @@ def _word(found: Document) -> str:
 def _warnings(found: Document) -> list[str]:
     nodes = found["not_held_on"]
     said = [f"{found['name']}: on {', '.join(nodes)} nobody is held to it: upgrade the agent there"] if nodes else []
-    return [*(f"{found['name']}, {each}" for each in found["warnings"]), *said]
+    return [*(f"{found['name']}, {each}" for each in [*found["warnings"], *found.get("idle", ())]), *said]

@@ -11,7 +11,7 @@ from wgfleet.cli.client import FAILED, CallFailed, Client, Document, panel
 from wgfleet.cli.connection import ConnectionSettingsError
 from wgfleet.cli.fleet_state import FleetState
 from wgfleet.cli.operation import row
-from wgfleet.cli.output import AsJson, say, show_json, show_table
+from wgfleet.cli.output import AsJson, say, say_in_lines, show_json, show_table
 from wgfleet.cli.tree import single
 from wgfleet.cli.watching import Watch
 
@@ -53,7 +53,7 @@ def _show(client: Client, *, as_json: bool) -> list[str]:
     except CallFailed as refused:
         if refused.status != HTTPStatus.UNAUTHORIZED:
             raise
-        say(f"warning: {refused}", err=True)  # whether the panel works is for everybody
+        say_in_lines(f"warning: {refused}", err=True)  # whether the panel works is for everybody
         return _show_panel(ready, as_json=as_json)
     wrong = [*_panel_troubles(ready), *state.wrong]
     if as_json:
@@ -61,13 +61,13 @@ def _show(client: Client, *, as_json: bool) -> list[str]:
         return wrong
     _say_panel(ready)
     for each in wrong:
-        say(f"wrong: {each}")
+        say_in_lines(f"wrong: {each}")
     if not wrong:
         say("nothing is wrong")
     say("")
     _show_fleet(state)
     for each in [*(ready.get("warnings") or ()), *state.warnings]:
-        say(f"warning: {each}", err=True)
+        say_in_lines(f"warning: {each}", err=True)
     return wrong
 
 
@@ -77,11 +77,11 @@ def _show_panel(ready: Document, *, as_json: bool) -> list[str]:
     else:
         _say_panel(ready)
         for each in _panel_troubles(ready):
-            say(f"- {each}")
+            say_in_lines(f"- {each}")
         for warning in ready.get("warnings") or ():
-            say(f"warning: {warning}")
+            say_in_lines(f"warning: {warning}")
         if ready.get("way_out"):
-            say(f"\n{ready['way_out']}")
+            say_in_lines(f"\n{ready['way_out']}")
     return ["the panel"] if ready["status"] == "unavailable" else []
 
 
@@ -109,4 +109,4 @@ def _show_fleet(state: FleetState) -> None:
         say("")
         show_table([row(each, configs, nodes) for each in state.operations], OPERATIONS)
     for each in state.no_failover:
-        say(f"would not survive: {each}")
+        say_in_lines(f"would not survive: {each}")

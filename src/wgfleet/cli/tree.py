@@ -1,11 +1,16 @@
 """The shape of the command tree: groups of commands, the other words that people try, and plain help."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from wgfleet.cli.plain_text import plain
+from wgfleet.protocol.quotes import shortened
 
 # Fields of the API whose option has another name.
 OPTIONS = {
@@ -21,7 +26,57 @@ OPTIONS = {
 }
 SYNONYMS = {"ls": "list", "rm": "delete", "remove": "delete", "add": "create", "edit": "update", "get": "show"}
 
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]  # typer gives it no name
+_NEGATIVE = re.compile(r"-\.?[0-9]")
+
 _RUNNING: ContextVar[Any] = ContextVar("command")  # the command that was found last, which is the one that runs
+
+
+class CommandRefused(Exception):
+    """A command cannot be done; the text is for the user. Known without the libraries of those who call a panel."""
+
+    exit_code = 1
+
+
+def complain(error: object) -> None:
+    """Say why a command is refused, or what failed; of long values the beginning, and nothing that a terminal obeys."""
+    typer.echo(f"error: {shortened(plain(str(error)))}", err=True)
+
+
+@contextmanager
+def shortly() -> Iterator[None]:
+    """Have what is refused in this block say the beginning of long values only."""
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        error.message = shortened(error.message)  # type: ignore[attr-defined]  # as above
+        raise
+
+
+class NumberTakingCommand(TyperCommand):
+    """A command that takes -5GB for a value, to be refused as one: no option begins with a digit."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser, with another way for what looks like a negative number."""
+        parser: Any = super().make_parser(ctx)
+        process = parser._process_opts  # noqa: SLF001 - the only place that tells options from values
+
+        def take(word: str, state: Any) -> None:
+            if _NEGATIVE.match(word):
+                state.largs.append(word)
+            else:
+                process(word, state)
+
+        parser._process_opts = take  # noqa: SLF001 - as above
+        return parser
+
+
+class Commands(typer.Typer):
+    """Commands, each of which takes negative numbers for values."""
+
+    def command(self, *names: Any, **more: Any) -> Any:
+        """Add a command as `Typer.command` does."""
+        return super().command(*names, **{"cls": NumberTakingCommand, **more})
 
 
 class CommandGroup(TyperGroup):
@@ -65,7 +120,7 @@ class CommandGroup(TyperGroup):
         found = super().get_command(ctx, cmd_name) or super().get_command(ctx, SYNONYMS.get(cmd_name, ""))
         if found is None:
             self.point_elsewhere(ctx, cmd_name, self.name or "")
-        _RUNNING.set(found)
+        note_running(found)
         return found
 
     def point_elsewhere(self, ctx: Any, word: str, group: str) -> None:
@@ -82,12 +137,17 @@ def commands() -> typer.Typer:
 
     Its help is plain: rich's tables cut the names of options at 80 columns.
     """
-    return typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
+    return Commands(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
+
+
+def note_running(command: Any) -> None:
+    """Note which command runs: what is refused is said by its options."""
+    _RUNNING.set(command)
 
 
 def single() -> typer.Typer:
     """Return an application for one command that is in no group."""
-    return typer.Typer(rich_markup_mode=None)
+    return Commands(rich_markup_mode=None)
 
 
 def as_option(field: str) -> str:

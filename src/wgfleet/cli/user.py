@@ -78,9 +78,10 @@ def update(
             "--disable/--enable", help="Sign the user out, switch the user's devices off, let nobody in under the name."
         ),
     ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give a user another role or limit, or disable it for a while."""
+    """Give a user another role or limit, or disable it for a while; says first what ends with that, and asks."""
     wanted = {
         "role": role,
         "disabled": disabled,
@@ -96,7 +97,23 @@ def update(
             "nothing to change: give --role, --config, --group, --no-limit, --devices, --disable or --enable"
         )
     with panel() as client:
+        if not yes and (ends := _ends(client.get(f"/api/users/{part(user)}"), changes)):
+            go_on(f"Change {user} ({', '.join(ends)})?")
         show_fields(client.call("PATCH", f"/api/users/{part(user)}", changes), as_json=as_json)
+
+
+def _ends(found: Document, changes: Document) -> list[str]:
+    """Say what of a user ends with a change."""
+    begun = found.get("operations") or 0
+    if changes.get("disabled") and not found["disabled"]:
+        said = {
+            f"{found['sign_ins']} sign-ins end": found["sign_ins"],
+            f"{found['devices']} devices are switched off": found["devices"],
+            f"{begun} operations that the user began stop": begun,
+        }
+        return [text for text, count in said.items() if count]
+    less = not changes.keys().isdisjoint({"role", "configs", "node_groups"})
+    return [f"{begun} operations that the user began stop where the user may do that no more"] if less and begun else []
 
 
 @app.command()
@@ -166,5 +183,7 @@ def _show_link(made: Document, *, as_json: bool) -> None:
     if as_json:
         show_json(made)
         return
-    say(f"{made['name']} sets a password with this, once, at the panel's page /set-password?link=...:", err=True)
+    say(
+        f"{made['name']} sets a password with this, once, at the panel's page /set-password, or behind its #:", err=True
+    )
     say(made["link"])

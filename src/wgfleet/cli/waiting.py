@@ -8,7 +8,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
 from wgfleet.cli.hints import with_ways_out
-from wgfleet.cli.output import console, plain, say, show_json
+from wgfleet.cli.output import console, say, show_json
+from wgfleet.cli.plain_text import plain
 
 KINDS = ("operation",)
 COLUMNS = (
@@ -82,7 +83,9 @@ def report(operation: Document) -> None:
     figures = {name: value for name, value in operation["result"].items() if not name.endswith("_at")}
     numbers = {name: value for name, value in figures.items() if isinstance(value, (int, float))}
     shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in numbers.items())
-    say(f"{operation['kind'].replace('_', ' ')}: {operation['state']}" + (f" ({shown})" if shown else ""))
+    cancelled = operation["state"] == "failed" and operation["cancelled_by"]
+    state = trouble(operation) if cancelled else operation["state"]
+    say(f"{operation['kind'].replace('_', ' ')}: {state}" + (f" ({shown})" if shown else ""))
     if relayed := operation["result"].get("relayed"):
         say(f"relayed by the node that they know: {', '.join(relayed)}")
     if left := operation["result"].get("left"):
