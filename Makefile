@@ -39,8 +39,9 @@ test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 	@script/bootstrap kernel
 	script/kernel-vm $(KERNEL_PYTEST) $(addprefix --ignore=,$(UNIT_TESTS) $(AFTER_BOOT)) tests/kernel
 
-test-units: ## Tests of the systemd units and of a boot without the panel, in the same machine
+test-units: ## Tests of the systemd units, of a boot without the panel, and of docs/production.md, under systemd
 	@script/bootstrap kernel
+	script/as-root script/systemd-machine $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m machine --timeout=600 tests/machine
 	script/kernel-vm $(KERNEL_PYTEST) $(UNIT_TESTS) --reboot $(KERNEL_PYTEST) $(AFTER_BOOT)
 
 bench: ## Benchmarks; each prints its figures as JSON (root)

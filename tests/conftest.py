@@ -5,7 +5,8 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Generator, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError
 
-from tests import groups, markers
+from tests import groups, markers, programs
 from tests.migrated import migrated_at
 from tests.postgresql import PostgresqlServer, postgresql_server
 from wgfleet.panel import clock, host_names, plugins
@@ -25,6 +26,8 @@ from wgfleet.panel.store import Store, databases, schema
 from wgfleet.panel.store import engine as store_engine
 
 gc.disable()  # while tests are collected: all that is made then stays
+GARBAGE = (20_000, 20, 20)  # rows and statements come by the thousands, and go by themselves
+AS_MANY = 20  # tests: what a module of slow ones counts for
 
 # No time limits: a slow machine must not turn an invariant red.
 settings.register_profile("wgfleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,18 +61,22 @@ def no_authorities_of_the_world(tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_compiler_of_statements() -> Iterator[None]:
+def one_compiler_of_statements(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compile each statement once for all databases of a kind: once for each would take a third of the tests' time."""
+    of_nobody = f"sqlite:///{tmp_path_factory.mktemp('first')}/panel.db"
     kinds: dict[str, tuple[Dialect, dict[object, object]]] = {}
 
     def opened(url: str, *connections: int) -> Engine:
         engine = databases.open_database(url, *connections)
         if engine.dialect.name not in kinds:
+            # An engine's own dialect learns at its first connection what the database is. A file is its test's, which
+            # may keep it locked.
+            first = databases.open_database(of_nobody) if engine.dialect.name == "sqlite" else engine
             try:
-                engine.connect().close()  # an engine's own dialect learns at its first connection what the database is
+                first.connect().close()
             except DBAPIError:
                 return engine
-            kinds[engine.dialect.name] = (engine.dialect, {})
+            kinds[engine.dialect.name] = (first.dialect, {})
         engine.dialect, compiled = kinds[engine.dialect.name]
         engine.update_execution_options(compiled_cache=compiled)
         return engine
@@ -89,6 +96,13 @@ def one_look_for_plugins() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugins, "entry_points", lambda group: looked(group, tuple(sys.path)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks_in_labs() -> Iterator[None]:
+    """Start the panels and agents of labs without the time that they take to load, half of what a lab takes."""
+    with programs.forked_in_labs():
         yield
 
 
@@ -119,12 +133,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         found = [_group(item) for item in items]
         config.hook.pytest_deselected(items=[item for item, its in zip(items, found, strict=True) if its != group])
         items[:] = [item for item, its in zip(items, found, strict=True) if its == group]
+    if hasattr(config, "workerinput"):
+        items.sort(key=_turn(items))
 
 
 def pytest_collection_finish() -> None:
-    """Have the collector of garbage never look at what was made while tests were collected."""
+    """Have the collector of garbage never look at what was made while tests were collected, and seldom at the rest."""
     gc.freeze()
+    gc.set_threshold(*GARBAGE)
     gc.enable()
+
+
+def _turn(items: list[pytest.Item]) -> Callable[[pytest.Item], int]:
+    """Return when a test's module has its turn among those that several processes share: those of many tests first.
+
+    What is slow goes as many, that none of it is the last that a process takes, while the others have nothing to do;
+    and not as the most, for the labs may need the processors as long as they run.
+    """
+    weights = Counter(item.path for item in items)
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            weights[item.path] = max(weights[item.path], AS_MANY)
+    return lambda item: -weights[item.path]
 
 
 def _group(item: pytest.Item) -> str:

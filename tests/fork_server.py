@@ -19,11 +19,24 @@ import httpcore  # noqa: F401 - what each command would load later: it would tak
 import typer._adapters  # noqa: F401 - with pydantic, at the first option
 
 from wgfleet import cli
+from wgfleet.panel import faultpoints
 
 MOST_BYTES = 1 << 18
 AGENT = "wgfleet.agent"
 ROOM = " " * 4096  # a word of the command line of this process, which a fork shows another in the place of
+# What a command loads when it is under way.
+LATER = {
+    "panel run": (
+        "anyio._backends._asyncio",
+        "wgfleet.cli.panel_run",
+        "wgfleet.panel.dns.providers.cloudflare",
+        "wgfleet.panel.dns.providers.rfc2136",
+    ),
+    "agent enroll": ("wgfleet.agent.enrollment.enroll",),
+    "agent run": ("anyio._backends._asyncio", f"{AGENT}.__main__"),
+}
 _libc = ctypes.CDLL(None, use_errno=True)
+_execv = os.execv
 
 
 def serve(asked: socket.socket) -> None:
@@ -50,6 +63,10 @@ def serve(asked: socket.socket) -> None:
             os.close(file)
 
 
+class Becomes(BaseException):
+    """A fork becomes another program: the rest of it is that. No `Exception`, for a command may catch those."""
+
+
 def _load(words: list[str]) -> None:
     if words[0] == AGENT:
         importlib.import_module(f"{AGENT}.__main__")
@@ -59,7 +76,19 @@ def _load(words: list[str]) -> None:
     if group in cli.GROUPS:
         with contextlib.suppress(ImportError):  # the command says so
             importlib.import_module(f"wgfleet.cli.{cli.MODULES.get(group, group)}")
+            for module in LATER.get(" ".join(words[1:3]), ()):
+                importlib.import_module(module)
             gc.freeze()
+
+
+def _execute(program: str, words: list[str]) -> None:
+    """Go on as the agent, as `wgfleet agent run` does, without to load it again; else do as `os.execv` does."""
+    if words[:-1] != [sys.executable, "-P", "-m", AGENT]:
+        _execv(program, words)
+    _be_known_as(words)
+    sys.argv[:] = words[-2:]
+    Path("/proc/self/comm").write_text(AGENT)
+    raise Becomes
 
 
 def _become(program: dict[str, object], files: list[int]) -> None:
@@ -69,19 +98,22 @@ def _become(program: dict[str, object], files: list[int]) -> None:
     assert isinstance(words, list)
     assert isinstance(environment, dict)
     if isinstance(pid := program["beside"], int):
-        _be_known_as([sys.executable, "-P", "-m", *words])
+        _be_known_as([sys.executable, *(["-P", "-m"] if words[0] == AGENT else []), *words])
         _enter(pid)
+        if words[0] != AGENT:
+            os.setsid()
     else:
         os.chdir(str(program["directory"]))
     os.environ.clear()
     os.environ.update(environment)
+    getattr(faultpoints, "read", lambda: None)()  # the release before this one has none
     sys.argv[:] = words
     Path("/proc/self/comm").write_text(Path(words[0]).name)
     gc.enable()
 
 
 def _enter(pid: int) -> None:
-    """Do what `tests.lab.namespaces.enter` has nsenter do: go where a process is."""
+    """Do what `wgfleet.lab.hosts.Host.enter` has nsenter do: go where a process is."""
     places = [os.open(f"/proc/{pid}/{place}", os.O_RDONLY) for place in ("ns/net", "ns/mnt", "root", "cwd")]
     network, mounts, root, directory = places
     for namespace in (network, mounts):
@@ -105,7 +137,11 @@ def _be_known_as(command: list[str]) -> None:
 if __name__ == "__main__":
     gc.disable()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    if sys.argv[0] == AGENT:
-        runpy.run_module(AGENT, run_name="__main__", alter_sys=True)
-    else:
-        cli.main()
+    os.execv = _execute  # type: ignore[assignment]  # it takes what `wgfleet agent run` gives
+    try:
+        if sys.argv[0] != AGENT:
+            cli.main()
+            sys.exit()
+    except Becomes:
+        pass
+    runpy.run_module(AGENT, run_name="__main__", alter_sys=True)

@@ -13,18 +13,22 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.fork_server import AGENT, MOST_BYTES, ROOM
-from wgfleet.panel import faultpoints
+from wgfleet.lab.errors import LabError
+from wgfleet.lab.hosts import Host
 
 PROGRAM = str(Path(sys.executable).with_name("wgfleet"))
 _SERVER = Path(__file__).with_name("fork_server.py")
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 # Names of variables that are read while the program is loaded: with others, it is loaded once more.
-_READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ", faultpoints.VARIABLE)
+_READ_AT_THE_START = ("PYTHON", "LANG", "LC_", "TZ")
 _libc = ctypes.CDLL(None, use_errno=True)
 _one_at_a_time = threading.Lock()
 
@@ -50,11 +54,16 @@ class Forked(subprocess.Popen[str]):
 
 
 def run(
-    *words: str, given: str | None = None, environment: Mapping[str, str] | None = None, timeout_s: float = 120
+    *words: str,
+    given: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 120,
+    beside: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, as `subprocess.run` would."""
+    """Run the program to its end, as `subprocess.run` would; `beside` as of `Forked`."""
     pipe = subprocess.PIPE
-    with Forked(words, stdin=None if given is None else pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+    stdin = None if given is None else pipe
+    with Forked(words, stdin=stdin, stdout=pipe, stderr=pipe, env=environment, beside=beside) as process:
         try:
             out, complaints = process.communicate(given, timeout_s)
         except BaseException:
@@ -68,6 +77,46 @@ def forked_agent(command: Sequence[str], beside: int, **given: Any) -> Forked:
     interpreter, *_, module, settings = command
     assert (interpreter, module) == (sys.executable, AGENT), command
     return Forked([settings], program=AGENT, beside=beside, **given)
+
+
+@contextmanager
+def forked_in_labs() -> Iterator[None]:
+    """Have labs run `wgfleet`, and start panels and agents, as forks, unless they are of another release."""
+    begun: list[Forked] = []  # as long as the tests run: who is forgotten while it runs is warned of
+    usual, usual_run = Host.start, Host.run
+
+    def run_in(host: Host, *command: str, stdin: str = "", check: bool = True, timeout_s: float = 60) -> str:
+        words = command[1:] if command[0] == "env" else command
+        if words[0] != PROGRAM:
+            return usual_run(host, *command, stdin=stdin, check=check, timeout_s=timeout_s)
+        done = run(*words[1:], given=stdin, beside=host.pid, timeout_s=timeout_s)
+        if check and done.returncode != 0:
+            raise LabError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def start(host: Host, command: Sequence[str], log: str, environment: Mapping[str, str] | None = None) -> Path:
+        if command[0] != PROGRAM or "PYTHONPATH" in (environment or {}):
+            return usual(host, command, log, environment)
+        path = host.directory / "log" / f"{log}.log"
+        with path.open("ab") as output:
+            begun.append(
+                Forked(
+                    command[1:],
+                    beside=host.pid,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **(environment or {})},
+                )
+            )
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Host, "start", start)
+        patch.setattr(Host, "run", run_in)
+        yield
+    for each in begun:
+        each.wait()
 
 
 def _fork(

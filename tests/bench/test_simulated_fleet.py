@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from bench.simulated.agent import FEATURES, UNASKED, SimulatedAgent
 from bench.simulated.connection import Tally
@@ -35,7 +34,7 @@ from wgfleet.panel.domain.certificates import RevokedSerial
 from wgfleet.panel.errors import TransientError
 from wgfleet.protocol import features
 from wgfleet.protocol.desired import Push, delta_between
-from wgfleet.protocol.handshake import Answer, initiate, pair, read_answer, tai64n
+from wgfleet.protocol.handshake import Answer, Ephemeral, initiate, pair, read_answer, tai64n
 from wgfleet.protocol.ids import Generation, InterfaceName
 from wgfleet.protocol.keys import public_key_of
 from wgfleet.protocol.messages import (
@@ -161,6 +160,10 @@ def test_its_stream_begins_with_all_sessions_and_goes_on_with_those_that_moved(m
         snapshot = await messages.get()
         assert isinstance(snapshot, Snapshot)
         assert snapshot.interfaces[0].peers.keys() == pushed.peers.keys()
+        assert agent.holds_back_s > HANDSHAKE_S
+        agent.scan()
+        assert messages.empty(), "counters are held back as long as the panel wants"
+        agent.holds_back_s = 0.0
         agent.scan()
         agent.beat()
         change, beat = await messages.get(), await messages.get()
@@ -260,7 +263,7 @@ def test_the_responder_answers_as_wireguard_does() -> None:
     mine, theirs = private_key(), private_key()
     pairing, interface = pair(mine, public_key_of(theirs)), Interface(theirs)
     for number in range(2):
-        initiation = initiate(pairing, X25519PrivateKey.generate(), tai64n(number), 7 + number)
+        initiation = initiate(pairing, Ephemeral(), tai64n(number), 7 + number)
         packet = interface.respond(initiation.packet)
         assert packet is not None
         assert read_answer(pairing, initiation, packet) is Answer.RESPONSE

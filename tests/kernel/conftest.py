@@ -71,7 +71,7 @@ class Host:
         self.floating = FloatingAddresses(self.ledger)
         self.changes = 0
 
-    def changed(self, _name: InterfaceName, _peers: object = ()) -> None:
+    def changed(self, _name: InterfaceName, _peers: object = (), _counted: object = ()) -> None:
         """Count what the reconciler has to tell."""
         self.changes += 1
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgfleet.lab.errors import LabError
-from wgfleet.lab.pings import count
+from wgfleet.lab.pings import count, settled
 
 RATE = 100
 
@@ -60,6 +60,12 @@ def test_a_reply_that_comes_twice_counts_once() -> None:
 def test_output_without_the_number_sent_is_refused() -> None:
     with pytest.raises(LabError, match="client-1"):
         count("client-1", ["ping: unknown host"], until=0)
+
+
+def test_a_reply_is_waited_for_until_a_later_one_is_there() -> None:
+    for answered, ended in (([1, 2, 3], False), ([1, 2, 3, 4], True), ([1, 2, 4], False), ([1, 2, 3, 5], True)):
+        assert settled("client-1", output(answered, 4, 5)) == ended
+    assert not settled("client-1", "PING 10.8.0.1 (10.8.0.1) 56(84) bytes of data.")
 
 
 def test_several_pings_of_a_client_count_together() -> None:

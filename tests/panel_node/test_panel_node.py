@@ -170,6 +170,12 @@ def test_the_given_address_is_what_clients_get(host: Host) -> None:
     assert eventually(host.node)["endpoint_addresses"] == ["203.0.113.9"]
 
 
+def test_without_a_default_route_clients_get_the_address_where_the_panel_listens(host: Host) -> None:
+    host.run("ip", "route", "del", "default")
+    host.start("--listen", URL.removeprefix("http://"), "--listen", f"{ADDRESS}:8443")
+    assert eventually(host.node)["endpoint_addresses"] == [ADDRESS]
+
+
 def test_it_is_there_again_after_a_restore_of_a_copy_from_before_the_ca_was_replaced(
     host: Host, tmp_path: Path
 ) -> None:

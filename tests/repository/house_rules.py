@@ -42,8 +42,12 @@ CLOCK_MODULES = {"random", "secrets"}
 NEEDS = {
     "lab": ("wgfleet.lab.", "tests.lab.", "tests.agent.node.", "tests.panel.dying."),
     "kernel": ("tests.kernel.",),
+    "machine": ("tests.machine.",),
 }
-NEED_NOTHING = ("wgfleet.lab.errors.", "wgfleet.lab.holdings.", "wgfleet.lab.pings.count", "wgfleet.lab.progress.")
+NEED_NOTHING = (
+    "wgfleet.lab.errors.", "wgfleet.lab.holdings.", "wgfleet.lab.pings.count", "wgfleet.lab.pings.settled",
+    "wgfleet.lab.processes.listens", "wgfleet.lab.progress.",
+)  # fmt: skip
 PROCESS_CALLS = {
     "asyncio.create_subprocess_exec", "asyncio.subprocess.create_subprocess_exec",
     "os.fork", "os.posix_spawn", "os.spawnv", "pty.spawn",
@@ -216,6 +220,24 @@ def waivers(path: str, source: str) -> list[str]:
         f"{path}:{number}: give the reason behind {match[0].strip()!r}"
         for number, line in enumerate(source.splitlines(), 1)
         if (match := re.search(r"# noqa(: [A-Z]+\d+(, ?[A-Z]+\d+)*)?\s*$", line))
+    ]
+
+
+def quotes(path: str, source: str) -> list[str]:
+    """Sentences quote values by `quoted` or as reasons, which cut long ones; only what programs read has them whole."""
+    if path.startswith("src/wgfleet/testing/"):
+        return []
+    tree = _parse(source)
+    whole = {
+        each
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__repr__"
+        for each in ast.walk(node)
+    }
+    return [
+        f"{path}:{node.lineno}: use wgfleet.protocol.quotes.quoted"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FormattedValue) and node.conversion == ord("r") and node not in whole
     ]
 
 

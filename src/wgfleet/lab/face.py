@@ -17,7 +17,7 @@ from wgfleet.lab.waiting import wait_for
 ON_LINK, ROUTED, DNS_PROVIDER = "l2", "bgp", "rfc2136"
 ADDRESSES = {ON_LINK: FLOATING_ADDRESSES, ROUTED: ROUTED_ADDRESSES}  # by the provider that brings them to nodes
 
-_HELD_S = 60.0
+_HELD_S = 120.0
 _PUBLISHED_S = 60.0
 
 
@@ -42,8 +42,18 @@ def float_addresses(lab: Lab, panel: PanelClient, count: int, provider: str = ON
         raise LabError(f"a lab has up to {len(known)} floating addresses, not {count}")
     addresses = list(known[:count])
     set_endpoint_group(lab, panel, floating_addresses=addresses, address_provider=provider, dns=_dns(lab))
-    wait_for(lambda: not not_held_once(lab), lambda: f"still {'; '.join(not_held_once(lab))}", within_s=_HELD_S)
+    wait_held_once(lab)
     _wait_listed(set(addresses))
+
+
+def wait_held_once(lab: Lab) -> dict[str, str]:
+    """Wait until each floating address has exactly one holder, and return the name of that node."""
+
+    def found() -> dict[str, str] | None:
+        now = holders(lab)
+        return {address: names[0] for address, names in now.items()} if not _doubts(now) else None
+
+    return wait_for(found, lambda: f"still {'; '.join(not_held_once(lab))}", within_s=_HELD_S)
 
 
 def _dns(lab: Lab) -> dict[str, object]:
@@ -78,10 +88,12 @@ def holders(lab: Lab) -> dict[str, list[str]]:
 
 def not_held_once(lab: Lab) -> list[str]:
     """Return a sentence for each floating address that does not have exactly one holder."""
+    return _doubts(holders(lab))
+
+
+def _doubts(held: dict[str, list[str]]) -> list[str]:
     return [
-        f"{address} is held by {' and '.join(found) or 'nobody'}"
-        for address, found in holders(lab).items()
-        if len(found) != 1
+        f"{address} is held by {' and '.join(names) or 'nobody'}" for address, names in held.items() if len(names) != 1
     ]
 
 

@@ -91,8 +91,9 @@ def _shut_ufw(host: Host) -> None:
 
 
 def _repair_ufw(host: Host) -> None:
-    """Type what the agent says."""
-    host.run("ufw", "route", "allow", "in", "on", "wg0", "out", "on", "eth0")
+    """Type what the agent says, for each of its interfaces."""
+    for interface in host.run("wg", "show", "interfaces").split():
+        host.run("ufw", "route", "allow", "in", "on", interface, "out", "on", "eth0")
 
 
 def _lose_route(host: Host) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from wgfleet.lab import routing
+from wgfleet.lab import processes, routing
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.panel_client import Document, PanelClient
@@ -62,8 +62,14 @@ def start_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> Path:
 
 
 def panel_runs(lab: Lab) -> bool:
-    """Tell whether the panel's process is there."""
-    return bool(lab.host("panel").find("panel run"))
+    """Tell whether a process of the panel is there.
+
+    One that is ending has no command line any more, but its lock on the data directory for a moment yet; then it is in
+    no namespace any more, and its sockets are about to be closed.
+    """
+    host = lab.host("panel")
+    lines = [processes.command_line(pid) for pid in host.find()]
+    return any(not line or "panel run" in " ".join(line) for line in lines) or host.listens(PANEL_PORT)
 
 
 def kill_panel(lab: Lab) -> None:
@@ -80,8 +86,11 @@ def wait_answering(lab: Lab) -> None:
 def restart_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> None:
     """Kill the panel if it runs, start it on its data, and wait until it answers."""
     kill_panel(lab)
-    start_panel(lab, environment)
-    wait_answering(lab)
+    log = start_panel(lab, environment)
+    try:
+        wait_answering(lab)
+    except LabError as error:
+        raise LabError(f"{error}: {tail(log)}") from None
 
 
 def first_start(lab: Lab) -> str:

@@ -81,6 +81,10 @@ class Host:
             if pid != self.pid and all(word in " ".join(processes.command_line(pid)) for word in words)
         ]
 
+    def listens(self, port: int) -> bool:
+        """Tell whether a program of the host listens on a TCP port."""
+        return processes.listens(self.pid, port)
+
     def signal(self, number: signal.Signals, *words: str) -> list[int]:
         """Send a signal to the processes that `find` names; return them."""
         found = self.find(*words)

@@ -4,7 +4,8 @@ One ping sends at most `_RATE_EACH` packets/s: above that it spins between two p
 the cores that the nodes need. A higher rate is several pings at once, evenly shifted.
 
 What is counted. `sent`: echo requests sent from the start until `measure`. `lost`: those of them that had no reply
-when ping was ended, `GRACE_S` later, so that a packet in flight is neither lost nor left out. `worst_gap_ms`: the
+when ping was ended, so that a packet in flight is neither lost nor left out: `GRACE_S` later, or when a later packet
+was answered if that takes longer, as on a machine with much to do (`SETTLED_S` at most). `worst_gap_ms`: the
 longest time between two consecutive replies as ping stamped them (-D), whichever of the client's pings sent the
 packets, or between the last reply and `measure` if that is longer; nothing is subtracted, so at 100 packets/s an
 undisturbed run shows a little more than 10 ms. `later_gap_ms`: the same from a given moment on, 0 without one.
@@ -20,9 +21,10 @@ from pathlib import Path
 
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
-from wgfleet.lab.waiting import wait_for
+from wgfleet.lab.waiting import look_for, wait_for
 
 GRACE_S = 1.0
+SETTLED_S = 10.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 _SO_FAR = re.compile(r"\d+/(\d+) packets, \d+% loss")  # received/transmitted
 _RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
@@ -75,6 +77,8 @@ def measure(pings: Sequence[Ping], since: float = math.inf) -> list[Count]:
             ping.host.signal(signal.SIGQUIT, "ping", "-D")  # makes ping say how many it has sent so far
             until[ping.host.name] = time.time()
     time.sleep(GRACE_S)
+    logs = [(ping.host.name, log) for ping in pings for log in ping.logs]
+    look_for(lambda: all(settled(name, _text(log)) for name, log in logs), within_s=SETTLED_S - GRACE_S, every_s=0.2)
     for ping in pings:
         ping.host.signal(signal.SIGINT, "ping", "-D")
     for ping in pings:
@@ -95,7 +99,7 @@ def count(client: str, texts: Sequence[str], until: float, since: float = math.i
     """Read the output of a client's pings (pure)."""
     sent, times = 0, []
     for text in texts:
-        number, replies = _read(client, text)
+        number, replies, _ = _read(client, text)
         sent += number
         times += replies
     times.sort()
@@ -106,8 +110,16 @@ def count(client: str, texts: Sequence[str], until: float, since: float = math.i
     return Count(client, sent, sent - len(times), round(worst * 1000, 1), worst_at, round(later * 1000, 1))
 
 
-def _read(client: str, text: str) -> tuple[int, list[float]]:
-    """Return how many packets a ping had sent when it was asked, and when those that were answered were."""
+def settled(client: str, text: str) -> bool:
+    """Whether what a ping had sent when it was asked is answered, or lost: a later packet is answered (pure)."""
+    if _SO_FAR.search(text) is None:
+        return False
+    sent, replies, newest = _read(client, text)
+    return len(replies) == sent or newest > sent
+
+
+def _read(client: str, text: str) -> tuple[int, list[float], int]:
+    """Return how many packets a ping had sent when it was asked, when those were answered, and the newest answered."""
     so_far = _SO_FAR.search(text)
     if so_far is None:
         raise LabError(f"ping on {client} did not say how many packets it sent: {text[-500:]}")
@@ -125,4 +137,4 @@ def _read(client: str, text: str) -> tuple[int, list[float]]:
         if sequence <= sent and sequence not in answered:
             answered.add(sequence)
             times.append(float(reply[1]))
-    return sent, times
+    return sent, times, previous

@@ -57,6 +57,17 @@ def _network_of(pid: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def listens(pid: int, port: int) -> bool:
+    """Tell whether anybody listens on a TCP port in the network namespace of a process (proc(5): state 0A)."""
+    for family in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/net/{family}").read_text(encoding="ascii").splitlines()[1:]:
+                _, local, _, state, *_ = line.split()
+                if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                    return True
+    return False
+
+
 def command_line(pid: int) -> list[str]:
     """Return a process's arguments; empty when it has ended."""
     try:

@@ -15,6 +15,7 @@ from wgfleet.lab.hosts import Host
 from wgfleet.lab.node_daemons import NodeDaemon, values
 from wgfleet.lab.topology import NODE_SEGMENT, OTHER_NODE_SEGMENT
 from wgfleet.lab.waiting import wait_for
+from wgfleet.protocol.quotes import quoted
 
 ROUTER_AS = 64512  # the nodes have the numbers after it
 DAEMONS: Mapping[str, NodeDaemon] = {each.name: each for each in (bird.NODE, frr.NODE, exabgp.NODE)}
@@ -25,7 +26,7 @@ _START_S = 30.0
 def check_machine(daemon: str = DEFAULT) -> None:
     """Raise `LabError` if there is no such daemon in the lab, or if it or the router's BIRD is missing."""
     if daemon not in DAEMONS:
-        raise LabError(f"there is no routing daemon {daemon!r} in the lab; there are {', '.join(DAEMONS)}")
+        raise LabError(f"there is no routing daemon {quoted(daemon)} in the lab; there are {', '.join(DAEMONS)}")
     for each in (DAEMONS[DEFAULT], DAEMONS[daemon]):
         if not all(shutil.which(program) for program in each.programs):
             raise LabError(

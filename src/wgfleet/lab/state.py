@@ -20,6 +20,7 @@ from wgfleet.lab import network, processes
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.topology import HostSpec, check_name, places
+from wgfleet.protocol.quotes import quoted
 
 BASE = Path("/run/wgfleet-lab")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a person or a system ends a command with
@@ -52,7 +53,7 @@ class Lab:
     def host(self, name: str) -> Host:
         """Return a host by its name; raise with the names that there are."""
         if name not in self.hosts:
-            raise LabError(f"lab {self.name} has no host {name!r}; it has {', '.join(self.hosts)}")
+            raise LabError(f"lab {self.name} has no host {quoted(name)}; it has {', '.join(self.hosts)}")
         return self.hosts[name]
 
     def place(self, name: str) -> HostSpec:

@@ -35,6 +35,7 @@ import re
 from dataclasses import dataclass
 
 from wgfleet.lab.errors import LabError
+from wgfleet.protocol.quotes import quoted
 
 PREFIX = "wgl-"
 ROOT_LINK = "wgl-root"
@@ -159,7 +160,7 @@ def _behind_nat(clients: int) -> list[HostSpec]:
 def check_name(name: str) -> str:
     """Check a lab's name: it becomes part of namespace names and of a path."""
     if not re.fullmatch(r"[a-z0-9]{1,16}", name):
-        raise LabError(f"a lab's name is 1 to 16 of a-z and 0-9, not {name!r}")
+        raise LabError(f"a lab's name is 1 to 16 of a-z and 0-9, not {quoted(name)}")
     return name
 
 

@@ -7,6 +7,7 @@ import asyncio
 import multiprocessing
 import os
 import shutil
+from ipaddress import ip_network
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from wgfleet.panel import clock, machine
 from wgfleet.panel.agents.authorities import Authorities, AuthorityState
 from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
+from wgfleet.panel.domain.tunnel_networks import special_range
 from wgfleet.panel.errors import Conflict, NotFound, PanelError
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import node_agents, node_values, nodes
@@ -32,6 +34,7 @@ from wgfleet.panel.store import Store, Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel_node.child import LOOPBACK, run_child
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.quotes import quoted
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 60.0
 STEADY_S = 60.0  # an agent that ran so long did not die of how it was started
@@ -133,15 +136,26 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
     try:
         node = nodes.get(tx, name)
     except NotFound:
-        addresses = addresses or machine.outbound_addresses()
+        addresses = addresses or machine.outbound_addresses() or _listening(settings)
+        if not addresses:
+            raise Conflict(
+                "no address is known at which clients reach this machine, which has no default route; "
+                "start with --panel-node-address ADDRESS"
+            ) from None
         spec = NodeSpec(name, addresses, agent_host=LOOPBACK, agent_port=port, is_panel_node=True)
         return nodes.create(tx, "panel", spec)
     if not node.is_panel_node:
-        raise Conflict(f"node {name!r} has this machine's name and its own agent; start with --no-panel-node")
+        raise Conflict(f"node {quoted(name)} has this machine's name and its own agent; start with --no-panel-node")
     changes = node_values.NodeChanges(agent_port=port)
     if addresses:
         changes |= {"endpoint_addresses": addresses, "endpoint_name": None}
     return nodes.update(tx, "panel", node, changes)
+
+
+def _listening(settings: Settings) -> tuple[str, ...]:
+    """Return the addresses that the panel listens at by its settings, where others than this machine may reach them."""
+    hosts = dict.fromkeys(listener.host for listener in settings.listen)
+    return tuple(host for host in hosts if special_range(ip_network(host)) is None)
 
 
 async def _obstacle() -> str | None:

@@ -26,7 +26,6 @@ from wgfleet.lab.scenarios import failover, standings
 from wgfleet.lab.scenarios.options import ScenarioOptions
 from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import ROUTER
-from wgfleet.lab.waiting import wait_for
 
 BLOW_S = 12.0  # a node in use whose agent is dead loses its addresses within 10 s
 AFTER_S = 3.0
@@ -137,8 +136,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> Figures:
 def deal(lab: Lab, blow: Blow, sampler: AddressSampler, rate: float) -> Figures:
     """Break the node that holds the first address, repair it, and watch until every address has one holder again."""
     address = sampler.addresses[0]
-    wait_for(lambda: not face.not_held_once(lab), lambda: "; ".join(face.not_held_once(lab)), within_s=BACK_S)
-    node = lab.host(face.holders(lab)[address][0])
+    node = lab.host(face.wait_held_once(lab)[address])
     running = pings.start(fleet.hosts(lab, "client"), fleet.NODE_TUNNEL_ADDRESS, rate=rate)
     begun = time.time()
     blow.strike(lab, node)
