@@ -33,6 +33,7 @@ def measure(shape: Shape, seconds: float, calls_s: float, *, postgresql: bool) -
                 "shape": asdict(shape) | {"database": "postgresql" if postgresql else "sqlite"},
                 "first_sync": measures.first_sync(fleet),
                 "sessions": measures.settled(fleet),
+                "ledger": measures.counted(fleet) if shape != SMOKE else None,
                 "window": measures.window(fleet, seconds),
                 "latency": measures.latency(fleet, calls_s),
                 "restart": measures.restart(fleet),

@@ -89,6 +89,7 @@ class SimulatedAgent:
         self.revoked.load()
         self.readers: dict[AgentConnection, float] = {}
         """The watch streams, each with when the next load is due."""
+        self.holds_back_s = 0.0  # as the panel asked with its stream
         self._answer = answer
         self._state = state
         self._context = make_context(state.certificate, state.key, state.ca)
@@ -153,7 +154,7 @@ class SimulatedAgent:
         """Report what has moved on each interface since the last scan."""
         if not self.silent and self.readers:
             for kept in self.interfaces.values():
-                peers, count = kept.sessions.scan(time.time())
+                peers, count = kept.sessions.scan(time.time(), self.holds_back_s)
                 if count:
                     self._report(kept, peers, count)
 

@@ -80,6 +80,11 @@ class PanelDatabase:
         query = "SELECT peer_id, node_id, latest_handshake, rx FROM peer_sessions"
         return {(peer, node): (handshake, rx) for peer, node, handshake, rx in self.rows(query)}
 
+    def counted(self) -> int:
+        """Return how many peers have used something."""
+        [(count,)] = self.rows("SELECT count(*) FROM usage_totals")
+        return int(count)
+
     def standing(self, since: float = 0) -> Standing:
         """Say how far the nodes are. Connected are those that were seen since a time, in s since the epoch."""
         [(nodes, connected)] = self.rows(

@@ -22,7 +22,7 @@ from wgfleet.protocol.messages import AGENT_PORT
 
 MAX_BATCH = 10_000
 PER_NET = 250
-LASTING = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+LASTING = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "autovacuum": "on"}
 
 
 @dataclass(frozen=True, slots=True)

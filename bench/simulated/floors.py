@@ -21,7 +21,7 @@ from bench.simulated.processes import usage
 from bench.simulated.responder import Interface
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.process import end_with
-from wgfleet.protocol.handshake import initiate, pair, read_answer, tai64n
+from wgfleet.protocol.handshake import Ephemeral, initiate, pair, read_answer, tai64n
 from wgfleet.protocol.keys import PrivateKey, public_key_of, raw_to_text
 
 _TRANSACTIONS = 10
@@ -96,7 +96,7 @@ def probe_floor() -> float:
     pairing, answers = pair(panel, public_key_of(interface)), Interface(interface)
     began, spent_there = time.process_time(), 0.0
     for number in range(_HANDSHAKES):
-        initiation = initiate(pairing, X25519PrivateKey.generate(), tai64n(number), number)
+        initiation = initiate(pairing, Ephemeral(), tai64n(number), number)
         there = time.process_time()
         packet = answers.respond(initiation.packet) or b""
         spent_there += time.process_time() - there

@@ -13,7 +13,7 @@ from wgfleet.agent.enrollment.certificates import check_certificate, make_reques
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation, check_delete, check_push, config_of, not_found
 from wgfleet.protocol.desired import Push, field_error
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.features import PANEL_HEADER
+from wgfleet.protocol.features import COUNTERS_HEADER, PANEL_HEADER, held_back_s
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
 from wgfleet.protocol.messages import (
     Applied,
@@ -81,7 +81,7 @@ def _status(agent: SimulatedAgent, request: Request) -> Answer:
 
 
 def _watch(agent: SimulatedAgent, request: Request) -> Answer:
-    del agent, request
+    agent.holds_back_s = held_back_s(request.headers.get(COUNTERS_HEADER))
     return Answer(200, None)
 
 
@@ -160,6 +160,7 @@ def _revoke(agent: SimulatedAgent, request: Request) -> Answer:
 
 def _usage(agent: SimulatedAgent, request: Request) -> Answer:
     """Say what moved since the last batch, whose number is its time."""
+    agent.holds_back_s = held_back_s(request.headers.get(COUNTERS_HEADER))
     since = msgspec.json.decode(request.body, type=UsageRequest).sequence
     now = time.time()
     found = {kept.settings.config_id: tuple(kept.sessions.used(since)) for kept in agent.interfaces.values()}

@@ -8,9 +8,9 @@ from typing import Any
 from bench.simulated import callers, database, processes
 from bench.simulated.agent import SCAN_S
 from bench.simulated.fleet import Fleet
-from bench.simulated.sessions import LiveSessions
+from bench.simulated.sessions import HANDSHAKE_S, LiveSessions
 
-LATE_S = 35.0  # counters are written each 30 s
+LATE_S = HANDSHAKE_S + 5.0  # each handshake is written at once, with the counters as they are then
 LOOK_S = 10.0  # rows are written less often than that
 APPLIED = 5  # peers that are followed to the nodes
 REST_S = 2.0  # before that: of many new peers nodes get the later ones together
@@ -40,6 +40,14 @@ def settled(fleet: Fleet) -> Figures:
     fleet.live()
     end = fleet.wait(lambda: len(fleet.database.sessions()) >= count, "each live peer has a row", every_s=1.0)
     return {"rows": count, "seconds": round(end - began, 2)}
+
+
+def counted(fleet: Fleet) -> Figures:
+    """Wait until what each live peer used is in the ledger: its first row there costs more than the later ones."""
+    began, count, before = time.monotonic(), fleet.shape.nodes * fleet.shape.peers, _used(fleet)
+    fleet.wait(lambda: fleet.database.counted() >= count, "each live peer is in the ledger", every_s=1.0)
+    used = {name: processes.shares(before[name], after) for name, after in _used(fleet).items()}
+    return {"rows": count, "seconds": round(time.monotonic() - began, 2), "processes": used}
 
 
 def window(fleet: Fleet, seconds: float) -> Figures:

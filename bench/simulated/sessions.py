@@ -5,6 +5,7 @@ A counter is a time, so that a row tells by itself how old it is: bytes received
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.usage import UsageRow
@@ -38,6 +39,8 @@ class LiveSessions:
         self._scanned_at = time.time()
         self._owed = 0.0  # handshakes
         self._news: list[int] = []
+        self._held_back: dict[int, float] = {}
+        """Those that only counted, and since when, the oldest first."""
         count = max(len(endpoints), 1)
         self.add(endpoints, [int(self._scanned_at - HANDSHAKE_S * (1 - i / count)) for i in range(len(endpoints))])
 
@@ -60,8 +63,11 @@ class LiveSessions:
         self._news = []
         return ",".join(map(self._rendered, range(len(self.keys))))
 
-    def scan(self, now: float) -> tuple[str, int]:
-        """Move what moves until `now`; return what changed as fields of a JSON object, and how many peers that are."""
+    def scan(self, now: float, holds_back_s: float = 0.0) -> tuple[str, int]:
+        """Move what moves until `now`; return what changed as fields of a JSON object, and how many peers that are.
+
+        `holds_back_s`: for how long a peer that only counts is not said.
+        """
         count = len(self.keys)
         if not count:
             return "", 0
@@ -74,13 +80,20 @@ class LiveSessions:
         for i in range(self._next_handshake, self._next_handshake + shaken):
             self._handshakes[i % count] = int(now)
             changed[i % count] = None
+        for i in changed:
+            self._moved_ms[i] = ms
+            self._held_back.pop(i, None)
         self._next_handshake = (self._next_handshake + shaken) % count
         moving = round(count * self._share)
         for i in range(self._next_move, self._next_move + moving):
-            changed[i % count] = None
+            self._moved_ms[i % count] = ms
+            if i % count not in changed:
+                self._held_back.setdefault(i % count, now)
         self._next_move = (self._next_move + moving) % count
-        for i in changed:
-            self._moved_ms[i] = ms
+        due = list(takewhile(lambda i: now - self._held_back[i] >= holds_back_s, self._held_back))
+        for i in due:
+            del self._held_back[i]
+        changed |= dict.fromkeys(due)
         return ",".join(map(self._rendered, changed)), len(changed)
 
     def used(self, since_ms: int) -> list[UsageRow]:
