@@ -306,11 +306,27 @@ def test_strangers_that_go_before_their_turn_begin_no_tls(tmp_path: Path) -> Non
 
     async def test(street: Street) -> None:
         burst = [street.stranger("127.0.0.9") for _ in range(100)]  # before the door hears of the first
+        for each in burst:
+            each.send(b"\x16")
         await asyncio.to_thread(eventually, lambda: len(street.door.strangers) > 0)
         await asyncio.sleep(0.2)
         gc.collect()
         assert tls_connections.kept() <= len(street.door.strangers) + before
         for each in burst:
+            each.close()
+
+    gc.collect()
+    before = tls_connections.kept()
+    on_the_street(test, tmp_path)
+
+
+def test_strangers_that_say_nothing_begin_no_tls_and_go_in_time(tmp_path: Path) -> None:
+    async def test(street: Street) -> None:
+        silent = [street.stranger(f"127.0.0.{n}") for n in range(9, 19)]
+        await asyncio.to_thread(eventually, lambda: len(street.door.strangers) == len(silent))
+        assert tls_connections.kept() == before
+        await asyncio.to_thread(eventually, lambda: len(street.door.strangers) == 0)
+        for each in silent:
             each.close()
 
     gc.collect()

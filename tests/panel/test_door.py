@@ -167,6 +167,38 @@ def test_what_a_stranger_cost_is_free_once_it_is_gone(doors: Doors, sent: bytes)
         assert eventually(lambda: tls_connections.kept() <= before)
 
 
+def test_strangers_that_say_nothing_begin_no_tls(doors: Doors) -> None:
+    with tls_connections.uncollected() as before, strangers(doors.secure, ["127.0.0.1"] * 4) as opened:
+        time.sleep(0.2)
+        assert all(map(is_open, opened))
+        assert tls_connections.kept() <= before
+
+
+@pytest.mark.parametrize("at_a_time", [1, 7, 16384])
+def test_tls_begins_with_the_first_bytes_however_few_they_are(doors: Doors, at_a_time: int) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context(cadata=AUTHORITY.certificate_pem)
+    line = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+
+    def when_received(step: Callable[[], bytes | None]) -> bytes | None:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                while piece := outgoing.read(at_a_time):
+                    caller.sendall(piece)
+                    time.sleep(0.0005)
+                received = caller.recv(16384)
+                assert received
+                incoming.write(received)
+
+    with connected(doors.secure) as caller:
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        when_received(line.do_handshake)
+        line.write(b"GET /healthz HTTP/1.1\r\nHost: panel\r\n\r\n")  # comes with the end of the handshake
+        assert b"200 OK" in (when_received(line.read) or b"")
+
+
 def test_of_one_address_the_oldest_idle_stranger_goes_for_the_newest(door: int) -> None:
     with strangers(door, ["127.0.0.1"] * 6) as opened:
         assert eventually(lambda: [is_open(each) for each in opened[:2]] == [False, False])

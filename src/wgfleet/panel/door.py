@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wgfleet.doors.folding import Folding
 from wgfleet.doors.sockets import read_little
 from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
+from wgfleet.doors.tls import begin_tls
 from wgfleet.panel import clock
 from wgfleet.panel.accepting import Crowd
 from wgfleet.panel.settings.door import DoorSettings
@@ -132,15 +133,16 @@ class Visit(asyncio.Protocol):
             lambda: has_sent(connection),
             favored=self.of_trusted_proxy,
         )
-        if self._context is None:
-            self._wait(self._door.settings.request_s)  # HTTP begins with the first byte: most strangers never send one
-        else:
-            self._wait(self._door.settings.handshake_s)
-            self._handshake = asyncio.get_running_loop().create_task(self._secure(self._context))
+        # TLS and HTTP begin with the first byte: most strangers never send one.
+        self._wait(self._door.settings.request_s if self._context is None else self._door.settings.handshake_s)
 
     def data_received(self, data: bytes) -> None:
         if self._http is None and self._context is not None:
-            self._early.append(data)
+            if self._handshake is None:
+                self._transport.pause_reading()
+                self._handshake = asyncio.get_running_loop().create_task(self._secure(self._context, data))
+            else:
+                self._early.append(data)
             return
         if self._http is None:
             self._http = self._begin_http()
@@ -171,14 +173,13 @@ class Visit(asyncio.Protocol):
         if self._http is not None:
             self._http.connection_lost(exc)
 
-    async def _secure(self, context: ssl.SSLContext) -> None:
+    async def _secure(self, context: ssl.SSLContext, first: bytes) -> None:
         """Do the TLS handshake. Its time is ours: asyncio's own has no way to end it from outside."""
         if self._transport.is_closing():  # it went for others: TLS would begin, and not hear that nobody is there
             return
-        loop = asyncio.get_running_loop()
         secured = None
         try:
-            secured = await loop.start_tls(self._transport, self, context, server_side=True)
+            secured = await begin_tls(self._transport, self, context, first)
         except OSError as error:  # an error of TLS is one too; to be refused by us is no news
             # Its frames hold asyncio's protocol, which holds it: 80 kB until the collector comes by.
             error.__traceback__ = None

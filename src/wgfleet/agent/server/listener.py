@@ -9,10 +9,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from wgfleet.agent.state.panel_sources import PanelSources
 from wgfleet.doors.folding import Folding
 from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sent, source_of
+from wgfleet.doors.tls import begin_tls
 
 PANEL_NAME = "panel"  # common name of the only client certificate that is admitted
 _HANDSHAKE_TIMEOUT_S = 5.0
@@ -123,24 +125,40 @@ class PanelConnection(asyncio.Protocol):
 
     def __init__(self, door: AgentDoor) -> None:
         self._door = door
+        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
+        self._stranger: Stranger = cast("Stranger", None)
+        self._unspoken: asyncio.TimerHandle | None = None  # ends it unless it begins a handshake
         self._admission: asyncio.Task[None] | None = None
         self._early: list[bytes] = []  # data received together with the end of the handshake
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_server makes nothing else
-        stranger = self._door.enter(transport)
-        self._admission = asyncio.get_running_loop().create_task(self._admit(stranger, transport))
-        self._admission.add_done_callback(lambda _: self._door.strangers.leave(stranger))
+        self._transport = cast("asyncio.Transport", transport)
+        self._stranger = self._door.enter(self._transport)
+        self._unspoken = asyncio.get_running_loop().call_later(_HANDSHAKE_TIMEOUT_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        self._early.append(data)
+        if self._admission is not None:
+            self._early.append(data)
+            return
+        self._heard()
+        self._transport.pause_reading()
+        self._admission = asyncio.get_running_loop().create_task(self._admit(self._stranger, self._transport, data))
+        self._admission.add_done_callback(lambda _: self._door.strangers.leave(self._stranger))
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._lost = True
+        self._heard()
+        if self._admission is None:
+            self._door.strangers.leave(self._stranger)
 
-    async def _admit(self, stranger: Stranger, transport: asyncio.Transport) -> None:
+    def _heard(self) -> None:
+        if self._unspoken is not None:
+            self._unspoken.cancel()
+            self._unspoken = None
+
+    async def _admit(self, stranger: Stranger, transport: asyncio.Transport, first: bytes) -> None:
         if transport.is_closing():  # others came in the same moment: TLS would begin, and not hear that nobody is there
             return
         remote = address_of(transport)
@@ -149,9 +167,7 @@ class PanelConnection(asyncio.Protocol):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            tls = await asyncio.get_running_loop().start_tls(
-                transport, self, self._door.context(), server_side=True, ssl_handshake_timeout=_HANDSHAKE_TIMEOUT_S
-            )
+            tls = await begin_tls(transport, self, self._door.context(), first, _HANDSHAKE_TIMEOUT_S)
         except OSError as error:
             # Its frames hold asyncio's protocol, which holds it: 80 kB until the collector comes by.
             error.__traceback__ = None
