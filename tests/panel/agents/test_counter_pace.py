@@ -79,7 +79,7 @@ def test_counters_wait_their_latest_is_written_and_sessions_do_not_wait(
     assert said(3) == 1, "at the usual pace it would be written now"
     assert said(4, port=2) == 4, "where a client is found does not wait"
     assert said(5, port=2) == 4
-    now[0] += COUNTERS_S
+    now[0] += COUNTERS_S + 1
     assert said(6, port=2) == 6
     now[0] += 10 * STEADY_S
     said(7)
