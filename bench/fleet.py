@@ -37,7 +37,7 @@ def measure(shape: Shape, seconds: float, calls_s: float, *, postgresql: bool) -
                 "window": measures.window(fleet, seconds),
                 "latency": measures.latency(fleet, calls_s),
                 "restart": measures.restart(fleet),
-                "dead_node": measures.dead_node(fleet),
+                "dead_nodes": measures.dead_nodes(fleet),
             }
             fleet.panel.stop()
             window = found["window"]

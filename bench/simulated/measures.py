@@ -1,13 +1,14 @@
 """What is measured of a fleet, one part after another: each returns its figures by name."""
 
 import re
+import statistics
 import time
 from collections import Counter
 from typing import Any
 
 from bench.simulated import callers, database, processes
 from bench.simulated.agent import SCAN_S
-from bench.simulated.fleet import Fleet
+from bench.simulated.fleet import Fleet, Group
 from bench.simulated.sessions import HANDSHAKE_S, LiveSessions
 
 LATE_S = HANDSHAKE_S + 5.0  # each handshake is written at once, with the counters as they are then
@@ -15,6 +16,7 @@ LOOK_S = 10.0  # rows are written less often than that
 APPLIED = 5  # peers that are followed to the nodes
 REST_S = 2.0  # before that: of many new peers nodes get the later ones together
 FAILOVER_S = 120.0
+DEATHS = 5  # at most, each in a config of its own
 Figures = dict[str, Any]
 _LATE = re.compile(r'wgfleet_health_late_seconds\{quantile="([^"]+)"\} (\S+)')
 
@@ -132,11 +134,31 @@ def restart(fleet: Fleet) -> Figures:
     }
 
 
-def dead_node(fleet: Fleet) -> Figures:
-    """Let a node die: until it is called down, and until each of its live peers was called by another."""
-    group = fleet.groups[0]
-    if len(group.nodes) < 3:  # noqa: PLR2004 - the dead one, one that takes over, and a witness
+def dead_nodes(fleet: Fleet) -> Figures:
+    """Let a node of each of some configs die, one after the other: medians, and the longest, of `dead_node`."""
+    groups = [group for group in fleet.groups if len(group.nodes) > 2][:DEATHS]  # noqa: PLR2004 - and a witness
+    if not groups:
         return {"left_out": "it takes three nodes of a config"}
+    each = [dead_node(fleet, group) for group in groups]
+
+    def of(name: str) -> dict[str, float]:
+        values = [one[name] for one in each if one[name] is not None]
+        return {"median": round(statistics.median(values), 2), "longest": max(values)} if values else {}
+
+    return {
+        "live_peers": each[0]["live_peers"],
+        "decided_s": of("decided_s"),
+        "first_call_after_s": of("first_call_after_s"),
+        "all_called_after_s": of("all_called_after_s"),
+        "calls": max(one["calls"] for one in each),
+        "calls_per_peer": max(one["calls_per_peer"] for one in each),
+        "health_changes": dict(sum((Counter(one["health_changes"]) for one in each), Counter())),
+        "deaths": len(each),
+    }
+
+
+def dead_node(fleet: Fleet, group: Group) -> Figures:
+    """Let a node die: until it is called down, and from then until each of its live peers was called by another."""
     node_id, address = next(iter(group.nodes.items()))
     waiting = set(group.peers[node_id].values())
     fleet.ask("take_calls")
@@ -152,15 +174,15 @@ def dead_node(fleet: Fleet) -> Figures:
 
     fleet.wait(all_called, "the dead node's peers are called", FAILOVER_S, every_s=0.05)
     down = fleet.database.down_at(node_id, died_wall)
-    changes = fleet.database.events(died_wall)
+    decided_s = None if down is None else round(down - died_wall, 2)
     return {
         "live_peers": len(waiting),
-        "decided_s": None if down is None else round(down - died_wall, 2),
-        "first_call_s": round(calls[0][0], 2),
-        "all_called_s": round(calls[-1][0], 2),
+        "decided_s": decided_s,
+        "first_call_after_s": None if decided_s is None else round(calls[0][0] - decided_s, 2),
+        "all_called_after_s": None if decided_s is None else round(calls[-1][0] - decided_s, 2),
         "calls": len(calls),
         "calls_per_peer": round(sum(counted.values()) / len(waiting), 2),
-        "health_changes": changes,
+        "health_changes": fleet.database.events(died_wall),
     }
 
 

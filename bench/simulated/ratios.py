@@ -33,7 +33,7 @@ BOUNDS = {
 def of(found: dict[str, Any]) -> dict[str, float]:
     """Return the ratios of a run."""
     nodes, window, floor = found["shape"]["nodes"], found["window"], found["floor"]
-    first, restart, latency, dead = found["first_sync"], found["restart"], found["latency"], found["dead_node"]
+    first, restart, latency, dead = found["first_sync"], found["restart"], found["latency"], found["dead_nodes"]
     used = [each["cpu_percent"] for of in ("panel", "postgresql") for each in window["processes"].get(of, {}).values()]
     ratios = {
         "cpu_to_floor": sum(used) / floor_percent(window, floor),
@@ -52,7 +52,7 @@ def of(found: dict[str, Any]) -> dict[str, float]:
         },
     }
     if "calls" in dead:
-        ratios["down_of_those_that_died"] = dead["health_changes"].get("down", 0)
+        ratios["down_of_those_that_died"] = dead["health_changes"].get("down", 0) / dead["deaths"]
         ratios["calls_per_peer"] = dead["calls_per_peer"]
     return {name: round(ratio, 3) for name, ratio in ratios.items()}
 

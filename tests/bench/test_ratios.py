@@ -33,7 +33,7 @@ FOUND: dict[str, Any] = {
     },
     "latency": dict.fromkeys(ratios.CALLS, CALL),
     "restart": {"pushes": 1, "health_changes": {}},
-    "dead_node": {"calls": 2, "calls_per_peer": 1.0, "health_changes": {"down": 1}},
+    "dead_nodes": {"deaths": 2, "calls": 2, "calls_per_peer": 1.0, "health_changes": {"down": 2}},
     "floor": {"us_per_row": 20.0, "us_per_message": 10.0, "us_per_probe": 125.0, "round_trip_ms": 0.02},
 }
 
@@ -66,7 +66,7 @@ def test_a_ratio_out_of_its_bounds_is_a_complaint(name: str) -> None:
 
 
 def test_a_run_without_a_dead_node_has_no_ratios_of_it() -> None:
-    found = ratios.of({**FOUND, "dead_node": {"left_out": "two nodes"}})
+    found = ratios.of({**FOUND, "dead_nodes": {"left_out": "two nodes"}})
     assert ratios.BOUNDS.keys() - found.keys() == {"calls_per_peer", "down_of_those_that_died"}
 
 
