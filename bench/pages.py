@@ -64,7 +64,7 @@ def pages(made: Installation) -> dict[str, Floor]:
         return peer_lists.page(tx, everybody, 180, PeerOrder.MADE, None, 50, backwards=False)
 
     def found(tx: Tx) -> object:
-        return peer_lists.search(tx, everybody, 180, "anna-phone-16", [configs.id_of(tx, config)], None, 50)
+        return peer_lists.search(tx, PeerFilter(config_ids=[configs.id_of(tx, config)]), 180, "anna-phone-16", None, 50)
 
     def of_config(tx: Tx) -> object:
         return assignments.listing(tx, configs.id_of(tx, config))

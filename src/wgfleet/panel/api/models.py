@@ -118,6 +118,10 @@ After = Annotated[
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
 LongLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
 """Of lists that were not paged at first: who does not page gets what there is, up to `MAX_PAGE`."""
+PeersAfter = Annotated[
+    str | None, Query(max_length=1024, pattern=_PRINTABLE, description="Cursor: pass `next` from the previous page.")
+]
+"""Of peers, which may be sorted by name: the cursor has the one that was last."""
 NameAfter = Annotated[
     str | None,
     Query(max_length=64, pattern=r"^[^\x00-\x1f]*$", description="Cursor: pass `next` from the previous page."),

@@ -18,11 +18,11 @@ from wgfleet.panel.api.held_settings import ChangedHeldSettings, NewHeldSettings
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
     UNCHANGED,
-    After,
     Body,
     Identifier,
     Limit,
     Page,
+    PeersAfter,
     Reference,
     cut,
 )
@@ -187,7 +187,7 @@ def list_peers(
             "handshake, latest first. Not of a search."
         ),
     ] = "created",
-    after: After = None,
+    after: PeersAfter = None,
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""

@@ -3,20 +3,21 @@
 For the order of traffic or of handshakes all peers that fit are looked at: 53 and 75 ms of 100,000 (SQLite).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.domain.look_alikes import folded
-from wgfleet.panel.store import shown_peers
+from wgfleet.panel.store import peer_search, shown_peers
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.peer_search import LOOKED_AT, THREE, Found
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.tables import Address, Peer, PeerSession, PeerTag, Pool, UsageTotal
+from wgfleet.panel.store.tables import Address, Config, Peer, PeerSession, PeerTag, Pool, UsageTotal
 
 
 class PeerOrder(StrEnum):
@@ -62,20 +63,67 @@ _FIRST: dict[PeerOrder, tuple[ColumnElement[Any] | InstrumentedAttribute[Any], .
     PeerOrder.HANDSHAKE: (func.coalesce(_shaken, 0),),
 }
 """What peers are ordered by before their ids."""
+Place = tuple[Any, ...]
+"""What a peer is ordered by, and its id."""
+
+
+class Listed(NamedTuple):
+    """A peer, and what it is ordered by: its values at the time, and its id."""
+
+    peer: ShownPeer
+    place: Place
 
 
 def page(
-    tx: Tx, wanted: PeerFilter, order: PeerOrder, after: str | None, limit: int, *, backwards: bool = False
-) -> list[ShownPeer]:
-    """Return up to `limit` peers after the one with the id `after`, in an order, or against it."""
-    query = shown_peers.selection().where(*conditions(tx, wanted))
+    tx: Tx, wanted: PeerFilter, order: PeerOrder, after: Place | None, limit: int, *, backwards: bool = False
+) -> list[Listed]:
+    """Return up to `limit` peers after a place in an order, or against it, whether or not a peer is there by now."""
     columns = [*_FIRST.get(order, ()), Peer.id]
+    query = shown_peers.selection().add_columns(*columns).where(*conditions(tx, wanted))
     if after is not None:
-        place = tx.connection.execute(select(*columns).where(Peer.id == after)).first()
-        if place is not None:
-            query = query.where(_beyond(columns, list(place), backwards=backwards))
+        query = query.where(_beyond(columns, after, backwards=backwards))
     query = query.order_by(*(column.desc() if backwards else column for column in columns)).limit(limit)
+    own = len(ShownPeer._fields)
+    return [Listed(ShownPeer(*row[:own]), tuple(row[own:])) for row in tx.connection.execute(query).all()]
+
+
+def search(tx: Tx, wanted: PeerFilter, part: str, after: str | None, limit: int) -> Found:
+    """Return up to `limit` peers with a part in their names, or that public key, which a filter lets through.
+
+    In the order of creation, after the id `after`. Of a part that no index helps with, `LOOKED_AT` peers are looked at.
+    """
+    text = folded(part)
+    has = or_(_position(tx)(Peer.name_folded, text) > 0, Peer.public_key == part)
+    query = select(Peer.id).where(Peer.id > (after or ""), has, *conditions(tx, wanted)).order_by(Peer.id)
+    few = peer_search.by_index(tx, text) if len(text) >= THREE else None
+    last = None
+    if few is None:
+        last = tx.connection.scalar(_reach(wanted).where(Peer.id > (after or "")))
+        query = query if last is None else query.where(Peer.id <= last)
+    else:
+        # By config, as the index is: there is none of keys alone.
+        keyed = select(Peer.id).where(Peer.config_id.in_(select(Config.id)), Peer.public_key == part)
+        query = query.where(Peer.id.in_([*few, *tx.connection.scalars(keyed)]))
+    ids = list(tx.connection.scalars(query.limit(limit + 1)))
+    more = len(ids) > limit
+    shown = sorted(shown_peers.by_ids(tx, ids[:limit]), key=lambda peer: peer.id)
+    return Found(shown, ids[limit - 1] if more else last)
+
+
+def among(tx: Tx, wanted: PeerFilter, ids: Collection[str]) -> list[ShownPeer]:
+    """Return those of some peers that a filter lets through, in the order of creation."""
+    query = shown_peers.selection().where(Peer.id.in_(ids), *conditions(tx, wanted)).order_by(Peer.id)
     return [ShownPeer(*row) for row in tx.connection.execute(query).all()]
+
+
+def _reach(wanted: PeerFilter) -> Select[str]:
+    """Return the statement of the last of the next `LOOKED_AT` peers: of the configs alone, not of all that fits."""
+    mine = [] if wanted.config_ids is None else [Peer.config_id.in_(wanted.config_ids)]
+    return select(Peer.id).where(*mine).order_by(Peer.id).offset(LOOKED_AT - 1).limit(1)
+
+
+def _position(tx: Tx) -> Callable[..., ColumnElement[int]]:
+    return func.instr if tx.connection.dialect.name == "sqlite" else func.strpos
 
 
 def count(tx: Tx, wanted: PeerFilter) -> CountedPeers:
@@ -154,7 +202,6 @@ def conditions(tx: Tx, wanted: PeerFilter) -> list[ColumnElement[bool]]:
     if wanted.tag_id is not None:
         found.append(Peer.id.in_(select(PeerTag.peer_id).where(PeerTag.tag_id == wanted.tag_id)))
     if wanted.part is not None:
-        position = func.instr if tx.connection.dialect.name == "sqlite" else func.strpos
-        has_part = position(Peer.name_folded, folded(wanted.part)) > 0
+        has_part = _position(tx)(Peer.name_folded, folded(wanted.part)) > 0
         found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(holders(tx, wanted.part))))
     return found

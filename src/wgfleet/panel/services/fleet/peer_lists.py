@@ -1,17 +1,21 @@
 """Lists of peers over all configs, for people who look for one: by name, key or address, and by where they are."""
 
-from collections.abc import Collection
+import binascii
+import math
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import one_spelling
-from wgfleet.panel.services.fleet import peers, tags
-from wgfleet.panel.store import Tx, listed_peers, shown_peers
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder
+from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder, Place
 from wgfleet.panel.store.peer_search import Found
-from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Peer
+from wgfleet.protocol.reasons import Reason
+
+MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
 __all__ = ["PeerFilter", "PeerOrder", "extent", "page", "search", "whole"]
 
@@ -19,10 +23,15 @@ __all__ = ["PeerFilter", "PeerOrder", "extent", "page", "search", "whole"]
 def page(
     tx: Tx, wanted: PeerFilter, live_s: float, order: PeerOrder, after: str | None, limit: int, *, backwards: bool
 ) -> Found:
-    """Return peers that a filter lets through; `live_s`: for how long a handshake counts as live."""
+    """Return peers that a filter lets through; `live_s`: for how long a handshake counts as live.
+
+    The cursor has the last peer's name, traffic or handshake as they were: pages go on from there also where the peer
+    has another by now, or is gone.
+    """
     timed = replace(wanted, live_since=clock.steady() - live_s)
-    rows = listed_peers.page(tx, timed, order, after, limit + 1, backwards=backwards)
-    return Found(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+    place = None if after is None else _place(order, after)
+    rows = listed_peers.page(tx, timed, order, place, limit + 1, backwards=backwards)
+    return Found([row.peer for row in rows[:limit]], _cursor(order, rows[limit - 1].place) if rows[limit:] else None)
 
 
 def whole(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Peer], str | None]:
@@ -37,38 +46,50 @@ def extent(tx: Tx, wanted: PeerFilter) -> tuple[int, str]:
     return listed_peers.extent(tx, wanted)
 
 
-def search(
-    tx: Tx, wanted: PeerFilter, live_s: float, part: str, config_ids: Collection[str], after: str | None, limit: int
-) -> Found:
-    """Return peers of some configs by a part of the name, a whole key or a whole address.
+def search(tx: Tx, wanted: PeerFilter, live_s: float, part: str, after: str | None, limit: int) -> Found:
+    """Return peers by a part of the name, a whole key or a whole address, in the order of creation.
 
-    Of several configs, the first `limit`: to go on from there, choose one.
+    Where few fit, a page may have less than `limit`, or none, and a cursor to look further.
     """
-    part = one_spelling(part.strip())
-    found = [each for each in shown_peers.by_ids(tx, listed_peers.holders(tx, part)) if after is None]
-    looked_up_to = None
-    if not found:
-        for config_id in config_ids:
-            more, looked_up_to = peers.search(tx, config_id, part, after, limit - len(found))
-            found += more
-            if len(found) >= limit:
-                break
-    live = _live(tx, found, clock.steady() - live_s) if wanted.live is not None else set()
-    kept = [each for each in found if each.config_id in config_ids and _passes(each, wanted, live)]
-    if wanted.tag_id is not None:
-        kept = tags.only(tx, wanted.tag_id, kept)
-    return Found(kept, looked_up_to if len(config_ids) == 1 else None)
+    part, timed = one_spelling(part.strip()), replace(wanted, live_since=clock.steady() - live_s)
+    if after is None:
+        holders = listed_peers.holders(tx, part)
+        if holders:
+            return Found(listed_peers.among(tx, timed, holders), None)
+    return listed_peers.search(tx, timed, part, after, limit)
 
 
-def _passes(peer: ShownPeer, wanted: PeerFilter, live: Collection[str]) -> bool:
-    return (
-        wanted.node_id in {None, peer.home_node_id}
-        and wanted.enabled in {None, peer.enabled}
-        and wanted.owner_id in {None, peer.owner_id}
-        and (wanted.live is None or wanted.live == (peer.id in live))
-    )
+def _cursor(order: PeerOrder, place: Place) -> str:
+    *values, peer_id = place
+    if order == PeerOrder.NAME:
+        return f"{urlsafe_b64encode(values[0].encode()).decode()}-{peer_id}"
+    return "-".join(str(each) for each in (*values, peer_id))
 
 
-def _live(tx: Tx, found: list[ShownPeer], since: float) -> set[str]:
-    sessions = peers.sessions(tx, [peer.id for peer in found])
-    return {peer_id for peer_id, session in sessions.items() if session.latest_handshake >= since}
+def _place(order: PeerOrder, cursor: str) -> Place:
+    """Return the place that a cursor is about, or refuse it."""
+    if order == PeerOrder.MADE:
+        return (cursor,)
+    text, separator, peer_id = cursor.rpartition("-")
+    try:
+        if separator:
+            return (_value(order, text), peer_id)
+    except (ValueError, binascii.Error):
+        pass
+    raise Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
+
+
+def _value(order: PeerOrder, text: str) -> str | int | float:
+    if order == PeerOrder.NAME:
+        name = urlsafe_b64decode(text.encode()).decode()
+        if "\0" in name:  # what no name has, and PostgreSQL does not take
+            raise ValueError
+        return name
+    if order == PeerOrder.TRAFFIC:
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+            raise ValueError
+        return int(text)
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from wgfleet.panel.api import files as file_answers
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
-from wgfleet.panel.api.models import After, Identifier, ReferenceFilter
+from wgfleet.panel.api.models import Identifier, PeersAfter, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH, NewPeer, specs_of
 from wgfleet.panel.domain.phases import Phase
@@ -60,7 +60,7 @@ def list_peers(
     live: Live = "",
     enabled: Live = "",
     sort: Sort = "made",
-    after: After = None,
+    after: PeersAfter = None,
 ) -> Response:
     """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
     chosen = {"config": config, "node": node, "search": search, "tag": tag}
@@ -77,8 +77,7 @@ def list_peers(
         )
         live_s = panel.settings.drain.live_s
         if search.strip():
-            ids = [each.id for each in seen] if wanted.config_ids is None else list(wanted.config_ids)
-            found = peer_lists.search(tx, wanted, live_s, search, ids, after, PAGE)
+            found = peer_lists.search(tx, wanted, live_s, search, after, PAGE)
         else:
             order, backwards = PeerOrder(sort.removeprefix("-")), sort.startswith("-")
             found = peer_lists.page(tx, wanted, live_s, order, after, PAGE, backwards=backwards)

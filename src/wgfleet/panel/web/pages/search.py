@@ -88,6 +88,7 @@ def _nodes(tx: Tx, caller: Caller, wanted: str) -> Iterator[Hit]:
 
 def _peers(tx: Tx, panel: Panel, seen: Sequence[Config], text: str) -> Iterator[Hit]:
     names = {each.id: each.name for each in seen}
-    found = peer_lists.search(tx, PeerFilter(), panel.settings.drain.live_s, text, list(names), None, MOST)
+    wanted = PeerFilter(config_ids=list(names))
+    found = peer_lists.search(tx, wanted, panel.settings.drain.live_s, text, None, MOST)
     for peer in found.peers[:MOST]:
         yield Hit(peer.name, names[peer.config_id], f"/peers/{peer.id}")
