@@ -357,3 +357,27 @@ def test_chunks_of_a_caller_are_read(doors: Doors) -> None:
         trust_env=False,
     )
     assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    ("version", "length"),
+    [
+        ("1.1", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
+        ("1.1", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"),
+        ("1.0", "Transfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_who_says_a_length_in_two_ways_is_refused_and_what_follows_is_no_request(
+    doors: Doors, version: str, length: str
+) -> None:
+    """A proxy in front may have gone by the other one: what follows would be somebody else's."""
+    with connected(doors.plain) as connection:
+        head = f"POST /api/keys HTTP/{version}\r\nHost: panel\r\nX-API-Key: {doors.key}\r\n{length}\r\n"
+        connection.sendall(f"{head}0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: panel\r\n\r\n".encode())
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(4096):
+                received += part
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"HTTP/1.1 200" not in received
+    assert b"content-length, or transfer-encoding" in received.lower()

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from wgfleet.doors.sockets import QUEUE, shrink_tls_buffers
 from wgfleet.panel.accepting import Entrance
 from wgfleet.panel.door import VISIT, Door, FoldedWarnings, MakeHttp, Visit
+from wgfleet.panel.request_lengths import OneLength
 from wgfleet.panel.request_targets import OriginForm
 from wgfleet.panel.server_certificate import ListenError, ServerCertificate
 from wgfleet.panel.settings import Listener, Settings
@@ -101,7 +102,7 @@ class PanelServer(uvicorn.Server):
         proxies = self._door.settings.trusted_proxies
         super().__init__(
             uvicorn.Config(
-                OriginForm(self._door.around(app)),
+                OriginForm(self._door.around(OneLength(app))),
                 http="h11",
                 ws="none",
                 lifespan="on",
@@ -162,5 +163,5 @@ class PanelServer(uvicorn.Server):
     def _plain_protocol(self, visit: Visit) -> asyncio.Protocol:
         protocol: Any = self._protocol(visit)
         if self._plain is not None:
-            protocol.app = OriginForm(self._door.around(self._plain.app))
+            protocol.app = OriginForm(self._door.around(OneLength(self._plain.app)))
         return protocol  # type: ignore[no-any-return]
