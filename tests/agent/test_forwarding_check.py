@@ -1,7 +1,9 @@
 """A node proves that users' packets get to the uplink and back, by sending one; or says why they do not."""
 
+import asyncio
 from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Any, Never, cast
 
 import pytest
 
@@ -12,6 +14,7 @@ from tests.waiting import eventually
 from wgfleet.agent.interfaces import forwarding_check
 from wgfleet.agent.interfaces.forwarding_verdict import Evidence, verdict
 from wgfleet.lab.scenarios import drain
+from wgfleet.probing.tunnel import Tunnel
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import ForwardingState
 from wgfleet.protocol.packets import TCP, UDP, Flow, FlowReply, checksum, datagram, reply, syn
@@ -123,6 +126,39 @@ def test_answers_to_a_packet_are_told_from_others(addresses: tuple[str, str]) ->
         assert reply(head[:at] + size.to_bytes(2) + head[at + 2 :] + body, flow) == expected
     first = syn(Flow(source, target, TCP, 40000, 443), 7)
     assert reply(first[:30], flow) is None
+
+
+def test_nobody_listens_at_a_tunnel_when_its_questions_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarding_check, "_TRIES_S", (0.0,))
+    monkeypatch.setattr(forwarding_check, "_WAIT_S", 0.01)
+    listening: list[str] = []
+
+    class Silent:
+        async def send(self, _: bytes) -> None:
+            listening.append("asked")
+
+        async def receive(self) -> Never:
+            listening.append("begun")
+            try:
+                await asyncio.Event().wait()
+                raise AssertionError
+            finally:
+                listening.append("ended")
+
+    class Question:
+        who = "the panel"
+
+        async def packet(self, _: Flow) -> bytes:
+            return b""
+
+    flow = Flow(ip_address("10.8.0.9"), ip_address("198.51.100.7"), UDP, 40000, 51820)
+    asked = forwarding_check.PutQuestion(cast("Any", Question()), flow)
+
+    async def ask() -> list[str]:
+        assert await forwarding_check.put(cast("Tunnel", Silent()), [asked]) == []
+        return list(listening)
+
+    assert "ended" in asyncio.run(ask())
 
 
 def test_packets_have_the_checksums_of_the_standard() -> None:

@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class PutQuestion:
     """A question, and the flow in which it is put."""
 
     question: Question
@@ -112,7 +112,9 @@ class ForwardingCheck:
             if source is not None and (version == 4 or has_ipv6(settings.name))  # noqa: PLR2004 - IPv4
         }
         asked = [
-            _Asked(each, Flow(usable[version], each.target, each.protocol, secrets.randbelow(20000) + 40000, each.port))
+            PutQuestion(
+                each, Flow(usable[version], each.target, each.protocol, secrets.randbelow(20000) + 40000, each.port)
+            )
             for each in await questions(settings, self._prober, self._panel())
             if (version := each.target.version) in usable
         ]
@@ -126,8 +128,8 @@ class ForwardingCheck:
         ]
 
     async def _ask(
-        self, settings: InterfaceSettings, sources: Sequence[IpAddress], asked: Sequence[_Asked]
-    ) -> tuple[list[_Asked], str | None]:
+        self, settings: InterfaceSettings, sources: Sequence[IpAddress], asked: Sequence[PutQuestion]
+    ) -> tuple[list[PutQuestion], str | None]:
         """Put the questions as a guest of the interface; return those answered, and why none could be put."""
         if not asked:
             return [], None
@@ -141,7 +143,7 @@ class ForwardingCheck:
             opened = await tunnel.connect(key, own, settings.listen_port, _CONNECT_S)
             if opened is None:
                 return [], f"WireGuard does not answer at UDP port {settings.listen_port} of this machine's loopback"
-            return await _put(opened, asked), None
+            return await put(opened, asked), None
         finally:
             if opened is not None:
                 opened.close()
@@ -175,8 +177,8 @@ class ForwardingCheck:
         return {question.who: answer for question, answer in zip(each, answers, strict=True)}
 
     async def _evidence(
-        self, settings: InterfaceSettings, own: str, usable: dict[int, IpAddress], asked: Sequence[_Asked],
-        answered: Sequence[_Asked], direct: dict[str, bool], obstacle: str | None,
+        self, settings: InterfaceSettings, own: str, usable: dict[int, IpAddress], asked: Sequence[PutQuestion],
+        answered: Sequence[PutQuestion], direct: dict[str, bool], obstacle: str | None,
     ) -> Evidence:  # fmt: skip
         network = ip_interface(own).network
         version = network.version
@@ -200,9 +202,9 @@ class ForwardingCheck:
         )
 
 
-async def _put(opened: Tunnel, asked: Sequence[_Asked]) -> list[_Asked]:
+async def put(opened: Tunnel, asked: Sequence[PutQuestion]) -> list[PutQuestion]:
     """Put all questions, again and again, until one of each IP version was answered."""
-    answered: list[_Asked] = []
+    answered: list[PutQuestion] = []
     waiting = asyncio.create_task(_collect(opened, asked, answered))
     try:
         began = time.monotonic()
@@ -215,10 +217,11 @@ async def _put(opened: Tunnel, asked: Sequence[_Asked]) -> list[_Asked]:
         await asyncio.wait([waiting], timeout=_WAIT_S)
     finally:
         waiting.cancel()
+        await asyncio.wait([waiting])  # or it would look at its socket's number when that is another socket's
     return answered
 
 
-async def _collect(opened: Tunnel, asked: Sequence[_Asked], answered: list[_Asked]) -> None:
+async def _collect(opened: Tunnel, asked: Sequence[PutQuestion], answered: list[PutQuestion]) -> None:
     """Collect answers until there is one of each IP version."""
     missing = {each.flow.version for each in asked}
     while missing:
@@ -231,7 +234,7 @@ async def _collect(opened: Tunnel, asked: Sequence[_Asked], answered: list[_Aske
                 await _end(opened, each, said)
 
 
-async def _end(opened: Tunnel, asked: _Asked, said: FlowReply) -> None:
+async def _end(opened: Tunnel, asked: PutQuestion, said: FlowReply) -> None:
     """Leave no half-open connection behind."""
     if isinstance(asked.question, PanelQuestion) and said.accepted:
         await opened.send(reset(asked.flow, asked.question.sequence + 1))
