@@ -1,13 +1,16 @@
 """Settings: where they come from, which wins, and how every error is told at once."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from wgfleet.cli.panel_settings import app
-from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, sample
+from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, loading, sample
 
 
 @pytest.fixture
@@ -109,6 +112,96 @@ def test_a_file_that_is_missing_or_no_toml_is_named(file: Path) -> None:
     assert "cannot be read" in problems(file, {})[0][1]
     file.write_text("a = [")
     assert "is not TOML" in problems(file, {})[0][1]
+
+
+@pytest.mark.parametrize(
+    "written", [b"\xef\xbb\xbfdata_dir = '/srv/x'\r\n", "data_dir = '/srv/x'\r\n".encode("utf-16")]
+)
+def test_a_file_as_windows_saves_it_is_read(file: Path, written: bytes) -> None:
+    file.write_bytes(written)
+    assert load_settings(file, {}).data_dir == Path("/srv/x")
+
+
+def test_a_file_in_another_encoding_is_refused_in_words(file: Path) -> None:
+    file.write_bytes("data_dir = '/srv/café'".encode("latin-1"))
+    assert problems(file, {}) == [("", "is not in UTF-8; save it in UTF-8")]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_neither_read_for_ever_nor_waited_for(
+    file: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "_WRITER_S", 0.05)
+    make(file)
+    assert "cannot be read (" in problems(file, {})[0][1]
+
+
+def test_settings_come_from_a_pipe_too() -> None:
+    read, write = os.pipe()
+    os.write(write, b"data_dir = '/srv/x'")
+    os.close(write)
+    assert load_settings(Path(f"/dev/fd/{read}"), {}).data_dir == Path("/srv/x")
+    os.close(read)
+
+
+def test_places_that_may_not_be_entered_are_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = Path("/locked/panel.toml")
+    real = cast("Callable[..., Any]", os.stat)
+
+    def refused(path: object, **how: Any) -> object:
+        if str(path) == str(locked):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, **how)
+
+    def unopened(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refused)
+    file.write_text(f'[tls]\ncertificate_file = "{locked}"\nkey_file = "{file}"\n')
+    [(key, reason)] = problems(file, {})
+    assert (key, reason) == ("tls.certificate_file", f"{locked} cannot be read (Permission denied)")
+    monkeypatch.setattr(loading, "DEFAULT_FILE", locked)
+    monkeypatch.setattr(loading, "_bytes_of", unopened)
+    assert problems(None, {}) == [("", "cannot be read (Permission denied)")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("WGFLEET_DATA_DIR=", "names no directory"),
+        ("WGFLEET_DATA_DIR=~/wgfleet", "the whole path"),
+        ("WGFLEET_DATA_DIR=/srv/a?b", "question mark"),
+        ("WGFLEET_DATABASE_URL=sqlite:///:memory:", "names no file"),
+        ("WGFLEET_DATABASE_URL=sqlite:///", "names no file"),
+        ("WGFLEET_DATABASE_URL=postgresql+psycopg://u:hunter2@h:port/x", "no port of digits"),
+        ("WGFLEET_DATABASE_URL=postgresql+psycopg://u:hunter@2@h:port/x", "%40 for @"),
+        ("WGFLEET_PUBLIC_URL=vpn.example.com", "must be https://HOST"),
+        ("WGFLEET_DNS__CLOUDFLARE_URL=api", "must be a URL that begins"),
+        ("WGFLEET_ACME__EMAIL=anna", "must be an address such as"),
+        ("WGFLEET_ACME__DIRECTORY=lets", "must be letsencrypt, "),
+    ],
+)
+def test_values_that_no_panel_can_use_are_refused_in_words(variable: str, said: str) -> None:
+    name, _, text = variable.partition("=")
+    [(key, reason)] = problems(None, {name: text})
+    assert key == name
+    assert said in reason
+    assert "hunter" not in reason
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:p@h/x",
+        "postgresql+psycopg:///wgfleet?host=/run/postgresql",
+        "postgresql+psycopg://u:p%40w@[2001:db8::1]:5432/x?sslmode=require",
+        "postgresql+psycopg://h",
+        "sqlite:////srv/p.db?timeout=3",
+        "sqlite:///p.db",
+    ],
+)
+def test_urls_of_databases_are_taken(url: str) -> None:
+    assert load_settings(None, {"WGFLEET_DATABASE_URL": url}).store_url == url
 
 
 def test_the_password_of_the_database_is_not_shown() -> None:

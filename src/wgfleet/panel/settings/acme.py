@@ -4,10 +4,10 @@ import json
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, FilePath, Secret, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, Secret, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from wgfleet.panel.settings.fields import Domains, Group
+from wgfleet.panel.settings.fields import Domains, File, Group, worded
 from wgfleet.panel.settings.listeners import Listener
 from wgfleet.panel.settings.tls import OptionalPlainListeners
 
@@ -45,15 +45,17 @@ class AcmeSettings(Group):
     The panel's own CA goes on issuing for all other names and addresses, and for agents.
     """
 
-    directory: Annotated[str | None, BeforeValidator(_directory)] = Field(
+    directory: Annotated[
+        str | None,
+        BeforeValidator(_directory),
+        worded(r"https://[^\s]+", "letsencrypt, letsencrypt-staging, or the https:// URL of a CA's directory"),
+    ] = Field(
         default=None,
-        pattern=r"^https://[^\s]+$",
         description="`letsencrypt`, `letsencrypt-staging` for tries, or the directory URL of another CA.",
     )
     terms_agreed: bool = Field(default=False, description="true: you have read the CA's terms of service and agree.")
-    email: str | None = Field(
+    email: Annotated[str | None, worded(r"[^@\s]+@[^@\s]+", "an address such as admin@example.com")] = Field(
         default=None,
-        pattern=r"^[^@\s]+@[^@\s]+$",
         description="Where the CA writes to when something is wrong with the certificate. Not every CA does.",
     )
     names: Domains = Field(
@@ -94,7 +96,7 @@ class AcmeSettings(Group):
     eab_hmac_key: SecretStr | None = Field(
         default=None, description="That key, as the CA shows it (base64url). Only the first call of an account has it."
     )
-    ca_file: FilePath | None = Field(
+    ca_file: File | None = Field(
         default=None,
         description="PEM file with the CA that the directory's own https is checked with, if it is private.",
     )

@@ -1,10 +1,11 @@
 """Settings of DNS: how names are published, checked and retried."""
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from wgfleet.panel.settings.fields import DAY_S, Domains, Group, Servers
+from wgfleet.panel.settings.fields import DAY_S, Domains, Group, Servers, worded
 
 
 class DnsSettings(Group):
@@ -15,9 +16,8 @@ class DnsSettings(Group):
         description="API token for Cloudflare, with DNS:Edit on the zones, for endpoint groups without a token of "
         "their own. Better set in the environment than in this file.",
     )
-    cloudflare_url: str = Field(
+    cloudflare_url: Annotated[str, worded(r"https?://[^?#\s]+", "a URL that begins with https:// or http://")] = Field(
         default="https://api.cloudflare.com/client/v4",
-        pattern=r"^https?://[^?#\s]+$",
         description="API to which that token is sent; another address is for a gateway, or a stand-in in tests.",
     )
     cloudflare_domains: Domains = Field(

@@ -1,5 +1,7 @@
 """Types of fields that several groups of settings share, and the base of all groups."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -31,6 +33,26 @@ def _domain(text: str) -> str:
     return parse_domain(text, "domain")
 
 
+def _file(path: Path) -> Path:
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:  # such as a directory above it that may not be entered
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from None
+    raise ValueError(f"{path} is no file" if path.exists() else f"there is no file {path}")
+
+
+def worded(pattern: str, words: str) -> AfterValidator:
+    """Return the check of a pattern that says in words what a text has to be."""
+
+    def check(text: str | None) -> str | None:
+        if text is not None and re.fullmatch(pattern, text) is None:
+            raise ValueError(f"must be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
 def _server(text: str) -> str:
     try:
         return parse_network(text, "server") if "/" in text else parse_address(text, "server")
@@ -43,6 +65,7 @@ Addresses = Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], *Lis
 Names = Annotated[tuple[Annotated[str, AfterValidator(_name_or_address)], ...], *ListOf]
 Domains = Annotated[tuple[Annotated[str, AfterValidator(_domain)], ...], *ListOf]
 Servers = Annotated[tuple[Annotated[str, AfterValidator(_server)], ...], *ListOf]
+File = Annotated[Path, AfterValidator(_file)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

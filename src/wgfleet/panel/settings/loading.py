@@ -1,6 +1,11 @@
 """The loader of settings: file, environment, command line; all errors at once, each with its place and the way out."""
 
+import codecs
 import difflib
+import errno
+import os
+import select
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +23,8 @@ DELIMITER = "__"
 OTHER_VARIABLES = frozenset(
     {"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE", "WGFLEET_ALLOW_PLAIN_HTTP"}
 )
+_MOST = 1024 * 1024  # bytes of a settings file
+_WRITER_S = 2.0  # in which somebody writes to a pipe, if anybody does
 
 
 class SettingsProblem(NamedTuple):
@@ -41,9 +48,8 @@ class SettingsError(Exception):
 
 def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings. `path` None: `DEFAULT_FILE` where there is one. `overrides`: nested, from the command line."""
-    if path is None and DEFAULT_FILE.exists():
-        path = DEFAULT_FILE
-    values = _read_file(path) if path else {}
+    values = _read_default() if path is None else _read_file(path)
+    path = path or DEFAULT_FILE
     places = dict.fromkeys(_keys(values), str(path))
     variables = {name: text for name, text in env.items() if name.upper().startswith(PREFIX)}
     whole_groups = [
@@ -66,13 +72,48 @@ def load_settings(path: Path | None, env: Mapping[str, str], overrides: Mapping[
     return settings
 
 
+def _read_default() -> dict[str, Any]:
+    return _read_file(DEFAULT_FILE) if _is_there(DEFAULT_FILE) else {}
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a directory that may not be entered: reading the file says so
+        return True
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        raw = _bytes_of(path)
+        codec = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        return tomllib.loads(raw.decode(codec).replace("\r\n", "\n"))
     except OSError as error:
-        raise SettingsError([SettingsProblem(str(path), "", f"cannot be read ({error.strerror})")]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError([SettingsProblem(str(path), "", f"is not TOML: {error}")]) from None
+        reason = f"cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        reason = "is not in UTF-8; save it in UTF-8"
+    except tomllib.TOMLDecodeError as error:
+        reason = f"is not TOML: {error}"
+    raise SettingsError([SettingsProblem(str(path), "", reason)])
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Read a file, or a pipe to which somebody writes; all else would be waited for, or never end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        kind = os.fstat(descriptor).st_mode
+        is_pipe = stat.S_ISFIFO(kind)
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not is_pipe and not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "it is no file")
+        if is_pipe and not select.select([descriptor], [], [], _WRITER_S)[0]:
+            raise OSError(errno.EINVAL, "it is a pipe to which nobody writes")
+        os.set_blocking(descriptor, True)
+        raw = file.read(_MOST + 1)
+    if len(raw) > _MOST:
+        raise OSError(errno.EFBIG, "it is too large for settings")
+    return raw
 
 
 def _read_environment(variables: Mapping[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Each field has its unit, and the reason for its default, in its description.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
-from wgfleet.panel.settings.fields import Addresses, ListOf
+from wgfleet.panel.settings.fields import Addresses, ListOf, worded
 from wgfleet.panel.settings.floating import FloatingAddressSettings
 from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
@@ -32,6 +33,10 @@ from wgfleet.protocol.domains import parse_domain
 
 ListenerText = Annotated[Listener, BeforeValidator(parse_listener), PlainSerializer(str)]
 Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
+
+
+# What stands behind postgresql+psycopg:// as SQLAlchemy reads it.
+_POSTGRESQL = re.compile(r"([^@]*@)?(\[[^/?]+\]|[^/:?]*)(:[0-9]{1,5})?(/.*)?(\?.*)?", re.DOTALL)
 
 
 def _without_final_slash(url: object) -> object:
@@ -74,9 +79,12 @@ class Settings(BaseSettings):
         description="Where to listen: ADDRESS:PORT, or with http:// or https://. Loopback is plain http unless it says "
         "https://; any other address is https, always.",
     )
-    public_url: Annotated[str | None, BeforeValidator(_without_final_slash)] = Field(
+    public_url: Annotated[
+        str | None,
+        BeforeValidator(_without_final_slash),
+        worded(r"https?://[^/?#\s]+(/[^?#\s]+)?", "https://HOST or https://HOST:PORT, with a path if it has one"),
+    ] = Field(
         default=None,
-        pattern=r"^https?://[^/?#\s]+(/[^?#\s]+)?$",
         description="URL under which nodes reach the panel, with the path of a proxy if it has one; it goes into "
         "the join command. Default: the address that the command was asked for at.",
     )
@@ -119,8 +127,30 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("sqlite:///", "postgresql+psycopg://")):
+        if value is None:
+            return None
+        kind, _, rest = value.get_secret_value().partition("://")
+        if kind == "sqlite" and rest.startswith("/"):
+            if rest.removeprefix("/").partition("?")[0] in ("", ":memory:"):
+                raise ValueError("names no file; write sqlite:////PATH")
+        elif kind != "postgresql+psycopg":
             raise ValueError("must start with sqlite:/// or postgresql+psycopg://")
+        elif _POSTGRESQL.fullmatch(rest) is None:
+            raise ValueError(
+                "has no port of digits; write postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME, and in "
+                "user and password %40 for @, %3A for : and %2F for /"
+            )
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _usable_directory(cls, value: Path) -> Path:
+        if str(value) == ".":  # so reads an empty text, as of a variable that is not set
+            raise ValueError("names no directory; write one such as /var/lib/wgfleet")
+        if value.parts[0].startswith("~"):
+            raise ValueError(f"{value} begins with ~, which only a shell knows; write the whole path")
+        if "?" in str(value):  # all behind it would be options of the database
+            raise ValueError(f"{value} has a question mark, which no data directory may have")
         return value
 
     @model_validator(mode="after")

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, FilePath, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from wgfleet.panel.settings.fields import Group, ListOf, Names
+from wgfleet.panel.settings.fields import File, Group, ListOf, Names
 from wgfleet.panel.settings.listeners import Listener, parse_plain_listener
 
 OptionalPlainListeners = Annotated[
@@ -15,10 +15,10 @@ OptionalPlainListeners = Annotated[
 class TlsSettings(Group):
     """TLS of the panel's own listeners. Without files, the panel's own CA issues the certificate."""
 
-    certificate_file: FilePath | None = Field(
+    certificate_file: File | None = Field(
         default=None, description="PEM file with the certificate chain. It is read again when it changes."
     )
-    key_file: FilePath | None = Field(default=None, description="PEM file with the private key of that certificate.")
+    key_file: File | None = Field(default=None, description="PEM file with the private key of that certificate.")
     plain_listen: OptionalPlainListeners = Field(
         default=(),
         description="Where browsers that come by plain HTTP are sent on to public_url: 0.0.0.0:80 with a certificate "
