@@ -192,6 +192,10 @@ def test_login_keeps_the_key_in_a_file_for_its_owner_only(
     written.chmod(0o600)
     assert "it still works" in wgfleet("logout").stdout
     assert key not in written.read_text()
+    written.write_bytes(b'url = "caf\xe9"')
+    refused = wgfleet("node", "list", WGFLEET_API_KEY="", WGFLEET_URL="")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "run `wgfleet login` again" in refused.stderr
 
 
 @pytest.mark.usefixtures("wg0", "fra1")

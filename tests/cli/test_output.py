@@ -112,6 +112,10 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(
         write_secret_file(b"keys of " + path.name.encode(), path)
         assert target.read_bytes() == b"keys of " + path.name.encode()
     assert link.is_symlink()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(OSError, match="Too many levels") as circle:
+        write_secret_file(b"keys", tmp_path / "circle")
+    assert circle.value.filename == str(tmp_path / "circle")
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     capsysbinary.readouterr()
     write_secret_file(b"PK\x03\x04", Path("-"))

@@ -293,6 +293,38 @@ def test_wrong_settings_end_with_two_and_make_nothing(tmp_path: Path, arguments:
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [["run", "--listen", "127.0.0.1:0"], ["init"], ["admin-key", "x"], ["backup", "/x"]]
+)
+@pytest.mark.parametrize(
+    ("directory", "database", "text"),
+    [
+        ("file", None, "Not a directory"),
+        ("file/below", None, "Not a directory"),
+        ("data", "directory", "Is a directory"),
+        ("data", "file/panel.sqlite", "Not a directory"),
+    ],
+)
+def test_places_that_cannot_hold_a_panel_are_told_in_one_line(
+    tmp_path: Path, command: list[str], directory: str, database: str | None, text: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "directory").mkdir()
+    env = {} if database is None else {"WGFLEET_DATABASE_URL": f"sqlite:///{tmp_path / database}"}
+    refused = programs.run("panel", *command, "--data-dir", str(tmp_path / directory), environment=os.environ | env)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert text in refused.stderr or "File exists" in refused.stderr or "no panel has used" in refused.stderr
+    assert not list(tmp_path.rglob("master.key"))
+
+
+def test_the_directory_of_the_database_is_made(tmp_path: Path) -> None:
+    env = {"WGFLEET_DATABASE_URL": f"sqlite:///{tmp_path}/new/panel.sqlite"}
+    assert wgfleet("init", "--data-dir", str(tmp_path / "data"), env=env).exit_code == 0
+    assert (tmp_path / "new" / "panel.sqlite").exists()
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_port_in_use_ends_before_a_key_is_made(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

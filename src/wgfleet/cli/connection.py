@@ -103,7 +103,7 @@ def _write(target: Path, text: str) -> Path:
     draft = target.with_suffix(".new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     draft.replace(target)
     return target
@@ -119,6 +119,6 @@ def _read(file: Path) -> dict[str, str]:
     if stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise ConnectionSettingsError(f"{file} can be read by others; run: chmod 600 {file}")
     try:
-        return {name: str(value) for name, value in tomllib.loads(file.read_text()).items()}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return {name: str(value) for name, value in tomllib.loads(file.read_text("utf-8")).items()}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConnectionSettingsError(f"{file} cannot be read ({error}); run `wgfleet login` again") from None

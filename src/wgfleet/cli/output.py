@@ -1,5 +1,6 @@
 """Output of the commands: tables and fields for people, JSON for programs, files for their owner only."""
 
+import errno
 import json
 import os
 import re
@@ -298,7 +299,7 @@ def write_secret_file(content: bytes | Iterable[bytes], output: Path) -> None:
     is_file = (output.is_file() or not output.exists()) and not str(output).startswith(
         ("/dev/std", "/dev/fd/", "/proc/")
     )
-    target = output.resolve() if is_file else output
+    target = _resolved(output) if is_file else output
     beside = target.with_name(f".{target.name}.{os.getpid()}") if is_file else output
     try:
         _write_private(parts, beside)
@@ -311,6 +312,13 @@ def write_secret_file(content: bytes | Iterable[bytes], output: Path) -> None:
             raise OSError(error.errno, error.strerror, str(output)) from None
         raise
     typer.echo(f"written to {output}", err=True)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:  # what pathlib makes of links in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
 
 
 def _write_private(parts: Iterable[bytes], path: Path) -> None:

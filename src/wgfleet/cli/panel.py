@@ -16,7 +16,7 @@ from wgfleet.cli.tree import commands, complain
 from wgfleet.panel import clock, logs
 from wgfleet.panel.agents.authorities import pem_of
 from wgfleet.panel.agents.authority import agent_server_name, described
-from wgfleet.panel.data_dir import prepare_data_dir
+from wgfleet.panel.data_dir import check_may_be_database, prepare_data_dir
 from wgfleet.panel.errors import PanelError, PermanentError
 from wgfleet.panel.files_lock import check_unlocked, lock_files
 from wgfleet.panel.listening import open_plain_sockets, open_sockets
@@ -26,6 +26,7 @@ from wgfleet.panel.services import audit, certificates, incarnations
 from wgfleet.panel.services.access import api_keys, callers, users
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store
+from wgfleet.panel.store.databases import sqlite_file
 from wgfleet.panel.store.schema import copy_to, has_been_used
 from wgfleet.panel.tokens import new_token
 from wgfleet.process import keep_little_memory, raise_open_files_limit
@@ -48,10 +49,8 @@ app.command()(sample_settings)
 def init(settings_file: SettingsFile = None, data_dir: DataDir = None) -> None:
     """Create data directory, master key, database, CA and first admin key (printed once)."""
     settings = load_or_exit(settings_file, _overrides(data_dir))
-    try:
+    with _ends_with_a_word(settings):
         check_unlocked(settings)  # it would change the tables under one of an earlier release
-    except PermanentError as error:
-        _end(error)
     parts, first_key = _prepared(settings)
     with parts.store.read() as tx:
         fingerprint = parts.authorities.read(tx).newest.fingerprint
@@ -245,7 +244,8 @@ def _overrides(
     """Return the settings that the command line overrides."""
     values: dict[str, Any] = {}
     if data_dir is not None:
-        values["data_dir"] = data_dir.absolute()
+        is_home = str(data_dir).startswith("~")  # as a shell leaves it behind an equals sign; the settings refuse it
+        values["data_dir"] = data_dir if is_home else data_dir.absolute()
     if listen:
         values["listen"] = list(listen)
     if addresses:
@@ -266,6 +266,8 @@ def _opened(settings: Settings) -> Parts:
 def _end_without_panel(settings: Settings) -> None:
     """End the program where no panel has been: a wrong directory must not become a second panel."""
     with _ends_with_a_word(settings), contextlib.closing(Store(settings.store_url)) as store:
+        if (file := sqlite_file(settings.store_url)) is not None:
+            check_may_be_database(file)
         if not has_been_used(store):
             place = store.engine.url.database if store.engine.dialect.name == "sqlite" else "the database"
             _end(
@@ -289,7 +291,10 @@ def _ends_with_a_word(settings: Settings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        _end(f"{error.filename or settings.data_dir}: {error.strerror}; choose another with --data-dir")
+        way_out = "choose another with --data-dir" + (", or database_url" if settings.database_url else "")
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            way_out = f"run this as root, or as the panel's user, or {way_out}"
+        _end(f"{error.filename or settings.data_dir}: {error.strerror}; {way_out}")
     except (PanelError, PermanentError) as error:
         _end(error)
 

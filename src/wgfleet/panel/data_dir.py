@@ -1,5 +1,6 @@
 """The panel's data directory: made for its owner alone, and closed to others where it is open."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -46,6 +47,12 @@ def prepare_data_dir(data_dir: Path) -> None:
             log.warning("data_dir.closed_to_others", path=str(path), was=f"{mode:04o}")
         else:
             log.warning("data_dir.open_to_others", path=str(path), mode=f"{mode:04o}", owner=found.st_uid)
+
+
+def check_may_be_database(file: Path) -> None:
+    """Raise `OSError` where no database can be, since a directory is there, or nobody gets there."""
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
 
 
 def _may_be_a_panels(data_dir: Path) -> bool:

@@ -9,7 +9,7 @@ from wgfleet.panel import clock, resealing
 from wgfleet.panel.address_providers import plugins as address_plugins
 from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.agents.authority import Authority
-from wgfleet.panel.data_dir import prepare_data_dir
+from wgfleet.panel.data_dir import check_may_be_database, prepare_data_dir
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
 from wgfleet.panel.dns.publisher import Publisher
@@ -19,6 +19,7 @@ from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import CONNECTIONS, Store, Tx, sessions
+from wgfleet.panel.store.databases import sqlite_file
 from wgfleet.panel.store.schema import has_been_used, migrate
 from wgfleet.panel.vault import Vault, load_vault
 
@@ -49,6 +50,9 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
     The text is that of the first admin key, or None where there was one before; it is nowhere else.
     """
     prepare_data_dir(settings.data_dir)
+    if (file := sqlite_file(settings.store_url)) is not None:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_may_be_database(file)
     store = Store(settings.store_url)
     try:
         vault = load_vault(settings.data_dir, environ, make=not has_been_used(store))
