@@ -37,6 +37,12 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "name is no interface": ("POST", "/api/configs", {"name": "wg/0", "pools": ["10.9.0.0/24"]}, 422, "name"),
     "slash in the name of a tag": ("POST", "/api/tags", {"name": "a/b"}, 422, "name"),
     "slash in the name of a rule set": ("POST", "/api/rule-sets", {"name": "a/b"}, 422, "name"),
+    "number of s as the moment of a job": (
+        "POST", "/api/configs/wg0/jobs", {"field": "date", "value": "2592000"}, 422, "value"),
+    "number of s as the moment of a key": (
+        "POST", "/api/keys", {"name": "x", "scopes": ["read"], "expires_at": "1.5"}, 422, "expires_at"),
+    "number of s as the beginning of usage": ("GET", "/api/usage?from=1", {}, 422, "from"),
+    "number of s as the end of the audit log": ("GET", "/api/audit-logs?until=-1", {}, 422, "until"),
     "unknown mode": ("POST", "/api/configs", {"name": "w", "mode": "mesh", "pools": ["10.9.0.0/24"]}, 422, "mode"),
     "unknown field": ("POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "prot": 1}, 422, "prot"),
     "missing field": ("POST", "/api/configs", {"name": "wg1"}, 422, "pools"),

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import MAX_PAGE, View, Word, utc
+from wgfleet.panel.api.models import MAX_PAGE, Moment, View, Word, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import audit
@@ -86,8 +86,8 @@ def list_audit_log(
         str | None,
         Query(max_length=100, pattern=r"^[!-~]+$", description="Only entries of callers from this address or network."),
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only entries made from this time on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Only entries made before this time.")] = None,
+    since: Annotated[Moment | None, Query(description="Only entries made from this time on.")] = None,
+    until: Annotated[Moment | None, Query(description="Only entries made before this time.")] = None,
     form: Annotated[Literal["json", "csv"], Query(alias="format", description="Form of the answer.")] = "json",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of entries.")] = 50,
     after: AfterEntry = None,

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import status
-from pydantic import AwareDatetime, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Identifier, Reference, View, utc
+from wgfleet.panel.api.models import Body, Identifier, Moment, Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView, rehearsal
 from wgfleet.panel.api.subject_router import subject_router
@@ -40,8 +40,7 @@ def _kind_of_value(value: object) -> str:
 
 
 JobValue = Annotated[
-    Annotated[int, Field(ge=0, le=MAX_BYTES), Tag("Number")]
-    | Annotated[AwareDatetime, Field(strict=False), Tag("Moment")],
+    Annotated[int, Field(ge=0, le=MAX_BYTES), Tag("Number")] | Annotated[Moment, Field(strict=False), Tag("Moment")],
     Discriminator(_kind_of_value),
 ]
 

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import status
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin
-from wgfleet.panel.api.models import After, Body, Limit, Page, Reference, View, page, utc
+from wgfleet.panel.api.models import After, Body, Limit, Moment, Page, Reference, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME
@@ -37,7 +37,7 @@ class NewKey(Body):
         description="; ".join(f"`{scope}`: {text}" for scope, text in callers.SCOPES.items()) + ".",
         examples=[["read", "write"]],
     )
-    expires_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+    expires_at: Annotated[Moment, Field(strict=False)] | None = Field(
         default=None, description="RFC 3339 with a zone; null: never."
     )
     configs: References | None = Field(default=None, description=CONFIGS)

@@ -1,5 +1,6 @@
 """Bases of bodies and views, and the parameters that all subjects share."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -7,7 +8,8 @@ from typing import Annotated, Any, Generic, TypeVar, overload
 
 import msgspec
 from fastapi import Path, Query, Response
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
+from pydantic_core import PydanticCustomError
 
 from wgfleet.protocol.reasons import plain
 
@@ -15,8 +17,19 @@ MAX_PAGE = 1000
 MAX_PORT = 65535
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
 
+_NUMBER = re.compile(r"[+-]?[0-9.]+")
+
 T = TypeVar("T")
 Row = TypeVar("Row")
+
+
+def _no_number(value: object) -> object:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):  # pydantic would count s since 1970
+        raise PydanticCustomError("datetime_parsing", "input should be a datetime, no number")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 
 class Body(BaseModel):

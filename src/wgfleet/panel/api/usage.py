@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import Query, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import Limit, Page, View
+from wgfleet.panel.api.models import Limit, Moment, Page, View
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Invalid
@@ -49,9 +49,9 @@ def list_usage(
     per: Annotated[Per, Query(description="How long a period is.")] = Per.DAY,
     by: Annotated[By, Query(description="Whose usage is put together.")] = By.PEER,
     since: Annotated[
-        AwareDatetime | None, Query(alias="from", description="From this hour on; by default everything.")
+        Moment | None, Query(alias="from", description="From this hour on; by default everything.")
     ] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Up to this hour, which is not in the sum.")] = None,
+    to: Annotated[Moment | None, Query(description="Up to this hour, which is not in the sum.")] = None,
     peer: Annotated[Name, Query(description="Only of the peer with this id.")] = None,
     node: Annotated[Name, Query(description="Only what this node carried (id or name).")] = None,
     config: Annotated[Name, Query(description="Only of this config (id or name).")] = None,
