@@ -33,6 +33,12 @@ def read(source: str, folder: Path) -> ImportedFleet:
     return sources.read(source, folder, files=folder if source == "wgdashboard" else None)
 
 
+def test_a_number_of_thousands_of_digits_is_refused_without_words_of_python(tmp_path: Path) -> None:
+    (tmp_path / "wg0.json").write_text('{"server": {"port": ' + "9" * 5000 + "}}")
+    with pytest.raises(UnreadableError, match=r"it has a number that is too long$"):
+        sources.read("wg-easy", tmp_path)
+
+
 @pytest.mark.parametrize("sample", WRITERS)
 def test_no_value_ends_the_reading_without_words(tmp_path: Path, sample: str) -> None:
     source, write = WRITERS[sample]

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.imports.samples import Keys
-from wgfleet.imports import server_folders, wg_quick
+from wgfleet.imports import server_folders, sources, wg_quick
 from wgfleet.imports.fleet import UnreadableError
+from wgfleet.panel.api.imports import InterfaceToImport
 
 
 @pytest.fixture
@@ -173,3 +175,40 @@ def test_a_folder_without_a_server_is_refused_with_words(tmp_path: Path) -> None
         server_folders.read(tmp_path)
     with pytest.raises(UnreadableError, match="No such file"):
         server_folders.read(tmp_path / "wg0.conf")
+
+
+def test_numbers_that_are_none_are_said(keys: Keys) -> None:
+    said: list[str] = []
+    text = head(keys, "MTU = -5").replace("51820", "0xCA6C")
+    assert wg_quick.server("wg0", text, said).listen_port is None
+    assert [str(each) for each in said] == [
+        "wg0: line 1: ListenPort '0xCA6C' is no number, so it is left out; check it",
+        "wg0: line 1: MTU '-5' is no number, so it is left out; check it",
+    ]
+    said.clear()
+    assert wg_quick.server("wg0", head(keys, "MTU = off").replace("51820", "0"), said).listen_port is None
+    assert said == []
+
+
+def test_a_name_in_json_that_nobody_can_read_is_none(keys: Keys) -> None:
+    comment = "# friendly_json = " + '{"n": ' * 100_000
+    text = head(keys) + f"[Peer]\n{comment}\nPublicKey = {keys.public('anna')}\nAllowedIPs = 10.8.0.3/32\n"
+    [peer] = wg_quick.server("wg0", text, []).peers
+    assert peer.name == ""
+
+
+def test_texts_longer_than_the_panel_takes_are_cut_off(keys: Keys, tmp_path: Path) -> None:
+    text = (
+        head(keys, "PostUp = " + "x" * 5000 + "\n" + "PostUp = y\n" * 120)
+        + f"[Peer]\n# Name = {'n' * 300}\nPublicKey = {keys.public('anna')}\nAllowedIPs = 10.8.0.3/32\n"
+        + f"[Peer]\n# {'z' * 5000}\nPublicKey = {keys.public('bert')}\nAllowedIPs = 10.8.0.4/32\n"
+    )
+    (tmp_path / "wg0.conf").write_text(text)
+    fleet = sources.read("wg-quick", tmp_path / "wg0.conf")
+    [interface] = fleet.interfaces
+    InterfaceToImport.model_validate(msgspec.to_builtins(interface), strict=False)
+    assert len(interface.hooks) == 100
+    assert [str(each) for each in fleet.warnings if "more hooks" in str(each) or "cut off" in str(each)] == [
+        "wg0: 21 more hooks are not listed",
+        "wg0: line 131: the notes are cut off after 4000 characters",
+    ]

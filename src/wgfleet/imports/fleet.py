@@ -122,6 +122,8 @@ def why(error: Exception) -> str:
         return Reason("it lacks {error}", error=error)
     if isinstance(error, FieldError):
         return Reason("{field}: {what}", field=error.field, what=error.said or error.detail)
+    if isinstance(error, ValueError) and "set_int_max_str_digits" in str(error):
+        return Reason("it has a number that is too long")
     if isinstance(error, ValueError | UnreadableError | msgspec.MsgspecError):
         return words_of(error)
     return Reason("a value in it is of another kind than it should be")

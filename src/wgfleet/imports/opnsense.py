@@ -83,7 +83,7 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
 def _server(
     name: str, element: Element, key: str, port: str, own: tuple[str, ...], peers: tuple[ImportedPeer, ...]
 ) -> ImportedInterface:
-    private = clamped(_text(element, key), f"{name}: private key")
+    private = clamped(_text(element, key), f"{name}: private key" if name else "private key")
     return ImportedInterface(
         name=name,
         private_key=private,

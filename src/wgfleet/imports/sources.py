@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from wgfleet.imports import opnsense, server_folders, spoilt, wg_easy, wg_portal, wgdashboard, wireguard_ui
+from wgfleet.imports import long_texts, opnsense, server_folders, spoilt, wg_easy, wg_portal, wgdashboard, wireguard_ui
 from wgfleet.imports.fleet import MALFORMED, ImportedFleet, UnreadableError, well_formed, why
 from wgfleet.imports.texts import whole_characters
 from wgfleet.protocol.reasons import Reason
@@ -44,7 +44,7 @@ def read(source: str, path: Path, *, environment: Path | None = None, files: Pat
         found = reader(path)
         said = tuple(map(whole_characters, found.warnings))
         found = well_formed(found)
-        return msgspec.structs.replace(found, warnings=said + spoilt.findings(found))
+        return long_texts.shortened(msgspec.structs.replace(found, warnings=said + spoilt.findings(found)))
     except OSError as error:
         raise UnreadableError(f"{error.filename or path}: {error.strerror}") from None
     except MALFORMED as error:

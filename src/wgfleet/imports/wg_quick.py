@@ -20,7 +20,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import number
+from wgfleet.imports.numbers import number, whole_number
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, words_of
 
@@ -63,6 +63,11 @@ class FileSection:
     def number(self, name: str) -> int | None:
         """Return a number; nothing for 0, `off` and what is none."""
         return number(self.one(name))
+
+    def unread(self, name: str) -> str | None:
+        """Return what is said in place of a number, where it is none."""
+        value = self.one(name)
+        return value if value is not None and value.lower() != "off" and whole_number(value) is None else None
 
 
 def sections(text: str) -> list[FileSection]:
@@ -125,7 +130,9 @@ def _one_line(text: str) -> str:
 def _from_json(text: str) -> str:
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(values, dict):
         return ""
     named = [values[key] for key in ("name", "n", *values) if isinstance(values.get(key), str)]
     return _one_line(named[0]) if named else ""
@@ -164,6 +171,16 @@ def server(
         lambda part: _called(part, name),
         said,
         lambda part: part.one("publickey") in elsewhere,
+    )
+    said.extend(
+        Reason(
+            "{place}: {setting} {value!r} is no number, so it is left out; check it",
+            place=_place(head, name),
+            setting=setting,
+            value=value,
+        )
+        for setting in ("ListenPort", "MTU")
+        if (value := head.unread(setting.lower())) is not None
     )
     public = public_of(private)
     return ImportedInterface(
