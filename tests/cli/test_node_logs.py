@@ -151,6 +151,7 @@ def test_a_ring_hides_what_looks_like_a_secret() -> None:
         ),
         ("no JSON", "no JSON"),
         ("[1]", "[1]"),
+        ("[" * 10_000, "[" * 10_000),
     ],
 )
 def test_a_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:

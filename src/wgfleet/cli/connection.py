@@ -120,5 +120,5 @@ def _read(file: Path) -> dict[str, str]:
         raise ConnectionSettingsError(f"{file} can be read by others; run: chmod 600 {file}")
     try:
         return {name: str(value) for name, value in tomllib.loads(file.read_text("utf-8")).items()}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConnectionSettingsError(f"{file} cannot be read ({error}); run `wgfleet login` again") from None

@@ -142,8 +142,9 @@ def _options(file: Path) -> dict[str, Any]:
     text = file_text(file)
     try:
         options = json.loads(text)
-    except ValueError as error:
-        typer.echo(f"error: --dns-options: {file} is not JSON: {error}", err=True)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        typer.echo(f"error: --dns-options: {file} is not JSON: {reason}", err=True)
         raise typer.Exit(USAGE) from None
     if not isinstance(options, dict):
         typer.echo(f'error: --dns-options: {file} must hold a JSON object, such as {{"token": "..."}}', err=True)

@@ -63,7 +63,7 @@ def readable(line: str) -> str:
     try:
         entry = json.loads(line)
         when, level, event = (str(entry.pop(name, "-")) for name in ("timestamp", "level", "event"))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return line
     rest = " ".join(f"{name}={value}" for name, value in entry.items())
     return f"{text(when[:19] + 'Z')} {level:<7} {event}" + (f" {rest}" if rest else "")

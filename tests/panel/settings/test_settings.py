@@ -127,6 +127,23 @@ def test_a_file_in_another_encoding_is_refused_in_words(file: Path) -> None:
     assert problems(file, {}) == [("", "is not in UTF-8; save it in UTF-8")]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "1" * 5000, "a number that is too long"),
+        ("a = " + "[" * 100_000, "nested too deep"),
+        ("data_dir = 5", "must be a path"),
+        ('data_dir = "/a\\u0000"', "a character that no path has"),
+        ("listen = 5", "must be a list"),
+        ("tls = 5", "must be a table"),
+        ("[acme]\ndns_options = '" + "[" * 100_000 + "'", "is not JSON"),
+    ],
+)
+def test_values_of_other_kinds_are_refused_without_words_of_python(file: Path, text: str, said: str) -> None:
+    file.write_text(text)
+    assert said in problems(file, {})[0][1]
+
+
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_neither_read_for_ever_nor_waited_for(
     file: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch

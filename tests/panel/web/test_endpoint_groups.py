@@ -52,6 +52,7 @@ def test_a_name_is_given_published_and_taken_again(admin: httpx.Client) -> None:
         ("min_nodes", "0"),
         ("dns.options", "[]"),
         ("dns.options", "{"),
+        ("dns.options", "[" * 10_000),
         ("dns.provider", "nobody"),
         ("dns.mode", "all"),
         ("dns.record_name", "-"),

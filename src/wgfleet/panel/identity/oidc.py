@@ -279,7 +279,7 @@ def _fetched(method: str, url: str, what: str, secret: str = "", **request: Any)
         ) from None
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if method == "POST" and response.status_code != _OK:
         text = str(answer.get("error")) if isinstance(answer, dict) else f"HTTP {response.status_code}"
@@ -301,7 +301,7 @@ def _header(token: str) -> dict[str, Any]:
     part = token.split(".", 1)[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     return header if isinstance(header, dict) else {}
 

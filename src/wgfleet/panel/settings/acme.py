@@ -25,7 +25,7 @@ def _table(value: object) -> object:
         return value
     try:
         found = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None  # without the value itself
     if not isinstance(found, dict):
         raise ValueError("is not an object of JSON, such as {}")  # noqa: TRY004 - pydantic takes ValueErrors

@@ -23,6 +23,13 @@ DELIMITER = "__"
 OTHER_VARIABLES = frozenset(
     {"WGFLEET_MASTER_KEY", "WGFLEET_URL", "WGFLEET_API_KEY", "WGFLEET_CA_FILE", "WGFLEET_ALLOW_PLAIN_HTTP"}
 )
+# Where pydantic's own words speak of Python.
+_WORDS = {
+    "path_type": "must be a path, as text",
+    "tuple_type": "must be a list",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+}
 _MOST = 1024 * 1024  # bytes of a settings file
 _WRITER_S = 2.0  # in which somebody writes to a pipe, if anybody does
 
@@ -94,6 +101,8 @@ def _read_file(path: Path) -> dict[str, Any]:
         reason = "is not in UTF-8; save it in UTF-8"
     except tomllib.TOMLDecodeError as error:
         reason = f"is not TOML: {error}"
+    except (ValueError, RecursionError):
+        reason = "is not TOML: it is nested too deep, or has a number that is too long"
     raise SettingsError([SettingsProblem(str(path), "", reason)])
 
 
@@ -151,7 +160,7 @@ def _problem(detail: dict[str, Any], places: Mapping[str, str]) -> SettingsProbl
         key = ".".join(path)
     if detail["type"] == "extra_forbidden":
         return SettingsProblem(place, key, "there is no such setting" + _suggestion(path))
-    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = _WORDS.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
     return SettingsProblem(place, key, message[:1].lower() + message[1:])
 
 

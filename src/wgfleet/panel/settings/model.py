@@ -151,6 +151,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{value} begins with ~, which only a shell knows; write the whole path")
         if "?" in str(value):  # all behind it would be options of the database
             raise ValueError(f"{value} has a question mark, which no data directory may have")
+        if "\0" in str(value):
+            raise ValueError("has a character that no path has")
         return value
 
     @model_validator(mode="after")

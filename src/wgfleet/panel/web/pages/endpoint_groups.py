@@ -87,7 +87,7 @@ def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns]) -> Any:
         return found
     try:
         options = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         options = None
     if not isinstance(options, dict):
         form.wrong[OPTIONS] = NOT_AN_OBJECT
