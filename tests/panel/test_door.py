@@ -262,11 +262,11 @@ def refused_tokens(tx: object) -> list[dict[str, object]]:
 
 
 @contextmanager
-def opened_doors_again(panel: Panel, settings: DoorSettings) -> Iterator[Doors]:
+def opened_doors_again(panel: Panel, settings: DoorSettings, app: FastAPI | None = None) -> Iterator[Doors]:
     with panel.store.write() as tx:
         for row in api_keys.keys(tx):
             tx.session.delete(row)
-    with opened_doors(panel, settings) as doors:
+    with opened_doors(panel, settings, app) as doors:
         yield doors
 
 

@@ -25,6 +25,7 @@ from wgfleet.doors.strangers import Stranger, StrangerLimits, Strangers, has_sen
 from wgfleet.doors.tls import begin_tls
 from wgfleet.panel import clock
 from wgfleet.panel.accepting import Crowd
+from wgfleet.panel.forwarded_scheme import with_forwarded_scheme
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.siblings import Siblings
 
@@ -65,7 +66,7 @@ class Door:
                 return
             visit.begun()
             try:
-                await app(scope, receive, send)
+                await app(with_forwarded_scheme(scope) if visit.of_trusted_proxy else scope, receive, send)
             finally:
                 visit.answered()
 

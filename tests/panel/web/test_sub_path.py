@@ -1,4 +1,7 @@
-"""A panel below a path of somebody's proxy: every link, form, redirect and `Location` leads below it."""
+"""A panel below a path of somebody's proxy: every link, form, redirect and `Location` leads below it.
+
+And one behind several proxies: what they say of how its visitors came.
+"""
 
 import dataclasses
 import re
@@ -8,12 +11,14 @@ import httpx
 import pytest
 
 from tests.panel.conftest import NO_AUTHORITY, served
+from tests.panel.test_door import opened_doors_again
 from tests.panel.web.conftest import PASSWORD, Person, submit
 from tests.panel.web.links import Links
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.settings import Settings
+from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.web import install
 
 BASE = "/vpn"
@@ -76,3 +81,30 @@ def test_strangers_are_sent_to_sign_in_below_the_path(below: str) -> None:
         assert stranger.get(f"{BASE}/nodes").headers["location"] == f"{BASE}/login?next=%2Fnodes"
         signed_in = submit(stranger, f"{BASE}/login", name="admin", password=PASSWORD, next="/nodes")
         assert signed_in.headers["location"] == f"{BASE}/nodes"
+
+
+@pytest.mark.parametrize(
+    ("headers", "secure"),
+    [
+        (["https"], True),
+        (["http"], False),
+        (["HTTPS"], True),
+        (["https, http"], True),
+        (["https,https"], True),
+        (["http, https"], False),
+        (["https", "http"], True),
+        ([""], False),
+        ([], False),
+    ],
+)
+def test_cookies_are_for_https_alone_where_the_first_of_several_proxies_was_reached_so(
+    panel: Panel, headers: list[str], *, secure: bool
+) -> None:
+    app = create_app(panel)
+    install(app, panel)
+    for trusted in (("127.0.0.1",), ()):
+        with opened_doors_again(panel, DoorSettings(trusted_proxies=trusted), app) as doors:
+            sent = [("X-Forwarded-Proto", each) for each in headers]
+            answer = httpx.get(f"http://127.0.0.1:{doors.plain}/login", headers=sent, trust_env=False)
+        kept = answer.headers["set-cookie"]
+        assert ("Secure" in kept, kept.startswith("__Host-")) == ((secure, secure) if trusted else (False, False))
