@@ -13,7 +13,7 @@ from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, configs, generations, health
 from wgfleet.panel.services import usage as usages
 from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
-from wgfleet.panel.services.usage import NodeBatch
+from wgfleet.panel.services.usage import By, NodeBatch, Per, UsageQuestion
 from wgfleet.panel.store import Tx, jobs, operations, peer_search, sessions, usage, visits
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -159,6 +159,15 @@ def test_addresses_of_a_page_are_not_looked_for_among_all_of_its_pools(filled: F
     assert plans.indexes() & {"ix_addresses_peer_id", "pk_addresses", "sqlite_autoindex_addresses_1"} == {
         "ix_addresses_peer_id"
     }
+
+
+@pytest.mark.parametrize("per", [Per.HOUR, Per.DAY, Per.MONTH])
+def test_a_page_of_usage_by_peer_does_not_read_all_that_was_asked_for(filled: Filled, per: Per) -> None:
+    with filled.world.store.write() as tx:
+        usages.take(tx, [filled.used], clock.now())
+    with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
+        assert len(usages.sums(tx, UsageQuestion(per, By.PEER, 0, 10**7), None, 2)) == 2
+    assert [each for each in plans.scans() if "Sort" not in each and "TEMP B-TREE" not in each] == []  # of one period
 
 
 @pytest.mark.parametrize("names", [["anna"], ["anna", "dora", "erna"]])

@@ -1,8 +1,12 @@
-"""Sums of all peers that are kept ready: after whatever happens to the rows, they are what adding those up gives."""
+"""Sums of all peers that are kept ready: after whatever happens to the rows, they are what adding those up gives.
+
+Pages of sums by peer, which those lead to, too.
+"""
 
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, select
@@ -65,11 +69,21 @@ def of_each_peer(tx: Tx, asked: UsageQuestion) -> Sums:
     return found
 
 
+def in_pages(tx: Tx, asked: UsageQuestion, limit: int) -> Sums:
+    """Ask for a page after the other, as programs do."""
+    found: list[usage.NamedSum] = []
+    while page := usage.sums(tx, asked, (found[-1].sum.period, found[-1].sum.id) if found else None, limit):
+        found += page
+    places = [(each.sum.period, each.sum.id) for each in found]
+    assert places == sorted(set(places)), "in order, and each once"
+    return {(each.sum.period, each.sum.id): (each.sum.received, each.sum.sent) for each in found}
+
+
 def question(numbers: random.Random, told: Told) -> UsageQuestion:
     since = HOUR + numbers.randint(-5, 100)
     return UsageQuestion(
         per=numbers.choice(list(Per)),
-        by=numbers.choice([By.NODE, By.CONFIG]),
+        by=numbers.choice([By.PEER, By.NODE, By.CONFIG]),
         since=numbers.choice([0, since]),
         until=since + numbers.choice([1, 5, 24, 60, 2000]),
         node_id=numbers.choice([None, told.nodes[0].id]),
@@ -106,11 +120,9 @@ def test_they_are_what_the_rows_add_up_to(world: World, seed: int) -> None:
         with world.store.read() as tx:
             assert kept_ready(tx) == rows_of_peers(tx), act
             asked = question(numbers, told)
-            found = {
-                (each.sum.period, each.sum.id): (each.sum.received, each.sum.sent)
-                for each in usage.sums(tx, asked, None, 10_000)
-            }
-            assert found == of_each_peer(tx, asked)
+            assert in_pages(tx, asked, numbers.choice([1, 2, 3, 10_000])) == of_each_peer(tx, asked)
+            asked = replace(asked, by=By.PEER, per=numbers.choice([Per.HOUR, Per.DAY, Per.MONTH]))
+            assert in_pages(tx, asked, numbers.choice([1, 2, 3, 10_000])) == of_each_peer(tx, asked)
 
 
 def forget_some(world: World, kept: Kept, before: float) -> None:

@@ -16,12 +16,11 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
-from wgfleet.panel.services.usage import By, NamedSum, Per, UsageQuestion
+from wgfleet.panel.services.usage import FORMS, By, NamedSum, Per, UsageQuestion
 from wgfleet.protocol.reasons import Reason
 
 router = subject_router("usage")
 HOUR_S = 3600
-FORMS = {Per.HOUR: "%Y-%m-%dT%H", Per.DAY: "%Y-%m-%d", Per.MONTH: "%Y-%m"}
 COLUMNS = ("start", "id", "name", "received", "sent")
 Name = Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
 

@@ -17,13 +17,13 @@ from wgfleet.panel.store import usage as usage_rows
 from wgfleet.panel.store.node_traffic import Traffic
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.usage import CounterRow, HourUse, PeerUse, SourceRow
-from wgfleet.panel.store.usage_sums import By, Per, Sum, Total, UsageQuestion
+from wgfleet.panel.store.usage_sums import FORMS, By, Per, Sum, Total, UsageQuestion
 from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
 MAX_DIGITS = 20  # of a number of bytes that a cursor has
-__all__ = ["By", "Per", "Total", "Traffic", "UsageQuestion"]
+__all__ = ["FORMS", "By", "Per", "Total", "Traffic", "UsageQuestion"]
 log = structlog.get_logger()
 
 

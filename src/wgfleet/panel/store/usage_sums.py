@@ -1,7 +1,8 @@
 """Sums of usage as they are asked for: by peer, node or config, for each hour, day or month, a page at a time."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from wgfleet.panel.store.tables import (
     FormerKey,
     Node,
     Peer,
+    SummedDay,
+    SummedHour,
     UsageCounter,
     UsageDay,
     UsageHour,
@@ -33,6 +36,11 @@ class Per(StrEnum):
     DAY = "day"
     MONTH = "month"
     TOTAL = "total"
+
+
+FORMS = {Per.HOUR: "%Y-%m-%dT%H", Per.DAY: "%Y-%m-%d", Per.MONTH: "%Y-%m"}
+"""How a period is written."""
+PEERS_AT_ONCE = 500  # added up by a statement; a page of few would ask for few of many who used nothing
 
 
 class By(StrEnum):
@@ -85,14 +93,81 @@ def sums(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int
         return _added(tx, asked, _of_all(tx, asked), after, limit)
     if asked.ever and asked.per is Per.TOTAL and asked.by is By.PEER and asked.node_id is None:
         return _ever(tx, asked, "" if after is None else after[1], limit)
-    if asked.per is not Per.TOTAL or asked.peer_id is not None:
+    if asked.peer_id is not None:
         return _added(tx, asked, _of_peers(asked), after, limit)
+    if asked.per is Per.TOTAL:
+        return _by_peers(tx, asked, after, limit)
+    return _by_periods(tx, asked, after, limit)
+
+
+def _by_peers(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[Sum]:
+    """Return sums of one period, adding up some peers at a time."""
     found: list[Sum] = []
     last = "" if after is None else after[1]
-    while len(found) < limit and (ids := _next_peers(tx, asked, last, limit)):
-        found += _added(tx, asked, _of_peers(asked, ids), None, limit - len(found))
+    while len(found) < limit and (ids := _next_peers(tx, asked, last, max(limit, PEERS_AT_ONCE))):
+        for chunk in chunked(ids):
+            found += _added(tx, asked, _of_peers(asked, chunk), None, limit - len(found))
+            if len(found) == limit:
+                break
         last = ids[-1]
     return found
+
+
+def _by_periods(tx: Tx, asked: UsageQuestion, after: tuple[str, str] | None, limit: int) -> list[Sum]:
+    """Return sums of a period after the other, so that a page costs what its periods hold, not all that was asked for.
+
+    In which there was something is known from the sums of all peers.
+    """
+    found: list[Sum] = []
+    since = asked.since
+    if after is not None:
+        since = max(since, _hour_of(asked.per, after[0]))
+    while len(found) < limit and (hour := _next_used(tx, asked, since)) is not None:
+        begin, end = _bounds(asked.per, hour)
+        one = replace(asked, since=max(begin, asked.since), until=min(end, asked.until))
+        here = after if after is not None and _hour_of(asked.per, after[0]) == begin else None
+        if asked.per is Per.MONTH:
+            found += _by_peers(tx, one, here, limit - len(found))
+        else:
+            found += _added(tx, one, _of_peers(one), here, limit - len(found))
+        since = end
+    return found
+
+
+def _next_used(tx: Tx, asked: UsageQuestion, since: int) -> int | None:
+    """Return the first hour from one on in which peers may have used something; of a day as one figure, its first."""
+    day = _only(select(func.min(SummedDay.day)), asked, SummedDay)
+    # The day that an hour is in has a sum, too; it may be of earlier hours alone.
+    first = tx.connection.scalar(day.where(SummedDay.day >= since // 24, SummedDay.day * 24 < asked.until))
+    if first is None:
+        return None
+    at = max(since, int(first) * 24)
+    if at >= asked.until:
+        return None
+    if asked.per is not Per.HOUR or at == first * 24:
+        return at
+    hours = _only(select(func.min(SummedHour.hour)), asked, SummedHour)
+    hour = tx.connection.scalar(hours.where(SummedHour.hour >= at, SummedHour.hour < min(asked.until, first * 24 + 24)))
+    return int(hour) if hour is not None else _next_used(tx, asked, first * 24 + 24)
+
+
+def _hour_of(per: Per, period: str) -> int:
+    """Return the hour that a period begins with; the first of all where it is no period."""
+    try:
+        return int(datetime.strptime(period, FORMS[per]).replace(tzinfo=UTC).timestamp()) // 3600
+    except ValueError:
+        return 0
+
+
+def _bounds(per: Per, hour: int) -> tuple[int, int]:
+    """Return the first hour of the period that an hour is in, and that of the next one."""
+    if per is Per.HOUR:
+        return hour, hour + 1
+    if per is Per.DAY:
+        return hour // 24 * 24, hour // 24 * 24 + 24
+    month = datetime.fromtimestamp(hour * 3600, UTC).replace(day=1, hour=0)
+    following = (month + timedelta(days=31)).replace(day=1)
+    return int(month.timestamp()) // 3600, int(following.timestamp()) // 3600
 
 
 def _ever(tx: Tx, asked: UsageQuestion, after: str, limit: int) -> list[Sum]:
@@ -152,7 +227,8 @@ def _of_peers(asked: UsageQuestion, ids: Collection[str] = ()) -> Subquery:
         hours, days = (each.where(UsageCounter.peer_id.in_(ids)) for each in (hours, days))
     return union_all(
         hours.where(UsageHour.hour >= asked.since, UsageHour.hour < asked.until),
-        days.where(UsageDay.day * 24 >= asked.since, UsageDay.day * 24 < asked.until),
+        # Days that begin within it. The column is compared as it is, so that its index counts.
+        days.where(UsageDay.day >= -(-asked.since // 24), UsageDay.day < -(-asked.until // 24)),
     ).subquery()
 
 
