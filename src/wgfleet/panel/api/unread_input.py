@@ -1,4 +1,7 @@
-"""Input that a call would not read is refused: who misplaced `force` or `relay_s` must not think that it was heard."""
+"""Input that a call would not read is refused: who misplaced `force` or `relay_s` must not think that it was heard.
+
+Nor who filters by what there is no filter for: a list of all peers, or all of their files, is no answer to `?tags=`.
+"""
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -9,20 +12,21 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.reasons import Reason
 
 _NOTHING = {b"", b"{}", b"null"}
+_OF_PAGES = {"after", "limit"}  # programs ask all lists by pages, also those that come whole
 
 
 async def refuse_unread_input(request: Request) -> None:
-    """Refuse a change with a parameter that it does not have, or with a body where it takes none."""
+    """Refuse a call with a parameter that it does not have, and a change with a body where it takes none."""
     route = request.scope["route"]
-    if request.method in READS or not isinstance(route, APIRoute):
-        return
+    if not isinstance(route, APIRoute) or not route.path.startswith("/api/"):
+        return  # /healthz and the like: what asks there may add something of its own
     known = _parameters(route)
     for name in request.query_params:
-        if name not in known:
+        if name not in known and not (request.method in READS and name in _OF_PAGES):
             raise Invalid(
                 Reason("the call has no such parameter; it has {known}", known=", ".join(known) or "none"), field=name
             )
-    if route.body_field is None and (await request.body()).strip() not in _NOTHING:
+    if request.method not in READS and route.body_field is None and (await request.body()).strip() not in _NOTHING:
         has = Reason("; parameters of its address are {known}", known=", ".join(known)) if known else ""
         raise Invalid(Reason("the call takes no body{has}", has=has), field="body")
 
