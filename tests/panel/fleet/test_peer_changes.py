@@ -282,6 +282,8 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
         ({"action": "set_speeds", "upload_speed": 1}, "upload_speed"),
         ({"action": "disable", "upload_speed": None}, "download_speed"),
         ({"action": "delete", "filter": {"colour": "red"}}, "filter.colour"),
+        ({"action": "delete", "filter": {"search": " "}}, "filter.search"),
+        ({"action": "delete", "filter": {"search": "\u00a0\u3000"}}, "filter.search"),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_its_field(client: httpx.Client, body: dict[str, Any], field: str) -> None:
@@ -290,3 +292,18 @@ def test_what_cannot_be_done_is_refused_with_its_field(client: httpx.Client, bod
         refused = changes(client, body | more, path)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field), refused.text
         assert "PeerAction" not in refused.text
+
+
+@one_database
+@pytest.mark.usefixtures("wg0")
+def test_what_is_found_is_what_is_downloaded_and_changed_and_nothing_seen_is_not_all(client: httpx.Client) -> None:
+    for name in ("anna", "anna 2", "bert"):
+        made(client, "/api/configs/wg0/peers", name=name)
+    for text in (" anna", "anna ", "\u00a0anna\u3000"):
+        listed = client.get("/api/configs/wg0/peers", params={"search": text}).json()["items"]
+        table = client.get("/api/configs/wg0/peers/csv", params={"search": text}).text.splitlines()
+        found = changes(client, {"action": "disable", "filter": {"search": text}}, "/preview").json()
+        assert (len(listed), len(table) - 1, found["peers"]) == (2, 2, 2)
+    for path in ("/api/configs/wg0/peers/csv", "/api/configs/wg0/files"):
+        refused = client.get(path, params={"search": " "})
+        assert (refused.status_code, refused.json()["field"]) == (422, "search")

@@ -17,6 +17,7 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
@@ -26,6 +27,7 @@ from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.protocol.reasons import Reason
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.held_settings import HeldChanges
@@ -109,7 +111,7 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
     with panel.store.read() as tx:
         row = configs.get(tx, config)
         spec = _spec(tx, panel, caller, body)
-        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter), spec)
+        it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter, "filter.search"), spec)
         return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
 
 
@@ -118,14 +120,22 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
     with panel.store.write() as tx:
         row = configs.get(tx, config)
         spec = _spec(tx, panel, caller, body)
-        wanted = filter_of(tx, panel, caller, row.id, body.filter)
+        wanted = filter_of(tx, panel, caller, row.id, body.filter, "filter.search")
         operation = peer_changes.start(tx, caller.actor, row, wanted, spec, body.expect)
         tx.refresh(operation)
         return view(operation)
 
 
-def filter_of(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers) -> PeerFilter:
-    """Return which peers of a config are meant; refuse a node that the caller does not see."""
+def filter_of(
+    tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers, field: str = "search"
+) -> PeerFilter:
+    """Return which peers of a config are meant; refuse a node that the caller does not see.
+
+    And what is searched for where nothing can be seen of it, in a `field`: all peers would be meant.
+    """
+    part = None if wanted.search is None else one_spelling(wanted.search.strip())
+    if part == "":
+        raise Invalid(Reason("must have characters that can be seen, and no spaces at its ends"), field=field)
     if wanted.node is not None:
         limits.check(tx, caller.limit, "node", wanted.node, "filter")
     return PeerFilter(
@@ -136,7 +146,7 @@ def filter_of(tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: Want
         live_since=clock.steady() - panel.settings.drain.live_s,
         restricted=wanted.restricted,
         tag_id=None if wanted.tag is None else tags.get(tx, wanted.tag).id,
-        part=None if wanted.search is None else one_spelling(wanted.search.strip()),
+        part=part,
     )
 
 

@@ -191,14 +191,15 @@ def list_peers(
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
-    if search and sort != "created":
+    part = search.strip() if search else ""  # as where what is found is changed, or downloaded
+    if part and sort != "created":
         raise Invalid(Reason("what is searched for comes in the order of creation"), field="sort")
     live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag).id if tag else None
-        if search:
-            rows, following = peers.search(tx, config_id, one_spelling(search), after, limit)
+        if part:
+            rows, following = peers.search(tx, config_id, one_spelling(part), after, limit)
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
         elif sort == "traffic" and tag_id is None:
             rows, following = usage.by_traffic(tx, config_id, after, limit)

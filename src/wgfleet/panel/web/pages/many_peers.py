@@ -75,7 +75,7 @@ def change_page(
     enabled: Chosen = "",
 ) -> Response:
     """Ask what is to be done to all peers that a list shows; the filter is that of the list."""
-    given = {"search": search, "tag": tag, "node": node, "live": live, "enabled": enabled}
+    given = {"search": search.strip(), "tag": tag, "node": node, "live": live, "enabled": enabled}
     values = {FILTER + name: value for name, value in given.items() if value}
     return _change(request, panel, caller, SubmittedForm({"config": config, **values}), None)
 

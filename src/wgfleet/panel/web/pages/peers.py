@@ -63,6 +63,7 @@ def list_peers(
     after: PeersAfter = None,
 ) -> Response:
     """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
+    search = search.strip()
     chosen = {"config": config, "node": node, "search": search, "tag": tag}
     chosen |= {"live": live, "enabled": enabled, "sort": sort}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
@@ -76,7 +77,7 @@ def list_peers(
             tag_id=tags.get(tx, tag).id if tag else None,
         )
         live_s = panel.settings.drain.live_s
-        if search.strip():
+        if search:
             found = peer_lists.search(tx, wanted, live_s, search, after, PAGE)
         else:
             order, backwards = PeerOrder(sort.removeprefix("-")), sort.startswith("-")
