@@ -1,5 +1,6 @@
 """Backups over the API, with their secrets."""
 
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain import rendering
 from wgfleet.panel.services import backups, configs
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.store.tables import AuditEntry
@@ -42,6 +44,30 @@ def test_a_backup_is_made_by_hand_of_what_is_assigned_only(panel: Panel, client:
     assert (refused.status_code, refused.json()["field"]) == (404, "node")
     made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.77"])
     assert client.post("/api/backups", json={"config": "wg0", "node": "ams1"}).status_code == 404
+
+
+@pytest.mark.usefixtures("wg0")
+def test_others_write_while_a_backup_is_put_together(
+    panel: Panel, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 30,000 peers that takes seconds."""
+    serve(panel, client, "wg0", "fra1")
+    put_together, waited = rendering.backup_file, []
+
+    def write() -> None:
+        with panel.store.write():
+            pass
+
+    def meanwhile(*given: Any) -> str:
+        other = Thread(target=write)
+        other.start()
+        other.join(5)
+        waited.append(other.is_alive())
+        return put_together(*given)
+
+    monkeypatch.setattr(rendering, "backup_file", meanwhile)
+    made(client, "/api/backups", config="wg0", node="fra1")
+    assert waited == [False]
 
 
 def test_the_log_is_filtered_by_actor_and_time_and_comes_as_csv(panel: Panel, client: httpx.Client) -> None:

@@ -65,11 +65,12 @@ def list_backups(
 @router.post("/api/backups", status_code=status.HTTP_201_CREATED, summary="Make a backup")
 def create_backup(panel: ThePanel, caller: Writer, body: NewBackup) -> BackupView:
     """Save the interface of a config on a node with its peers. Of those, the 20 newest of each are kept."""
-    with panel.store.write() as tx:
+    with panel.store.read() as tx:
         limits.check(tx, caller.limit, "config", body.config, "config")
         config, node = configs.get(tx, body.config), nodes.named(tx, body.node, "node")
-        reason = body.reason or backups.BY_HAND
-        return _view(backups.create_by_hand(tx, panel.vault, caller.actor, config, node, reason))
+        composed = backups.compose_by_hand(tx, panel.vault, config, node, body.reason or backups.BY_HAND)
+    with panel.store.write() as tx:
+        return _view(backups.keep_by_hand(tx, caller.actor, composed))
 
 
 @router.get("/api/backups/{backup_id}", summary="Show a backup")

@@ -1,5 +1,9 @@
 """Backups of an interface before its removal: encrypted, listed, readable as a wg-quick file."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from wgfleet.panel import clock
 from wgfleet.panel.domain import rendering
 from wgfleet.panel.domain.limits import Limit
@@ -34,38 +38,68 @@ def create(
     """Save the interface of a config on a node with all its peers; an operation that has saved already gets that."""
     if operation_id is not None and (earlier := backup_rows.of_operation(tx, operation_id)) is not None:
         return earlier
+    return keep(tx, actor, compose(tx, vault, config, node, assignment, reason), operation_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A backup that is not kept yet: its id, how many peers it has, and the rest of its row."""
+
+    id: str
+    peers: int
+    values: Mapping[str, Any]
+
+
+def compose(tx: Tx, vault: Vault, config: Config, node: Node, assignment: Assignment, reason: str) -> Composed:
+    """Return a backup of what there is. Of many peers that takes seconds, in which nobody else has to wait to write."""
     wanted = desired.whole(tx, vault, config, assignment)
     for key in desired.probe_peers(tx, config, assignment):
         del wanted.peers[key]  # they are nobody's, and recreated with the assignment
     names = {PublicKey(peer.public_key): peer.name for peer in peer_rows.of_config(tx, config.id)}
     notes = [f"config {config.name} on node {node.name}, generation {config.generation}: {reason}"]
     backup_id = clock.new_id()
-    text = rendering.backup_file(wanted, names, notes)
-    backup = Backup(
-        id=backup_id,
-        config_id=config.id,
-        config_name=config.name,
-        node_id=node.id,
-        node_name=node.name,
-        operation_id=operation_id,
-        reason=reason,
-        peers=len(wanted.peers),
-        content_sealed=sealed.seal(vault, Backup.content_sealed, backup_id, text),
-        created_at=clock.now(),
-    )
+    values = {
+        "config_id": config.id,
+        "config_name": config.name,
+        "node_id": node.id,
+        "node_name": node.name,
+        "reason": reason,
+        "content_sealed": sealed.seal(
+            vault, Backup.content_sealed, backup_id, rendering.backup_file(wanted, names, notes)
+        ),
+        "created_at": clock.now(),
+    }
+    return Composed(backup_id, len(wanted.peers), values)
+
+
+def keep(tx: Tx, actor: str, composed: Composed, operation_id: str | None = None) -> Backup:
+    """Keep a backup."""
+    backup = Backup(id=composed.id, operation_id=operation_id, peers=composed.peers, **composed.values)
     backup_rows.add(tx, backup)
     audit.record(
-        tx, actor, "created", "backup", backup_id, config=config.name, node=node.name, peers=backup.peers, reason=reason
+        tx,
+        actor,
+        "created",
+        "backup",
+        backup.id,
+        config=backup.config_name,
+        node=backup.node_name,
+        peers=backup.peers,
+        reason=backup.reason,
     )
     return backup
 
 
-def create_by_hand(tx: Tx, vault: Vault, actor: str, config: Config, node: Node, reason: str) -> Backup:
-    """Save the interface of a config on a node because a person asks; the oldest such ones of it beyond `MOST` go."""
-    assignment = assignments.get(tx, config, node)
-    made = create(tx, vault, actor, config, node, assignment, reason=reason)
-    for each in backup_rows.by_hand_beyond(tx, config.id, node.id, MOST):
-        audit.record(tx, actor, "deleted", "backup", each.id, config=config.name, node=node.name)
+def compose_by_hand(tx: Tx, vault: Vault, config: Config, node: Node, reason: str) -> Composed:
+    """Return a backup of the interface of a config on a node, for `keep_by_hand`."""
+    return compose(tx, vault, config, node, assignments.get(tx, config, node), reason)
+
+
+def keep_by_hand(tx: Tx, actor: str, composed: Composed) -> Backup:
+    """Keep a backup that a person asked for; the oldest such ones of the same beyond `MOST` go."""
+    made = keep(tx, actor, composed)
+    for each in backup_rows.by_hand_beyond(tx, made.config_id, made.node_id, MOST):
+        audit.record(tx, actor, "deleted", "backup", each.id, config=made.config_name, node=made.node_name)
         backup_rows.remove(tx, each)
     return made
 
