@@ -1,5 +1,7 @@
 """Removing a node from a config, as rows, on both databases."""
 
+from typing import Any
+
 import pytest
 
 from tests.panel.conftest import one_database
@@ -9,6 +11,7 @@ from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.services import audit, backups, configs, operations
+from wgfleet.panel.services.backups import Composed
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.store import assignments as assignment_rows
@@ -215,6 +218,35 @@ def test_a_step_that_is_done_again_changes_nothing(world: World, again: MoveStep
     assert operation_now(world, operation).result["peers_migrated"] == sum(p.home_node_id == one.id for p in made)
     with world.store.read() as tx:
         assert len(backups.page(tx, config_id=config.id)) == 1
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_backup_is_put_together_before_the_turn_to_write_and_again_if_something_has_changed_since(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, changes: bool
+) -> None:
+    config = world.config()
+    one, _two = world.serving(config, "one", "two")
+    world.peers(config, "a", "b")
+    operation = world.remove(config, one)
+    with world.store.read() as tx:
+        composed = kinds.compose(tx, world.vault, S.BACKUP, operation.id)
+    if changes:
+        world.peers(config, "c")
+    again: list[object] = []
+    put_together = backups.compose
+
+    def counted(*given: Any) -> Composed:
+        again.append(given)
+        return put_together(*given)
+
+    monkeypatch.setattr(backups, "compose", counted)
+    with world.store.write() as tx:
+        kinds.perform(
+            tx, world.vault, S.BACKUP, operation.id, live_within_s=LIVE_S, clean_within_s=CLEAN_S, composed=composed
+        )
+    with world.store.read() as tx:
+        (kept,) = backups.page(tx, config_id=config.id)
+    assert (kept.peers, kept.operation_id, len(again)) == (3 if changes else 2, operation.id, int(changes))
 
 
 @one_database

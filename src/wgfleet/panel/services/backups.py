@@ -34,18 +34,23 @@ def create(
     *,
     reason: str,
     operation_id: str | None = None,
+    composed: "Composed | None" = None,
 ) -> Backup:
-    """Save the interface of a config on a node with all its peers; an operation that has saved already gets that."""
+    """Save the interface of a config on a node with all its peers; an operation that has saved already gets that.
+
+    `composed`: what was put together of it before, where that is still so.
+    """
     if operation_id is not None and (earlier := backup_rows.of_operation(tx, operation_id)) is not None:
         return earlier
-    return keep(tx, actor, compose(tx, vault, config, node, assignment, reason), operation_id)
+    return keep(tx, actor, composed or compose(tx, vault, config, node, assignment, reason), operation_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A backup that is not kept yet: its id, how many peers it has, and the rest of its row."""
+    """A backup that is not kept yet: its id, of which generation it is, how many peers it has, the rest of its row."""
 
     id: str
+    generation: int
     peers: int
     values: Mapping[str, Any]
 
@@ -69,7 +74,7 @@ def compose(tx: Tx, vault: Vault, config: Config, node: Node, assignment: Assign
         ),
         "created_at": clock.now(),
     }
-    return Composed(backup_id, len(wanted.peers), values)
+    return Composed(backup_id, config.generation, len(wanted.peers), values)
 
 
 def keep(tx: Tx, actor: str, composed: Composed, operation_id: str | None = None) -> Backup:

@@ -135,6 +135,10 @@ class MoveWorker:
 
     def _perform(self, step: MoveStep, operation_id: str) -> MoveView:
         """Do a step, and read where the operation stands then: in one call, for clients may be without a node."""
+        composed = None
+        if step is MoveStep.BACKUP:
+            with self._store.read() as tx:
+                composed = kinds.compose(tx, self._vault, step, operation_id)
         with self._store.write() as tx:
             kinds.perform(
                 tx,
@@ -143,5 +147,6 @@ class MoveWorker:
                 operation_id,
                 live_within_s=self._drain.live_s,
                 clean_within_s=self._drain.unreachable_s,
+                composed=composed,
             )
             return self._seen(kinds.view(tx, operation_id))

@@ -1,12 +1,15 @@
 """Kinds of operations that move peers: what each does at the steps of `domain.moves`."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from wgfleet.panel.domain.moves import MoveStep, MoveView
 from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import generations, operations
+from wgfleet.panel.services.backups import Composed
 from wgfleet.panel.services.moves import (
     address_move,
     cancelling,
@@ -54,8 +57,24 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     return KINDS[operations.get(tx, operation_id).kind].view(tx, operation_id)
 
 
+def compose(tx: Tx, vault: Vault, step: MoveStep, operation_id: str) -> Composed | None:
+    """Read what a step writes where that takes long, for `perform`: nobody has to wait to write meanwhile."""
+    if step is not MoveStep.BACKUP:
+        return None
+    with suppress(NotFound):  # then it is over
+        return removal.compose_backup(tx, vault, operation_id)
+    return None
+
+
 def perform(
-    tx: Tx, vault: Vault, step: MoveStep, operation_id: str, *, live_within_s: float, clean_within_s: float
+    tx: Tx,
+    vault: Vault,
+    step: MoveStep,
+    operation_id: str,
+    *,
+    live_within_s: float,
+    clean_within_s: float,
+    composed: Composed | None = None,
 ) -> None:
     """Write what a step writes; doing it again is harmless. TAKEOVER, CLEAN and CONFIRM wait for nodes: not here.
 
@@ -69,7 +88,7 @@ def perform(
     if step in _TO_BE_LOOKED_AT and _is_over(tx, operation):
         return
     if step is MoveStep.BACKUP:
-        removal.back_up(tx, vault, operation_id)
+        removal.back_up(tx, vault, operation_id, composed)
     elif step is MoveStep.PLACE:
         kind.place(tx, operation_id, live_within_s=live_within_s)
     elif step is MoveStep.RETIRE:

@@ -19,6 +19,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
+from wgfleet.panel.services.backups import Composed
 from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement, probe_keys
 from wgfleet.panel.services.floating import holders
@@ -87,13 +88,25 @@ def _drain_ends_at(tx: Tx, operation: Operation) -> float:
     return longest if withdrawn_at is None else max(planned, min(longest, withdrawn_at + window_s))
 
 
-def back_up(tx: Tx, vault: Vault, operation_id: str) -> None:
-    """Save the interface and its peers."""
+def compose_backup(tx: Tx, vault: Vault, operation_id: str) -> Composed:
+    """Put together what `back_up` saves, before the turn to write: of many peers that takes seconds."""
     r = steps.load(tx, operation_id)
-    reason = Reason("node {node} is being removed from config {config}", node=r.node.name, config=r.config.name)
+    return backups.compose(tx, vault, r.config, r.node, r.assignment, _why(r))
+
+
+def _why(r: Subject) -> Reason:
+    return Reason("node {node} is being removed from config {config}", node=r.node.name, config=r.config.name)
+
+
+def back_up(tx: Tx, vault: Vault, operation_id: str, composed: Composed | None = None) -> None:
+    """Save the interface and its peers; as `composed` where nothing has changed since."""
+    r = steps.load(tx, operation_id)
+    if composed is not None and composed.generation != r.config.generation:
+        composed = None
     backup = backups.create(
-        tx, vault, audit.PANEL, r.config, r.node, r.assignment, reason=reason, operation_id=operation_id
-    )
+        tx, vault, audit.PANEL, r.config, r.node, r.assignment,
+        reason=_why(r), operation_id=operation_id, composed=composed,
+    )  # fmt: skip
     operations.advance(tx, operation_id, MoveStep.BACKUP, RemovalProgress(backup_id=backup.id))
 
 
