@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.agent.node import Host
 from tests.agent.test_quotas import NAME, Link, done, keeper, say
@@ -82,5 +83,20 @@ def test_a_table_that_somebody_removed_comes_back(within: Callable[[Callable[[],
         done(kept.look)
         assert (ping(2), ping(2, "127.0.0.6")) == (2, 0)
         subprocess.run(("nft", "flush", "ruleset"), check=True)
+
+    within(work)
+
+
+def test_the_first_quota_of_an_interface_that_had_none_holds_at_once(
+    within: Callable[[Callable[[], None]], None], tmp_path: Path
+) -> None:
+    def work() -> None:
+        kept = keeper(Link(meter()), tmp_path)
+        with structlog.testing.capture_logs() as logged:
+            done(kept.look, lambda: kept.update(say(5_000)), kept.look)
+            assert ping(5) < 5
+            done(lambda: kept.update(say(ENDLESS)), kept.look, lambda: kept.update(say(0)), kept.look)
+            assert ping(2) == 0
+        assert logged == []
 
     within(work)

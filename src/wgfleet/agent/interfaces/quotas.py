@@ -155,7 +155,7 @@ class QuotaKeeper:
         peers = interface.desired.peers
         wanted = without_overlaps({key: peers[key].allowed_ips for key in said if key in peers})
         held = self._held.get(interface.name)
-        if held is None or (held and not wanted):
+        if held is None or bool(held) != bool(wanted):  # there is no table where there is no quota
             await self._begin(interface, wanted, said)
             return
         gone = [each for key, each in held.items() if wanted.get(key) != each.networks]
