@@ -1,5 +1,6 @@
 """No revision leads back, so a database is copied before one is applied."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -47,6 +48,25 @@ def test_a_copy_replaces_nothing(tmp_path: Path) -> None:
     assert tables(tmp_path / "copy") == tables(tmp_path / "panel.sqlite")
     with pytest.raises(PermanentError, match="cannot be copied"):
         schema.copy_to(store, tmp_path / "copy")
+    store.close()
+
+
+def test_a_copy_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(f"sqlite:///{tmp_path}/panel.sqlite")
+    schema.migrate(store)
+    (tmp_path / "copies").mkdir()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PermanentError, match="copy: No space left on device"):
+        schema.copy_to(store, tmp_path / "copies" / "copy")
+    (tmp_path / "file").touch()
+    for wrong in ("missing", "file"):
+        with pytest.raises(PermanentError, match="cannot be copied"):
+            schema.copy_to(store, tmp_path / wrong / "copy")
+    assert list((tmp_path / "copies").iterdir()) == []
     store.close()
 
 

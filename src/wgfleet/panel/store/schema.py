@@ -4,10 +4,11 @@ Owns the migration's transaction and its lock. Must not know what the tables mea
 Alembic is loaded where there is something to migrate: most starts of a panel find nothing to do.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,24 @@ def _revision(connection: Connection) -> str | None:
 def copy_to(store: Store, target: Path) -> None:
     """Copy a SQLite database as it is at one moment, whatever is written meanwhile; `target` must not exist.
 
-    Raises `PermanentError`.
+    It is there when it is whole, and on the disk. Raises `PermanentError`.
     """
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
     with store.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         try:
-            driver.execute("VACUUM INTO ?", (str(target),))
-        except sqlite3.Error as error:
-            raise PermanentError(f"the database cannot be copied to {target}: {error}") from None
+            if os.path.lexists(target):
+                raise PermanentError(f"the database cannot be copied to {target}: it exists")
+            driver.execute("VACUUM INTO ?", (str(draft),))
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            draft.rename(target)
+        except (sqlite3.Error, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise PermanentError(f"the database cannot be copied to {target}: {reason}") from None
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
 
 
 def _make(connection: Connection) -> None:
