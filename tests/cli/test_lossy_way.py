@@ -17,7 +17,7 @@ import pytest
 from tests.cli.lossy_way import FIRST, Loss, Way, lossy_way
 from tests.panel.conftest import NO_AUTHORITY, made
 from tests.panel.test_door import AUTHORITY, Doors, opened_doors
-from wgfleet.agent.enrollment.ca import fetch_ca
+from wgfleet.agent.enrollment.ca import TrustError, fetch_ca
 from wgfleet.cli.client import CallFailed, Client
 from wgfleet.cli.connection import PanelAccess
 from wgfleet.doors import tries
@@ -155,6 +155,13 @@ def test_the_ca_is_fetched_although_the_handshake_is_cut_off(doors: Doors) -> No
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca)).hexdigest()
     with lossy_way(doors.secure, [Loss(sent=HELLO)]) as way:
         assert fetch_ca(secure(way), fingerprint, print).split() == ca.split()
+
+
+def test_the_address_of_a_page_is_said_to_be_none_of_a_panel(doors: Doors) -> None:
+    with pytest.raises(TrustError) as refused:
+        fetch_ca(f"https://127.0.0.1:{doors.secure}/fleet", "sha256:" + "0" * 64, print)
+    assert "without the path of a page" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def secure(way: Way) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import typer
 
 import wgfleet
+from wgfleet.cli.streams import NO_ROOM, say_anything, write_no_more
 from wgfleet.cli.tree import CommandGroup, CommandRefused, complain, note_running, shortly
 
 # group -> (one line of help, library that it cannot do without)
@@ -151,4 +152,12 @@ def root(
 
 def main() -> None:
     """Entry point of the installed program."""
-    app()
+    say_anything()
+    try:
+        app()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        complain(f"{error.filename or 'this'} cannot be written: {error.strerror}")
+        write_no_more()
+        sys.exit(1)

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import math
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ TIMEOUT_S = 60.0
 TABLE_S = 600.0  # for thousands of changes, one after another
 GLANCE_S = 1.5  # for what nobody waits for
 PAGE = 1000
+_KEY = re.compile(r"[!-~]+")
 
 Document = dict[str, Any]
 
@@ -64,6 +66,10 @@ class Client:
             raise CallFailed(f"{to.ca_file} is not a file of CA certificates ({error})", USAGE) from None
         self._url = to.url
         self._ca_file = to.ca_file
+        if to.api_key and not _KEY.fullmatch(to.api_key):
+            raise CallFailed(
+                "the API key has a character that no key has; copy it again (`wgfleet login`, WGFLEET_API_KEY)", USAGE
+            )
         local = is_local(to.url)
         plain = to.url.lower().startswith("http://")
         if plain and (to.api_key or sends_secret) and not local and not to.allow_plain_http:
@@ -240,7 +246,10 @@ def _refused(answer: httpx.Response) -> CallFailed:
 
 def is_local(url: str) -> bool:
     """Say whether an address is of this machine's loopback."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # such as half a bracket: whoever calls it says so
+        return False
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -42,13 +42,15 @@ def path(env: Mapping[str, str]) -> Path:
 def load(env: Mapping[str, str], *, needs_key: bool = True) -> PanelAccess:
     """Read environment and file."""
     stored = _read(path(env))
-    key = env.get("WGFLEET_API_KEY") or stored.get("api_key")
+    key = (env.get("WGFLEET_API_KEY") or stored.get("api_key") or "").strip()  # a file of Windows leaves its \r
     if not key and needs_key:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
     plain = env.get("WGFLEET_ALLOW_PLAIN_HTTP") or stored.get("allow_plain_http") or ""
-    return PanelAccess(url.rstrip("/"), key, Path(ca_file) if ca_file else None, plain.lower() in {"1", "true", "yes"})
+    return PanelAccess(
+        url.rstrip("/"), key or None, Path(ca_file) if ca_file else None, plain.lower() in {"1", "true", "yes"}
+    )
 
 
 def save(connection: PanelAccess, env: Mapping[str, str]) -> Path:

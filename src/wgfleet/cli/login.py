@@ -61,7 +61,7 @@ def login(
             key = browser_sign_in.sign_in(client, provider)
     else:
         secret = ask_secret("API key" if user is None else f"Password of {user}")
-        key = secret if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
+        key = secret.strip() if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
         sees_nodes = {"read", "admin"} & set(client.get("/api/me")["scopes"])

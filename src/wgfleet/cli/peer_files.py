@@ -9,8 +9,9 @@ import typer
 
 from wgfleet.cli import references
 from wgfleet.cli.arguments import Config, Peer
-from wgfleet.cli.client import USAGE, CallFailed, Client, panel, part
+from wgfleet.cli.client import FAILED, USAGE, CallFailed, Client, panel, part
 from wgfleet.cli.output import Output, say, write_secret, write_secret_file
+from wgfleet.cli.streams import NO_BLOCKS, has_blocks
 from wgfleet.cli.tree import complain
 from wgfleet.qr_code import NoQrCodeError, hard_to_scan, qr_code
 
@@ -102,6 +103,9 @@ def qr(peer: Peer, *, node: Node = None) -> None:
             raise CallFailed("wgfleet peer qr needs the panel's libraries: script/install panel") from None
         except NoQrCodeError as error:
             raise CallFailed(str(error)) from None
+    if not has_blocks():
+        complain(NO_BLOCKS)
+        raise typer.Exit(FAILED)
     code.terminal(compact=True)
     if (warning := hard_to_scan(code)) is not None:
         say(f"warning: {warning}", err=True)

@@ -11,6 +11,7 @@ from wgfleet.cli.client import USAGE, CallFailed, Client, Document, panel, part
 from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, short, show_json, text
+from wgfleet.cli.streams import NO_BLOCKS, has_blocks
 from wgfleet.protocol.quantities import seconds_of
 from wgfleet.qr_code import qr_code
 
@@ -51,7 +52,9 @@ def share(
         return
     say(f"{'once' if made['one_time'] else 'as often as wanted'}, until {text(made['expires_at'])}:", err=True)
     say(made["link"])
-    if qr:
+    if qr and not has_blocks():
+        say(f"warning: {NO_BLOCKS}", err=True)
+    elif qr:
         qr_code(made["link"]).terminal(compact=True)
 
 

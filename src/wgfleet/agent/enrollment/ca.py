@@ -53,6 +53,11 @@ def fetch_ca(panel: str, fingerprint: str, tell: Tell) -> str:
             response = Tries(client, tell).request("GET", f"{panel.rstrip('/')}/api/ca.pem")
         response.raise_for_status()
         der = ssl.PEM_cert_to_DER_cert(response.text)
+    except httpx.HTTPStatusError as error:
+        raise TrustError(
+            f"{panel} answers HTTP {error.response.status_code} when asked for its CA; give the panel's address as "
+            "`wgfleet panel run` prints it, without the path of a page"
+        ) from None
     except httpx.HTTPError as error:
         raise TrustError(f"the panel's CA cannot be fetched from {panel}: {error}") from None
     except ValueError:

@@ -1,0 +1,32 @@
+"""Standard output as it is found: of any encoding, or on a disk without room."""
+
+import errno
+import io
+import os
+import sys
+
+NO_BLOCKS = "this terminal's encoding has no blocks to draw the code with; repeat it with LC_ALL=C.UTF-8"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def say_anything() -> None:
+    """Have names that the output's encoding lacks written as their numbers; no command fails because of them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _has_all(stream.encoding):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def has_blocks() -> bool:
+    """Say whether standard output can show the blocks that codes for phones are made of."""
+    return sys.stdout is not None and _has_all(sys.stdout.encoding or "utf-8")
+
+
+def write_no_more() -> None:
+    """Have what is left to be written go nowhere: it would fail again at the end of the program."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _has_all(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-").startswith("utf")
