@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
     "pool is no network": ("POST", "/api/configs", {"name": "wg1", "pools": ["ten"]}, 422, "pools[0]"),
     "pool is IPv4 in IPv6 form": (
         "POST", "/api/configs", {"name": "wg1", "pools": ["::ffff:10.9.0.0/112"]}, 422, "pools[0]"),
+    "pool is of NAT64": ("POST", "/api/configs", {"name": "wg1", "pools": ["64:ff9b::/96"]}, 422, "pools[0]"),
     "name of network cards": ("POST", "/api/configs", {"name": "eth0", "pools": ["10.9.0.0/24"]}, 422, "name"),
     "no pool": ("POST", "/api/configs", {"name": "wg1", "pools": []}, 422, "pools"),
     "port above the range": (

@@ -29,6 +29,10 @@ SPECIAL = tuple(
 """Ranges that are never behind a peer (IANA's special-purpose registries), with words for people."""
 
 
+TRANSLATED = ip_network("64:ff9b::/96")
+"""IPv4 addresses as devices in networks without IPv4 have them (RFC 6052), nodes' own among them."""
+
+
 def special_range(network: IPv4Network | IPv6Network) -> str | None:
     """Describe the special range that a network overlaps; None where there is none."""
     for special, words in SPECIAL:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.tunnel_networks import special_range
+from wgfleet.panel.domain.tunnel_networks import TRANSLATED, special_range
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.store import Tx
@@ -59,7 +59,7 @@ def parse(texts: Sequence[str]) -> list[str]:
                 ),
                 field=field,
             )
-        if special_range(network) is not None:
+        if special_range(network) is not None or network.overlaps(TRANSLATED):
             raise Invalid(
                 Reason("{pool} is not a network for hosts; use one such as 10.8.0.0/24 or fd00::/64", pool=pool),
                 field=field,
