@@ -55,6 +55,13 @@ def test_what_leads_out_of_the_folder_is_passed_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [outside]
 
 
+@pytest.mark.parametrize("name", ["a" * 5000 + ".conf", "a/" * 3000 + "wg0.conf"])
+def test_a_name_that_no_file_can_have_is_said_without_folders_of_this_machine(name: str) -> None:
+    with pytest.raises(UnreadableError) as refused:
+        sent_files.read("wg-quick", [SentFile("etc.tar.gz", tar_of((tarfile.TarInfo(name), b"x")))])
+    assert str(refused.value) == "etc.tar.gz: cannot be unpacked: File name too long"
+
+
 def test_the_machines_own_folders_are_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else, what WGDashboard has besides its database is read from /etc/wireguard."""
     samples.wgdashboard(tmp_path, Keys())

@@ -248,7 +248,7 @@ def is_local(url: str) -> bool:
     """Say whether an address is of this machine's loopback."""
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # such as half a bracket: whoever calls it says so
+    except ValueError:  # such as half a bracket: the client says so
         return False
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -96,7 +96,8 @@ def _write(root: Path, sent: Sequence[SentFile]) -> list[Path]:
                 path.write_bytes(content)
                 found[path] = None
         except _BROKEN as error:
-            raise UnreadableError(Reason("{name}: cannot be unpacked: {error}", name=each.name, error=error)) from None
+            why = (error.strerror if isinstance(error, OSError) else None) or error  # without the path here
+            raise UnreadableError(Reason("{name}: cannot be unpacked: {error}", name=each.name, error=why)) from None
     return list(found)
 
 
