@@ -38,6 +38,8 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
+        self.struck = threading.Event()
+        """Set once a call has taken one."""
 
     def add(self, *faults: Fault) -> None:
         with self._lock:
@@ -55,6 +57,7 @@ class Faults:
                         self._faults.remove(fault)
                     elif fault.times > 1:
                         fault.times -= 1
+                    self.struck.set()
                     return fault
         return None
 
