@@ -16,6 +16,7 @@ from wgfleet.protocol.ids import NodeId
 Member = tuple[str, NodeId]
 """An assignment: config and node."""
 
+_DETOUR = 2.0  # the way by the panel, and as much again: an unknown path hardly takes longer
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
 
 
@@ -82,8 +83,17 @@ class Sightings:
         return max(self.needed(vantage, member) - (known[vantage].failures if vantage in known else 0), 1)
 
     def wait_s(self, vantage: str, member: Member) -> float:
-        """Return for how long an answer on a path is waited for."""
-        return self._path(vantage, member).timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+        """Return for how long an answer on a path is waited for.
+
+        On one that nobody has measured yet, by what the way over the panel takes: where several nodes die at once,
+        those that have looked at them so far are dead as well, and the next ones are new to it.
+        """
+        shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
+        path = self._path(vantage, member)
+        by_panel = [self._path(PANEL, end) for end in ((member[0], NodeId(vantage)), member)]
+        if path.rtt_s is not None or any(way.rtt_s is None for way in by_panel):
+            return path.timeout_s(shortest_s, longest_s)
+        return min(_DETOUR * sum(way.timeout_s(shortest_s, longest_s) for way in by_panel), longest_s)
 
     def doubt_s(self, vantage: str, member: Member) -> float:
         """Return after how long without an answer there is doubt."""
@@ -114,8 +124,8 @@ class Sightings:
 
     def doubted(self, member: Member, sent_at: float) -> None:
         """Note that the answer to a probe from here takes longer than it does."""
-        before = self.from_here(member)
-        if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
+        before = self._verdict(PANEL, member, clock.monotonic())
+        if self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
             self._against(before, member, replace(before, overdue=before.overdue + 1))
 
     def missed(self, vantage: str, member: Member, sent_at: float) -> None:
