@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from wgfleet.panel.domain.look_alikes import folded
 from wgfleet.panel.store import peer_search, shown_peers
+from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.peer_search import LOOKED_AT, THREE, Found
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -96,6 +97,7 @@ def search(tx: Tx, wanted: PeerFilter, part: str, after: str | None, limit: int)
     has = or_(_position(tx)(Peer.name_folded, text) > 0, Peer.public_key == part)
     query = select(Peer.id).where(Peer.id > (after or ""), has, *conditions(tx, wanted)).order_by(Peer.id)
     few = peer_search.by_index(tx, text) if len(text) >= THREE else None
+    given: dict[str, list[str]] = {}
     last = None
     if few is None:
         last = tx.connection.scalar(_reach(wanted).where(Peer.id > (after or "")))
@@ -103,17 +105,18 @@ def search(tx: Tx, wanted: PeerFilter, part: str, after: str | None, limit: int)
     else:
         # By config, as the index is: there is none of keys alone.
         keyed = select(Peer.id).where(Peer.config_id.in_(select(Config.id)), Peer.public_key == part)
-        query = query.where(Peer.id.in_([*few, *tx.connection.scalars(keyed)]))
-    ids = list(tx.connection.scalars(query.limit(limit + 1)))
+        query = query.where(among(Peer.id, "ids"))
+        given = {"ids": [*few, *tx.connection.scalars(keyed)]}
+    ids = list(tx.connection.scalars(query.limit(limit + 1), given))
     more = len(ids) > limit
     shown = sorted(shown_peers.by_ids(tx, ids[:limit]), key=lambda peer: peer.id)
     return Found(shown, ids[limit - 1] if more else last)
 
 
-def among(tx: Tx, wanted: PeerFilter, ids: Collection[str]) -> list[ShownPeer]:
+def of_some(tx: Tx, wanted: PeerFilter, ids: Collection[str]) -> list[ShownPeer]:
     """Return those of some peers that a filter lets through, in the order of creation."""
-    query = shown_peers.selection().where(Peer.id.in_(ids), *conditions(tx, wanted)).order_by(Peer.id)
-    return [ShownPeer(*row) for row in tx.connection.execute(query).all()]
+    query = shown_peers.selection().where(among(Peer.id, "ids"), *conditions(tx, wanted)).order_by(Peer.id)
+    return [ShownPeer(*row) for row in tx.connection.execute(query, {"ids": ids}).all()]
 
 
 def _reach(wanted: PeerFilter) -> Select[str]:

@@ -55,7 +55,7 @@ def search(tx: Tx, wanted: PeerFilter, live_s: float, part: str, after: str | No
     if after is None:
         holders = listed_peers.holders(tx, part)
         if holders:
-            return Found(listed_peers.among(tx, timed, holders), None)
+            return Found(listed_peers.of_some(tx, timed, holders), None)
     return listed_peers.search(tx, timed, part, after, limit)
 
 
