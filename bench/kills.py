@@ -30,6 +30,7 @@ from bench.simulated.fleet import Fleet, Group, Shape
 
 NODES = 6  # of a config, of which three may die
 PATIENCE_S = 180.0
+REST_S = 2.0  # after a kill: until the panel has looked at all nodes again, it knows no round trip to some
 VICTIMS = ("core", "api-1", "api-all", "parent", "none")
 FIGURES = ("decided_s", "first_call_s", "all_called_s", "api_answers_s", "calls_per_peer")
 
@@ -83,6 +84,7 @@ def _answers(fleet: Fleet) -> bool:
 
 def one_round(fleet: Fleet, dying: Doomed, victim: str, after_s: float) -> dict[str, Any]:
     """Let a node die and kill a process; return its figures."""
+    time.sleep(REST_S)
     group = dying.group
     waiting = set(group.peers[dying.node_id].values())
     fleet.ask("take_calls")

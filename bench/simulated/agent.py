@@ -1,6 +1,7 @@
 """A simulated agent: the listener, the interfaces and the watch streams of a real one, without WireGuard below."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -23,6 +24,9 @@ from wgfleet.protocol.ids import ConfigId, Generation, NodeId
 from wgfleet.protocol.messages import AGENT_PORT, LOAD_S, AgentStatus, Certificate, Change, Heartbeat, Load
 
 SCAN_S = 2.0
+PLACES = (
+    2  # for connections that wait to be accepted, of a socket that may hold none: Linux keeps one, and drops the next
+)
 FEATURES = frozenset(
     {
         Feature.ADDRESS_TIMES,
@@ -97,6 +101,7 @@ class SimulatedAgent:
         self._started_at = time.time()
         self._connections: set[AgentConnection] = set()
         self._server: asyncio.Server | None = None
+        self._taken: list[socket.socket] = []
 
     async def open(self) -> None:
         """Listen."""
@@ -111,14 +116,27 @@ class SimulatedAgent:
             self._server.close()
         for connection in tuple(self._connections):
             connection.abort()
+        for taking in self._taken:
+            taking.close()
 
     def die(self) -> None:
-        """Say nothing from now on: connections stay, and new ones are not taken up."""
+        """Say nothing from now on: connections stay, and new ones are not answered, as by no machine.
+
+        Of a socket that listens with all places taken the kernel drops what comes; else it would take connections, as
+        that of a machine whose programs stand still for a moment, which the panel gives more time.
+        """
         self.silent = True
         for kept in self.interfaces.values():
             kept.sessions = LiveSessions({}, 0)
         for listening in self._server.sockets if self._server else ():
             asyncio.get_running_loop().remove_reader(listening.fileno())
+            with socket.fromfd(listening.fileno(), listening.family, listening.type) as same:
+                same.listen(0)
+            for _ in range(PLACES):
+                taking = socket.socket(listening.family, listening.type)
+                taking.setblocking(False)
+                taking.connect_ex((self.address, AGENT_PORT))
+                self._taken.append(taking)
 
     def live(self, interface: str, endpoints: Mapping[str, str]) -> None:
         """Let these peers be live, and say so."""
