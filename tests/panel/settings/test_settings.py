@@ -9,6 +9,7 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from wgfleet import given_files
 from wgfleet.cli.panel_settings import app
 from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, loading, sample
 
@@ -148,7 +149,7 @@ def test_values_of_other_kinds_are_refused_without_words_of_python(file: Path, t
 def test_what_is_no_file_is_neither_read_for_ever_nor_waited_for(
     file: Path, make: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_WRITER_S", 0.05)
+    monkeypatch.setattr(given_files, "WRITER_S", 0.05)
     make(file)
     assert "cannot be read (" in problems(file, {})[0][1]
 

@@ -3,9 +3,6 @@
 import codecs
 import difflib
 import errno
-import os
-import select
-import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource
 
+from wgfleet import given_files
 from wgfleet.panel.settings.model import Settings
 
 DEFAULT_FILE = Path("/etc/wgfleet/panel.toml")
@@ -31,7 +29,6 @@ _WORDS = {
     "model_attributes_type": "must be a table",
 }
 _MOST = 1024 * 1024  # bytes of a settings file
-_WRITER_S = 2.0  # in which somebody writes to a pipe, if anybody does
 
 
 class SettingsProblem(NamedTuple):
@@ -107,19 +104,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _bytes_of(path: Path) -> bytes:
-    """Read a file, or a pipe to which somebody writes; all else would be waited for, or never end."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        kind = os.fstat(descriptor).st_mode
-        is_pipe = stat.S_ISFIFO(kind)
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not is_pipe and not stat.S_ISREG(kind):
-            raise OSError(errno.EINVAL, "it is no file")
-        if is_pipe and not select.select([descriptor], [], [], _WRITER_S)[0]:
-            raise OSError(errno.EINVAL, "it is a pipe to which nobody writes")
-        os.set_blocking(descriptor, True)
-        raw = file.read(_MOST + 1)
+    raw = given_files.read(path, _MOST, pipe=True)
     if len(raw) > _MOST:
         raise OSError(errno.EFBIG, "it is too large for settings")
     return raw
