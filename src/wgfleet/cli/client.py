@@ -102,6 +102,12 @@ class Client:
         answer = self._call(method, path, body, query)
         return answer.json() if answer.content else None
 
+    def change(self, path: str, body: Document, **query: Any) -> Any:
+        """Change a thing and return its JSON; end the command where nothing was given to change."""
+        if not body:
+            raise typer.BadParameter("nothing to change: give an option; --help lists them")
+        return self.call("PATCH", path, body, **query)
+
     def get(self, path: str, **query: Any) -> Any:
         """Read JSON."""
         return self.call("GET", path, None, **query)

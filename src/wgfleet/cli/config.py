@@ -197,7 +197,7 @@ def update(
         if add_pool:
             body["pools"] = [*(pool or client.get(f"/api/configs/{part(config)}")["pools"]), *add_pool]
         ask(client, f"/api/configs/{part(config)}", body, yes=yes, dry_run=dry_run)
-        changed = client.call("PATCH", f"/api/configs/{part(config)}", body)
+        changed = client.change(f"/api/configs/{part(config)}", body)
         show_fields(changed, as_json=as_json)
 
 

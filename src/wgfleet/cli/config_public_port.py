@@ -38,7 +38,7 @@ def public_port(
     path = f"/api/configs/{part(config)}/nodes/{part(node)}"
     with panel() as client:
         ask(client, path, body, yes=yes, dry_run=dry_run, force=force)
-        changed = client.call("PATCH", path, body, force=force or None)
+        changed = client.change(path, body, force=force or None)
     if as_json:
         show_json(changed)
         return

@@ -135,7 +135,7 @@ def _put(client: Client, path: str, body: Document, *, yes: bool, dry_run: bool)
             raise typer.Exit from None
         return cast("Document", client.call("POST", path, body))
     ask(client, path, body, yes=yes, dry_run=dry_run)
-    return cast("Document", client.call("PATCH", path, body))
+    return cast("Document", client.change(path, body))
 
 
 def _options(file: Path) -> dict[str, Any]:

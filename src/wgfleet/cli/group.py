@@ -56,8 +56,8 @@ def update(
 ) -> None:
     """Change a node group; options that are not given keep their values."""
     with panel() as client:
-        changed = client.call(
-            "PATCH", f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority, site=site)
+        changed = client.change(
+            f"/api/node-groups/{part(group)}", given(name=name, region=region, priority=priority, site=site)
         )
         show_fields(changed, as_json=as_json)
 

@@ -241,7 +241,7 @@ def update(
             if client.get(f"/api/nodes/{part(node)}").get("endpoint_name") is not None:
                 body.setdefault("endpoint_name", None)
         ask(client, f"/api/nodes/{part(node)}", body, yes=yes, dry_run=dry_run, force=force)
-        changed = client.call("PATCH", f"/api/nodes/{part(node)}", body, force=force or None)
+        changed = client.change(f"/api/nodes/{part(node)}", body, force=force or None)
         _print(client, changed, as_json=as_json)
     if not as_json:
         if changed.get("endpoint_name") and changed["agent_host"] in changed["endpoint_addresses"]:

@@ -227,7 +227,7 @@ def update(
         about_rules: Document = {name: body[name] for name in ("rule_set", "tags") if name in body}
         if about_rules:
             ask(client, path, about_rules, yes=yes, dry_run=False)
-        show_thing(client, client.call("PATCH", path, {"rotate_keys": rotate_keys, **body}), as_json=as_json)
+        show_thing(client, client.change(path, body | given(rotate_keys=rotate_keys or None)), as_json=as_json)
 
 
 @app.command()
@@ -283,4 +283,4 @@ def rename(peer: Peer, name: Annotated[str, typer.Argument(help="The new name.")
 def _change(peers: list[str], done: str, **fields: Any) -> None:
     with panel() as client:
         for each in references.peers(client, peers):
-            say(f"{client.call('PATCH', f'/api/peers/{each}', fields)['name']} {done}")
+            say(f"{client.change(f'/api/peers/{each}', fields)['name']} {done}")

@@ -111,7 +111,7 @@ def update(
     if not changes:
         raise typer.BadParameter("nothing to change: give --role, --default-role, --secret, --enable or --disable")
     with panel() as client:
-        show_fields(client.call("PATCH", f"/api/sign-in-providers/{part(provider)}", changes), as_json=as_json)
+        show_fields(client.change(f"/api/sign-in-providers/{part(provider)}", changes), as_json=as_json)
 
 
 @app.command()

@@ -76,7 +76,7 @@ def update(
             before = body["rules"] if "rules" in body else client.get(path)["rules"]
             body["rules"] = [*before, *_rules(add_rule, "--add-rule")]
         ask(client, path, body, yes=yes, dry_run=dry_run)
-        _show(client.call("PATCH", path, body), as_json=as_json)
+        _show(client.change(path, body), as_json=as_json)
 
 
 @app.command()

@@ -96,7 +96,7 @@ def update(
         path = f"/api/tags/{part(tag)}"
         if "rule_set" in body:
             ask(client, path, body, yes=yes, dry_run=False)
-        show_fields(client.call("PATCH", path, body), as_json=as_json)
+        show_fields(client.change(path, body), as_json=as_json)
 
 
 @app.command()

@@ -99,7 +99,7 @@ def update(
     with panel() as client:
         if not yes and (ends := _ends(client.get(f"/api/users/{part(user)}"), changes)):
             go_on(f"Change {user} ({', '.join(ends)})?")
-        show_fields(client.call("PATCH", f"/api/users/{part(user)}", changes), as_json=as_json)
+        show_fields(client.change(f"/api/users/{part(user)}", changes), as_json=as_json)
 
 
 def _ends(found: Document, changes: Document) -> list[str]:

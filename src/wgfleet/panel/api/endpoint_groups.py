@@ -240,7 +240,10 @@ def update_endpoint_group(
 ) -> EndpointGroupView:
     """Files that users already have are not changed."""
     with panel.store.read() as tx:
-        spec = endpoint_groups.changed(tx, endpoint_groups.get(tx, configs.get(tx, config)), body.given())
+        group = endpoint_groups.get(tx, configs.get(tx, config))
+        if not body.given():
+            return _view(tx, panel, group)
+        spec = endpoint_groups.changed(tx, group, body.given())
     _check(panel, config, spec)
     with panel.write_with_names(caller, body.given().get("domain")) as tx:
         row = configs.get(tx, config)

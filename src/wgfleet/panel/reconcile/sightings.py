@@ -124,8 +124,8 @@ class Sightings:
 
     def doubted(self, member: Member, sent_at: float) -> None:
         """Note that the answer to a probe from here takes longer than it does."""
-        before = self._verdict(PANEL, member, clock.monotonic())
-        if self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
+        before = self.from_here(member)
+        if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
             self._against(before, member, replace(before, overdue=before.overdue + 1))
 
     def missed(self, vantage: str, member: Member, sent_at: float) -> None:

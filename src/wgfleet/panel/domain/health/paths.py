@@ -86,7 +86,7 @@ class Path:
     def doubt_s(self, shortest_s: float, longest_s: float) -> float:
         """Return after how long without an answer others are worth asking; that decides nothing."""
         if self.rtt_s is None:
-            return min(_HICCUP_S, longest_s)
+            return longest_s
         return min(max(self._usual_s(self.rtt_s), _DOUBT_S), self.timeout_s(shortest_s, longest_s))
 
     def _usual_s(self, rtt_s: float) -> float:

@@ -280,9 +280,12 @@ def update(
     """Change a peer; new keys leave the old public key behind as a tombstone. `networks`: of all that are changed."""
     details = {name: value for name, value in changes.items() if name in peer_details.CHANGEABLE}
     among = networks or ChangedNetworks(panel_hosts)
-    changed = _change_on_nodes(tx, vault, peer, changes, among) if changes.keys() - details.keys() else []
+    not_asked = set() if changes.get("rotate_keys") else {"rotate_keys"}
+    of_nodes = changes.keys() - details.keys() - not_asked
+    changed = _change_on_nodes(tx, vault, peer, changes, among) if of_nodes else []
     changed += peer_details.change(tx, peer, cast("DetailChanges", details))
-    audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
+    if changed:
+        audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
     return peer
 
 
