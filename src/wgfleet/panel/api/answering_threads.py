@@ -1,0 +1,29 @@
+"""The threads that answer calls: few that compute at a time, beside those that wait for something.
+
+Threads of one interpreter take it from each other, and what each began is done later for it. Of eight callers without a
+pause the slowest hundredth of lists waited 51 ms beside 40 threads, 31 ms beside these (SQLite, 100 peers each), and
+more were answered. A thread that waits for its turn to write, or for a provider, takes the interpreter from nobody.
+"""
+
+import asyncio
+
+from anyio import to_thread
+
+from wgfleet.panel.reconcile.engine.tasks import came_round
+
+AT_WORK = 3  # two that compute or read, and one whose turn is next
+MOST = 40
+LOOK_S = 0.05
+"""A call that is still there at the next look does not compute, or for long: others need not wait for it."""
+
+
+async def keep_few() -> None:
+    """Have `AT_WORK` threads answer calls, and one more for each that is found at it twice; until cancelled."""
+    limiter = to_thread.current_default_thread_limiter()
+    before: frozenset[object] = frozenset()
+    while True:
+        came_round()
+        now = frozenset(limiter.statistics().borrowers)
+        limiter.total_tokens = min(AT_WORK + len(now & before), MOST)
+        before = now
+        await asyncio.sleep(LOOK_S)

@@ -1,0 +1,67 @@
+"""Few threads answer at a time, and none of them waits for one that does not compute."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+from anyio import to_thread
+
+from wgfleet.panel.api.answering_threads import AT_WORK, LOOK_S, MOST, keep_few
+
+
+def beside(work: Callable[[], Awaitable[None]]) -> None:
+    """Do something while few threads are kept."""
+
+    async def both() -> None:
+        keeping = asyncio.create_task(keep_few())
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(20):
+                await work()
+        finally:
+            keeping.cancel()
+
+    asyncio.run(both())
+
+
+def test_calls_that_compute_take_turns() -> None:
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def compute() -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(LOOK_S / 10)
+        with lock:
+            at_once -= 1
+
+    async def crowd() -> None:
+        await asyncio.gather(*(to_thread.run_sync(compute) for _ in range(100)))
+
+    beside(crowd)
+    assert most == AT_WORK
+
+
+def test_nobody_waits_behind_calls_that_wait_themselves() -> None:
+    freed = threading.Event()
+    after: list[float] = []
+
+    async def crowd() -> None:
+        for hung in range(MOST - AT_WORK):
+            waiting = [asyncio.create_task(to_thread.run_sync(freed.wait)) for _ in range(1 if hung else AT_WORK)]
+            tasks.extend(waiting)
+            began = time.monotonic()
+            await to_thread.run_sync(int)
+            after.append(time.monotonic() - began)
+        freed.set()
+        await asyncio.gather(*tasks)
+        await asyncio.sleep(3 * LOOK_S)
+        left.append(to_thread.current_default_thread_limiter().total_tokens)
+
+    tasks: list[asyncio.Task[bool]] = []
+    left: list[float] = []
+    beside(crowd)
+    assert max(after) < 20 * LOOK_S, "a second beside a busy machine; the others hang for as long as they like"
+    assert left == [AT_WORK]
