@@ -289,6 +289,8 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
         given.pop("owner", None)
         owner_id = ownership.owner_id(tx, body.owner) if body.owner else None
         ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
+    if not given.get("rotate_keys"):
+        given.pop("rotate_keys", None)
     changes = cast("PeerChanges", given)
     if changes or "owner" not in body.model_fields_set:
         peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())

@@ -34,7 +34,6 @@ from wgfleet.protocol.reasons import Reason
 MAX_NAME = 64
 MAX_DIGITS = 8  # of a number that is counted on; a longer one is a telephone number, or of a SIM card
 MAX_BATCH = 10_000
-MAX_KEEPALIVE_S = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +279,7 @@ def update(
     """Change a peer; new keys leave the old public key behind as a tombstone. `networks`: of all that are changed."""
     details = {name: value for name, value in changes.items() if name in peer_details.CHANGEABLE}
     among = networks or ChangedNetworks(panel_hosts)
-    not_asked = set() if changes.get("rotate_keys") else {"rotate_keys"}
-    of_nodes = changes.keys() - details.keys() - not_asked
-    changed = _change_on_nodes(tx, vault, peer, changes, among) if of_nodes else []
+    changed = _change_on_nodes(tx, vault, peer, changes, among) if changes.keys() - details.keys() else []
     changed += peer_details.change(tx, peer, cast("DetailChanges", details))
     if changed:
         audit.record(tx, actor, "updated", "peer", peer.id, name=peer.name, changed=changed)
@@ -371,7 +368,7 @@ def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[st
 def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], at: str) -> dict[str, Any]:
     """Return the columns of a new peer, but for its home and its generation."""
     spec = draft.spec
-    check_range(spec.keepalive or 0, 0, MAX_KEEPALIVE_S, f"{at}keepalive", "s")
+    check_range(spec.keepalive or 0, 0, configs.MAX_KEEPALIVE_S, f"{at}keepalive", "s")
     return {
         "id": draft.id,
         "config_id": config.id,
