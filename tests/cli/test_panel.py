@@ -142,6 +142,16 @@ def test_init_makes_everything_once_and_a_lost_key_can_be_replaced(tmp_path: Pat
     assert refused.stderr.startswith("error: name: an API key named 'rescue' already exists")
 
 
+def test_an_empty_directory_is_not_the_one_that_a_shell_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = wgfleet("init", "--data-dir", "")
+    assert (refused.exit_code, "names no directory; write one" in refused.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+    assert wgfleet("init", "--data-dir", ".").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
+from wgfleet.cli.arguments import directory
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, ahead, say, show_json, show_table, text
 from wgfleet.cli.tree import complain
@@ -25,7 +26,7 @@ COLUMNS = ("interface", "link", "port", "peers", "live", "generation")
 MOST_NAMED = 10  # of those who would be cut off
 
 # Not checked by Typer, whose error for a directory of root's says nothing of root.
-StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.", readable=False)]
+StateDir = Annotated[Path, typer.Option("--state-dir", help="Where the agent keeps its state.", parser=directory)]
 T = TypeVar("T")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wgfleet.cli import loading, panel_reseal
+from wgfleet.cli.arguments import directory
 from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_greeting import show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings
@@ -38,7 +39,9 @@ PRIVATE_UMASK = 0o077  # database, journals and keys are for the panel alone
 
 app = commands()
 
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Directory of master key, database and agent state.")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Directory of master key, database and agent state.", parser=directory)
+]
 
 
 app.command()(check_settings)

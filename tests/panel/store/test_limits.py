@@ -133,3 +133,13 @@ def test_a_connection_that_is_in_use_when_the_store_is_closed_is_closed_when_it_
         store.close()
     with pytest.raises((psycopg.OperationalError, sqlite3.ProgrammingError)):
         driver.execute("SELECT 1")
+
+
+def test_a_full_disk_says_so(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'full.sqlite'}")
+    with store.write() as tx:
+        tx.connection.exec_driver_sql("CREATE TABLE rows (text)")
+        tx.connection.exec_driver_sql("PRAGMA max_page_count=4")
+    with pytest.raises(Unavailable, match=r"is full\): see whether its disk is full"), store.write() as tx:
+        tx.connection.exec_driver_sql("INSERT INTO rows VALUES (zeroblob(1000000))")
+    store.close()

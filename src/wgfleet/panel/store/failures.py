@@ -18,6 +18,7 @@ from wgfleet.panel.errors import Conflict, Invalid, Unavailable
 from wgfleet.protocol.reasons import Reason
 
 _RETRY_S = 1.0
+_OF_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 
 
 @contextmanager
@@ -34,9 +35,14 @@ def translated() -> Iterator[None]:
     except (OperationalError, InternalError, InterfaceError) as error:
         # InternalError: PostgreSQL is read-only while its primaries are switched.
         reason = str(error.orig).splitlines()[0] if str(error.orig) else "no answer"
-        raise Unavailable(
-            Reason("the database cannot be used just now ({reason}); try again", reason=reason), retry_after_s=_RETRY_S
-        ) from error
+        told = Reason("the database cannot be used just now ({reason}); try again", reason=reason)
+        if _primary_code(error.orig) in _OF_DISK:
+            told = Reason(
+                "the database cannot be used just now ({reason}): see whether its disk is full, or can only be read; "
+                "then try again",
+                reason=reason,
+            )
+        raise Unavailable(told, retry_after_s=_RETRY_S) from error
     except NoConnectionLeft as error:
         raise Unavailable(
             Reason("all connections to the database are in use; try again"), retry_after_s=_RETRY_S
@@ -63,8 +69,11 @@ def translated() -> Iterator[None]:
 
 def is_damage(error: BaseException | None) -> bool:
     """Say whether SQLite found no database in the file, or a broken one."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the rest says where it was found
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return _primary_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _primary_code(error: BaseException | None) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # the rest says where it was found
 
 
 def _out_of_range() -> Invalid:
