@@ -1,6 +1,7 @@
 """Secrets in lines of a log are found by their form; what is none stays readable."""
 
 import json
+import time
 
 import pytest
 
@@ -43,3 +44,14 @@ def test_a_secret_is_hidden(line: str) -> None:
 )
 def test_what_is_no_secret_stays(line: str) -> None:
     assert without_secrets(line) == line
+
+
+@pytest.mark.parametrize(
+    "part", ["a.", "a-", "://", "a://b:", "psk ", "token\\", "-----BEGIN PRIVATE KEY", "bearer ", ":"]
+)
+@pytest.mark.parametrize("end", ["", '"', " ="])
+def test_a_line_of_a_hostile_machine_takes_time_by_its_length_only(part: str, end: str) -> None:
+    began = time.monotonic()
+    for line in (part * 20_000, f"authorization:{' ' * 20_000}{part}", f"{part}{' ' * 20_000}"):
+        without_secrets(f"{line}{end}")
+    assert time.monotonic() - began < 1, "a line of 4,096 characters took 50 ms, and a log has 1,000"

@@ -1,6 +1,7 @@
 """Forms of secrets in lines of text, so that a line which should have none shows none all the same.
 
 Keys of peers that are public look like those that are not, so a key is hidden where the line calls it by its name.
+Lines are of other machines: no form may look at one twice, and again from each of its characters.
 """
 
 import re
@@ -11,9 +12,9 @@ _FORMS = (
     re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
     re.compile(r"\b(wg[dfjlsu]_)[A-Za-z0-9_-]{8,}"),
     re.compile(rf"""(\b(?:{_NAMES})\\?["']?\s*(?:=|["']\s*:)\s*\\?["']?)[^\s"'\\,}}]+""", re.IGNORECASE),
-    re.compile(r"(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:basic|bearer)?\s*)[^\s\"'\\,}]+", re.IGNORECASE),
+    re.compile(r"(\bauthorization\\?[\"']?\s*[:=]\s*+\\?[\"']?(?:basic|bearer)?\s*+)[^\s\"'\\,}]+", re.IGNORECASE),
     re.compile(r"(\b(?:basic|bearer)\s+)[A-Za-z0-9._~+/-]{16,}=*", re.IGNORECASE),
-    re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s/:@\"']*:)[^\s/@\"']+(?=@)", re.IGNORECASE),
+    re.compile(r"(://[^\s/:@\"']*:)[^\s/@\"']++(?=@)"),
 )
 
 

@@ -80,7 +80,8 @@ class AgentLogs:
         client.accept_keys(node.agent_keys)
         try:
             said = await client.log(LOG_LINES, run, after)
-            return AgentLog(tuple(map(without_secrets, said.lines)), said.run, said.last)
+            lines = await asyncio.to_thread(tuple, map(without_secrets, said.lines))
+            return AgentLog(lines, said.run, said.last)
         except AgentRefused as refused:
             if refused.refusal.status != NOT_FOUND:
                 raise Conflict(
