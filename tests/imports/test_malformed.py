@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -234,3 +235,34 @@ def test_a_row_of_pivpn_s_list_that_is_malformed_ends_nothing(tmp_path: Path, ro
     (tmp_path / "setupVars.conf").write_text(f"pivpnPERSISTENTKEEPALIVE=²\npivpnPORT={'9' * 5000}\npivpnHOST=a\n")
     (peer,) = sources.read("pivpn", tmp_path).interfaces[0].peers
     assert (peer.name, peer.addresses) == ("anna", ("10.7.0.2",))
+
+
+GAP = " " * 3_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 60_000,
+        f"# name{GAP * 20}x",
+        f"### begin{GAP}x",
+        f"# Client: x{GAP * 20}x",
+    ],
+)
+def test_spaces_without_end_are_read_once(tmp_path: Path, text: str) -> None:
+    keys = Keys()
+    peer = PEER.format("anna", keys.public("anna")).replace("# Name = anna", text)
+    (tmp_path / "wg0.conf").write_text(SERVER.format(keys.private("server")) + peer)
+    began = time.monotonic()
+    assert len(sources.read("wg-quick", tmp_path).interfaces[0].peers) == 1
+    assert time.monotonic() - began < 1, "one of 3,000 spaces held up the panel for seven seconds"
+
+
+@pytest.mark.parametrize("value", ['{}"x"y', '"x{}y'])
+def test_variables_of_spaces_are_read_once(tmp_path: Path, value: str) -> None:
+    samples.wg_easy_14(tmp_path, Keys())
+    variables = tmp_path / "variables"
+    variables.write_text("WG_HOST=" + value.format(GAP))
+    began = time.monotonic()
+    sources.read("wg-easy", tmp_path, environment=variables)
+    assert time.monotonic() - began < 1

@@ -28,7 +28,7 @@ NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
 _ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENDPOINT = re.compile(r"(?m)^#\s*ENDPOINT\s+(\S+)\s*$")
-_COMMENTED_OUT = re.compile(r"(?im)^\s*#\s*\[peer\]")
+_COMMENTED_OUT = re.compile(r"(?im)^[ \t]*#[ \t]*\[peer\]")
 _CLIENT_FOLDERS = ("configs", "wireguard", "clients")
 
 
@@ -234,7 +234,7 @@ def _warnings(file: Path, text: str, interface: ImportedInterface, variables: Ma
         said.append(
             Reason("{name}: its address has no network; choose a pool that has all peers' addresses", name=file.name)
         )
-    if re.search(r"(?im)^\s*SaveConfig\s*=\s*true", text):
+    if re.search(r"(?im)^[ \t]*SaveConfig[ \t]*=[ \t]*true", text):
         said.append(
             Reason(
                 "{name}: wg-quick writes it when the interface goes down; what was changed since is not in it",

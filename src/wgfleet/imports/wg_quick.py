@@ -30,12 +30,12 @@ MAX_NAME = 64
 _END = re.compile(r"(?i)^#+\s*(end_peer\b.*|end\s.+#{3})$")
 _FRIENDLY = re.compile(r"^#\s*friendly_name\s*=\s*(.+)$")
 _FRIENDLY_JSON = re.compile(r"^#\s*friendly_json\s*=\s*(\{.+\})\s*$")
-_NAMED = re.compile(r"(?i)^#\s*(?:-WGP-\s*display name|name)\s*#?\s*[=:]\s*(.*)$")
+_NAMED = re.compile(r"(?i)^#\s*(?:-WGP-\s*display name|name)\s*+#?\s*+[=:]\s*(.*)$")
 _BEFORE = (
-    re.compile(r"^###\s*begin\s+(.+?)\s*###$"),  # PiVPN
+    re.compile(r"^###\s*begin\s(.+)###$"),  # PiVPN
     re.compile(r"^#\s*BEGIN_PEER\s+(.+)$"),  # Nyr
     re.compile(r"^###\s*Client\s+(.+)$"),  # angristan
-    re.compile(r"^#\s*Client:\s*(.+?)(?:\s+\([0-9a-f-]{8,}\))?$"),  # wg-easy
+    re.compile(r"^#\s*Client:\s*(.+?)(?:\s\([0-9a-f-]{8,}\))?$"),  # wg-easy
 )
 _NOTHING = re.compile(r"(?i)^#\s*(-WGP-|id:|email:|created at:|update at:|endpoint\b|subnet ranges:)")
 
