@@ -1,6 +1,7 @@
 """Settings: where they come from, which wins, and how every error is told at once."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -160,6 +161,14 @@ def test_settings_come_from_a_pipe_too() -> None:
     os.close(write)
     assert load_settings(Path(f"/dev/fd/{read}"), {}).data_dir == Path("/srv/x")
     os.close(read)
+
+
+def test_what_a_command_prints_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bash: `--settings-file <(ssh old-panel cat ...)`, which may take its time."""
+    monkeypatch.setattr(given_files, "WRITER_S", 0.05)
+    with subprocess.Popen(["sh", "-c", "sleep 0.5; echo 'data_dir = \"/srv/x\"'"], stdout=subprocess.PIPE) as late:
+        assert late.stdout is not None
+        assert load_settings(Path(f"/dev/fd/{late.stdout.fileno()}"), {}).data_dir == Path("/srv/x")
 
 
 def test_places_that_may_not_be_entered_are_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
