@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
 from anyio import to_thread
 
+from wgfleet.panel.api import answering_threads
 from wgfleet.panel.api.answering_threads import AT_WORK, LOOK_S, MOST, keep_few
 
 
@@ -65,3 +67,21 @@ def test_nobody_waits_behind_calls_that_wait_themselves() -> None:
     beside(crowd)
     assert max(after) < 20 * LOOK_S, "a second beside a busy machine; the others hang for as long as they like"
     assert left == [AT_WORK]
+
+
+def test_those_that_hang_at_once_are_left_aside_as_soon_as_each_is_seen_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering_threads, "LOOK_S", 4 * LOOK_S)
+    freed = threading.Event()
+
+    async def crowd() -> None:
+        hung = [asyncio.create_task(to_thread.run_sync(freed.wait)) for _ in range(3 * AT_WORK)]
+        await asyncio.sleep(0)
+        began = time.monotonic()
+        await to_thread.run_sync(int)
+        took.append(time.monotonic() - began)
+        freed.set()
+        await asyncio.gather(*hung)
+
+    took: list[float] = []
+    beside(crowd)
+    assert took[0] < 4.5 * 4 * LOOK_S, "three looks, where it was six"

@@ -23,7 +23,6 @@ async def keep_few() -> None:
     before: frozenset[object] = frozenset()
     while True:
         came_round()
-        now = frozenset(limiter.statistics().borrowers)
-        limiter.total_tokens = min(AT_WORK + len(now & before), MOST)
-        before = now
+        limiter.total_tokens = min(AT_WORK + len(before.intersection(limiter.statistics().borrowers)), MOST)
+        before = frozenset(limiter.statistics().borrowers)  # those that this let in as well
         await asyncio.sleep(LOOK_S)
