@@ -34,7 +34,7 @@ from wgfleet.protocol.reasons import Reason
 
 UNFINISHED = "---default---"
 _VARIABLE = re.compile(
-    r"""^\s*-?\s*["']?((?:WG|EXPERIMENTAL|OVERRIDE)_[A-Z_]+)["']?\s*[=:]\s*+["']?([^"'#]*+)["']?\s*+(?:#.*)?$"""
+    r"""^\s*+-?\s*+["']?((?:WG|EXPERIMENTAL|OVERRIDE)_[A-Z_]+)["']?\s*[=:]\s*+["']?([^"'#]*+)["']?\s*+(?:#.*)?$"""
 )
 _DESTINATION = re.compile(  # 10.0.0.0/24:443/tcp, [2001:db8::1]:53/udp, 2001:db8::/32; a protocol takes a port
     r"(?:\[(?P<network>[0-9a-fA-F:.]+(?:/[0-9]+)?)\]|(?P<bare>[0-9.]+(?:/[0-9]+)?|[0-9a-fA-F:.]+(?:/[0-9]+)?))"
