@@ -3,13 +3,13 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from anyio import to_thread
 
 from wgfleet.panel.api import answering_threads
-from wgfleet.panel.api.answering_threads import AT_WORK, LOOK_S, MOST, keep_few
+from wgfleet.panel.api.answering_threads import AT_WORK, LOOK_S, MOST, download, keep_few
 
 
 def beside(work: Callable[[], Awaitable[None]]) -> None:
@@ -85,3 +85,27 @@ def test_those_that_hang_at_once_are_left_aside_as_soon_as_each_is_seen_twice(mo
     took: list[float] = []
     beside(crowd)
     assert took[0] < 4.5 * 4 * LOOK_S, "three looks, where it was six"
+
+
+def test_nobody_waits_behind_the_parts_of_downloads() -> None:
+    freed = threading.Event()
+    made_in: set[str] = set()
+
+    def parts() -> Iterator[bytes]:
+        freed.wait()
+        made_in.add(threading.current_thread().name)
+        yield b"a"
+        yield b"b"
+
+    async def fetched() -> bytes:
+        return b"".join([part async for part in download(parts())])
+
+    async def crowd() -> None:
+        downloads = [asyncio.create_task(fetched()) for _ in range(2 * AT_WORK)]
+        await asyncio.sleep(0)
+        await to_thread.run_sync(int)
+        freed.set()
+        assert await asyncio.gather(*downloads) == [b"ab"] * len(downloads)
+
+    beside(crowd)
+    assert made_in == {"download_0"}
