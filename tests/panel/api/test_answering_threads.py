@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from anyio import to_thread
+from argon2 import PasswordHasher
 
+from wgfleet.panel import passwords
 from wgfleet.panel.api import answering_threads
 from wgfleet.panel.api.answering_threads import AT_WORK, LOOK_S, MOST, download, keep_few
 
@@ -109,3 +111,19 @@ def test_nobody_waits_behind_the_parts_of_downloads() -> None:
 
     beside(crowd)
     assert made_in == {"download_0"}
+
+
+def test_nobody_waits_for_a_look_behind_those_who_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering_threads, "LOOK_S", 60.0)
+    freed = threading.Event()
+    monkeypatch.setattr(PasswordHasher, "hash", lambda *_: str(freed.wait()))
+
+    async def crowd() -> None:
+        guessers = [asyncio.create_task(to_thread.run_sync(passwords.hashed, "x")) for _ in range(2 * AT_WORK)]
+        await asyncio.sleep(0)
+        await to_thread.run_sync(int)
+        freed.set()
+        await asyncio.gather(*guessers)
+
+    beside(crowd)
+    assert passwords.present() == 0

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from anyio import to_thread
 
+from wgfleet.panel import passwords
 from wgfleet.panel.reconcile.engine.tasks import came_round
 
 AT_WORK = 3  # two that compute or read, and one whose turn is next
@@ -26,14 +27,23 @@ Part = TypeVar("Part", str, bytes)
 
 
 async def keep_few() -> None:
-    """Have `AT_WORK` threads answer calls, and one more for each that is found at it twice; until cancelled."""
-    limiter = to_thread.current_default_thread_limiter()
+    """Have `AT_WORK` threads answer calls, and one more for each that is found at it twice; until cancelled.
+
+    Of those that check passwords it is known at once: guessers, who need no key, would take all of the few.
+    """
+    limiter, loop = to_thread.current_default_thread_limiter(), asyncio.get_running_loop()
     before: frozenset[object] = frozenset()
-    while True:
-        came_round()
-        limiter.total_tokens = min(AT_WORK + len(before.intersection(limiter.statistics().borrowers)), MOST)
-        before = frozenset(limiter.statistics().borrowers)  # those that this let in as well
-        await asyncio.sleep(LOOK_S)
+
+    def let_in() -> None:
+        waiting = max(len(before.intersection(limiter.statistics().borrowers)), passwords.present())
+        limiter.total_tokens = min(AT_WORK + waiting, MOST)
+
+    with passwords.telling(lambda: loop.call_soon_threadsafe(let_in)):
+        while True:
+            came_round()
+            let_in()
+            before = frozenset(limiter.statistics().borrowers)  # those that this let in as well
+            await asyncio.sleep(LOOK_S)
 
 
 async def download(parts: Iterator[Part]) -> AsyncIterator[Part]:
