@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from wgfleet.panel import passwords
-from wgfleet.panel.api import answering_threads, create_app
+from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.process_counts import NOTED_EVERY_S, ProcessCounts
 from wgfleet.panel.parts import Parts, prepare
@@ -90,7 +90,6 @@ def api_of(
         counts.begin()
         tasks.start("events", feed.run)
         tasks.start("counts", counts.run, every_s=NOTED_EVERY_S)
-        tasks.start("threads", answering_threads.keep_few, every_s=answering_threads.LOOK_S)
         tasks.start("garbage", garbage.keep_tidy, every_s=garbage.EVERY_S)
         try:
             if again:

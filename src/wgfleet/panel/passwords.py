@@ -1,14 +1,12 @@
 """Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
 
 A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time by all processes of a panel, however many
-people and guessers come. Few wait: each holds one of the threads that answer all calls, and says so.
+people and guessers come. Few wait: each holds one of the threads that answer all calls.
 """
 
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
@@ -99,25 +97,6 @@ def share(places: Places) -> None:
     _places[:] = [places]
 
 
-_present: list[None] = []  # one for each that waits or is made: threads add and take at once
-_told: list[Callable[[], object]] = []
-
-
-def present() -> int:
-    """Return how many threads wait for a check, or for its end: none of them takes the interpreter from others."""
-    return len(_present)
-
-
-@contextmanager
-def telling(come: Callable[[], object]) -> Iterator[None]:
-    """Have `come` called, in its thread, for each that comes."""
-    _told.append(come)
-    try:
-        yield
-    finally:
-        _told.remove(come)
-
-
 class _Turn:
     """A place among the few that work at a time; raises `TooMany` where many wait, or none becomes free."""
 
@@ -127,9 +106,6 @@ class _Turn:
     def __enter__(self) -> None:
         if not _room.acquire(blocking=False):
             raise _crowded()
-        _present.append(None)
-        for come in tuple(_told):
-            come()
         until = clock.monotonic() + _WAIT_S
         if _turns.acquire(timeout=_WAIT_S):
             while (place := _places[0].take(_THING, _AT_A_TIME)) is None and clock.monotonic() < until:
@@ -138,17 +114,12 @@ class _Turn:
                 self._place = place
                 return
             _turns.release()
-        self._leave()
+        _room.release()
         raise _crowded()
 
     def __exit__(self, *_: object) -> None:
         _places[0].give_back(_THING, self._place)
         _turns.release()
-        self._leave()
-
-    @staticmethod
-    def _leave() -> None:
-        _present.pop()
         _room.release()
 
 

@@ -7,7 +7,6 @@ import structlog
 from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 
-from wgfleet.panel.api.answering_threads import download
 from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import Reference, ReferenceFilter
@@ -83,7 +82,7 @@ def archive_of(panel: Panel, caller: Caller, config: str, wanted: WantedPeers, n
     with panel.store.write() as tx:
         files.note_reading(tx, caller.actor, configs.get(tx, row.id), count, filter=which, node=node)
     headers = {"Content-Disposition": f'attachment; filename="{row.name}-files.zip"', **NO_STORE}
-    return StreamingResponse(download(_packed(pages, first, newest)), media_type="application/zip", headers=headers)
+    return StreamingResponse(_packed(pages, first, newest), media_type="application/zip", headers=headers)
 
 
 class _Page(NamedTuple):

@@ -7,7 +7,6 @@ from fastapi import Body, Query, Response, status
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from wgfleet.panel.api.answering_threads import download
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, View
 from wgfleet.panel.api.operations import OperationView, lead_to
@@ -148,7 +147,7 @@ def table_of(panel: Panel, caller: Caller, config: str, wanted: WantedPeers, sep
         name, found = row.name, filter_of(tx, panel, caller, row.id, wanted)
     headers = {"content-disposition": f'attachment; filename="{name}-peers.csv"', "cache-control": "no-store"}
     text = peer_table.write(_rows(panel, found), SEPARATORS[separator])
-    return StreamingResponse(download(text), media_type="text/csv; charset=utf-8", headers=headers)
+    return StreamingResponse(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _rows(panel: Panel, wanted: PeerFilter) -> Iterator[Values]:
