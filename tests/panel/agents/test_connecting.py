@@ -14,7 +14,8 @@ import pytest
 
 from wgfleet.panel.agents import connecting
 from wgfleet.panel.agents.client import AgentClient
-from wgfleet.panel.agents.connecting import ConnectionTries, end_line
+from wgfleet.panel.agents.connecting import AgentWay, ConnectionTries, end_line
+from wgfleet.panel.errors import TransientError
 
 TCP_S = 1.0  # TCP's own second try
 LONG_S = 0.4  # the round trip of a long path
@@ -184,3 +185,52 @@ def test_a_connection_that_is_given_up_in_its_handshake_is_closed(panel_context:
         await server.wait_closed()
 
     asyncio.run(scenario())
+
+
+class Handshakes:
+    """Handshakes that take as long as they are told to, and how many there were at a time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.now = self.most = 0
+        self.begun: list[float] = []
+
+    async def begin(self, *_: object) -> None:
+        self.begun.append(asyncio.get_running_loop().time())
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(self.seconds)
+        finally:
+            self.now -= 1
+
+
+async def open_lines(count: int) -> list[BaseException | None]:
+    """Open lines to a listener, all at once; return how each ended."""
+    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def one(number: int) -> None:
+        way = AgentWay(f"n{number}", "127.0.0.1", port, "", ssl.create_default_context(), ConnectionTries())
+        await connecting.open_line(way, asyncio.Protocol(), lambda _: None, 3.0, "(a test)")
+
+    try:
+        return list(await asyncio.gather(*(one(number) for number in range(count)), return_exceptions=True))
+    finally:
+        server.close()
+
+
+def test_of_many_agents_some_shake_hands_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    handshakes = Handshakes(0.05)
+    monkeypatch.setattr(connecting, "begin_tls", handshakes.begin)
+    assert asyncio.run(open_lines(100)) == [None] * 100
+    assert handshakes.most == connecting.HANDSHAKES
+
+
+def test_agents_that_do_not_shake_hands_keep_others_waiting_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    handshakes = Handshakes(60)
+    monkeypatch.setattr(connecting, "begin_tls", handshakes.begin)
+    ended = asyncio.run(open_lines(3 * connecting.HANDSHAKES))
+    assert {type(each) for each in ended} == {TransientError}
+    waited = handshakes.begun[-1] - handshakes.begun[0]
+    assert 2 * connecting.HELD_S - 0.1 <= waited < 2 * connecting.HELD_S + 1.0

@@ -8,9 +8,11 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
@@ -23,6 +25,12 @@ HUNG_UP = Reason("hung up")
 FIRST_S, LATER_S = 0.15, 0.3  # until a second try; after that, until a third
 USUAL = 2.0  # times what a connection took at least: a try that is only under way is not repeated
 UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so long: it is gone
+
+# All agents are called at once when a panel starts. Hundreds of handshakes side by side end all together, and where the
+# processor is short none of them within its time: then all begin again, and again.
+HANDSHAKES = 16  # at a time in an event loop
+HELD_S = 0.5  # until the next one begins beside one that is not answered
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 _NEXT_ADDRESS_S = 0.25  # RFC 8305, section 5
 _OPTIONS = [
@@ -163,11 +171,26 @@ async def _open(way: AgentWay, protocol: asyncio.Protocol, came: Callable[[int],
         opened: socket.socket = line.get_extra_info("socket")
         for option in _OPTIONS:
             opened.setsockopt(*option)
-        async with asyncio.timeout(connect_s):
+        async with _handshake_turn(), asyncio.timeout(connect_s):
             await begin_tls(line, protocol, way.tls, way.server_name, came)
     except BaseException:
         await end_line(line)
         raise
+
+
+@asynccontextmanager
+async def _handshake_turn() -> AsyncIterator[None]:
+    """Wait for one's turn, and have it for a block, or for `HELD_S`."""
+    loop = asyncio.get_running_loop()
+    turns = _turns.setdefault(loop, asyncio.Semaphore(HANDSHAKES))
+    await turns.acquire()
+    held = loop.call_later(HELD_S, turns.release)
+    try:
+        yield
+    finally:
+        if loop.time() < held.when():
+            held.cancel()
+            turns.release()
 
 
 async def end_line(line: asyncio.Transport) -> None:
