@@ -195,7 +195,7 @@ class Handshakes:
         self.now = self.most = 0
         self.begun: list[float] = []
 
-    async def begin(self, *_: object) -> None:
+    async def begin(self, line: asyncio.Transport, *_: object) -> None:
         self.begun.append(asyncio.get_running_loop().time())
         self.now += 1
         self.most = max(self.most, self.now)
@@ -203,21 +203,19 @@ class Handshakes:
             await asyncio.sleep(self.seconds)
         finally:
             self.now -= 1
+            await end_line(line)
 
 
 async def open_lines(count: int) -> list[BaseException | None]:
     """Open lines to a listener, all at once; return how each ended."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
 
     async def one(number: int) -> None:
         way = AgentWay(f"n{number}", "127.0.0.1", port, "", ssl.create_default_context(), ConnectionTries())
         await connecting.open_line(way, asyncio.Protocol(), lambda _: None, 3.0, "(a test)")
 
-    try:
+    with socket.create_server(("127.0.0.1", 0), backlog=count) as listener:
+        port = listener.getsockname()[1]
         return list(await asyncio.gather(*(one(number) for number in range(count)), return_exceptions=True))
-    finally:
-        server.close()
 
 
 def test_of_many_agents_some_shake_hands_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ UNACKNOWLEDGED_MS = 5000  # data that the other machine does not confirm for so 
 
 # All agents are called at once when a panel starts. Hundreds of handshakes side by side end all together, and where the
 # processor is short none of them within its time: then all begin again, and again.
-HANDSHAKES = 64  # at a time in an event loop: far nodes take their time, and no processor
+HANDSHAKES = 32  # at a time in an event loop: far nodes take their time, and no processor
 HELD_S = 0.5  # until the next one begins beside one that is not answered
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
