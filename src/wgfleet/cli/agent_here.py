@@ -11,8 +11,8 @@ import msgspec
 import typer
 
 from wgfleet.agent.state.identity import DEFAULT_STATE_DIR, StateDirectory
-from wgfleet.cli.arguments import directory
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.directories import directory
 from wgfleet.cli.output import AsJson, ahead, say, show_json, show_table, text
 from wgfleet.cli.tree import complain
 from wgfleet.protocol.ids import InterfaceName

@@ -1,19 +1,10 @@
 """Arguments and options that several groups share, with what a shell completes for them."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wgfleet.cli import completion
-
-
-def directory(text: str | Path) -> Path:
-    """Return the path of a directory. An empty one, as of a variable that is not set, would be where one stands."""
-    if not str(text):
-        raise typer.BadParameter("names no directory; write one, or . for the one you are in")
-    return Path(text)
-
 
 Config = Annotated[
     str, typer.Argument(help="Id or name of the config.", autocompletion=completion.names("/api/configs"))

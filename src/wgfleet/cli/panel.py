@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from wgfleet.cli import loading, panel_reseal
-from wgfleet.cli.arguments import directory
+from wgfleet.cli.directories import directory
 from wgfleet.cli.output import create_secret_file
 from wgfleet.cli.panel_greeting import show_first_key
 from wgfleet.cli.panel_settings import EXIT_SETTINGS, SettingsFile, check_settings, load_or_exit, sample_settings

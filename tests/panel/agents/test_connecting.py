@@ -210,10 +210,11 @@ async def open_lines(count: int) -> list[BaseException | None]:
     """Open lines to a listener, all at once; return how each ended."""
 
     async def one(number: int) -> None:
-        way = AgentWay(f"n{number}", "127.0.0.1", port, "", ssl.create_default_context(), ConnectionTries())
+        way = AgentWay(f"n{number}", "127.0.0.1", port, "", context, ConnectionTries())
         await connecting.open_line(way, asyncio.Protocol(), lambda _: None, 3.0, "(a test)")
 
-    with socket.create_server(("127.0.0.1", 0), backlog=count) as listener:
+    context = ssl.create_default_context()  # takes 10 ms and more
+    with socket.create_server(("127.0.0.1", 0), backlog=4 * count) as listener:
         port = listener.getsockname()[1]
         return list(await asyncio.gather(*(one(number) for number in range(count)), return_exceptions=True))
 
@@ -221,6 +222,7 @@ async def open_lines(count: int) -> list[BaseException | None]:
 def test_of_many_agents_some_shake_hands_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     handshakes = Handshakes(0.05)
     monkeypatch.setattr(connecting, "begin_tls", handshakes.begin)
+    monkeypatch.setattr(connecting, "HELD_S", 60)
     count = 3 * connecting.HANDSHAKES
     assert asyncio.run(open_lines(count)) == [None] * count
     assert handshakes.most == connecting.HANDSHAKES
@@ -232,4 +234,4 @@ def test_agents_that_do_not_shake_hands_keep_others_waiting_for_a_moment(monkeyp
     ended = asyncio.run(open_lines(3 * connecting.HANDSHAKES))
     assert {type(each) for each in ended} == {TransientError}
     waited = handshakes.begun[-1] - handshakes.begun[0]
-    assert 2 * connecting.HELD_S - 0.1 <= waited < 2 * connecting.HELD_S + 1.0
+    assert 2 * connecting.HELD_S - 0.1 <= waited < 3.0, "they are given up after 3 s"
