@@ -5,12 +5,12 @@ SQLite takes the rows as marks in `VALUES`. psycopg reads a statement mark by ma
 some seven times as long as it takes to write the rows as JSON: PostgreSQL gets one text, and takes it apart.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import msgspec
-from sqlalchemy import LargeBinary, Table
+from sqlalchemy import Table
 
 from wgfleet.panel.store.engine import Tx
 
@@ -97,12 +97,17 @@ def _in_chunks(
     kinds = (table.c[name].type.compile(dialect) for table, name in columns)
     taken = ", ".join(f"(given_row->>{at})::{kind} AS column{at + 1}" for at, kind in enumerate(kinds))
     statement = f"{head}SELECT {taken} FROM jsonb_array_elements(%s::jsonb) AS given_row{end}"  # noqa: S608 - our own
-    binary = {at for at, (table, name) in enumerate(columns) if isinstance(table.c[name].type, LargeBinary)}
     for chunk in chunks:
-        rows_of_text = [_without_bytes(row, binary) for row in chunk] if binary else chunk
-        tx.connection.exec_driver_sql(statement, (msgspec.json.encode(rows_of_text).decode(),))
+        tx.connection.exec_driver_sql(statement, (_as_json(chunk),))
 
 
-def _without_bytes(row: tuple[Any, ...], binary: Collection[int]) -> list[Any]:
-    """Return a row with its bytes as PostgreSQL reads `bytea` from text."""
-    return [rf"\x{value.hex()}" if at in binary and value is not None else value for at, value in enumerate(row)]
+def _of_bytes(value: object) -> str:
+    if not isinstance(value, bytes):
+        msg = f"{type(value).__name__} is nothing that a column takes"
+        raise TypeError(msg)
+    return rf"\x{value.hex()}"  # as PostgreSQL reads bytea
+
+
+_as_json = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_of_bytes
+).encode
