@@ -90,9 +90,11 @@ class Sightings:
         """
         shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
         path = self._path(vantage, member)
-        by_panel = [self._path(PANEL, end) for end in ((member[0], NodeId(vantage)), member)]
-        if path.rtt_s is not None or any(way.rtt_s is None for way in by_panel):
+        if path.rtt_s is not None:  # as nearly always
             return path.timeout_s(shortest_s, longest_s)
+        by_panel = [self._path(PANEL, end) for end in ((member[0], NodeId(vantage)), member)]
+        if any(way.rtt_s is None for way in by_panel):
+            return longest_s
         return min(_DETOUR * sum(way.timeout_s(shortest_s, longest_s) for way in by_panel), longest_s)
 
     def doubt_s(self, vantage: str, member: Member) -> float:
