@@ -292,7 +292,7 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     if not given.get("rotate_keys"):
         given.pop("rotate_keys", None)
     changes = cast("PeerChanges", given)
-    if changes or "owner" not in body.model_fields_set:
+    if changes:
         peers.update(tx, panel.vault, caller.actor, peer, changes, panel_hosts=panel.hosts())
 
 
