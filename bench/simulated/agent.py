@@ -24,9 +24,7 @@ from wgfleet.protocol.ids import ConfigId, Generation, NodeId
 from wgfleet.protocol.messages import AGENT_PORT, LOAD_S, AgentStatus, Certificate, Change, Heartbeat, Load
 
 SCAN_S = 2.0
-PLACES = (
-    2  # for connections that wait to be accepted, of a socket that may hold none: Linux keeps one, and drops the next
-)
+PLACES = 2  # of connections that wait to be accepted where there may be none: Linux keeps one, and drops the next
 FEATURES = frozenset(
     {
         Feature.ADDRESS_TIMES,
