@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
@@ -15,9 +17,10 @@ from tests.panel.access.people import new_user
 from tests.panel.conftest import made
 from tests.panel.identity import oidc_servers
 from tests.panel.identity.oidc_servers import Hostile, signed_in_there
-from wgfleet.panel import clock
+from wgfleet.panel import clock, passwords
 from wgfleet.panel.api import Panel
-from wgfleet.panel.identity import oidc
+from wgfleet.panel.dns import questions
+from wgfleet.panel.identity import directory, oidc
 from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import SignInProvider
 
@@ -234,6 +237,14 @@ def test_strangers_who_begin_hold_few_threads(
     monkeypatch.setattr(oidc, "_present", full)
     answer = visitor.post("/api/sign-in/oidc/begin", json={"provider": "company"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "2")
+
+
+def test_threads_are_left_where_all_who_may_wait_for_somebody_do() -> None:
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    waiting = oidc.PRESENT + directory.PRESENT + passwords.PRESENT + questions.AT_A_TIME
+    assert waiting <= anyio.run(threads) * 0.8
 
 
 def test_a_providers_secret_is_sealed_and_never_shown(client: httpx.Client, panel: Panel) -> None:

@@ -40,6 +40,14 @@ def test_each_sign_in_has_a_cookie_of_its_own(admin: httpx.Client, browser: Brow
     assert given[0] not in {admin.cookies["wgfleet"], "wgs_chosen-by-somebody-else"}
 
 
+@pytest.mark.parametrize("beside", ['seen={"a":["b c"]}', "a b=c", 'x="', "=;=;;", "été=1", "wgfleet-theme=\\"])
+def test_cookies_of_other_programs_of_the_host_sign_nobody_out(admin: httpx.Client, beside: str) -> None:
+    kept = admin.cookies["wgfleet"]
+    admin.cookies.clear()
+    asked = {"Cookie": f"{beside}; wgfleet={kept}; {beside}".encode()}
+    assert admin.get("/", headers=asked, follow_redirects=False).status_code == 200
+
+
 @pytest.mark.parametrize("location", LOCATIONS)
 def test_nobody_is_sent_elsewhere(location: str) -> None:
     assert visitors.own_path(location) == "/"

@@ -24,9 +24,10 @@ from wgfleet.protocol.reasons import Reason
 _TIMEOUT_S = 5
 _PAGE = 500
 _INVALID_CREDENTIALS = 49
+PRESENT = 8  # at a time; each has one of the threads that answer calls, and the others need some as well
 Guessing = Callable[[str], AbstractContextManager[None]]
 """Limits how often a password of somebody may be guessed, and counts where it raises `IdentityRefused`."""
-_present = threading.BoundedSemaphore(12)
+_present = threading.BoundedSemaphore(PRESENT)
 
 
 class _VerifiedTls(Tls):  # type: ignore[misc]  # the library has no types

@@ -41,7 +41,8 @@ _TIMEOUT_S = 10.0
 _DISCOVERY = ".well-known/openid-configuration"
 _WHAT = "oidc"
 _OK = 200
-_present = threading.BoundedSemaphore(12)
+PRESENT = 8  # at a time; each has one of the threads that answer calls, and the others need some as well
+_present = threading.BoundedSemaphore(PRESENT)
 
 
 @dataclass(frozen=True, slots=True)

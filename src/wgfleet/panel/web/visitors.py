@@ -6,12 +6,12 @@ come by https, so that no other host of the domain can set it.
 
 import hmac
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -76,14 +76,6 @@ def is_secure(scope: Scope) -> bool:
     return str(scope.get("scheme")) == "https"
 
 
-def cookies_of(headers: Headers) -> dict[str, str]:
-    """Return the cookies of a request; none where they make no sense."""
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
-    except CookieError:
-        return {}
-
-
 def name_of(cookie: str, *, secure: bool) -> str:
     """Return under which name a cookie is kept."""
     return f"__Host-{cookie}" if secure else cookie
@@ -92,7 +84,7 @@ def name_of(cookie: str, *, secure: bool) -> str:
 def seen(scope: Scope, base: str, new_visit: str) -> Visitor:
     """Return who looks by what the request says, not yet as whom they are signed in."""
     headers = Headers(scope=scope)
-    cookies, secure = cookies_of(headers), is_secure(scope)
+    cookies, secure = HTTPConnection(scope).cookies, is_secure(scope)
     query = scope.get("query_string", b"").decode("latin-1")
     theme, density = cookies.get(THEME, ""), cookies.get(DENSITY, "")
     return Visitor(
@@ -108,7 +100,7 @@ def seen(scope: Scope, base: str, new_visit: str) -> Visitor:
 
 def sign_in_of(scope: Scope) -> str | None:
     """Return the token of the sign-in that a request carries, whether it counts or not."""
-    token = cookies_of(Headers(scope=scope)).get(name_of(SIGN_IN, secure=is_secure(scope)))
+    token = HTTPConnection(scope).cookies.get(name_of(SIGN_IN, secure=is_secure(scope)))
     return token if token and token.startswith(sign_ins.PREFIX) else None
 
 

@@ -109,7 +109,7 @@ def _without_field(error: PanelError) -> PanelError:
 
 def _kept(request: Request, visitor: Visitor) -> tuple[str, str]:
     """Return what this browser has kept since it began, and where to go on to."""
-    text = visitors.cookies_of(request.headers).get(visitors.name_of(BEGUN, secure=visitor.secure), "")
+    text = request.cookies.get(visitors.name_of(BEGUN, secure=visitor.secure), "")
     browser, _, following = text.partition(".")
     try:
         path = base64.urlsafe_b64decode(following).decode()
