@@ -12,7 +12,8 @@ from wgfleet.cli.output import AsJson, say, show_json
 from wgfleet.protocol.quotes import quoted
 
 NONE = "none"
-MAX_DIGITS = 5
+HIGHEST = 65535
+_DIGITS = len(str(HIGHEST))
 
 
 def public_port(
@@ -31,8 +32,8 @@ def public_port(
     as_json: AsJson = False,
 ) -> None:
     """Set the port at which clients, or other nodes, reach a node that is behind a router."""
-    if port != NONE and not (port.isascii() and port.isdigit() and len(port) <= MAX_DIGITS):
-        raise typer.BadParameter(f"PORT must be a number or {NONE}, not {quoted(port)}")
+    if port != NONE and not (port.isascii() and port.isdigit() and len(port) <= _DIGITS and 1 <= int(port) <= HIGHEST):
+        raise typer.BadParameter(f"PORT must be a number from 1 to {HIGHEST} or {NONE}, not {quoted(port)}")
     field = "public_backbone_port" if backbone else "public_port"
     body = {field: None if port == NONE else int(port)}
     path = f"/api/configs/{part(config)}/nodes/{part(node)}"
