@@ -94,6 +94,21 @@ def test_what_does_not_exist_is_said(admin: httpx.Client, path: str) -> None:
     assert "That did not work" in answer.text
 
 
+@pytest.mark.parametrize("path", ["/peers/new", "/peers/new?config=office"])
+def test_a_new_peer_is_switched_on_and_has_a_preshared_key_wherever_one_comes_from(
+    admin: httpx.Client, path: str
+) -> None:
+    page = admin.get(path).text
+    for box in ("preshared_key", "enabled"):
+        assert f'name="{box}" value="true" checked' in page
+
+
+def test_a_box_that_was_left_out_stays_so_when_the_form_is_shown_again(admin: httpx.Client) -> None:
+    answer = submit(admin, "/peers/new", config="wg0", name="")
+    assert answer.status_code == 422
+    assert 'name="enabled" value="true">' in answer.text
+
+
 def test_a_peer_is_made_and_its_file_is_shown(admin: httpx.Client) -> None:
     answer = submit(admin, "/peers/new", config="wg0", name="made-here", preshared_key="true", enabled="true")
     assert answer.url.path.endswith("/access")

@@ -69,6 +69,11 @@ class SubmittedForm:
         """Say whether a box is ticked."""
         return name in self.values
 
+    @property
+    def sent(self) -> bool:
+        """Whether somebody sent it; a form that is shown first may have fields that a link has filled in."""
+        return TOKEN in self.values
+
     def refused(self, error: PanelError | FieldError) -> "SubmittedForm":
         """Note why a service refused it (one of `REFUSALS`), at its field where it names one."""
         if isinstance(error, FieldError):
