@@ -65,6 +65,8 @@ def test_a_job_is_made_with_a_look_beforehand_shown_and_deleted(
 ) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     made(client, "/api/configs/wg0/peers", name="anna")
+    unlimited = wgfleet("peer", "limits", "wg0/anna")
+    assert (unlimited.stdout, unlimited.stderr) == ("", "nothing limits it\n")
     create = ("job", "create", "date", "2020-01-01T00:00Z", "--config", "wg0")
     refused = wgfleet(*create)
     assert refused.returncode == 2

@@ -20,7 +20,10 @@ def limits(peer: Peer, *, as_json: AsJson = False) -> None:
         {**each, "when": when(each), "used": None if each["used"] is None else size(each["used"])}
         for each in found["jobs"]
     ]
-    show_table(rows, COLUMNS)
+    if rows:
+        show_table(rows, COLUMNS)
+    else:
+        say("nothing limits it", err=True)
     if found["left"] is not None:
         say(f"{size(found['left'])} left", err=True)
     if found["shared_at"]:
