@@ -39,6 +39,7 @@ def test_a_config_is_made_with_its_name_and_then_changed(admin: httpx.Client) ->
     assert made.url.path == "/configs/lab"
     assert "vpn.example.com:51999" in made.text
     assert "No node serves it yet" in made.text
+    assert "every node has served" not in made.text
     fields = {"listen_port": "51998", "keepalive": "0", "dns": "10.20.0.1", "client_allowed_ips": "10.20.0.0/24"}
     changed = submit(admin, "/configs/lab/edit", **fields, enabled="true", node_ports="udp/53")
     assert changed.url.path == "/configs/lab"
