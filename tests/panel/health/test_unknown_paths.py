@@ -39,6 +39,29 @@ def test_nodes_that_die_together_are_down_within_a_second(seed: int, count: int)
     assert done.downs() == []
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_nodes_that_died_before_the_panel_looked_are_down_within_three_seconds(seed: int) -> None:
+    done, began = deaths(Net(chance(seed)), RACK[: seed % 2 + 1], 0)
+    took = {name: at - began for at, name in done.downs(alive=False)}
+    assert took.keys() == set(RACK[: seed % 2 + 1])
+    assert max(took.values()) <= 3.0
+    assert done.downs() == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_panel_that_starts_takes_none_out_that_lives_far_from_all_others(seed: int) -> None:
+    dice = chance(seed)
+    far_s = dice.uniform(0.3, 1.6)
+
+    def rtt_s(one: str, other: str) -> float:
+        return far_s if "n5" in {one, other} else 0.02
+
+    net = Net(dice, loss=(0.0, 0.1)[seed % 2], rtt_s=rtt_s, jitter=0.2)
+    done, _ = deaths(net, RACK[:1], 0)
+    assert {name for _, name in done.downs(alive=False)} == set(RACK[:1])
+    assert done.downs() == []
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_none_that_lives_is_taken_out_with_them_over_long_and_lossy_ways(seed: int) -> None:
     net = Net(chance(seed), loss=0.1, rtt_s=lambda one, other: 0.4 if PANEL not in {one, other} else 0.15, jitter=0.3)

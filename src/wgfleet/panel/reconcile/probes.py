@@ -157,7 +157,7 @@ class Probes:
     def look(self, prober: Prober) -> None:
         """Probe those from here at once, and often, that begin to be missed."""
         if clock.monotonic() >= self._loss_due_at:
-            self.seen.compare_losses({looker.node_id for looker in self._lookers.values()})
+            self.seen.compare({looker.node_id for looker in self._lookers.values()})
             self._loss_due_at = clock.monotonic() + self.interval_s
         for member, probed in self._probed.items():
             verdict = self.seen.from_here(member)
@@ -265,6 +265,8 @@ class Probes:
 
         def is_late() -> None:
             nonlocal late
+            if self.seen.was_hasty(PANEL, member, wait_s):
+                return
             late = True
             if self._endpoint(member) == probed.endpoint:
                 self.seen.missed(PANEL, member, sent_at)
@@ -314,7 +316,7 @@ class Probes:
             log.debug("health.not_asked", vantage=vantage, error=str(error))
             return
         for probed, (sent_at, result) in product(targets, results):
-            self._take(vantage, probed, sent_at, result, request.tries)
+            self._take(vantage, probed, sent_at, result, request)
 
     def _cross_wait_s(self, look: CrossLook, targets: list[Probed]) -> float:
         members = [(probed.config_id, probed.node_id) for probed in targets]
@@ -322,7 +324,7 @@ class Probes:
         # Without doubt there is time to find out that an answer takes longer than it did.
         return wait_s if look.doubtful else min(_PATIENCE * wait_s, self._rules.longest_timeout_s)
 
-    def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, tries: int) -> None:
+    def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, request: ProbeRequest) -> None:
         """Take what a node saw of another."""
         member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
         if self._endpoint(member) != endpoint:
@@ -330,10 +332,12 @@ class Probes:
         if (seconds := result.answered.get(endpoint)) is not None:
             seconds = min(max(seconds, 0.0), self._rules.longest_timeout_s)
             self.seen.answered(vantage, member, sent_at, seconds)
-            self.seen.answered_in_series(vantage, member, tries, result.lost.get(endpoint, 0))
-        elif endpoint in {*result.unanswered} - {*result.unsent}:
+            self.seen.answered_in_series(vantage, member, request.tries, result.lost.get(endpoint, 0))
+        elif endpoint in {*result.unanswered} - {*result.unsent} and not self.seen.was_hasty(
+            vantage, member, request.timeout_s
+        ):
             # One that has no way to send has seen nothing, and confirms nothing.
-            for _ in range(tries):
+            for _ in range(request.tries):
                 self.seen.missed(vantage, member, sent_at)
 
 

@@ -16,7 +16,10 @@ from wgfleet.protocol.ids import NodeId
 Member = tuple[str, NodeId]
 """An assignment: config and node."""
 
-_DETOUR = 2.0  # the way by the panel, and as much again: an unknown path hardly takes longer
+_AT_MOST = 2.0  # times the usual; an unknown path hardly takes longer than the way by the panel, and as much again
+_HASTY = 1.5  # times as long; less is the to and fro of a path
+_UNKNOWN_S = 1.0  # at least: one node may be far from all others
+_FEW = 8  # one in so many of all, and one more: so few ways are not known because nobody answers there, all others are
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
 
 
@@ -31,6 +34,8 @@ class Sightings:
         self._paths: dict[PathKey, Path] = {}
         self._loss: dict[PathKey, float] = {}
         self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
+        self._watched: frozenset[Member] = frozenset()
+        self._unknown_s = rules.longest_timeout_s  # for how long an answer from here is waited for on an unknown path
 
     def begin(self) -> None:
         """Be used in the event loop that runs."""
@@ -38,16 +43,30 @@ class Sightings:
 
     def forget_all_but(self, watched: Collection[Member]) -> None:
         """Forget what was seen of others."""
+        self._watched = frozenset(watched)
         for member in self._verdicts.keys() - set(watched):
             del self._verdicts[member]
         for key in [key for key in self._paths if (key[2], key[1]) not in watched]:
             self._paths.pop(key)
             self._answered_at.pop(key, None)
 
-    def compare_losses(self, witnesses: Collection[NodeId]) -> None:
-        """Find out what share of probes gets lost on each path by now."""
+    def compare(self, witnesses: Collection[NodeId]) -> None:
+        """Find out what share of probes gets lost on each path by now, and how long one may take that is not known."""
         found = shared_loss(self._paths, set(witnesses))
         self._loss = {key: loss for key, loss in found.items() if loss > _NO_LOSS}
+        self._unknown_s = self._by_all_others()
+
+    def _by_all_others(self) -> float:
+        """Return how long an answer from here may take that never came: twice what it takes any other.
+
+        A panel that has just started knows nothing of those that died before; with patience they would be called dead
+        some seconds later than others. Where more than a few are not known yet, it has to be patient.
+        """
+        shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
+        known = [way.timeout_s(shortest_s, longest_s) for key, way in self._paths.items() if _is_from_here(key, way)]
+        if len(self._watched) - len(known) > 1 + len(self._watched) // _FEW or not known:
+            return longest_s
+        return min(max(_AT_MOST * max(known), _UNKNOWN_S), longest_s)
 
     def verdicts(self, member: Member) -> tuple[Verdict, ...]:
         """Return what each vantage point saw of an assignment."""
@@ -88,14 +107,24 @@ class Sightings:
         On one that nobody has measured yet, by what the way over the panel takes: where several nodes die at once,
         those that have looked at them so far are dead as well, and the next ones are new to it.
         """
-        shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
         path = self._path(vantage, member)
         if path.rtt_s is not None:  # as nearly always
-            return path.timeout_s(shortest_s, longest_s)
-        by_panel = [self._path(PANEL, end) for end in ((member[0], NodeId(vantage)), member)]
-        if any(way.rtt_s is None for way in by_panel):
-            return longest_s
-        return min(_DETOUR * sum(way.timeout_s(shortest_s, longest_s) for way in by_panel), longest_s)
+            return path.timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+        if vantage == PANEL:
+            return self._at_most_s(member)
+        by_panel = sum(self._at_most_s(end) for end in ((member[0], NodeId(vantage)), member))
+        return min(by_panel, self._rules.longest_timeout_s)
+
+    def was_hasty(self, vantage: str, member: Member, waited_s: float) -> bool:
+        """Tell whether by what is known now an answer takes so much longer that a miss after that time says nothing."""
+        return self.wait_s(vantage, member) > _HASTY * waited_s
+
+    def _at_most_s(self, member: Member) -> float:
+        """Return how long an answer from here hardly takes: twice the usual, and on an unknown path what others do."""
+        path = self._path(PANEL, member)
+        if path.rtt_s is not None:
+            return _AT_MOST * path.timeout_s(self._rules.timeout_s, self._rules.longest_timeout_s)
+        return self._unknown_s if member in self._watched else self._rules.longest_timeout_s  # nobody probes a witness
 
     def doubt_s(self, vantage: str, member: Member) -> float:
         """Return after how long without an answer there is doubt."""
@@ -168,6 +197,10 @@ class Sightings:
 
     def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
         return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
+
+
+def _is_from_here(key: PathKey, path: Path) -> bool:
+    return key[0] == PANEL and path.rtt_s is not None
 
 
 def _key(vantage: str, member: Member) -> PathKey:
