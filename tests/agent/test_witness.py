@@ -25,6 +25,8 @@ from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
 from wgfleet.panel.agents.authority import agent_server_name
+from wgfleet.protocol import features
+from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.keys import PublicKey, raw_to_text
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget, Snapshot, WatchMessage
@@ -153,6 +155,9 @@ def test_its_status_and_its_stream_say_that_it_is_a_witness_and_has_nothing(witn
         first = msgspec.json.decode(next(stream.iter_lines()), type=WatchMessage)
     assert isinstance(first, Snapshot)
     assert first.interfaces == ()
+    asked = features.of_agent(first.status)
+    assert {Feature.WITNESS, Feature.PROBE_SERIES, Feature.REVOKED} <= asked
+    assert not {Feature.USAGE, Feature.RELAY, Feature.QUOTA} & asked, "it is not asked for what is about users"
 
 
 def test_it_refuses_interfaces_clearly_and_renews_its_certificate(witness: WitnessProcess) -> None:

@@ -17,13 +17,14 @@ from wgfleet.agent.running import end_of_process, hold, log_as_json, report_life
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.serving import serve
-from wgfleet.agent.server.witness_routes import BACKEND, WitnessRoutes
+from wgfleet.agent.server.witness_routes import WitnessRoutes
 from wgfleet.agent.settings import AgentSettings
 from wgfleet.agent.state.files import DamagedFiles
 from wgfleet.agent.state.identity import StateDirectory
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.ids import NodeId
+from wgfleet.protocol.messages import WITNESS
 
 _log = structlog.get_logger()
 
@@ -57,7 +58,7 @@ async def _run(settings: AgentSettings) -> None:
     try:
         await until_first(
             end_of_process().wait(),
-            serve(settings, state, me, damaged, board, PanelContact(), make, BACKEND),
+            serve(settings, state, me, damaged, board, PanelContact(), make, WITNESS),
             report_life(lambda: True),
         )
     finally:

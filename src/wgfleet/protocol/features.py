@@ -56,6 +56,8 @@ class Feature(StrEnum):
 
 ALL = frozenset(Feature)
 NONE: frozenset[Feature] = frozenset()  # what 0.1.0 knows
+OF_WITNESSES = frozenset({Feature.FEATURES, Feature.PROBE_SERIES, Feature.REVOKED, Feature.WITNESS})
+"""What an agent without WireGuard can do of what it knows: nothing that is about users."""
 
 FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     desired.DesiredInterface: {"history": Feature.HISTORY},
@@ -105,6 +107,12 @@ def known(names: Iterable[str]) -> frozenset[Feature]:
     """Return the features of the other side that this side has too; names of a later release are skipped."""
     texts = set(names)
     return frozenset(feature for feature in Feature if feature.value in texts)
+
+
+def of_agent(status: messages.AgentStatus) -> frozenset[Feature]:
+    """Return the features of an agent that this side has too, and for which it can be asked."""
+    found = known(status.features)
+    return found & OF_WITNESSES if status.backend == messages.WITNESS else found
 
 
 def header(features: Iterable[Feature] = ALL) -> str:

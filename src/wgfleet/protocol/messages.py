@@ -178,8 +178,12 @@ class InterfaceStatus(Struct, frozen=True):
     forwarding: tuple[Forwarding, ...] = ()
 
 
+WITNESS = "witness"
+"""The `backend` of an agent that has no WireGuard."""
+
+
 class AgentStatus(Struct, frozen=True):
-    """`GET /v1/status`. `backend` is `kernel` or `userspace`, times in s since the epoch.
+    """`GET /v1/status`. `backend` is `kernel`, `userspace` or `WITNESS`, times in s since the epoch.
 
     `protocol` and `features` say what the agent knows (`protocol.features`); 0.1.0 does not report them. `notes` are
     sentences for people on what is not as it should be with the agent as a whole, such as a damaged file.

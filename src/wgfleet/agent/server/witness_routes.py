@@ -17,9 +17,7 @@ from wgfleet.agent.server.routes import health, stream
 from wgfleet.protocol import features
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import NodeId
-from wgfleet.protocol.messages import AgentStatus, Refusal
-
-BACKEND = "witness"
+from wgfleet.protocol.messages import WITNESS, AgentStatus, Refusal
 
 
 class WitnessRoutes:
@@ -60,7 +58,7 @@ class WitnessRoutes:
         return AgentStatus(
             node_id=self._node_id,
             version=wgfleet.__version__,
-            backend=BACKEND,
+            backend=WITNESS,
             started_at=self._started_at,
             now=time.time(),
             certificate_expires_at=self._certificate_expires_at(),

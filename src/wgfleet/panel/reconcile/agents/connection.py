@@ -240,7 +240,7 @@ class AgentConnection:
         if isinstance(message, Snapshot):
             self.status, self.connected, self.tried = claims.status(message.status), True, True
             self._refused_as_older(None)
-            self._knows(features.known(message.status.features))
+            self._knows(features.of_agent(message.status))
             self._set_by(message.status.now)
             self.reported, self.refuses = {}, 0
             for report in message.interfaces:
