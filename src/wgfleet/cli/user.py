@@ -56,7 +56,7 @@ def create(
     devices: Devices = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a user; prints the secret of the link with which the user sets a password, once."""
+    """Create a user; prints the link with which the user sets a password, once."""
     body = {"name": name, "role": role, "configs": config or None, "node_groups": group or None}
     with panel() as client:
         made = client.call("POST", "/api/users", body | {"device_limit": devices})
@@ -183,7 +183,6 @@ def _show_link(made: Document, *, as_json: bool) -> None:
     if as_json:
         show_json(made)
         return
-    say(
-        f"{made['name']} sets a password with this, once, at the panel's page /set-password, or behind its #:", err=True
-    )
-    say(made["link"])
+    until = made.get("expires_at") or made["link_expires_at"]
+    say(f"{made['name']} sets a password here, once, until {until[:16].replace('T', ' ')} UTC:", err=True)
+    say(made.get("address") or made["link"])

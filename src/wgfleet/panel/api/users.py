@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, cast
 
-from fastapi import Query, status
+from fastapi import Query, Request, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.keys import CONFIGS, NODE_GROUPS, References
 from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, PatchBody, Reference, View, page, utc
-from wgfleet.panel.api.panel import ThePanel
+from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.services import operations
@@ -75,10 +75,17 @@ class UserView(View):
     signed_in_at: datetime | None
 
 
+ADDRESS = Field(
+    description="The link: the panel's page, with the secret behind `#`, which browsers send to nobody.",
+    examples=["https://vpn.example.com/set-password#wgl_..."],
+)
+
+
 class PasswordLinkView(View):
     """A link with which a user sets a password, once."""
 
     link: str = Field(description="The secret of the link. It is never shown again.", examples=["wgl_..."])
+    address: str = ADDRESS
     expires_at: datetime
 
 
@@ -89,6 +96,7 @@ class NewUserView(UserView):
         description="With it the user sets a password (`POST /api/set-password`), once. It is never shown again.",
         examples=["wgl_..."],
     )
+    address: str = ADDRESS
 
 
 def views(tx: Tx, rows: Sequence[User]) -> list[UserView]:
@@ -129,7 +137,7 @@ def list_users(panel: ThePanel, _caller: Admin, after: After = None, limit: Limi
 
 
 @router.post("/api/users", status_code=status.HTTP_201_CREATED, summary="Create a user")
-def create_user(panel: ThePanel, caller: Admin, body: NewUser) -> NewUserView:
+def create_user(panel: ThePanel, caller: Admin, request: Request, body: NewUser) -> NewUserView:
     """Return the user, and the secret of the link with which a password is set. No password goes through your hands."""
     with panel.store.write() as tx:
         user, link = users.create(
@@ -138,7 +146,7 @@ def create_user(panel: ThePanel, caller: Admin, body: NewUser) -> NewUserView:
             UserSpec(body.name, body.role, body.configs, body.node_groups, body.device_limit),
         )
         (view,) = views(tx, [user])
-    return NewUserView(link=link, **view.model_dump())
+    return NewUserView(link=link, address=_address(panel, request, link), **view.model_dump())
 
 
 @router.get("/api/users/{user}", summary="Show a user")
@@ -172,13 +180,18 @@ def delete_user(
 
 
 @router.post("/api/users/{user}/password-link", status_code=status.HTTP_201_CREATED, summary="Make a password link")
-def create_password_link(panel: ThePanel, caller: Admin, user: Reference) -> PasswordLinkView:
+def create_password_link(panel: ThePanel, caller: Admin, request: Request, user: Reference) -> PasswordLinkView:
     """For who has forgotten the password. The one before is worth nothing; the old password counts until it is used."""
     with panel.store.write() as tx:
         row = users.get(tx, user)
         link = users.new_link(tx, caller.actor, row)
         expires_at = users.link_expiry(tx, [row])[row.id]
-    return PasswordLinkView(link=link, expires_at=utc(expires_at))
+    return PasswordLinkView(link=link, address=_address(panel, request, link), expires_at=utc(expires_at))
+
+
+def _address(panel: Panel, request: Request, secret: str) -> str:
+    """Return where a user sets a password: below the panel's public address, or the one that was asked."""
+    return f"{(panel.settings.public_url or str(request.base_url)).rstrip('/')}/set-password#{secret}"
 
 
 @router.delete(
