@@ -1,11 +1,14 @@
 """What else is known of an entry is called in the reader's language, whatever a service notes."""
 
 import ast
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import wgfleet.panel
+from wgfleet.panel.domain import operations
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.first_look import FirstLook
@@ -22,12 +25,13 @@ from wgfleet.panel.web.detail_names import DETAIL_NAMES, name_of
 from wgfleet.panel.web.detail_values import value_of
 from wgfleet.panel.web.formats import details
 
+RESULTS = get_args(operations.Result)
 SAME = {"agent", "client", "panel", "cluster"}  # in German too
 SENTENCE = {"config", "config_id", "error", "name", "node", "peer_id", "reason"}  # what the entry itself says
 
 
 def noted() -> set[str]:
-    """Return the names of all details that calls of the audit log's functions give."""
+    """Return the names of all details that calls of the audit log's functions give, and those of results in them."""
     found: set[str] = set()
     for path in Path(wgfleet.panel.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -39,7 +43,7 @@ def noted() -> set[str]:
                 of = node.func.value
                 if isinstance(of, ast.Name) and of.id == "audit":
                     found |= {each.arg for each in node.keywords if each.arg}
-    return found
+    return found | {each.name for kind in (*RESULTS, *RESULTS[0].__subclasses__()) for each in fields(kind)}
 
 
 def test_every_detail_that_is_noted_has_a_name() -> None:

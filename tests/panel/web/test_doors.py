@@ -44,7 +44,7 @@ def test_each_sign_in_has_a_cookie_of_its_own(admin: httpx.Client, browser: Brow
 def test_cookies_of_other_programs_of_the_host_sign_nobody_out(admin: httpx.Client, beside: str) -> None:
     kept = admin.cookies["wgfleet"]
     admin.cookies.clear()
-    asked = {"Cookie": f"{beside}; wgfleet={kept}; {beside}".encode()}
+    asked = {b"Cookie": f"{beside}; wgfleet={kept}; {beside}".encode()}
     assert admin.get("/", headers=asked, follow_redirects=False).status_code == 200
 
 

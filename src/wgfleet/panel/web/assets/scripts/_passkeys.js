@@ -42,7 +42,8 @@ document.addEventListener("submit", async (event) => {
     await fill(form, problem);
     form.submit();
   } catch (error) {
-    const known = { NotAllowedError: problem.dataset.cancelled, InvalidStateError: problem.dataset.known };
+    const { cancelled, known: there, elsewhere } = problem.dataset;
+    const known = { NotAllowedError: cancelled, InvalidStateError: there, SecurityError: elsewhere };
     problem.textContent = known[error.name] ?? error.message;
     problem.hidden = false;
   }
