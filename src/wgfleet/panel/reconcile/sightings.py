@@ -19,7 +19,7 @@ Member = tuple[str, NodeId]
 _AT_MOST = 2.0  # times the usual; an unknown path hardly takes longer than the way by the panel, and as much again
 _HASTY = 1.5  # times as long; less is the to and fro of a path
 _UNKNOWN_S = 1.0  # at least: one node may be far from all others
-_FEW = 8  # one in so many of all, and one more: so few ways are not known because nobody answers there, all others are
+_FEW = 8  # an eighth of all, and one more: no more ways than that are unknown for want of an answer alone
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
 
 
