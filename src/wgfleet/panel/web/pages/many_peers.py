@@ -56,6 +56,7 @@ NAMED = {
 }
 """What an action names: the field of the API's body, and that of the page."""
 _NOBODY = "0-" + "0" * 32  # what a look sends, which is compared with nothing
+NOT_CHOSEN = marked("must be chosen")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
 ONE_LIMIT = marked("is a second limit; give them one after the other")
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
@@ -129,6 +130,9 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     if action in NAMED:
         of_body, of_page = NAMED[action]
         data[of_body] = form.get(of_page) or None
+        if data[of_body] is None and action != "set_group":  # no group is a choice as well
+            form.wrong[of_page] = NOT_CHOSEN
+            return None
     if action == "set_job" and form.get("limit_gib") and form.get("limit_date"):
         form.wrong["limit_date"] = ONE_LIMIT
         return None

@@ -1,6 +1,8 @@
 // Ctrl+K or ⌘K opens the search as a dialog; there, the arrows go through what was found, and Enter opens the first of it.
 const opener = () => document.querySelector("[data-open-search]");
 
+if (/^(Mac|iP)/.test(navigator.platform)) document.querySelectorAll("[data-shortcut]").forEach((each) => (each.textContent = "⌘K"));
+
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === "k") {
     const field = document.querySelector("[data-search] input");
