@@ -29,6 +29,7 @@ _GRACE_S = 2.0
 _RENEW_EVERY_S = 0.5  # the kernel counts in whole s, and gets 2 or more
 _FIRST_LOOK_S = 0.05
 _ASK_EVERY_S = 0.25  # while another machine has an address that the panel wants here
+_ASK_SOON_S, _SOON_S = 0.05, 1.0  # at first, since that of a dead one is free as soon as routers have noticed
 _ASK_AGAIN_S = 10.0  # between two checks of an address that another machine claims, while the panel is there
 _NEAR_S = 2 * HEARTBEAT_S  # a panel that is there has acknowledged a heartbeat by then
 _log = structlog.get_logger()
@@ -52,6 +53,7 @@ class IsolationWatch:
         self._watched = watched
         self._heard_at = time.monotonic()
         self._asked_again_at = float("-inf")
+        self._asks_since: float | None = None
         self._looked_back = False
 
     async def run(self) -> None:
@@ -59,6 +61,8 @@ class IsolationWatch:
         while True:
             settings = self._reconciler.desired.settings
             self._reconciler.settings_changed.clear()
+            if not self._floating.asks(self._reconciler.name):
+                self._asks_since = None
             if settings.floating is None or not floating_wanted(settings):
                 await self._reconciler.settings_changed.wait()
                 self._heard_at = time.monotonic()
@@ -184,7 +188,9 @@ class IsolationWatch:
                 with contextlib.suppress(KernelError):  # the next scan tries it again, and reports it
                     await self._reconciler.scan(repair=True)
         else:
-            await self._pause(_ASK_EVERY_S)
+            now = time.monotonic()
+            self._asks_since = self._asks_since or now
+            await self._pause(_ASK_SOON_S if now - self._asks_since < _SOON_S else _ASK_EVERY_S)
 
     async def _pause(self, seconds: float | None) -> None:
         """Sleep until the time is up or the settings change."""

@@ -198,8 +198,8 @@ class InterfaceReconciler:
         self.backbone.changed()
         self._peers.forget()
         self.refresh_link()
-        self.settings_changed.set()
         await self._converge_floating()
+        self.settings_changed.set()  # by now it is known which addresses another machine still has
         changed = await self._converge(repair=True, sessions_from_s=_PUSHED_S)
         return self._applied(started, changed=changed)
 
@@ -219,8 +219,8 @@ class InterfaceReconciler:
             await self._machine.change_peers(self.name, upsert=tunnels, remove=delta.remove)
         if delta.settings is not None:
             self.refresh_link()
-            self.settings_changed.set()
             await self._converge_floating()
+            self.settings_changed.set()
         await self._converge(repair=True, sessions_from_s=_PUSHED_S)
         return self._applied(started, changed=True)
 
