@@ -48,6 +48,19 @@ def test_nodes_that_died_before_the_panel_looked_are_down_within_three_seconds(s
     assert done.downs() == []
 
 
+def test_what_is_long_down_makes_a_panel_that_starts_no_more_patient() -> None:
+    seen, now = Sightings(DEFAULTS), clock.monotonic()
+    members = [("c", NodeId(f"n{number}")) for number in range(10)]
+    seen.forget_all_but(members, members[:4])
+    for member in members[:3]:
+        seen.answered(PANEL, member, now, 0.01)
+    seen.compare(())
+    assert seen.wait_s(PANEL, members[3]) == 1.0
+    seen.forget_all_but(members, members)
+    seen.compare(())
+    assert seen.wait_s(PANEL, members[3]) == DEFAULTS.longest_timeout_s, "too many of those in use are not known"
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_panel_that_starts_takes_none_out_that_lives_far_from_all_others(seed: int) -> None:
     dice = chance(seed)

@@ -97,7 +97,8 @@ class Probes:
         self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}
         self.unsent = {member: why for member, why in self.unsent.items() if member in probed}
         self._unheard = {member: at for member, at in self._unheard.items() if member in probed}
-        self.seen.forget_all_but(probed.keys())
+        in_use = [member for member, each in probed.items() if each.standing.state.in_use]
+        self.seen.forget_all_but(probed.keys(), in_use)
 
     async def keep_probing(self, prober: Prober, may_probe: Callable[[], bool]) -> None:
         """Probe all from here, each every `calm_s`, while that may be done; until cancelled.

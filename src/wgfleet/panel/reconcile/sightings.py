@@ -34,16 +34,16 @@ class Sightings:
         self._paths: dict[PathKey, Path] = {}
         self._loss: dict[PathKey, float] = {}
         self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
-        self._watched: frozenset[Member] = frozenset()
+        self._watched = self._in_use = frozenset[Member]()
         self._unknown_s = rules.longest_timeout_s  # for how long an answer from here is waited for on an unknown path
 
     def begin(self) -> None:
         """Be used in the event loop that runs."""
         self.news = asyncio.Event()
 
-    def forget_all_but(self, watched: Collection[Member]) -> None:
-        """Forget what was seen of others."""
-        self._watched = frozenset(watched)
+    def forget_all_but(self, watched: Collection[Member], in_use: Collection[Member]) -> None:
+        """Forget what was seen of others. `in_use`: those of them that are to answer."""
+        self._watched, self._in_use = frozenset(watched), frozenset(in_use)
         for member in self._verdicts.keys() - set(watched):
             del self._verdicts[member]
         for key in [key for key in self._paths if (key[2], key[1]) not in watched]:
@@ -63,8 +63,9 @@ class Sightings:
         some seconds later than others. Where more than a few are not known yet, it has to be patient.
         """
         shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
-        known = [way.timeout_s(shortest_s, longest_s) for key, way in self._paths.items() if _is_from_here(key, way)]
-        if len(self._watched) - len(known) > 1 + len(self._watched) // _FEW or not known:
+        ways = [path for member in self._in_use if (path := self._path(PANEL, member)).rtt_s is not None]
+        known = [way.timeout_s(shortest_s, longest_s) for way in ways]
+        if len(self._in_use) - len(known) > 1 + len(self._in_use) // _FEW or not known:
             return longest_s
         return min(max(_AT_MOST * max(known), _UNKNOWN_S), longest_s)
 
@@ -197,10 +198,6 @@ class Sightings:
 
     def _verdict(self, vantage: str, member: Member, now: float) -> Verdict:
         return self._verdicts[member].get(vantage) or Verdict(vantage, 0, None, None, since=now)
-
-
-def _is_from_here(key: PathKey, path: Path) -> bool:
-    return key[0] == PANEL and path.rtt_s is not None
 
 
 def _key(vantage: str, member: Member) -> PathKey:

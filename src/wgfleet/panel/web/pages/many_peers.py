@@ -127,22 +127,8 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
     data: dict[str, Any] = {"filter": wanted, "action": action, "expect": _NOBODY}
     if form.get("expect"):
         data["expect"] = form.get("expect")
-    if action in NAMED:
-        of_body, of_page = NAMED[action]
-        data[of_body] = form.get(of_page) or None
-        if data[of_body] is None and action != "set_group":  # no group is a choice as well
-            form.wrong[of_page] = NOT_CHOSEN
-            return None
-    if action == "set_job" and form.get("limit_gib") and form.get("limit_date"):
-        form.wrong["limit_date"] = ONE_LIMIT
-        return None
     try:
-        data |= _job(form) if action == "set_job" else {}
-    except ValueError:
-        form.wrong["limit_gib"] = NO_NUMBER
-        return None
-    try:
-        data |= _speeds(form) if action == "set_speeds" else {}
+        data |= _asked_of(form, action)
     except FieldError as error:
         form.wrong[error.field] = error.said or error.detail
         return None
@@ -164,17 +150,35 @@ def _place(form: SubmittedForm, field: str) -> str:
     return "limit_date" if form.get("limit_date") else "limit_gib"
 
 
+def _asked_of(form: SubmittedForm, action: str) -> dict[str, Any]:
+    """Return what an action takes, as the API's body has it. Raise `FieldError` for a field of the page."""
+    if action in NAMED:
+        of_body, of_page = NAMED[action]
+        chosen = form.get(of_page) or None
+        if chosen is None and action != "set_group":  # no group is a choice as well
+            raise FieldError(of_page, NOT_CHOSEN)
+        return {of_body: chosen}
+    if action == "set_job":
+        return _job(form)
+    return _speeds(form) if action == "set_speeds" else {}
+
+
 def _speeds(form: SubmittedForm) -> dict[str, Any]:
     """Return the speeds that the form asks for: one that is empty stays. Raise `FieldError`."""
     return {name: speed for name in SPEEDS if (speed := given_speed(form, name)) is not None}
 
 
 def _job(form: SubmittedForm) -> dict[str, Any]:
-    """Return the limit that the form asks for. Raise `ValueError`."""
+    """Return the limit that the form asks for. Raise `FieldError`."""
     date = form.get("limit_date")
+    if date and form.get("limit_gib"):
+        raise FieldError("limit_date", ONE_LIMIT)
     if date:
         return {"job": {"field": "date", "value": f"{date}T00:00:00Z"}}
-    value = bytes_of(f"{form.get('limit_gib').replace(',', '.')}GiB")
+    try:
+        value = bytes_of(f"{form.get('limit_gib').replace(',', '.')}GiB")
+    except ValueError:
+        raise FieldError("limit_gib", NO_NUMBER) from None
     return {"job": {"field": "total_data", "value": value, "period": form.get("limit_period") or None}}
 
 
