@@ -6,7 +6,7 @@ is decided elsewhere.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -261,12 +261,12 @@ class Probes:
         target = ProbeTarget(probed.endpoint, PublicKey(probed.public_key), PrivateKey(probed.panel_key))
         verdict = self.seen.from_here(member)
         patient = verdict is None or verdict.failures <= 2 * self.seen.needed(PANEL, member)
-        wait_s = self.seen.wait_s(PANEL, member)
+        known, wait_s = self.seen.is_known(PANEL, member), self.seen.wait_s(PANEL, member)
         late = False
 
         def is_late() -> None:
             nonlocal late
-            if self.seen.was_hasty(PANEL, member, wait_s):
+            if not known and self.seen.was_hasty(PANEL, member, wait_s):
                 return
             late = True
             if self._endpoint(member) == probed.endpoint:
@@ -305,6 +305,8 @@ class Probes:
             tries=look.tries if series else 1,
         )
 
+        unknown = {each.endpoint for each in targets if not self.seen.is_known(vantage, (each.config_id, each.node_id))}
+
         async def one(number: int) -> tuple[float, ProbeResult]:
             await asyncio.sleep(number * 2 * PACE_S)
             sent_at = clock.monotonic()
@@ -317,7 +319,7 @@ class Probes:
             log.debug("health.not_asked", vantage=vantage, error=str(error))
             return
         for probed, (sent_at, result) in product(targets, results):
-            self._take(vantage, probed, sent_at, result, request)
+            self._take(vantage, probed, sent_at, result, request, unknown)
 
     def _cross_wait_s(self, look: CrossLook, targets: list[Probed]) -> float:
         members = [(probed.config_id, probed.node_id) for probed in targets]
@@ -325,8 +327,16 @@ class Probes:
         # Without doubt there is time to find out that an answer takes longer than it did.
         return wait_s if look.doubtful else min(_PATIENCE * wait_s, self._rules.longest_timeout_s)
 
-    def _take(self, vantage: str, probed: Probed, sent_at: float, result: ProbeResult, request: ProbeRequest) -> None:
-        """Take what a node saw of another."""
+    def _take(
+        self,
+        vantage: str,
+        probed: Probed,
+        sent_at: float,
+        result: ProbeResult,
+        request: ProbeRequest,
+        unknown: Collection[str],
+    ) -> None:
+        """Take what a node saw of another. `unknown`: endpoints that it had no answer of when it was asked."""
         member, endpoint = (probed.config_id, probed.node_id), probed.endpoint
         if self._endpoint(member) != endpoint:
             return  # it answers elsewhere, and is looked at there by now
@@ -334,10 +344,10 @@ class Probes:
             seconds = min(max(seconds, 0.0), self._rules.longest_timeout_s)
             self.seen.answered(vantage, member, sent_at, seconds)
             self.seen.answered_in_series(vantage, member, request.tries, result.lost.get(endpoint, 0))
-        elif endpoint in {*result.unanswered} - {*result.unsent} and not self.seen.was_hasty(
-            vantage, member, request.timeout_s
-        ):
+        elif endpoint in {*result.unanswered} - {*result.unsent}:
             # One that has no way to send has seen nothing, and confirms nothing.
+            if endpoint in unknown and self.seen.was_hasty(vantage, member, request.timeout_s):
+                return
             for _ in range(request.tries):
                 self.seen.missed(vantage, member, sent_at)
 

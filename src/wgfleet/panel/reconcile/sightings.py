@@ -17,7 +17,6 @@ Member = tuple[str, NodeId]
 """An assignment: config and node."""
 
 _AT_MOST = 2.0  # times the usual; an unknown path hardly takes longer than the way by the panel, and as much again
-_HASTY = 1.5  # times as long; less is the to and fro of a path
 _UNKNOWN_S = 1.0  # at least: one node may be far from all others
 _FEW = 8  # an eighth of all, and one more: no more ways than that are unknown for want of an answer alone
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
@@ -116,9 +115,13 @@ class Sightings:
         by_panel = sum(self._at_most_s(end) for end in ((member[0], NodeId(vantage)), member))
         return min(by_panel, self._rules.longest_timeout_s)
 
+    def is_known(self, vantage: str, member: Member) -> bool:
+        """Tell whether a probe on a path has been answered."""
+        return self._path(vantage, member).rtt_s is not None
+
     def was_hasty(self, vantage: str, member: Member, waited_s: float) -> bool:
-        """Tell whether by what is known now an answer takes so much longer that a miss after that time says nothing."""
-        return self.wait_s(vantage, member) > _HASTY * waited_s
+        """Tell whether a miss on a path that was unknown says nothing: answers take longer, as was learnt meanwhile."""
+        return self.wait_s(vantage if self.is_known(vantage, member) else PANEL, member) > waited_s
 
     def _at_most_s(self, member: Member) -> float:
         """Return how long an answer from here hardly takes: twice the usual, and on an unknown path what others do."""
