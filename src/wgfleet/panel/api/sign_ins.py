@@ -22,7 +22,7 @@ from wgfleet.panel.services.access.sign_ins import ClaimedUser, SignInRefused
 from wgfleet.panel.store.tables import SignIn
 
 router = subject_router("users")
-_MAX_CODE = 64
+_MAX_CODE, _MAX_LINK = 64, 2000
 _PASSWORD = f"{passwords.LEAST} to {passwords.MOST} characters."
 
 
@@ -42,7 +42,9 @@ class Credentials(Body):
 class NewPassword(Body):
     """A link, and the password to set."""
 
-    link: str = Field(max_length=_MAX_CODE, description="From an administrator.", examples=["wgl_..."])
+    link: str = Field(
+        max_length=_MAX_LINK, description="From an administrator: the whole link, or its secret.", examples=["wgl_..."]
+    )
     password: SecretStr = Field(max_length=passwords.MOST, strict=False, description=_PASSWORD)
 
 
@@ -157,14 +159,14 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
 @router.post("/api/set-password", summary="Set a password with a link")
 def set_password(panel: ThePanel, request: Request, body: NewPassword) -> NamedUser:
     """Use up a link that an administrator made. The user is signed out everywhere, and signs in with the new one."""
-    password = body.password.get_secret_value()
+    password, secret = body.password.get_secret_value(), body.link.rpartition("#")[2]
     with limited(panel, request, None):
         with panel.store.read() as tx:
-            name = users.of_link(tx, body.link).name
+            name = users.of_link(tx, secret).name
         passwords.check(password, name)
         kept = passwords.hashed(password)
         with panel.store.write() as tx:
-            users.set_password_by_link(tx, body.link, kept)
+            users.set_password_by_link(tx, secret, kept)
     return NamedUser(user_name=name)
 
 
