@@ -95,3 +95,9 @@ def test_an_unknown_path_is_waited_for_by_the_way_over_the_panel() -> None:
     seen.answered("n2", looked_at, now, 0.001)
     assert seen.wait_s("n2", looked_at) == DEFAULTS.timeout_s, "it was measured"
     assert seen.wait_s("witness", looked_at) == DEFAULTS.longest_timeout_s, "nobody probes a witness"
+
+
+def test_the_first_answer_of_a_busy_panel_is_forgotten_with_a_faster_one() -> None:
+    slow = Path().answered(0.5, 6)
+    assert slow.timeout_s(0.1, 2.0) == pytest.approx(1.5)
+    assert slow.answered(0.02, 6).timeout_s(0.1, 2.0) < 0.6

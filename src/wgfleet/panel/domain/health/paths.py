@@ -23,6 +23,7 @@ _CALM_WEIGHT = 1 / 32  # of a smaller deviation: a few even answers in a row pro
 _DEVIATIONS = 4
 _HICCUP_S = 0.6  # of those that come now and then; the wait for one that takes longer would be too long for a dead node
 _FORGOTTEN = 1 / 4096  # of the slowest answer, with each answer: a half of it in five minutes at ten probes a second
+_EARLY = 8  # probes of a path: a panel that has just started was busy itself, and what took half as long says more
 _TELLING = 16  # probes of a path before its loss speaks for other paths
 
 PathKey = tuple[str, NodeId, str]
@@ -55,7 +56,7 @@ class Path:
         loss = self.loss
         for outcome in (*([1.0] * lost), 0.0):
             loss += (outcome - loss) * _LOSS_WEIGHT
-        if self.rtt_s is None:
+        if self.rtt_s is None or (self.probes < _EARLY and rtt_s < self.rtt_s / 2):
             rtt, deviation = rtt_s, rtt_s / 2
         else:
             news_s = abs(self.rtt_s - rtt_s) - self.deviation_s
