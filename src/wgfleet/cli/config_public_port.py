@@ -9,11 +9,11 @@ from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Document, panel, part
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.output import AsJson, say, show_json
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.quotes import quoted
 
 NONE = "none"
-HIGHEST = 65535
-_DIGITS = len(str(HIGHEST))
+_DIGITS = len(str(LAST_PORT))
 
 
 def public_port(
@@ -32,8 +32,10 @@ def public_port(
     as_json: AsJson = False,
 ) -> None:
     """Set the port at which clients, or other nodes, reach a node that is behind a router."""
-    if port != NONE and not (port.isascii() and port.isdigit() and len(port) <= _DIGITS and 1 <= int(port) <= HIGHEST):
-        raise typer.BadParameter(f"PORT must be a number from 1 to {HIGHEST} or {NONE}, not {quoted(port)}")
+    if port != NONE and not (
+        port.isascii() and port.isdigit() and len(port) <= _DIGITS and 1 <= int(port) <= LAST_PORT
+    ):
+        raise typer.BadParameter(f"PORT must be a number from 1 to {LAST_PORT} or {NONE}, not {quoted(port)}")
     field = "public_backbone_port" if backbone else "public_port"
     body = {field: None if port == NONE else int(port)}
     path = f"/api/configs/{part(config)}/nodes/{part(node)}"

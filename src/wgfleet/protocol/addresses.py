@@ -10,7 +10,7 @@ import socket
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, template
 
-_MAX_PORT = 65535
+LAST_PORT = 65535
 _TOO_MUCH = (
     (
         re.compile(r"\[([^\]]*)\]"),
@@ -126,8 +126,8 @@ def parse_interface_address(text: str, field: str) -> str:
 
 def parse_port(value: int, field: str) -> int:
     """Check a UDP or TCP port."""
-    if not 1 <= value <= _MAX_PORT:
-        raise FieldError(field, Reason("must be a port from 1 to {most}, not {value}", most=_MAX_PORT, value=value))
+    if not 1 <= value <= LAST_PORT:
+        raise FieldError(field, Reason("must be a port from 1 to {most}, not {value}", most=LAST_PORT, value=value))
     return value
 
 
@@ -139,7 +139,7 @@ def split_endpoint(text: str, field: str = "endpoint") -> tuple[str, int]:
         or not colon
         or not port.isascii()
         or not port.isdigit()
-        or len(port) > len(str(_MAX_PORT))
+        or len(port) > len(str(LAST_PORT))
     ):
         raise FieldError(field, Reason("{text!r} is not ADDRESS:PORT or [IPV6]:PORT", text=text))
     if host.startswith("[") and host.endswith("]"):

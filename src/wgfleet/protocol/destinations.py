@@ -10,14 +10,13 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.addresses import LAST_PORT, parse_network
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
 MAX_SETS, MAX_RULES, MAX_NETWORKS, MAX_PORTS = 200, 100, 500, 15
 MAX_NAME = 64
 _PORT = re.compile(r"(?P<first>[1-9][0-9]{0,4})(?:-(?P<last>[1-9][0-9]{0,4}))?")
-_LAST_PORT = 65535
 
 
 class DestinationPlace(StrEnum):
@@ -61,7 +60,7 @@ def parse_port_range(text: str, field: str) -> str:
     found = _PORT.fullmatch(text)
     first = int(found["first"]) if found else 0
     last = int(found["last"] or first) if found else 0
-    if not 0 < first <= last <= _LAST_PORT:
+    if not 0 < first <= last <= LAST_PORT:
         raise FieldError(
             field, Reason("must be a port or a range of ports, such as 443 or 8000-8100, not {text!r}", text=text)
         )

@@ -17,13 +17,13 @@ from wgfleet.agent.kernel import nft_tables
 from wgfleet.agent.kernel.commands import KernelError, run
 from wgfleet.agent.kernel.links import tunnel_of
 from wgfleet.agent.kernel.nftables import BEGINS, CLAMP, IS_KEPT, NO_BEGIN, RESET, chains_of, table_of
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.backbone import NEWS_PORT, Backbone
 from wgfleet.protocol.ids import InterfaceName
 
 PROTOCOL = 87  # marks our rules and routes, as in `source_routes`
 _PASSED_ON = 4  # the TTL of a packet that is passed on: on from there it reaches a peer, and what is just behind it
 _ICMP = 1
-_MAX_PORT = 65535
 _FIRST_TABLE = 51_900_000  # + the port: a routing table for each backbone of the machine
 _FIRST_KEPT_TABLE, _NUMBER_BITS = 1 << 30, 14  # + the port and a node's number: the way to that node
 _LIST = ("nft", "--numeric-protocol", "--terse", "list", "table", "inet")
@@ -58,7 +58,7 @@ class BackboneNames:
     def port_of(table: int) -> int | None:
         """Return the port whose routing table this is; None if it is one of something else."""
         port = table - _FIRST_TABLE if table < _FIRST_KEPT_TABLE else table - _FIRST_KEPT_TABLE >> _NUMBER_BITS
-        return port if 0 < port <= _MAX_PORT else None
+        return port if 0 < port <= LAST_PORT else None
 
     def kept_table(self, number: int) -> int:
         """Return the routing table that leads everywhere through a node."""
