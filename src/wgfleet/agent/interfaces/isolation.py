@@ -61,8 +61,8 @@ class IsolationWatch:
         while True:
             settings = self._reconciler.desired.settings
             self._reconciler.settings_changed.clear()
-            if not self._floating.asks(self._reconciler.name):
-                self._asks_since = None
+            asks = self._floating.asks(self._reconciler.name)
+            self._asks_since = self._asks_since if asks else None
             if settings.floating is None or not floating_wanted(settings):
                 await self._reconciler.settings_changed.wait()
                 self._heard_at = time.monotonic()
@@ -73,7 +73,7 @@ class IsolationWatch:
                 self._look_back(settings.floating)
             elif self._floating.waits_for_panel(self._reconciler.name):
                 await self._wait_for_panel()
-            elif self._floating.asks(self._reconciler.name):
+            elif asks:
                 await self._ask_again()
             elif settings.floating.witnesses:
                 await self._listen(settings.floating)
