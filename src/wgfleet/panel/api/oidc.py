@@ -97,7 +97,7 @@ def finish_oidc(panel: ThePanel, request: Request, body: OidcReturn) -> NewSignI
 def _redirect_uri(panel: Panel, request: Request, asked: str | None) -> str:
     """Return where the browser comes back to: to this panel, or to a program on the browser's own machine."""
     if asked is None:
-        return f"{panel.settings.public_url or str(request.base_url).rstrip('/')}{RETURN_PATH}"
+        return f"{panel.address(str(request.base_url))}{RETURN_PATH}"
     url = urlsplit(asked)
     if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query or url.fragment:
         raise Invalid(

@@ -93,6 +93,10 @@ class Panel:
         """What the processes that serve the API have noted for each other."""
         return self.siblings.notes
 
+    def address(self, here: str) -> str:
+        """Return under which address browsers know this panel: its public one, or `here`, where it was asked at."""
+        return self.settings.public_url or here.rstrip("/")
+
     def hosts(self) -> dict[str, str]:
         """Return this panel's own addresses and names, as far as it knows them, each with what it is in words."""
         return machine.hosts(self.settings.own_hosts(), complete=bool(self.settings.own_addresses))

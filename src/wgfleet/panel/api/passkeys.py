@@ -145,4 +145,4 @@ def has_host_name(panel: Panel, request: Request) -> bool:
 
 
 def _address(panel: Panel, request: Request) -> SplitResult:
-    return urlsplit(panel.settings.public_url or str(request.base_url))
+    return urlsplit(panel.address(str(request.base_url)))

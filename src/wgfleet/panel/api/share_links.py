@@ -75,7 +75,7 @@ def values(row: ShareLink) -> dict[str, object]:
 
 def address(panel: Panel, here: str, secret: str) -> str:
     """Return the address of a link. `here`: under which the panel was asked, where it has no public one."""
-    return f"{(panel.settings.public_url or here).rstrip('/')}/shared#{secret}"
+    return f"{panel.address(here)}/shared#{secret}"
 
 
 @router.get("/api/peers/{peer_id}/share-links", summary="List the links to the file of a peer")

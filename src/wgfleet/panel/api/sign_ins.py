@@ -20,9 +20,10 @@ from wgfleet.panel.identity.directory import first_to_vouch
 from wgfleet.panel.services.access import external, providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import ClaimedUser, SignInRefused
 from wgfleet.panel.store.tables import SignIn
+from wgfleet.panel.tokens import MOST_LETTERS, pasted
 
 router = subject_router("users")
-_MAX_CODE, _MAX_LINK = 64, 2000
+_MAX_CODE = 64
 _PASSWORD = f"{passwords.LEAST} to {passwords.MOST} characters."
 
 
@@ -43,7 +44,9 @@ class NewPassword(Body):
     """A link, and the password to set."""
 
     link: str = Field(
-        max_length=_MAX_LINK, description="From an administrator: the whole link, or its secret.", examples=["wgl_..."]
+        max_length=MOST_LETTERS,
+        description="From an administrator: the whole link, or its secret.",
+        examples=["wgl_..."],
     )
     password: SecretStr = Field(max_length=passwords.MOST, strict=False, description=_PASSWORD)
 
@@ -159,7 +162,7 @@ def sign_in(panel: ThePanel, request: Request, body: Credentials) -> NewSignInVi
 @router.post("/api/set-password", summary="Set a password with a link")
 def set_password(panel: ThePanel, request: Request, body: NewPassword) -> NamedUser:
     """Use up a link that an administrator made. The user is signed out everywhere, and signs in with the new one."""
-    password, secret = body.password.get_secret_value(), body.link.rpartition("#")[2]
+    password, secret = body.password.get_secret_value(), pasted(body.link)
     with limited(panel, request, None):
         with panel.store.read() as tx:
             name = users.of_link(tx, secret).name

@@ -191,7 +191,7 @@ def create_password_link(panel: ThePanel, caller: Admin, request: Request, user:
 
 def _address(panel: Panel, request: Request, secret: str) -> str:
     """Return where a user sets a password: below the panel's public address, or the one that was asked."""
-    return f"{(panel.settings.public_url or str(request.base_url)).rstrip('/')}/set-password#{secret}"
+    return f"{panel.address(str(request.base_url))}/set-password#{secret}"
 
 
 @router.delete(

@@ -18,4 +18,4 @@ def with_query(path: str, chosen: Mapping[str, object]) -> str:
 def from_outside(request: Request, panel: Panel, path: str) -> str:
     """Return the whole address of a page: below that under which the panel is known, or else was asked at."""
     here = f"{request.url.scheme}://{request.url.netloc}{visitor_of(request).base}"
-    return f"{panel.settings.public_url or here}{path}"
+    return f"{panel.address(here)}{path}"

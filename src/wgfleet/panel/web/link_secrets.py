@@ -11,20 +11,13 @@ from starlette.responses import RedirectResponse, Response
 
 from wgfleet.panel.web.visitors import Visitor
 
-MOST_LETTERS = 2000  # of what is pasted: a link
 _SECRET = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_BEFORE = re.compile(r"[#=/]")
 _UNSEEN = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
 def link_to(path: str, secret: str) -> str:
     """Return the address, from the path on, of the page that takes a secret."""
     return f"{path}#{secret}"
-
-
-def pasted(text: str) -> str:
-    """Return the secret of a link that was pasted whole, or the text where it is one."""
-    return _BEFORE.split(text[:MOST_LETTERS].strip())[-1]
 
 
 def led_on(visitor: Visitor, path: str, secret: str) -> Response:

@@ -26,11 +26,11 @@ from wgfleet.panel.services.fleet import assignments, nodes, peers
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
-from wgfleet.panel.tokens import digest
+from wgfleet.panel.tokens import digest, pasted
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.link_secrets import led_on, pasted, unseen
+from wgfleet.panel.web.link_secrets import led_on, unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_new_password
 from wgfleet.panel.web.rendering import gone_on, page

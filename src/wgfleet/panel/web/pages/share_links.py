@@ -25,10 +25,11 @@ from wgfleet.panel.services.clients.share_links import (
     LinkPasswordWrong,
 )
 from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.tokens import MOST_LETTERS, pasted
 from wgfleet.panel.web.addresses import from_outside
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.link_secrets import MOST_LETTERS, pasted, unseen
+from wgfleet.panel.web.link_secrets import unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor

@@ -17,11 +17,12 @@ from wgfleet.panel.door import VISIT as CONNECTION
 from wgfleet.panel.errors import Invalid, NotFound, PanelError
 from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
+from wgfleet.panel.tokens import pasted
 from wgfleet.panel.web import pending_sign_ins, visitors
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
-from wgfleet.panel.web.link_secrets import led_on, pasted, unseen
+from wgfleet.panel.web.link_secrets import led_on, unseen
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
