@@ -4,6 +4,7 @@ It probes as the panel does and looks where the decision wants it to.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,8 @@ from wgfleet.panel.domain.health.judge import (
     Witness,
     decide,
 )
+from wgfleet.panel.domain.health.vantage import MAX_VANTAGE_NODES
+from wgfleet.panel.domain.health.votes import is_fresh
 from wgfleet.panel.settings import Settings
 from wgfleet.protocol.ids import NodeId
 
@@ -170,7 +173,14 @@ class Network:
             assert vantage != target
             assert self.connected(vantage)
             assert vantage not in self.beside_panel
-        assert len(set(decision.cross_checks)) == len(decision.cross_checks) <= 3 * len(self.nodes)
+        assert len(set(decision.cross_checks)) == len(decision.cross_checks)
+        asked = Counter(target for vantage, target in decision.cross_checks if not self.has_looked(vantage, target))
+        assert max(asked.values(), default=0) <= MAX_VANTAGE_NODES
+
+    def has_looked(self, vantage: NodeId, target: NodeId) -> bool:
+        """Tell whether what a node saw of another still counts."""
+        verdict = self.verdicts.get((vantage, target))
+        return verdict is not None and is_fresh(verdict, self.rules, self.now)
 
     def run(self, seconds: float) -> None:
         for _ in range(math.ceil(seconds / TICK)):

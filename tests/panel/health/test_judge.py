@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from pydantic import ValidationError
 
-from tests.panel.health.network import DEFAULTS, QUICK, SETTLED_S, TICK, S, names, settled
+from tests.panel.health.network import DEFAULTS, QUICK, SETTLED_S, TICK, Network, S, names, settled
 from wgfleet.panel.domain.health.judge import (
     PANEL,
     Health,
@@ -33,6 +33,21 @@ def test_nodes_are_asked_as_soon_as_one_probe_is_missed() -> None:
     network.dead.add(network.nodes[0])
     asked = [vantage for vantage, target in network.step().cross_checks if target == network.nodes[0]]
     assert len(asked) == 3
+
+
+def test_what_others_saw_while_agents_came_one_after_another_delays_no_verdict() -> None:
+    nodes = names(12)
+    network = Network(nodes, rules=DEFAULTS, no_agent=set(nodes))
+    for node in reversed(nodes):
+        network.no_agent.discard(node)
+        network.step()
+    network.step()
+    victim = nodes[0]
+    assert sum(target == victim for _, target in network.verdicts) > 2 * 4, "more have looked than are asked"
+    network.dead.add(victim)
+    network.run(4 * TICK)
+    down = [node for node, standing in network.standings.items() if standing.state is Health.DOWN]
+    assert down == [victim]
 
 
 def test_a_node_that_the_panel_reaches_and_the_others_do_not_is_down() -> None:

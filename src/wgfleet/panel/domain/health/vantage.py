@@ -38,14 +38,16 @@ def cross_checks(
 ) -> Iterator[CrossCheck]:
     """Name the looks that are due: each node is looked at every `cross_check_s`, a doubtful one every `interval_s`.
 
-    Witnesses look where there are too few nodes to, or none in another failure domain. Knows nothing of looks that are
-    under way: the caller leaves those out.
+    Witnesses look where there are too few nodes to, or none in another failure domain. In doubt all are asked again
+    whose word still counts: who looks at whom changes with the agents that are connected, and what the others saw
+    before would outvote those that look now. Knows nothing of looks that are under way: the caller leaves those out.
     """
     lookout = Lookout(observed, standings, witnesses)
     for target, target_seen in observed.items():
         seen = {verdict.vantage: verdict for verdict in target_seen.verdicts}
         doubtful = _doubtful(seen.values(), rules, now)
-        for vantage in lookout.vantages(target):
+        earlier = lookout.of_earlier(target_seen, rules, now) if doubtful else ()
+        for vantage in dict.fromkeys(chain(lookout.vantages(target), earlier)):
             if _is_due(seen.get(vantage), rules, now, doubtful=doubtful):
                 yield vantage, target
 
@@ -68,11 +70,19 @@ class Lookout:
         doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
         others = sorted(witness.node_id for witness in witnesses if witness.agent_connected)
         self._rings = (serving, doubted, others)
+        self._able = frozenset(chain(*self._rings))
 
     def vantages(self, target: NodeId) -> Iterator[NodeId]:
         """Yield who would be asked about a node, in order."""
         ring = chain(*(_next_on_ring(able, target) for able in self._rings))
         return islice(_apart(ring, self._domain_of, target), MAX_VANTAGE_NODES)
+
+    def of_earlier(self, seen: Observed, rules: HealthRules, now: float) -> Iterator[NodeId]:
+        """Yield who can be asked about a node again, as what it saw before still counts."""
+        for verdict in seen.verdicts:
+            vantage = NodeId(verdict.vantage)
+            if vantage in self._able and vantage != seen.node_id and is_fresh(verdict, rules, now):
+                yield vantage
 
 
 def electorate(
