@@ -148,3 +148,28 @@ def test_a_slow_answer_is_forgotten_in_the_same_time_however_often_nodes_are_pro
             monotonic.return_value = sent_at = 1000.0 + (number + 1) * interval_s
             seen.answered(PANEL, member, sent_at, 0.005)
         assert seen.wait_s(PANEL, member) == pytest.approx(0.24, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_answers_that_were_slow_while_the_panel_started_delay_no_verdict(seed: int) -> None:
+    net = CountedNet(chance(seed))
+    took: list[float | None] = []
+
+    slow = {f"n{number}" for number in range(5, 15)}
+
+    def rtt_s(one: str, target: str) -> float:
+        begun = net.probes[0][0] if net.probes else clock.monotonic()
+        return 0.6 if one == PANEL and target in slow and clock.monotonic() < begun + 0.5 else 0.02
+
+    net.rtt_s = rtt_s
+
+    async def killed(simulation: Simulation) -> None:
+        await asyncio.sleep(1.5)
+        net.quiet_since["n7"] = clock.monotonic()
+        took.append(await detection_s(simulation, "n7", 6.0))
+
+    with heartbeats(net):
+        done = Simulation(net, DEFAULTS, nodes=NODES).run(killed)
+    assert took[0] is not None
+    assert took[0] <= 1.2
+    assert done.downs() == []

@@ -85,8 +85,8 @@ class Probes:
 
     @property
     def calm_s(self) -> float:
-        """Seconds between two probes of an assignment from here at most."""
-        if self.interval_s <= self._rules.interval_s:
+        """Seconds between two probes of an assignment from here at most; no longer pace for what is not known yet."""
+        if self.interval_s <= self._rules.interval_s or self.seen.learning:
             return self.interval_s
         return max(self.interval_s, min(CALM * self.interval_s, self._rules.fresh_s / 2))
 

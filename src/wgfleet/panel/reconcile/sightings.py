@@ -19,6 +19,7 @@ Member = tuple[str, NodeId]
 _AT_MOST = 2.0  # times the usual; an unknown path hardly takes longer than the way by the panel, and as much again
 _UNKNOWN_S = 1.0  # at least: one node may be far from all others
 _FEW = 8  # an eighth of all, and one more: no more ways than that are unknown for want of an answer alone
+_KNOWN = 4  # probes of a way from here, until what its answers usually take is known
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
 
 
@@ -35,6 +36,8 @@ class Sightings:
         self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
         self._watched = self._in_use = frozenset[Member]()
         self._unknown_s = rules.longest_timeout_s  # for how long an answer from here is waited for on an unknown path
+        self.learning = True
+        """Whether a panel that has just started has yet to learn how long the answers of its nodes take."""
 
     def begin(self) -> None:
         """Be used in the event loop that runs."""
@@ -53,20 +56,25 @@ class Sightings:
         """Find out what share of probes gets lost on each path by now, and how long one may take that is not known."""
         found = shared_loss(self._paths, set(witnesses))
         self._loss = {key: loss for key, loss in found.items() if loss > _NO_LOSS}
-        self._unknown_s = self._by_all_others()
+        ways = [self._path(PANEL, member) for member in self._in_use]
+        self._unknown_s = self._by_all_others([way for way in ways if way.rtt_s is not None])
+        self.learning = self._are_many(sum(way.probes < _KNOWN for way in ways))
 
-    def _by_all_others(self) -> float:
+    def _by_all_others(self, answered: Collection[Path]) -> float:
         """Return how long an answer from here may take that never came: twice what it takes any other.
 
         A panel that has just started knows nothing of those that died before; with patience they would be called dead
         some seconds later than others. Where more than a few are not known yet, it has to be patient.
         """
         shortest_s, longest_s = self._rules.timeout_s, self._rules.longest_timeout_s
-        ways = [path for member in self._in_use if (path := self._path(PANEL, member)).rtt_s is not None]
-        known = [way.timeout_s(shortest_s, longest_s) for way in ways]
-        if len(self._in_use) - len(known) > 1 + len(self._in_use) // _FEW or not known:
+        known = [way.timeout_s(shortest_s, longest_s) for way in answered]
+        if not known or self._are_many(len(self._in_use) - len(known)):
             return longest_s
         return min(max(_AT_MOST * max(known), _UNKNOWN_S), longest_s)
+
+    def _are_many(self, ways: int) -> bool:
+        """Tell whether so large a part of those in use is more than those that died before the panel started."""
+        return ways > 1 + len(self._in_use) // _FEW
 
     def verdicts(self, member: Member) -> tuple[Verdict, ...]:
         """Return what each vantage point saw of an assignment."""
