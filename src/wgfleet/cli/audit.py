@@ -33,8 +33,8 @@ def list_entries(
     action: Annotated[str | None, typer.Option(help="created, assigned, deleted, ...")] = None,
     actor: Annotated[str | None, typer.Option(help="user:NAME, key:NAME, node:NAME, panel.")] = None,
     address: Annotated[str | None, typer.Option(help="IP address of the caller, or a network: 10.0.0.0/8.")] = None,
-    since: Annotated[str | None, typer.Option("--from", help="From this time on, as 2026-11-27T00:00Z.")] = None,
-    until: Annotated[str | None, typer.Option("--to", help="Before this time, as 2026-12-01T00:00Z.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="From this time on, as 2026-11-27.")] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Before this time, as 2026-12-01.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of entries.")] = 50,
     offset: Annotated[int, typer.Option(min=0, help="Number of entries to skip.")] = 0,
 ) -> ListResult:

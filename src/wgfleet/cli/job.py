@@ -40,7 +40,8 @@ def list_jobs(client: Client, *, peer: ForPeer = None, tag: ForTag = None, confi
 def create(
     field: Annotated[str, typer.Argument(help="total_receive, total_sent, total_data, date, schedule or endpoints.")],
     value: Annotated[
-        str | None, typer.Argument(help="50GiB; 2026-12-31T00:00Z, or 30d after the first use; devices at once.")
+        str | None,
+        typer.Argument(help="50GiB; 2026-12-31 or 2026-12-31T18:00, or 30d after the first use; devices at once."),
     ] = None,
     *,
     peer: ForPeer = None,
@@ -141,7 +142,7 @@ def _moment(text: str) -> int | str:
         datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f"{quoted(text)} is no moment; give one as 2026-12-31T00:00Z, or 30d after the first use"
+            f"{quoted(text)} is no moment; give one as 2026-12-31 or 2026-12-31T18:00, or 30d after the first use"
         ) from None
     return text
 

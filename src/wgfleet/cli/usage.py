@@ -24,8 +24,8 @@ def show_usage(
     config: Annotated[str | None, typer.Option(help="Only of this config.")] = None,
     node: Annotated[str | None, typer.Option(help="Only what this node carried.")] = None,
     peer: Annotated[str | None, typer.Option(help="Only of this peer: CONFIG/NAME, or its id.")] = None,
-    since: Annotated[str | None, typer.Option("--from", help="From this hour on, as 2026-11-27T00:00Z.")] = None,
-    to: Annotated[str | None, typer.Option(help="Up to this hour, as 2026-12-01T00:00Z.")] = None,
+    since: Annotated[str | None, typer.Option("--from", help="From this hour on, as 2026-11-27.")] = None,
+    to: Annotated[str | None, typer.Option(help="Up to this hour, as 2026-12-01.")] = None,
 ) -> ListResult:
     """Show what was sent and received, as the nodes see it: received is what came from the peers."""
     peer_id = None if peer is None else references.peer(client, peer)

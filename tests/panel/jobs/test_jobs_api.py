@@ -90,6 +90,20 @@ def test_what_cannot_be_is_refused_with_its_field(client: httpx.Client, body: di
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field), answer.text
 
 
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2027-04-01", "2027-03-31T22:00:00Z"),
+        ("2027-01-01T18:00", "2027-01-01T17:00:00Z"),
+        ("2027-04-01T00:00:00Z", "2027-04-01T00:00:00Z"),
+        ("2027-04-01T00:00:00+03:30", "2027-03-31T20:30:00Z"),
+    ],
+)
+def test_a_day_and_an_hour_are_of_the_time_zone_of_the_job(client: httpx.Client, value: str, moment: str) -> None:
+    body = {"field": "date", "value": value, "time_zone": "Europe/Berlin"}
+    assert client.post("/api/configs/wg0/jobs", json=body).json()["value"] == moment
+
+
 @one_database
 @pytest.mark.parametrize("field", ["total_data", "endpoints", "date"])
 @pytest.mark.parametrize(

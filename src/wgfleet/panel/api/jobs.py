@@ -9,12 +9,13 @@ from pydantic import Discriminator, Field, Tag
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Identifier, Moment, Reference, View, utc
+from wgfleet.panel.api.models import Body, Identifier, LocalMoment, Reference, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView, rehearsal
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.api.tags import TagReference
 from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, Period
+from wgfleet.panel.domain.jobs.periods import zone
 from wgfleet.panel.domain.jobs.verdicts import counted_since, due_at, used_by
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
@@ -28,7 +29,8 @@ from wgfleet.protocol.reasons import Reason
 
 router = subject_router("jobs")
 VALUE = (
-    "Of totals, bytes. Of a date, the moment, or, as a number, how many seconds after the first use of a peer it is. "
+    "Of totals, bytes. Of a date, the moment (where it names no time zone, or is a day, by that of the job), or, as a "
+    "number, how many seconds after the first use of a peer it is. "
     "Of endpoints, how many devices may use the file at once. Of a schedule nothing."
 )
 TimeZone = Annotated[str, Field(max_length=64, description="Name in the database of IANA.", examples=["Europe/Berlin"])]
@@ -40,7 +42,8 @@ def _kind_of_value(value: object) -> str:
 
 
 JobValue = Annotated[
-    Annotated[int, Field(ge=0, le=MAX_BYTES), Tag("Number")] | Annotated[Moment, Field(strict=False), Tag("Moment")],
+    Annotated[int, Field(ge=0, le=MAX_BYTES), Tag("Number")]
+    | Annotated[LocalMoment, Field(strict=False), Tag("Moment")],
     Discriminator(_kind_of_value),
 ]
 
@@ -126,7 +129,8 @@ def spec_of(body: NewJob) -> JobSpec:
             raise Invalid(
                 Reason("{field} is compared with a number, not with a moment", field=body.field), field="value"
             )
-        value, from_first_use = int(value.timestamp()), False
+        local = value if value.tzinfo is not None else value.replace(tzinfo=zone(body.time_zone))
+        value, from_first_use = int(local.timestamp()), False
     elif body.field is JobField.DATE and value is not None:
         from_first_use = True
     return JobSpec(

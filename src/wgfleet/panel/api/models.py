@@ -18,6 +18,7 @@ MAX_PORT = 65535
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
 
 _NUMBER = re.compile(r"[+-]?[0-9.]+")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -29,7 +30,15 @@ def _no_number(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+def _from_its_beginning(value: object) -> object:
+    return f"{value}T00:00:00Z" if isinstance(value, str) and _DAY.fullmatch(value) else value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_from_its_beginning), BeforeValidator(_no_number)]
+"""A moment; or a day, by UTC, whose beginning it is."""
+
+LocalMoment = Annotated[datetime, BeforeValidator(_no_number)]
+"""A moment; or a day, or an hour of it, by the clock of a time zone that is given beside it."""
 
 
 class Body(BaseModel):
