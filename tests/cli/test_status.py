@@ -62,6 +62,8 @@ def test_status_says_what_is_wrong_first_and_ends_so_for_scripts(client: httpx.C
     shown = status()
     assert max(map(len, shown.stdout.splitlines())) <= 80 or "wrong:" in shown.stdout
     assert "nobody" in shown.stdout.partition("SERVED BY")[2]
+    assert client.post("/api/configs/wg0/endpoint-group", json={"domain": "vpn.example.org"}).is_success
+    assert "vpn.example.org" in status().stdout, "nobody publishes it"
 
 
 def state_of(**node: Any) -> list[str]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
-from wgfleet.cli.client import Client, Document, part
+from wgfleet.cli.client import CallFailed, Client, Document, part
 from wgfleet.cli.config_health import first_look_warnings, forwarding_warnings, no_failover_warnings, owed_warnings
 from wgfleet.cli.output import age
 from wgfleet.cli.waiting import trouble
@@ -22,6 +23,7 @@ class FleetState:
     nodes: list[Document]
     operations: list[Document]
     names: list[Document]
+    unpublished: dict[str, str] = field(default_factory=dict)  # domains that nobody publishes, by config's id
     wrong: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     no_failover: list[str] = field(default_factory=list)
@@ -52,6 +54,8 @@ def read(client: Client) -> FleetState:
         waiting = ", ".join(node["node_name"] for node in freeze["nodes"])
         state.wrong.append(f"{freeze['reason']}: {waiting}; are they down? wgfleet config health-approve")
     for config in configs:
+        if config["mode"] == "cluster" and _name(config, state) is None and (domain := _domain(client, config)):
+            state.unpublished[config["id"]] = domain
         state.wrong.extend(_wrong_with(config, state.assigned[config["id"]]))
         state.wrong.extend(_wrong_addresses(client, config))
     state.wrong.extend(_wrong_nodes(state.nodes))
@@ -64,14 +68,27 @@ def read(client: Client) -> FleetState:
 def config_row(config: Document, state: FleetState) -> Document:
     """Return a config with who serves it, and its name."""
     assigned = state.assigned[config["id"]]
-    name = next((each for each in state.names if each["config_id"] == config["id"] and not each["withdrawn"]), None)
+    name = _name(config, state)
     return {
         "config": config["name"],
         "served_by": [_served(node) for node in assigned if _serves(node)] or "nobody",
         "peers": config["peers"],
-        "name": f"{name['name']} ({name['state']})" if name else None,
+        "name": f"{name['name']} ({name['state']})" if name else state.unpublished.get(config["id"]),
         "addresses": name["published"] if name else None,
     }
+
+
+def _name(config: Document, state: FleetState) -> Document | None:
+    return next((each for each in state.names if each["config_id"] == config["id"] and not each["withdrawn"]), None)
+
+
+def _domain(client: Client, config: Document) -> str | None:
+    try:
+        return str(client.get(f"/api/configs/{part(config['id'])}/endpoint-group")["domain"])
+    except CallFailed as refused:
+        if refused.status == HTTPStatus.NOT_FOUND:
+            return None  # it has no endpoint group
+        raise
 
 
 def _served(node: Document) -> str:
