@@ -117,8 +117,7 @@ def _carry_out(client: Client, reference: str, body: Document, show: _Shown, *, 
     if slash:
         if body["filter"]:
             raise CallFailed(f"{reference} is one peer already: leave out what chooses among several", USAGE)
-        # Nothing but one peer has its key.
-        body["filter"] = {"search": references.peer_of(client, config, name)["public_key"]}
+        body["filter"] = {"peers": [references.peer_of(client, config, name)["id"]]}
     elif not chosen:
         raise CallFailed(
             "which peers? One as CONFIG/NAME, those of a --tag and the like, or all that match: --all-that-match", USAGE

@@ -265,6 +265,25 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
     assert there["value"].startswith("2020-01-01")
 
 
+@pytest.mark.usefixtures("wg0")
+def test_those_that_are_named_are_meant_and_all_of_them_are_of_the_config(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])
+    made(client, "/api/configs/wg0/peers/batch", peers=[{"name": f"p{i}", "enabled": i != 1} for i in range(3)])
+    other = made(client, "/api/configs/wg1/peers", name="other")["id"]
+    first, second, _ = [row["id"] for row in client.get("/api/configs/wg0/peers").json()["items"]]
+    body: dict[str, Any] = {"action": "disable", "filter": {"peers": [first, second, first]}}
+    assert changes(client, body, "/preview").json()["names"] == ["p0", "p1"]
+    body["filter"]["enabled"] = True
+    assert changes(client, body, "/preview").json()["names"] == ["p0"]
+    for one_more in (other, "f" * 32, "anna"):
+        refused = changes(client, {**body, "filter": {"peers": [first, one_more]}}, "/preview")
+        assert refused.status_code == 422
+        assert refused.json()["errors"][0]["field"] == "filter.peers", refused.text
+        assert "1 of these peers" in refused.json()["detail"]
+    for wrong in ([], [first] * 1001, [1], first):
+        assert changes(client, {"action": "disable", "filter": {"peers": wrong}}, "/preview").status_code == 422
+
+
 @one_database
 @pytest.mark.usefixtures("wg0")
 @pytest.mark.parametrize(

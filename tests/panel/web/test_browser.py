@@ -50,6 +50,20 @@ def test_a_search_is_not_undone_by_a_refresh_that_began_before_it(visit: Visit) 
     assert page.get_by_role("link", name="anna-phone").count() == 1
 
 
+def test_what_is_ticked_stays_so_when_the_list_is_refreshed_and_is_what_is_changed(visit: Visit) -> None:
+    page = visit("/peers?sort=name")
+    change = page.get_by_role("button", name="Change those ticked")
+    assert not change.is_visible()
+    for name in ("user-001", "user-002"):
+        page.get_by_role("checkbox", name=f"Choose {name}").check()
+    with page.expect_response(lambda answer: "/peers" in answer.url):
+        page.evaluate("document.querySelector('#results [data-live]').dispatchEvent(new Event('live'))")
+    page.wait_for_timeout(500)
+    assert page.get_by_role("checkbox", checked=True).count() == 2
+    change.click()
+    page.get_by_text("2 peers that were ticked are changed.").wait_for()
+
+
 def test_a_dialog_opens_has_a_name_and_closes(visit: Visit, admin: httpx.Client) -> None:
     page = visit(peer_path(admin))
     page.get_by_role("link", name="Delete").click()

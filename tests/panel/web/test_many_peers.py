@@ -37,6 +37,39 @@ def on(panel: Panel) -> dict[str, bool]:
         return {peer.name: peer.enabled for peer in tx.session.query(Peer)}
 
 
+def ids(panel: Panel) -> dict[str, str]:
+    with panel.store.read() as tx:
+        return {peer.name: peer.id for peer in tx.session.query(Peer)}
+
+
+def test_those_ticked_are_changed_and_no_others(admin: httpx.Client, panel: Panel) -> None:
+    of_name = ids(panel)
+    two = [of_name["user-001"], of_name["user-002"]]
+    assert f'name="peer" value="{two[0]}"' in admin.get("/peers").text
+    asked = admin.get("/peers/many/change", params={"peer": ["", *two]}).text
+    assert "2 peers that were ticked" in asked
+    assert 'value="wg0" selected' in asked
+    fields = {"config": "wg0", "action": "disable", "filter_peers": ",".join(two)}
+    shown = submit(admin, "/peers/many/change", **fields)
+    assert "user-002" in shown.text
+    count = shown.text.partition('name="expect" value="')[2].partition('"')[0]
+    seen = shown.text.partition('name="seen" value="')[2].partition('"')[0]
+    ended = submit(admin, "/peers/many/change", **fields, expect=count, seen=seen)
+    done(panel, ended)
+    assert {name for name, enabled in on(panel).items() if not enabled} == {"user-001", "user-002"}
+
+
+def test_none_ticked_is_not_all(admin: httpx.Client) -> None:
+    assert admin.get("/peers/many/change", params={"peer": ""}, follow_redirects=True).url.path == "/peers"
+
+
+def test_ticked_peers_of_another_config_or_deleted_are_refused(admin: httpx.Client, panel: Panel) -> None:
+    chosen = f"{ids(panel)['user-001']},{'f' * 32}"
+    refused = submit(admin, "/peers/many/change", config="wg0", action="disable", filter_peers=chosen)
+    assert refused.status_code == 422
+    assert "1 of these peers are not of this config, or no more" in refused.text
+
+
 def test_what_the_list_shows_is_what_is_changed(admin: httpx.Client, panel: Panel) -> None:
     listed = admin.get("/peers?config=wg0&search=user-00").text
     assert "/peers/many/change?config=wg0&amp;search=user-00" in listed

@@ -1,5 +1,6 @@
 """`/api/configs/{config}/peers/changes`: all peers that a filter lets through are changed by one call."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Response, status
@@ -10,7 +11,7 @@ from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.held_settings import DOWNLOAD, UPLOAD, Speed
 from wgfleet.panel.api.jobs import NewJob
-from wgfleet.panel.api.models import Body, Reference, Said, View
+from wgfleet.panel.api.models import MAX_PAGE, Body, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
@@ -26,8 +27,9 @@ from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, template
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.held_settings import HeldChanges
@@ -46,6 +48,9 @@ class WantedPeers(Body):
     enabled: bool | None = None
     live: bool | None = Field(default=None, description="Whether they are connected now.")
     restricted: bool | None = Field(default=None, description="Whether a limit keeps them out.")
+    peers: list[Text] | None = Field(
+        default=None, min_length=1, max_length=MAX_PAGE, description="These alone, by their ids. All are of the config."
+    )
 
 
 class PeersToChange(Body):
@@ -138,8 +143,11 @@ def filter_of(
         raise Invalid(Reason("must have characters that can be seen, and no spaces at its ends"), field=field)
     if wanted.node is not None:
         limits.check(tx, caller.limit, "node", wanted.node, "filter")
+    if wanted.peers is not None:
+        _check_of_config(tx, config_id, wanted.peers)
     return PeerFilter(
         config_ids=[config_id],
+        ids=wanted.peers,
         node_id=None if wanted.node is None else nodes.get(tx, wanted.node).id,
         enabled=wanted.enabled,
         live=wanted.live,
@@ -150,13 +158,23 @@ def filter_of(
     )
 
 
+def _check_of_config(tx: Tx, config_id: str, peer_ids: Sequence[str]) -> None:
+    """Refuse peers that are not of a config: one that was deleted, or whom the call would silently leave as it is."""
+    of_it = {peer.id for peer in peer_rows.by_ids(tx, peer_ids) if peer.config_id == config_id}
+    if others := len(set(peer_ids) - of_it):
+        text = template("{count} of these peers are not of this config, or no more; give those of one config")
+        raise Invalid(Reason(text, count=others), field="filter.peers")
+
+
 def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChangeSpec:
     """Return what is to be done; refuse a node group, or a node, that the caller does not see."""
     limits.check_named_group(tx, caller.limit, body.group)
     to = body.to
     if to is not None and caller.limit is not None:
         to = peer_moves.destination(tx, to, caller.limit).id  # what the caller does not see may have the same name
-    words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True).items()}
+    words = {name: str(value) for name, value in body.filter.model_dump(exclude_none=True, exclude={"peers"}).items()}
+    if body.filter.peers is not None:
+        words["peers"] = str(len(body.filter.peers))
     job = None if body.job is None else jobs.spec_of(body.job)
     speeds = {name: getattr(body, name) for name in SPEEDS if name in body.model_fields_set}
     return PeerChangeSpec(

@@ -24,6 +24,7 @@ from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
 from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, typed_name_is
 from wgfleet.panel.web.languages import marked
@@ -37,6 +38,7 @@ router = page_router()
 MOST = 1000
 MOST_LETTERS = 64  # of what tells a form from all others
 FILTER = "filter_"
+PEERS = FILTER + "peers"
 ASKED = (
     "config",
     "action",
@@ -60,6 +62,7 @@ NOT_CHOSEN = marked("must be chosen")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
 ONE_LIMIT = marked("is a second limit; give them one after the other")
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
+Ticked = Annotated[list[Chosen] | None, Query(max_length=MOST)]
 
 
 @router.get("/peers/many/change")
@@ -74,11 +77,26 @@ def change_page(
     node: Chosen = "",
     live: Chosen = "",
     enabled: Chosen = "",
+    peer: Ticked = None,
 ) -> Response:
-    """Ask what is to be done to all peers that a list shows; the filter is that of the list."""
+    """Ask what is to be done to all peers that a list shows, or to those ticked there; the filter is that of the list.
+
+    A list sends a `peer` that is empty beside those ticked, so that none ticked is not taken for all.
+    """
+    if peer is not None:
+        return _change_ticked(request, panel, caller, [each for each in peer if each])
     given = {"search": search.strip(), "tag": tag, "node": node, "live": live, "enabled": enabled}
     values = {FILTER + name: value for name, value in given.items() if value}
     return _change(request, panel, caller, SubmittedForm({"config": config, **values}), None)
+
+
+def _change_ticked(request: Request, panel: Panel, caller: Caller, peer_ids: list[str]) -> Response:
+    if not peer_ids:
+        return gone_on(request, "/peers")
+    with panel.store.read() as tx:
+        shown = peer_rows.by_ids(tx, peer_ids)
+        config = configs.get(tx, shown[0].config_id).name if shown else ""
+    return _change(request, panel, caller, SubmittedForm({"config": config, PEERS: ",".join(peer_ids)}), None)
 
 
 @router.post("/peers/many/change")
@@ -116,7 +134,7 @@ def _config(panel: Panel, caller: Caller, reference: str) -> str:
 
 
 def _body(form: SubmittedForm) -> PeersToChangeNow | None:
-    wanted = form.read(WantedPeers, prefix=FILTER)
+    wanted = form.read(WantedPeers, prefix=FILTER, many={"peers"})
     if wanted is None:
         name, detail = next(iter(form.wrong.items()))
         form.refused(
@@ -192,7 +210,8 @@ def _change(
             "found": found,
             "kept": kept,
             "asked": _asked(form),
-            "filter": {name.removeprefix(FILTER): value for name, value in kept.items()},
+            "filter": {name.removeprefix(FILTER): value for name, value in kept.items() if name != PEERS},
+            "ticked": len(form.get(PEERS).split(",")) if form.get(PEERS) else 0,
             "configs": configs.page(tx, None, MOST, caller.limit),
             "tags": tags.page(tx, None, MOST),
             "groups": node_groups.page(tx, None, MOST, caller.limit),
