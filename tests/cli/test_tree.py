@@ -38,6 +38,15 @@ def leaves(command: Any = ROOT, path: tuple[str, ...] = ()) -> Iterator[tuple[tu
 
 
 LEAVES = dict(leaves())
+
+
+def test_every_argument_and_option_says_what_it_is() -> None:
+    silent = [
+        f"{' '.join(path)}: {each.name}" for path, leaf in LEAVES.items() for each in leaf.params if not each.help
+    ]
+    assert silent == []
+
+
 REMOTE = [path for path in LEAVES if path[0] not in MACHINE and path[-1] not in WAITS]
 
 

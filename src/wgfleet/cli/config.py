@@ -94,7 +94,7 @@ def show(config: Config, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def create(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Its name, and that of the interface on nodes, as wg0.")],
     *,
     pool: Annotated[list[str], typer.Option("--pool", help="Address pool, IPv4 or IPv6; repeatable.")],
     mode: Annotated[str, typer.Option(help="cluster: one key for all nodes; independent: one each.")] = "cluster",

@@ -36,7 +36,12 @@ def show(group: Group, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def create(
-    name: str, *, region: Region = None, priority: Priority = None, site: Site = None, as_json: AsJson = False
+    name: Annotated[str, typer.Argument(help="Name of the new group.")],
+    *,
+    region: Region = None,
+    priority: Priority = None,
+    site: Site = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a node group."""
     with panel() as client:

@@ -98,7 +98,11 @@ def _show(lab: state.Lab) -> None:
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
-def execute(host: HostName, command: list[str], name: Name = DEFAULT_NAME) -> None:
+def execute(
+    host: HostName,
+    command: Annotated[list[str], typer.Argument(help="What to run there, behind --.")],
+    name: Name = DEFAULT_NAME,
+) -> None:
     """Run a command in a host, for example: wgfleet lab exec node-1 -- wg show.
 
     On the panel `wgfleet` is found and logged in: wgfleet lab exec panel -- wgfleet status.

@@ -130,7 +130,7 @@ def logs(
 
 @app.command()
 def create(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Name of the new node.")],
     endpoint: Endpoints = None,
     *,
     agent_host: AgentHost = None,

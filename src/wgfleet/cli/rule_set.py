@@ -47,7 +47,13 @@ def show(rule_set: RuleSet, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def create(name: str, *, rule: Rules = None, otherwise: Otherwise = None, as_json: AsJson = False) -> None:
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the new set.")],
+    *,
+    rule: Rules = None,
+    otherwise: Otherwise = None,
+    as_json: AsJson = False,
+) -> None:
     """Create a set; nobody is held to it before a peer, a tag or a config has it (`--rule-set` there)."""
     with panel() as client:
         made = client.call("POST", "/api/rule-sets", {"name": name, **_body(rule, otherwise)})

@@ -45,7 +45,7 @@ def show(tag: Tag, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def create(
-    name: str,
+    name: Annotated[str, typer.Argument(help="Name of the new tag.")],
     *,
     color: Color = None,
     client_allowed_ip: AllowedIps = None,
