@@ -20,6 +20,13 @@ from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.tree import commands
 
 app = commands()
+AutoMigrate = Annotated[
+    bool | None,
+    typer.Option("--auto-migrate/--no-auto-migrate", help="Whether the peers of a node that dies move to the others."),
+]
+OnlyHealthy = Annotated[
+    bool | None, typer.Option("--only-healthy/--also-unhealthy", help="Whether the name leads to nodes in use alone.")
+]
 
 
 @app.command()
@@ -36,16 +43,8 @@ def endpoint(
     port: Annotated[int | None, typer.Option(help="The UDP port in the users' files.")] = None,
     ttl: Annotated[int | None, typer.Option(help="TTL of the records, in seconds.")] = None,
     min_nodes: Annotated[int | None, typer.Option(help="Refuse removals that would leave fewer.")] = None,
-    auto_migrate: Annotated[
-        bool | None,
-        typer.Option(
-            "--auto-migrate/--no-auto-migrate", help="Whether the peers of a node that dies move to the others."
-        ),
-    ] = None,
-    publish_only_healthy: Annotated[
-        bool | None,
-        typer.Option("--only-healthy/--also-unhealthy", help="Whether the name leads to nodes in use alone."),
-    ] = None,
+    auto_migrate: AutoMigrate = None,
+    publish_only_healthy: OnlyHealthy = None,
     cloudflare_zone_id: Annotated[str | None, typer.Option(help="The zone's id, from its overview page.")] = None,
     cloudflare_record_name: Annotated[
         str | None, typer.Option(help="The name to publish; default: the domain.")

@@ -154,5 +154,5 @@ def _show(found: Document, action: str) -> None:
     say(f"{action}: {peers}, {found['live']} of them connected now", err=True)
     if names:
         say(f"  {', '.join(names)}{more}", err=True)
-    for effect in found["effects"]:
+    for effect in [*found.get("stay", ()), *found["effects"]]:
         say(effect, err=True)

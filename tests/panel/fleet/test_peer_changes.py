@@ -266,6 +266,33 @@ def test_a_look_says_to_whom_and_changes_nothing(client: httpx.Client, panel: Pa
 
 
 @pytest.mark.usefixtures("wg0")
+def test_a_look_says_how_many_stay_as_they_are_and_why(client: httpx.Client) -> None:
+    made(client, "/api/tags", name="trial")
+    made(client, "/api/node-groups", name="eu")
+    rows: list[dict[str, Any]] = [
+        {"name": "p0", "tags": ["trial"], "group": "eu", "download_speed": 10**6},
+        {"name": "p1", "enabled": False, "download_speed": 10**6, "upload_speed": 10**6},
+        {"name": "p2", "enabled": False},
+    ]
+    made(client, "/api/configs/wg0/peers/batch", peers=rows)
+    for body, said in (
+        ({"action": "enable"}, "1 of them stays as it is: switched on already"),
+        ({"action": "disable"}, "2 of them stay as they are: switched off already"),
+        ({"action": "add_tag", "tag": "trial"}, "1 of them stays as it is: with that tag already"),
+        ({"action": "remove_tag", "tag": "trial"}, "2 of them stay as they are: without that tag"),
+        ({"action": "set_group", "group": "eu"}, "1 of them stays as it is: that is what they prefer already"),
+        ({"action": "set_group"}, "2 of them stay as they are: that is what they prefer already"),
+        (
+            {"action": "set_speeds", "download_speed": 10**6, "upload_speed": None},
+            "1 of them stays as it is: held to those speeds already",
+        ),
+    ):
+        assert changes(client, body, "/preview").json()["stay"] == [said], body
+    for body in ({"action": "delete"}, {"action": "set_speeds", "download_speed": 5 * 10**6}):
+        assert changes(client, body, "/preview").json()["stay"] == []
+
+
+@pytest.mark.usefixtures("wg0")
 def test_those_that_are_named_are_meant_and_all_of_them_are_of_the_config(client: httpx.Client) -> None:
     made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])
     made(client, "/api/configs/wg0/peers/batch", peers=[{"name": f"p{i}", "enabled": i != 1} for i in range(3)])

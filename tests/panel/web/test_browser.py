@@ -60,6 +60,15 @@ def test_what_is_ticked_stays_so_when_the_list_is_refreshed_and_is_what_is_chang
         page.evaluate("document.querySelector('#results [data-live]').dispatchEvent(new Event('live'))")
     page.wait_for_timeout(500)
     assert page.get_by_role("checkbox", checked=True).count() == 2
+    every = page.get_by_role("checkbox", name="Tick all shown")
+    every.check()
+    shown = page.locator(".tick").count()
+    assert page.locator(".tick:checked").count() == shown > 2
+    assert f'" ({shown})"' in change.evaluate("each => getComputedStyle(each, '::after').content")
+    every.uncheck()
+    assert not change.is_visible()
+    for name in ("user-001", "user-002"):
+        page.get_by_role("checkbox", name=f"Choose {name}").check()
     change.click()
     page.get_by_text("2 peers that were ticked are changed.").wait_for()
 

@@ -90,6 +90,7 @@ class PeersFoundView(View):
     live: int = Field(description="How many of them are connected now.")
     names: list[str] = Field(description="The first 100 names.")
     effects: list[Said] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
+    stay: list[Said] = Field(description="How many of them stay as they are, and why; empty: none does, or a move.")
 
 
 @router.post("/api/configs/{config}/peers/changes/preview", summary="Show whom a change of many peers would be about")
@@ -117,7 +118,9 @@ def found(panel: Panel, caller: Caller, config: str, body: PeersToChange) -> Pee
         row = configs.get(tx, config)
         spec = _spec(tx, panel, caller, body)
         it = peer_changes.look(tx, filter_of(tx, panel, caller, row.id, body.filter, "filter.search"), spec)
-        return PeersFoundView(peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects)
+        return PeersFoundView(
+            peers=it.peers, who=it.who, live=it.live, names=it.names, effects=it.effects, stay=it.stay
+        )
 
 
 def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> OperationView:

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.destination_effects import of_change
 from wgfleet.panel.domain.operations import (
     OperationKind,
     OperationState,
@@ -20,12 +19,12 @@ from wgfleet.panel.domain.operations import (
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, check_given, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, configs, generations, held_settings, operations
+from wgfleet.panel.services import peer_change_effects as change_effects
 from wgfleet.panel.services.access import standing
-from wgfleet.panel.services.fleet import node_groups, peers, rule_effects, tags, unfinished_peers
-from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
-from wgfleet.panel.services.jobs import commands, decisions
+from wgfleet.panel.services.fleet import node_groups, peers, tags, unfinished_peers
+from wgfleet.panel.services.held_settings import HeldChanges
+from wgfleet.panel.services.jobs import commands
 from wgfleet.panel.services.jobs.commands import JobSpec
-from wgfleet.panel.services.jobs.decisions import Supposed
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.moves.peer_moves import Destination
 from wgfleet.panel.store import Tx, listed_peers
@@ -44,7 +43,6 @@ SLICE = 250  # peers in a transaction
 LINES = 25  # of a table, whose peers each get something else
 TABLE = "table"  # what is done, where it is that
 NAMED = 100
-MOST_DECIDED = 20_000  # of which a look says whom limits cut off: 10,000 take a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,8 @@ class ChangeTargets(NamedTuple):
 class PeersFound:
     """Whom a change would be about: how many, how many of them are connected, the first names, and what they notice.
 
+    `stay`: how many of them have it already, and stay as they are.
+
     `who`: see `domain.peer_changes.who`.
     """
 
@@ -86,6 +86,7 @@ class PeersFound:
     live: int
     names: list[str]
     effects: list[str]
+    stay: list[str]
 
 
 Slice = Callable[[Tx, Operation, Config, Sequence[str]], dict[str, str]]
@@ -102,9 +103,9 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     unfinished_peers.check_ended(tx, config.id, peer_ids, "filter")
     effects = noticed(spec.action, counted.peers, counted.enabled, counted.live)
     if spec.action in OF_TAGS or spec.action is PeerAction.SET_JOB:
-        effects += _of_limits(tx, peer_ids, spec, tag)
+        effects += change_effects.of_limits(tx, peer_ids, spec.action, spec.job, tag)
     if tag is not None and tag.rule_set is not None:
-        effects += _of_rules(tx, peer_ids, tag, given=spec.action is PeerAction.ADD_TAG)
+        effects += change_effects.of_rules(tx, peer_ids, tag, given=spec.action is PeerAction.ADD_TAG)
     if spec.action is PeerAction.SET_GROUP:
         name = (
             Reason("no node group in particular") if group is None else Reason("node group {group!r}", group=group.name)
@@ -117,7 +118,9 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
         text = template("nodes hold {enabled} peers to other speeds at once; {live} connected now")
         effects.append(Reason(text, enabled=counted.enabled, live=counted.live))
-    return PeersFound(counted.peers, who(peer_ids), counted.live, listed_peers.names(tx, wanted, NAMED), effects)
+    stay = change_effects.unchanged(tx, wanted, spec.action, counted, tag=tag, group=group, speeds=spec.speeds)
+    names = listed_peers.names(tx, wanted, NAMED)
+    return PeersFound(counted.peers, who(peer_ids), counted.live, names, effects, stay)
 
 
 def _check_somebody(peer_ids: Sequence[str]) -> None:
@@ -128,28 +131,6 @@ def _check_somebody(peer_ids: Sequence[str]) -> None:
 def _only_config(tx: Tx, wanted: PeerFilter) -> Config:
     (config_id,) = wanted.config_ids or ()
     return configs.get(tx, config_id)
-
-
-def _of_limits(tx: Tx, peer_ids: Sequence[str], spec: PeerChangeSpec, tag: Tag | None) -> list[str]:
-    if len(peer_ids) > MOST_DECIDED:
-        return [Reason("whom limits then cut off is not worked out for more than {most} peers", most=MOST_DECIDED)]
-    if spec.job is not None:
-        supposed = Supposed(job=commands.as_if(spec.job))
-    elif tag is not None and spec.action is PeerAction.ADD_TAG:
-        supposed = Supposed(tag=(tag.id, tag.name))
-    else:
-        supposed = Supposed(without_tag=None if tag is None else tag.id)
-    now = clock.now()
-    before = {each.peer.id for each in decisions.decide(tx, now, peer_ids=peer_ids) if each.changes}
-    after = decisions.decide(tx, now, peer_ids=peer_ids, if_so=supposed)
-    return decisions.effects([each for each in after if each.peer.id not in before])
-
-
-def _of_rules(tx: Tx, peer_ids: Sequence[str], tag: Tag, *, given: bool) -> list[str]:
-    """Say which destinations a tag opens and closes to those who get it, or lose it."""
-    config_ids = tags.configs_of(tx, peer_ids)
-    supposed = SupposedTag(tag.id, frozenset(peer_ids), given)
-    return of_change(rule_effects.at_present(tx, config_ids), rule_effects.at_present(tx, config_ids, supposed))
 
 
 def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChangeSpec, expect: str) -> Operation:

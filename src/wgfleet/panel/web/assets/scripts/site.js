@@ -8,6 +8,7 @@ import "./_file_text.js";
 import "./_files.js";
 import "./_announcing.js";
 import "./_searching.js";
+import "./_ticks.js";
 import "./_live.js";
 import "./_following.js";
 import "./_passkeys.js";
