@@ -96,6 +96,25 @@ def test_what_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch, ki
         sent_files.read("wg-quick", [SentFile(f"bomb.{kind}", content)])
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
+def test_an_archive_of_too_many_files_is_refused_before_one_is_written(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(sent_files, "MAX_FILES", 10)
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: pytest.fail("one was written"))
+    out = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(out, "w") as packed:
+            for number in range(11):
+                packed.writestr(f"{number}.conf", b"")
+    else:
+        with tarfile.open(fileobj=out, mode="w:gz" if kind == "tar.gz" else "w") as rolled:
+            for number in range(11):
+                rolled.addfile(tarfile.TarInfo(f"{number}.conf"))
+    with pytest.raises(UnreadableError, match="MiB, or 10 files"):
+        sent_files.read("wg-quick", [SentFile(f"many.{kind}", out.getvalue())])
+
+
 def test_a_sparse_file_of_an_archive_is_not_filled_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """GNU tar writes holes as their length: 100 GiB in 1 KiB."""
     monkeypatch.setattr(sent_files, "MAX_BYTES", 1_000_000)

@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,9 +22,10 @@ import msgspec
 from wgfleet.imports import sources, wg_easy
 from wgfleet.imports.fleet import ImportedFleet, UnreadableError
 from wgfleet.imports.server_folders import rough_text_of
-from wgfleet.protocol.reasons import Reason, words_of
+from wgfleet.protocol.reasons import Reason, template, words_of
 
 MAX_BYTES, MAX_FILES = 64 * 1024 * 1024, 20_000  # in all, unpacked
+_MOST_MEMBERS = 2 * MAX_FILES  # of a tar, looked at for their number: folders and links are among them
 _XML = "config.xml"
 PASTED = {"wg-quick": "wg0.conf", "pivpn": "wg0.conf", "wg-easy": "wg0.json", "opnsense": _XML, "pfsense": _XML}
 """What the file is called of which the text was pasted; other sources have more than a text."""
@@ -80,14 +82,7 @@ def _write(root: Path, sent: Sequence[SentFile]) -> list[Path]:
             for name, content in _unpacked(each, left):
                 left -= len(content)
                 if left < 0 or len(found) == MAX_FILES:
-                    raise UnreadableError(
-                        Reason(
-                            "{name}: more than {most} MiB, or {most_files} files",
-                            name=each.name,
-                            most=MAX_BYTES // 1024**2,
-                            most_files=MAX_FILES,
-                        )
-                    )
+                    raise _too_much(each)
                 parts = PurePosixPath(name.replace("\\", "/")).parts
                 if ".." in parts or "\0" in name:
                     continue
@@ -101,6 +96,11 @@ def _write(root: Path, sent: Sequence[SentFile]) -> list[Path]:
     return list(found)
 
 
+def _too_much(sent: SentFile) -> UnreadableError:
+    text = template("{name}: more than {most} MiB, or {most_files} files")
+    return UnreadableError(Reason(text, name=sent.name, most=MAX_BYTES // 1024**2, most_files=MAX_FILES))
+
+
 def _unpacked(sent: SentFile, most: int) -> Iterator[tuple[str, bytes]]:
     """Yield what is in an archive, or the file itself; of one beyond `most` bytes a little more than that."""
     name, content = sent.name.lower(), sent.content
@@ -110,25 +110,33 @@ def _unpacked(sent: SentFile, most: int) -> Iterator[tuple[str, bytes]]:
     if len(content) > most:
         yield sent.name, content
     elif name.endswith((".tar", ".tar.gz", ".tgz")):
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            for member in archive:
-                if member.isreg() and (file := archive.extractfile(member)) is not None:
-                    yield member.name, file.read(most + 1)  # one that is sparse says that it is larger than all of it
+        yield from _of_tar(sent, content, most)
     elif name.endswith(".zip"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for info in archive.infolist():
-                if info.filename and not info.is_dir():
-                    if info.flag_bits & _ENCRYPTED:
-                        raise UnreadableError(
-                            Reason(
-                                "{name}: has a password; unpack it, and send what is in it, or an archive without one",
-                                name=sent.name,
-                            )
-                        )
-                    with archive.open(info) as file:
-                        yield _name_of(info), file.read(most + 1)
+        yield from _of_zip(sent, most)
     else:
         yield sent.name, content
+
+
+def _of_tar(sent: SentFile, content: bytes, most: int) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        if sum(member.isreg() for member in islice(archive, _MOST_MEMBERS)) > MAX_FILES:
+            raise _too_much(sent)  # before so many were written
+        for member in archive:
+            if member.isreg() and (file := archive.extractfile(member)) is not None:
+                yield member.name, file.read(most + 1)  # one that is sparse says that it is larger than all of it
+
+
+def _of_zip(sent: SentFile, most: int) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
+        files = [info for info in archive.infolist() if info.filename and not info.is_dir()]
+        if len(files) > MAX_FILES:
+            raise _too_much(sent)
+        for info in files:
+            if info.flag_bits & _ENCRYPTED:
+                text = template("{name}: has a password; unpack it, and send what is in it, or an archive without one")
+                raise UnreadableError(Reason(text, name=sent.name))
+            with archive.open(info) as file:
+                yield _name_of(info), file.read(most + 1)
 
 
 def _name_of(info: zipfile.ZipInfo) -> str:
