@@ -120,7 +120,7 @@ def _unpacked(sent: SentFile, most: int) -> Iterator[tuple[str, bytes]]:
 def _of_tar(sent: SentFile, content: bytes, most: int) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         if sum(member.isreg() for member in islice(archive, _MOST_MEMBERS)) > MAX_FILES:
-            raise _too_much(sent)  # before so many were written
+            raise _too_much(sent)  # before any is written
         for member in archive:
             if member.isreg() and (file := archive.extractfile(member)) is not None:
                 yield member.name, file.read(most + 1)  # one that is sparse says that it is larger than all of it
