@@ -4,7 +4,6 @@ Exit codes: 1 refused or failed, 2 usage, 3 the panel is unreachable, 4 not foun
 """
 
 import contextlib
-import ipaddress
 import math
 import os
 import re
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import httpx
 import typer
@@ -27,6 +26,7 @@ from wgfleet.cli.output import say
 from wgfleet.cli.plain_text import plain
 from wgfleet.cli.tree import CommandRefused, as_option, complain
 from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
+from wgfleet.protocol.addresses import is_local
 from wgfleet.protocol.quotes import quoted
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
@@ -248,18 +248,6 @@ def _refused(answer: httpx.Response) -> CallFailed:
     return CallFailed(
         detail, ABSENT if answer.status_code == HTTPStatus.NOT_FOUND else FAILED, field, answer.status_code
     )
-
-
-def is_local(url: str) -> bool:
-    """Say whether an address is of this machine's loopback."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:  # such as half a bracket: the client says so
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def given(**values: Any) -> Document:

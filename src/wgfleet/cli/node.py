@@ -168,10 +168,12 @@ def create(
             say(f"witness {name} is created. On that machine, {_within(joining)}:\n")
             say(f"  runuser -u wgfleet-witness -- {joining['command']}")
             say(AFTER_JOINING_A_WITNESS)
+            _warn_of_line(joining)
             return
         say(f"node {name} is created. On the server, as root, {_within(joining)}:\n")
         say(f"  {joining['command']}")
         say(AFTER_JOINING)
+        _warn_of_line(joining)
 
 
 def _places(endpoints: list[str]) -> Document:
@@ -198,6 +200,12 @@ def join(node: Node, *, as_json: AsJson = False) -> None:
             say(f"{node} has joined already; the machine that runs this takes its place.", err=True)
         say(f"On the server, as root, {_within(joining)}, once:\n", err=True)
         say(joining["command"])
+        _warn_of_line(joining)
+
+
+def _warn_of_line(joining: Document) -> None:
+    if joining.get("warning"):
+        say(f"warning: {joining['warning']}", err=True)
 
 
 def _within(joining: Document) -> str:

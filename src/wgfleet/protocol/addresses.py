@@ -6,6 +6,7 @@ The canonical text of an address is what inet_ntop(3) prints, since that is what
 import ipaddress
 import re
 import socket
+from urllib.parse import urlsplit
 
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, template
@@ -162,3 +163,15 @@ def address_of(endpoint: str) -> str:
 def parse_endpoint(text: str, field: str = "endpoint") -> str:
     """Parse an endpoint and return its canonical text."""
     return join_endpoint(*split_endpoint(text, field))
+
+
+def is_local(url: str) -> bool:
+    """Say whether an address is of this machine's loopback."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # such as half a bracket
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

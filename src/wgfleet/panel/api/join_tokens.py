@@ -9,14 +9,22 @@ from fastapi import Request, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import NodeAdmin
-from wgfleet.panel.api.models import Reference, View, utc
+from wgfleet.panel.api.models import Reference, Said, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.fleet import join_tokens, nodes
+from wgfleet.protocol.addresses import is_local
 from wgfleet.protocol.messages import AGENT_PORT
+from wgfleet.protocol.reasons import Reason, template
 
 WITNESS_DIR = "/var/lib/wgfleet-witness"  # of its unit, as which it runs without privileges
+
+_HERE_ALONE = template(
+    "{url} leads to the machine that this line is run on, so it works on the panel's own alone; for another machine "
+    "have the panel listen at an address that it reaches (`wgfleet panel run --listen ADDRESS:8443`), or set "
+    "public_url, and take a new line"
+)
 
 router = subject_router("nodes")
 
@@ -27,6 +35,7 @@ class JoinTokenView(View):
     token: str
     expires_at: datetime
     command: str = Field(description="The command to run on the node, as root; a witness's as its own user.")
+    warning: Said | None = Field(description="null: as far as is known, the command reaches this panel from elsewhere.")
 
 
 @router.post("/api/nodes/{node}/join-token", status_code=status.HTTP_201_CREATED, summary="Create a join token")
@@ -45,7 +54,8 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
         command += f" --port {port}"
     if witness:
         command += f" --state-dir {WITNESS_DIR}"
-    return JoinTokenView(token=token, expires_at=utc(expires_at), command=command)
+    warning = Reason(_HERE_ALONE, url=url) if is_local(url) else None
+    return JoinTokenView(token=token, expires_at=utc(expires_at), command=command, warning=warning)
 
 
 def _https_url(panel: Panel) -> str | None:
