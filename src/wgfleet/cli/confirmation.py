@@ -32,6 +32,6 @@ def ask_secret(what: str, *, new: bool = False) -> str:
     else:
         given = sys.stdin.readline().rstrip("\r\n")
     if not given:
-        say(f"error: no {what} on standard input", err=True)
+        say(f"error: no {what} on standard input; type it at a terminal, or give it from a file: ... < FILE", err=True)
         raise typer.Exit(USAGE)
     return str(given)
