@@ -299,7 +299,8 @@ def test_a_node_at_the_address_of_another_is_refused_or_warned_of(wgfleet: Run) 
     assert "wgfleet node join fra1" in refused.stderr
     warning = "warning: fra2: 192.0.2.1 is an address of node 'fra1' too: no config can be on both at one port\n"
     made_so = wgfleet("node", "create", "fra2", "--endpoint", "192.0.2.1", "--agent-port", "51901")
-    assert (made_so.returncode, made_so.stderr) == (0, warning)
+    assert made_so.returncode == 0
+    assert made_so.stderr.startswith(warning)
     assert "--port 51901" in made_so.stdout
     assert warning in wgfleet("node", "list").stderr
     assert wgfleet("node", "update", "fra2", "--capacity", "5").stderr == warning
