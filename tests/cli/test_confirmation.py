@@ -1,11 +1,14 @@
 """Commands that ask whether to go on: where nobody can be asked nothing is done, and the way out is said."""
 
+from typing import Any
+from unittest import mock
+
 import httpx
 import pytest
 
 from tests.cli.conftest import Run
 from tests.panel.conftest import made
-from wgfleet.cli import confirmation
+from wgfleet.cli import confirmation, waiting
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +34,25 @@ def test_a_person_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     answered: list[str] = []
     confirmation.go_on("Delete it?")
     assert answered == ["Delete it?"]
+
+
+@pytest.mark.parametrize("dangerous", [{"cut_off": ["anna"]}, {"unknown": ["ben"]}, {"refusal": "it is the last one"}])
+def test_a_removal_that_is_forced_says_who_is_cut_off_and_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dangerous: dict[str, Any]
+) -> None:
+    reach = {"silent": 1, "unknown": 1}
+    found: dict[str, Any] = {"live": 2, "reach": reach, "cut_off": [], "unknown": [], "refusal": None, "hints": []}
+    panel, asked = mock.Mock(), list[str]()
+    monkeypatch.setattr("wgfleet.cli.waiting.go_on", lambda: asked.append("asked"))
+    panel.get.return_value = found
+    waiting.ask_about_departure(panel, "wg0", "fra1", 0.0)
+    assert (asked, capsys.readouterr().out) == ([], "")
+    panel.get.return_value = found | dangerous
+    waiting.ask_about_departure(panel, "wg0", "fra1", 0.0)
+    said = capsys.readouterr().out
+    assert asked == ["asked"]
+    assert "2 live on node fra1" in said
+    assert all(name in said for name in dangerous.get("cut_off", []) + dangerous.get("unknown", []))
 
 
 def test_links_and_jobs_are_named_by_the_end_of_their_ids(wgfleet: Run, client: httpx.Client) -> None:

@@ -131,7 +131,8 @@ def test_nodes_behind_routers_and_with_names_and_larger_pools() -> None:
     follow("Nodes whose address changes", "wgfleet node create cabin")
     follow("A pool that is full", "wgfleet config update wg0 --pool")
     typed(
-        "wgfleet config unassign wg0 home --force --wait\nwgfleet node delete home --force\nwgfleet node delete cabin"
+        "wgfleet config unassign wg0 home --force --yes --wait\n"
+        "wgfleet node delete home --force\nwgfleet node delete cabin"
     )
     eventually(serves, every_s=2)
 
@@ -174,7 +175,7 @@ def test_an_upgrade_ends_no_session() -> None:
 def test_nothing_is_left_of_it() -> None:
     unassign = inline("Uninstall", "wgfleet config unassign wg0 fra1")
     (force,) = {inline("Uninstall", "--force")}
-    typed(f"{unassign} {force}\n{inline('Uninstall', 'wgfleet node delete fra1')}")
+    typed(f"{unassign} {force} --yes\n{inline('Uninstall', 'wgfleet node delete fra1')}")
     node_block, panel_block = (
         block("Uninstall", "systemctl disable --now wgfleet-agent"),
         block("Uninstall", "systemctl disable --now wgfleet-panel"),

@@ -27,7 +27,7 @@ from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
 from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
-from wgfleet.cli.waiting import RelayHours, Wait, show_departures, show_operation
+from wgfleet.cli.waiting import RelayHours, Wait, ask_about_departure, show_departures, show_operation
 
 app = commands()
 COLUMNS = ("name", "pools", "nodes", "peers", "listen_port", "mode", "enabled")
@@ -311,14 +311,17 @@ def unassign(
         typer.Option("--force", help="Even if too few nodes or too little room is left, or live clients are cut off."),
     ] = False,
     relay_hours: RelayHours = 0.0,
+    yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a node from a config; its peers and live sessions move to the others."""
+    """Remove a node from a config; its peers and live sessions move to the others. With --force it asks first."""
     with panel() as client:
         if dry_run:
             show_departures(client, [config], node, relay_hours, as_json=as_json)
             return
+        if force and not yes:
+            ask_about_departure(client, config, node, relay_hours)
         operation = client.call(
             "DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force, relay_s=relay_hours * 3600
         )

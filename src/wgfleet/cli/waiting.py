@@ -7,6 +7,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
+from wgfleet.cli.confirmation import go_on
 from wgfleet.cli.hints import with_ways_out
 from wgfleet.cli.output import console, say, show_json
 from wgfleet.cli.plain_text import plain
@@ -109,6 +110,15 @@ def show_departures(
         return
     for config, departure in found.items():
         _show_departure(config, node, departure, "cut off", "refused")
+
+
+def ask_about_departure(client: Client, config: str, node: str, relay_hours: float) -> None:
+    """Say who is cut off by a removal that is forced, and ask whether to go on; nothing where nobody is."""
+    path = f"/api/configs/{part(config)}/nodes/{part(node)}/departure"
+    departure = client.get(path, relay_s=relay_hours * 3600)
+    if departure["cut_off"] or departure["unknown"] or departure["refusal"] is not None:
+        _show_departure(config, node, departure, "cut off", "refused without --force")
+        go_on()
 
 
 def show_group_departure(client: Client, path: str, relay_hours: float, *, as_json: bool) -> None:
