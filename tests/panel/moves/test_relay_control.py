@@ -253,20 +253,22 @@ def test_relays_of_configs_and_peers_that_are_gone_end(world: World) -> None:
 
 
 @one_database
-def test_an_agent_that_nobody_hangs_on_is_asked_once(world: World) -> None:
+def test_an_agent_is_asked_once_unless_something_has_happened(world: World) -> None:
     hanging = Hanging(world)
-    asked = 0
-    for node in hanging.nodes[1:]:
-        line: Line = hanging.lines[node.id]
-        assert isinstance(line, RelayingLine)
-        before, asked = line.relays, 0
+    assert set(hanging.reconciler.unasked()) == {node.id for node in hanging.nodes}
+    for node in hanging.nodes:
+        asyncio.run(hanging.reconciler.reconcile(node.id))
+    assert hanging.reconciler.unasked() == []
 
-        async def count(before: Any = before) -> Any:
-            nonlocal asked
-            asked += 1
-            return await before()
 
-        line.relays = count  # type: ignore[method-assign]
-        for _ in range(3):
-            asyncio.run(hanging.reconciler.reconcile(node.id))
-        assert asked == 1
+@one_database
+def test_relays_that_begin_after_the_agent_was_asked_are_listed(world: World) -> None:
+    hanging = Hanging(world)
+    begun = dict(hanging.line.relayed)
+    hanging.line.relayed.clear()
+    hanging.look()
+    assert hanging.listed() == {}
+    hanging.line.relayed.update(begun)
+    hanging.look()
+    assert sorted(hanging.listed()) == ["a", "b", "c", "d"]
+    assert hanging.audited() == [("panel", "relay_begun")]

@@ -33,7 +33,10 @@ class RelayReconciler:
         self._asked: dict[str, object] = {}  # the status that the agent had when it was last asked
 
     def unasked(self) -> list[str]:
-        """Return the nodes whose agents have not been asked since they last said what they are."""
+        """Return the nodes whose agents have not been asked since they last said what they are.
+
+        They may relay whom a panel did not note that died then, or that had an older database.
+        """
         return [
             node_id
             for node_id, connection in self._connections.items()
@@ -42,13 +45,10 @@ class RelayReconciler:
 
     async def reconcile(self, node_id: str) -> float | None:
         """Tell and ask a node; return after how many s to look again, or None for when something changes."""
-        relays, wishes = await in_thread(self._read, node_id)
+        wishes = await in_thread(self._read, node_id)
         connection = self._connections.get(node_id)
         if connection is None or not connection.connected or Feature.RELAY not in connection.features:
             return AGAIN_S if wishes else None
-        # Others may relay whom a panel did not note that died then, or that had an older database.
-        if not relays and connection.status is self._asked.get(node_id):
-            return None
         try:
             await self._tell(connection, wishes)
             faultpoints.reached("relays.told")
@@ -76,7 +76,7 @@ class RelayReconciler:
             else:
                 await connection.client.prolong_relay(interface, RelayProlongation(tuple(keys), left_s))
 
-    def _read(self, node_id: str) -> tuple[bool, list[RelayWish]]:
+    def _read(self, node_id: str) -> list[RelayWish]:
         with self._store.read() as tx:
             return relay_reports.wishes(tx, node_id)
 

@@ -42,15 +42,13 @@ Unneeded = dict[str, list[str]]
 """Public keys of relays that are to end, by interface."""
 
 
-def wishes(tx: Tx, node_id: str) -> tuple[bool, list[RelayWish]]:
-    """Return whether a node relays anybody, as far as is known, and what it is to be asked for."""
-    found = relay_rows.listing(tx, node_id=node_id)
-    wanted = [
+def wishes(tx: Tx, node_id: str) -> list[RelayWish]:
+    """Return what a node is to be asked for."""
+    return [
         RelayWish(row.id, row.config_name, row.public_key, row.wanted_ends_at)
-        for row in found
+        for row in relay_rows.listing(tx, node_id=node_id)
         if row.wanted_ends_at is not None
     ]
-    return bool(found), wanted
 
 
 def record(tx: Tx, node_id: str, said: AllRelays, done: Collection[RelayWish] = ()) -> Unneeded:
