@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, restored
 
 STOLEN = "{a.__reduce__.__globals__[json].codecs.sys.modules[os].environ}"
 
@@ -55,17 +55,25 @@ def _nested(depth: int, template: str = "{a}") -> str:
     ids=lambda text: text[:40].encode("unicode_escape").decode(),
 )
 def test_what_cannot_be_restored_is_its_english_text(text: str) -> None:
-    restored = Reason.restored(text)
-    assert type(restored) is str
-    assert restored == text.partition("\x1f")[0]
+    found = Reason.restored(text)
+    assert type(found) is str
+    assert found == text.partition("\x1f")[0]
+
+
+def test_reasons_in_lists_and_in_tuples_are_restored() -> None:
+    reason = Reason("no answer to {what}", what=1)
+    for found in (restored({"all": [reason.kept()]}), restored({"all": (reason.kept(),)})):
+        (text,) = found["all"]
+        assert isinstance(text, Reason)
+        assert text == "no answer to 1"
 
 
 def test_a_value_is_no_template() -> None:
     reason = Reason("{what}; {why}", what=Reason("no answer to {x}", x=STOLEN), why="{{0}} {a!r} \x1f[]")
-    restored = Reason.restored(reason.kept())
-    assert isinstance(restored, Reason)
-    assert restored == reason == f"no answer to {STOLEN}; {{{{0}}}} {{a!r}} \x1f[]"
-    assert restored.values["what"].values == {"x": STOLEN}
+    found = Reason.restored(reason.kept())
+    assert isinstance(found, Reason)
+    assert found == reason == f"no answer to {STOLEN}; {{{{0}}}} {{a!r}} \x1f[]"
+    assert found.values["what"].values == {"x": STOLEN}
 
 
 def test_a_long_value_is_cut_where_it_is_quoted_and_nowhere_else() -> None:

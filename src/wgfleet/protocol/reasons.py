@@ -101,7 +101,7 @@ def restored(value: Any) -> Any:
     """Return a value of JSON with the reasons that were kept in it."""
     if isinstance(value, str):
         return Reason.restored(value)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [restored(each) for each in value]
     return {name: restored(each) for name, each in value.items()} if isinstance(value, dict) else value
 
