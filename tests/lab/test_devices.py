@@ -43,6 +43,16 @@ def network(*, nat: bool) -> Iterator[state.Lab]:
     assert machine() == before
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [("192.0.2.1:51820", "ip daddr set 192.0.2.1"), ("[2001:db8::1]:51820", "ip6 daddr set 2001:db8::1")],
+)
+def test_a_mobile_device_goes_on_sending_to_an_address_of_either_kind(endpoint: str, says: str) -> None:
+    rules = devices.mobile_rules(endpoint)
+    assert f"table {says.partition(' ')[0]} mobile" in rules
+    assert f"udp dport 51820 notrack {says}" in rules
+
+
 def call(lab: state.Lab) -> None:
     """Have node-2 start a handshake with the client, where node-1 has it."""
     peer, endpoint = lab.host("node-1").run("wg", "show", "wg0", "endpoints").split()

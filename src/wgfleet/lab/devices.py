@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from wgfleet.lab import nameserver, stock
 from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
+from wgfleet.protocol.addresses import split_endpoint
 
 # What the bundle's timer does.
 _EVERY_SECOND = 'while sleep 1; do "$0" "$1" || :; done'
 _HELPER = "wgfleet-reresolve"
 _MOBILE = """
-table ip mobile {{
+table {ip} mobile {{
   chain out {{
     type filter hook output priority raw
-    oifname "eth0" udp dport {port} notrack ip daddr set {address}
+    oifname "eth0" udp dport {port} notrack {ip} daddr set {address}
   }}
 }}
 """
@@ -29,8 +30,13 @@ def make_mobile(host: Host) -> None:
     not be NAT: conntrack would rewrite the answers too, and leaves alone what belongs to a flow that it knows.
     """
     endpoint = host.run("wg", "show", stock.INTERFACE, "endpoints").split()[1]
-    address, _, port = endpoint.rpartition(":")
-    host.run("nft", "-f", "-", stdin=_MOBILE.format(port=port, address=address))
+    host.run("nft", "-f", "-", stdin=mobile_rules(endpoint))
+
+
+def mobile_rules(endpoint: str) -> str:
+    """Return the rules for a device that sends to an endpoint (pure)."""
+    address, port = split_endpoint(endpoint)
+    return _MOBILE.format(ip="ip6" if ":" in address else "ip", port=port, address=address)
 
 
 def name_in_hosts_file(host: Host, addresses: Sequence[str], first: int) -> None:
