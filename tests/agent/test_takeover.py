@@ -215,6 +215,15 @@ def kill_wireguard_go(net: Net) -> None:
     os.kill(wireguard_go(net.a) or 0, signal.SIGKILL)
 
 
+def kill_it_and_lose_a_call(net: Net) -> None:
+    """Also have the client not get the first packet that begins a handshake (of 176 bytes)."""
+    chain = "type filter hook input priority 0; meta length 176 udp sport 51820 quota until 200 bytes counter drop"
+    lossy = f"table inet loss {{\nchain arriving {{\n{chain}\n}}\n}}"
+    net.client.run("nft", "-f", "-", stdin=f"table inet loss\ndelete table inet loss\n{lossy}\n")
+    kill_wireguard_go(net)
+    eventually(lambda: "counter packets 1 " in net.client.run("nft", "list", "table", "inet", "loss"))
+
+
 def delete_link(net: Net) -> None:
     net.a.host.run("ip", "link", "del", "wg0")
 
@@ -251,7 +260,8 @@ def longest_silence_s(net: Net, event: Callable[[Net], None]) -> float:
 
 
 @pytest.mark.parametrize(
-    "event", [kill_wireguard_go, delete_link, delete_by_hand_and_push, change_port, take_link_down]
+    "event",
+    [kill_wireguard_go, kill_it_and_lose_a_call, delete_link, delete_by_hand_and_push, change_port, take_link_down],
 )
 def test_clients_are_called_when_their_sessions_end_with_the_interface(net: Net, event: Callable[[Net], None]) -> None:
     silences = [longest_silence_s(net, event) for _ in range(1 if event is change_port else 2)]

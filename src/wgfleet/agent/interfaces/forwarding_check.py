@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
@@ -155,7 +156,7 @@ class ForwardingCheck:
         async with reconciler.lock:
             if not reconciler.up or any(map(reconciler.allowed_ips.has, allowed)):
                 return False
-            reconciler.calling.add(guest)
+            reconciler.calling[guest] += 1
             reconciler.guest_until = float("inf")
             reconciler.recheck((guest,))
             await self._machine.change_peers(reconciler.name, upsert={guest: DesiredPeer(allowed)}, remove=())
@@ -166,7 +167,7 @@ class ForwardingCheck:
         async with reconciler.lock:
             with contextlib.suppress(KernelError):  # the link is gone, and the guest with it
                 await self._machine.change_peers(reconciler.name, upsert={}, remove=(guest,))
-            reconciler.calling.discard(guest)
+            reconciler.calling -= Counter((guest,))
             reconciler.guest_until = time.monotonic() + _GUESTS_S
             reconciler.recheck((guest,))
 

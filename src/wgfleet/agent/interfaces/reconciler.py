@@ -7,6 +7,7 @@ equal to `desired` and knows what it last saw.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class InterfaceReconciler:
         self.drift: tuple[Drift, ...] = ()
         self.scan_s = self.scan_cost_s = 0.0  # time that the last scan without repairs took; CPU of such scans
         self.muted: str | None = None  # why the interface sends nothing
-        self.calling: set[PublicKey] = set()  # peers whose keepalive a takeover holds, and guests
+        self.calling = Counter[PublicKey]()  # calls that hold a peer's keepalive, and guests
         self.guest_until = float("-inf")  # what comes out of the link until then may be a guest's
         self.forwarding: tuple[Forwarding, ...] = ()
         self.carries = False  # whether its NAT has TCP connections that may go on after their users have moved
@@ -89,7 +90,7 @@ class InterfaceReconciler:
         self._held_peers = HeldPeers(self.name)
         self.trial = trial
         self._effective = EffectiveSettings(trial, kept_down)
-        self._up_at = float("-inf")  # when the link was last seen to be up
+        self._up_at = self._link_seen_at = float("-inf")  # when the link was last seen to be up, and at all
         self._machine = machine
         self._changes = changes
         self._floating = floating
@@ -101,7 +102,6 @@ class InterfaceReconciler:
         self._own_index: int | None = None  # of the link that is known to be ours
         self._rules = Rules(masquerade=False, filtered=False)
         self._forwarding: tuple[Drift, ...] = ()  # found when link and rules were read
-        self._link_seen_at = float("-inf")
 
     @property
     def config_id(self) -> ConfigId:

@@ -6,6 +6,7 @@ here from then on.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ _LEAVE_S = 0.05  # time for WireGuard to send what it was asked to
 _JUST_NOW_S = 2  # a handshake this young means that the peer is here already; `latest_handshake` has whole seconds
 _REMIND_FIRST_S = 0.01
 _REMIND_LAST_S = 0.64
-_CALL_AGAIN_S, _CALL_AGAIN_FROM_S = 5.0, 1.0
+# A packet of a call may get lost, and WireGuard itself repeats it after 5 s. Each try ends the one before, so they
+# grow: a client whose answer takes longer than the first is reached by a later one.
+_CALL_AGAIN_S, _CALL_AGAIN_FROM_S = (0.3, 0.6, 1.2, 2.9), 1.0
 _HELP_THEMSELVES_S = 15.0  # by then clients have noticed by themselves
 _log = structlog.get_logger()
 
@@ -99,7 +102,7 @@ class Takeovers:
             just_now = int(time.time()) - _JUST_NOW_S
             await _collect(machine, reconciler, set(calls), answered, started, newer_than=just_now)
             called = {key: call for key, call in calls.items() if key not in answered}
-            reconciler.calling |= calls.keys()
+            reconciler.calling.update(calls.keys())
         reminder = _Reminder(machine, reconciler)
         reminder.add(answered)  # another node may have turned them back
         reminding = asyncio.create_task(reminder.run())
@@ -166,7 +169,8 @@ async def call_again(
     if not await _until(may_speak, _HELP_THEMSELVES_S):
         _log.warning("clients.not_called_again", interface=reconciler.name, reason="the panel did not say that it may")
         return
-    for source in (*reconciler.sources, None):
+    tries: list[tuple[str | None, float]] = [(source, _CALL_AGAIN_FROM_S) for source in reconciler.sources]
+    for source, timeout_s in [*tries, *((None, each_s) for each_s in _CALL_AGAIN_S)]:
         calls = {
             key: PeerCall(endpoint, source)
             for key, endpoint in waiting.items()
@@ -175,7 +179,6 @@ async def call_again(
         if not calls:
             continue
         called |= calls.keys()
-        timeout_s = _CALL_AGAIN_S if source is None else _CALL_AGAIN_FROM_S
         try:
             result = await takeovers.run(reconciler, calls, timeout_s)
         except (KernelError, OSError) as error:
@@ -329,22 +332,24 @@ async def _restore_keepalives(
     reminding: asyncio.Task[None],
 ) -> None:
     """Put the keepalives back: of peers that did not answer now, of the others after their last reminder."""
-    try:
-        await _end(machine, reconciler, called - answered)
-        await reminding
-        await _end(machine, reconciler, answered)
-    except KernelError as error:
-        reconciler.calling -= called
-        _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
+    for ended, first in ((called - answered, None), (answered, reminding)):
+        if first is not None:
+            await first
+        try:
+            await _end(machine, reconciler, ended)
+        except KernelError as error:
+            _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
 
 
 async def _end(machine: Machine, reconciler: InterfaceReconciler, called: set[PublicKey]) -> None:
+    """End the call of some peers, but for those that are called once more by now."""
     async with reconciler.lock:
         try:
-            own = {key: peer.persistent_keepalive for key in called if (peer := reconciler.desired.peers.get(key))}
+            last = (key for key in called if reconciler.calling[key] <= 1)
+            own = {key: peer.persistent_keepalive for key in last if (peer := reconciler.desired.peers.get(key))}
             await machine.end_call(reconciler.name, own)
         finally:
-            reconciler.calling -= called
+            reconciler.calling -= Counter(called)
 
 
 async def _collect(
