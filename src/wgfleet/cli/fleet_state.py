@@ -128,7 +128,7 @@ def _wrong_nodes(nodes: list[Document]) -> Iterable[str]:
         if node["joined"] and not node["connected"]:
             seen = f", last heard {age(node['last_seen_at'])} ago" if node["last_seen_at"] else ""
             yield f"node {node['name']}: the panel does not reach its agent{seen}: {node['summary']}"
-        for warning in ("endpoint_warning", "agent_host_warning", "witness_warning"):
+        for warning in ("endpoint_warning", "agent_host_warning", "witness_warning", "clock_warning"):
             if node.get(warning):
                 yield f"node {node['name']}: {node[warning]}"
 
