@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
 
-WAIT_S = 0.4
+WAIT_S = 0.25  # those that nobody can call lose what is sent to them meanwhile
 SPARED_S = 60.0
 
 
