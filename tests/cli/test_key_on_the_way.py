@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wgfleet.protocol.addresses import is_local
+from wgfleet.cli.client import is_local
 
 PROGRAM = str(Path(sys.executable).parent / "wgfleet")
 KEY = "wgf_secret"

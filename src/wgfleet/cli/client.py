@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import typer
@@ -26,7 +26,7 @@ from wgfleet.cli.output import say
 from wgfleet.cli.plain_text import plain
 from wgfleet.cli.tree import CommandRefused, as_option, complain
 from wgfleet.doors.tries import CONNECT_S, Tries, may_be_done
-from wgfleet.protocol.addresses import is_local
+from wgfleet.protocol.addresses import is_loopback
 from wgfleet.protocol.quotes import quoted
 
 FAILED, USAGE, UNREACHABLE, ABSENT = 1, 2, 3, 4
@@ -285,3 +285,11 @@ def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True, sends_se
             raise
         complain(f"{error.filename}: {error.strerror}")
         raise typer.Exit(FAILED) from None
+
+
+def is_local(url: str) -> bool:
+    """Say whether an address is of this machine's loopback."""
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:  # such as half a bracket: the client says so
+        return False

@@ -6,7 +6,6 @@ The canonical text of an address is what inet_ntop(3) prints, since that is what
 import ipaddress
 import re
 import socket
-from urllib.parse import urlsplit
 
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, template
@@ -165,12 +164,8 @@ def parse_endpoint(text: str, field: str = "endpoint") -> str:
     return join_endpoint(*split_endpoint(text, field))
 
 
-def is_local(url: str) -> bool:
-    """Say whether an address is of this machine's loopback."""
-    try:
-        host = urlsplit(url).hostname or ""
-    except ValueError:  # such as half a bracket
-        return False
+def is_loopback(host: str) -> bool:
+    """Say whether a host, an address or a name, is the machine itself."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

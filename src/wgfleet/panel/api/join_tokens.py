@@ -14,7 +14,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import web_certificates
 from wgfleet.panel.services.fleet import join_tokens, nodes
-from wgfleet.protocol.addresses import is_local
+from wgfleet.protocol.addresses import is_loopback
 from wgfleet.protocol.messages import AGENT_PORT
 from wgfleet.protocol.reasons import Reason, template
 
@@ -54,7 +54,7 @@ def create_join_token(panel: ThePanel, caller: NodeAdmin, node: Reference, reque
         command += f" --port {port}"
     if witness:
         command += f" --state-dir {WITNESS_DIR}"
-    warning = Reason(_HERE_ALONE, url=url) if is_local(url) else None
+    warning = Reason(_HERE_ALONE, url=url) if is_loopback(urlsplit(url).hostname or "") else None
     return JoinTokenView(token=token, expires_at=utc(expires_at), command=command, warning=warning)
 
 
