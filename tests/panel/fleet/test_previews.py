@@ -16,6 +16,7 @@ from wgfleet.panel.store import sessions as session_rows
 # path, body of a change or None for a deletion -> a part of what is said, "" for nothing
 SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
     ("/api/configs/wg0", {"listen_port": 51999}, "nodes stop listening at port 51820 at once: 2 peers of 'wg0'"),
+    ("/api/configs/wg0", {"listen_port": 51999}, "a NAT or a firewall in front of one lets no such call in"),
     ("/api/configs/wg0", {"enabled": False}, "2 peers of 'wg0' are cut off"),
     ("/api/configs/wg0", {"masquerade": False}, "routers know the way back"),
     ("/api/configs/wg0", {"client_to_client": False}, "no longer reach each other"),

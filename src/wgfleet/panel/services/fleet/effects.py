@@ -37,6 +37,12 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
                 listen_port=config.listen_port,
             )
         )
+        said.append(
+            Reason(
+                "those who are connected are called from the new port; a NAT or a firewall in front of one lets no such "
+                "call in, and then nothing reaches it before it has a new file"
+            )
+        )
     if "enabled" in changed and not config.enabled:
         said.append(
             Reason(
