@@ -68,4 +68,6 @@ NODE = NodeDaemon(
     directory="/run/frr",
     commands=_commands,
     owner="frr",
+    # One that bgpd does not find yet has no session for it, now and then for good.
+    sockets=tuple(f"/run/frr/{program}.vty" for program in _PROGRAMS),
 )
