@@ -27,22 +27,7 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
         return []
     said: list[str] = []
     if "listen_port" in changed:
-        said.append(
-            Reason(
-                "nodes stop listening at port {port} at once: {peers} of {config!r} cannot connect "
-                "with the files that they have, unless something forwards that port to {listen_port}",
-                port=before["listen_port"],
-                peers=peers,
-                config=config.name,
-                listen_port=config.listen_port,
-            )
-        )
-        said.append(
-            Reason(
-                "those who are connected are called from the new port; a NAT or a firewall in front of one lets no such "
-                "call in, and then nothing reaches it before it has a new file"
-            )
-        )
+        said += _of_listen_port(config, before["listen_port"], peers)
     if "enabled" in changed and not config.enabled:
         said.append(
             Reason(
@@ -88,6 +73,23 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
             )
         )
     return said
+
+
+def _of_listen_port(config: Config, before: int, peers: str) -> list[str]:
+    return [
+        Reason(
+            "nodes stop listening at port {port} at once: {peers} of {config!r} cannot connect "
+            "with the files that they have, unless something forwards that port to {listen_port}",
+            port=before,
+            peers=peers,
+            config=config.name,
+            listen_port=config.listen_port,
+        ),
+        Reason(
+            "those who are connected are called from the new port; a NAT or a firewall in front of one lets no such "
+            "call in, and then nothing reaches it before it has a new file"
+        ),
+    ]
 
 
 def _of_speeds(config: Config, before: Mapping[str, Any], peers: str) -> list[str]:
