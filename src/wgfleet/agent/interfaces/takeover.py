@@ -333,10 +333,12 @@ async def _restore_keepalives(
 ) -> None:
     """Put the keepalives back: of peers that did not answer now, of the others after their last reminder."""
     for ended, first in ((called - answered, None), (answered, reminding)):
-        if first is not None:
-            await first
         try:
-            await _end(machine, reconciler, ended)
+            try:
+                if first is not None:
+                    await first
+            finally:
+                await _end(machine, reconciler, ended)
         except KernelError as error:
             _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
 
