@@ -250,6 +250,14 @@ def _refused(answer: httpx.Response) -> CallFailed:
     )
 
 
+def is_local(url: str) -> bool:
+    """Say whether an address is of this machine's loopback."""
+    try:
+        return is_loopback(urlsplit(url).hostname or "")
+    except ValueError:  # such as half a bracket: the client says so
+        return False
+
+
 def given(**values: Any) -> Document:
     """Return a body of the options that were given."""
     return {name: value for name, value in values.items() if value is not None}
@@ -285,11 +293,3 @@ def panel(chosen: PanelAccess | None = None, *, needs_key: bool = True, sends_se
             raise
         complain(f"{error.filename}: {error.strerror}")
         raise typer.Exit(FAILED) from None
-
-
-def is_local(url: str) -> bool:
-    """Say whether an address is of this machine's loopback."""
-    try:
-        return is_loopback(urlsplit(url).hostname or "")
-    except ValueError:  # such as half a bracket: the client says so
-        return False

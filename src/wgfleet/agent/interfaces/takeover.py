@@ -332,24 +332,24 @@ async def _restore_keepalives(
     reminding: asyncio.Task[None],
 ) -> None:
     """Put the keepalives back: of peers that did not answer now, of the others after their last reminder."""
-    for ended, first in ((called - answered, None), (answered, reminding)):
-        try:
-            try:
-                if first is not None:
-                    await first
-            finally:
-                await _end(machine, reconciler, ended)
-        except KernelError as error:
-            _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
+    await _end(machine, reconciler, called - answered)
+    try:
+        await reminding
+    except KernelError as error:
+        _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
+    finally:
+        await _end(machine, reconciler, answered)
 
 
 async def _end(machine: Machine, reconciler: InterfaceReconciler, called: set[PublicKey]) -> None:
     """End the call of some peers, but for those that are called once more by now."""
     async with reconciler.lock:
+        last = (key for key in called if reconciler.calling[key] <= 1)
+        own = {key: peer.persistent_keepalive for key in last if (peer := reconciler.desired.peers.get(key))}
         try:
-            last = (key for key in called if reconciler.calling[key] <= 1)
-            own = {key: peer.persistent_keepalive for key in last if (peer := reconciler.desired.peers.get(key))}
             await machine.end_call(reconciler.name, own)
+        except KernelError as error:
+            _log.warning("takeover.keepalives_left", interface=reconciler.name, reason=str(error))
         finally:
             reconciler.calling -= Counter(called)
 

@@ -26,8 +26,7 @@ from wgfleet.panel.services.fleet import nodes, tags
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
-from wgfleet.panel.store import Tx
-from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.protocol.reasons import Reason, template
 
@@ -163,8 +162,8 @@ def filter_of(
 
 def _check_of_config(tx: Tx, config_id: str, peer_ids: Sequence[str]) -> None:
     """Refuse peers that are not of a config: one that was deleted, or whom the call would silently leave as it is."""
-    of_it = {peer.id for peer in peer_rows.by_ids(tx, peer_ids) if peer.config_id == config_id}
-    if others := len(set(peer_ids) - of_it):
+    of_it, _ = listed_peers.extent(tx, PeerFilter(config_ids=[config_id], ids=peer_ids))
+    if others := len(set(peer_ids)) - of_it:
         text = template("{count} of these peers are not of this config, or no more; give those of one config")
         raise Invalid(Reason(text, count=others), field="filter.peers")
 

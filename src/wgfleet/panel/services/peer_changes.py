@@ -76,9 +76,7 @@ class ChangeTargets(NamedTuple):
 class PeersFound:
     """Whom a change would be about: how many, how many of them are connected, the first names, and what they notice.
 
-    `stay`: how many of them have it already, and stay as they are.
-
-    `who`: see `domain.peer_changes.who`.
+    `stay`: how many of them have it already, and stay as they are. `who`: see `domain.peer_changes.who`.
     """
 
     peers: int

@@ -5,6 +5,7 @@ Pure. Plans looks; must not judge nodes.
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain, islice
 
 from wgfleet.panel.domain.health.paths import misses_of_note
@@ -70,7 +71,10 @@ class Lookout:
         doubted = [node_id for node_id in able if standings[node_id].state is not Health.SERVING]
         others = sorted(witness.node_id for witness in witnesses if witness.agent_connected)
         self._rings = (serving, doubted, others)
-        self._able = frozenset(chain(*self._rings))
+
+    @cached_property
+    def _able(self) -> frozenset[NodeId]:
+        return frozenset(chain(*self._rings))  # asked for in doubt alone
 
     def vantages(self, target: NodeId) -> Iterator[NodeId]:
         """Yield who would be asked about a node, in order."""
