@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName, NodeId
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -347,7 +348,7 @@ class EnrollRequest(Struct, frozen=True):
     csr: Annotated[
         str, Meta(max_length=CSR_LIMIT, description="A certificate request (PKCS#10, PEM); its names are not used.")
     ]
-    port: Annotated[int, Meta(ge=1, le=65535, description="Where the agent will listen.")] = AGENT_PORT
+    port: Annotated[int, Meta(ge=1, le=LAST_PORT, description="Where the agent will listen.")] = AGENT_PORT
 
 
 class Enrolled(Struct, frozen=True):

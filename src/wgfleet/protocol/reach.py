@@ -4,12 +4,11 @@ import re
 
 from msgspec import Struct
 
-from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.addresses import LAST_PORT, parse_network
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.ids import InterfaceName, parse_interface_name
 from wgfleet.protocol.reasons import Reason
 
-MAX_PORT = 65535
 _NODE_PORT = re.compile(r"(?P<protocol>tcp|udp)/(?P<first>[1-9][0-9]{0,4})(?:-(?P<last>[1-9][0-9]{0,4}))?")
 
 
@@ -32,7 +31,7 @@ def parse_node_port(text: str, field: str) -> str:
     found = _NODE_PORT.fullmatch(text)
     first = int(found["first"]) if found else 0
     last = int(found["last"] or first) if found else 0
-    if found is None or not first <= last <= MAX_PORT:
+    if found is None or not first <= last <= LAST_PORT:
         raise FieldError(
             field, Reason("must be a protocol and a port, or a range of ports, such as udp/53 or tcp/8000-8100")
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
@@ -52,7 +53,7 @@ class Relayed(Struct, frozen=True):
 
     endpoint: str
     target: str
-    port: Annotated[int, Meta(ge=1, le=65535)]
+    port: Annotated[int, Meta(ge=1, le=LAST_PORT)]
     ends_at: float
     since: float = 0.0
     left_s: float = 0.0

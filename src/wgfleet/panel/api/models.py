@@ -11,10 +11,10 @@ from fastapi import Path, Query, Response
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation
 from pydantic_core import PydanticCustomError
 
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.reasons import plain
 
 MAX_PAGE = 1000
-MAX_PORT = 65535
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
 
 _NUMBER = re.compile(r"[+-]?[0-9.]+")
@@ -152,4 +152,4 @@ Reference = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="
 Identifier = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id.")]
 ReferenceFilter = Annotated[str | None, Query(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
 Word = Annotated[str | None, Query(max_length=128, pattern=_PRINTABLE)]
-Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
+Port = Annotated[int, Field(ge=1, le=LAST_PORT)]

@@ -1,8 +1,8 @@
 """Ports of a backbone, of its WireGuard on every node and of VXLAN inside it, and how many nodes it is for. Pure."""
 
+from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.reasons import Reason
 
-MAX_PORT = 65535
 MEANT_FOR = 60
 _APART = 1000  # from the port of users, and again for what is used inside only
 
@@ -30,4 +30,4 @@ def warning(nodes: int) -> str | None:
 
 
 def _beside(other: int) -> int:
-    return other + _APART if other + _APART <= MAX_PORT else other - _APART
+    return other + _APART if other + _APART <= LAST_PORT else other - _APART

@@ -23,7 +23,7 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import parse_port
+from wgfleet.protocol.addresses import LAST_PORT, parse_port
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.ids import parse_interface_name
 from wgfleet.protocol.reasons import Reason
@@ -33,7 +33,6 @@ MODES = (CLUSTER, INDEPENDENT)
 PLACEMENTS = tuple(Strategy)
 _OF_CARDS = re.compile(r"(eth|wlan|wwan|docker|virbr)\d+|en[opsx]\w*\d\w*")  # systemd.net-naming-scheme(7)
 FIRST_PORT = 51820  # the customary one of WireGuard
-MAX_PORT = 65535
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
 INTERFACE_SETTINGS = frozenset(
@@ -382,7 +381,7 @@ def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = Mapping
 def _free_port(tx: Tx) -> int:
     rows = config_rows.backbone_ports(tx, "")
     taken = {listen_port for _, listen_port, _, _ in rows} | _backbone_ports(rows).keys()
-    for port in range(FIRST_PORT, MAX_PORT + 1):
+    for port in range(FIRST_PORT, LAST_PORT + 1):
         if port not in taken:
             return port
     raise Exhausted(

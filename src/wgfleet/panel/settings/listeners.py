@@ -3,10 +3,9 @@
 import ipaddress
 from typing import NamedTuple
 
-from wgfleet.protocol.addresses import join_endpoint, parse_address
+from wgfleet.protocol.addresses import LAST_PORT, join_endpoint, parse_address
 from wgfleet.protocol.quotes import quoted
 
-_MAX_PORT = 65535
 _LOCALHOST = "127.0.0.1"
 
 
@@ -62,8 +61,8 @@ def parse_plain_listener(value: object) -> Listener:
 
 def _split(place: str, text: str) -> SocketAddress:
     host, colon, port = place.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > _MAX_PORT:
-        raise ValueError(f"{quoted(text)} is not ADDRESS:PORT or [IPV6]:PORT with a port up to {_MAX_PORT}")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > LAST_PORT:
+        raise ValueError(f"{quoted(text)} is not ADDRESS:PORT or [IPV6]:PORT with a port up to {LAST_PORT}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
