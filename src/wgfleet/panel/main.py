@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from wgfleet.panel import passwords
+from wgfleet.panel import passwords, request_threads
 from wgfleet.panel.api import create_app
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.process_counts import NOTED_EVERY_S, ProcessCounts
@@ -20,6 +20,7 @@ from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.supervisor import Supervisor
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.siblings import Siblings
+from wgfleet.panel.store.databases import sqlite_file
 from wgfleet.panel.web import install as install_web
 
 
@@ -90,6 +91,8 @@ def api_of(
         counts.begin()
         tasks.start("events", feed.run)
         tasks.start("counts", counts.run, every_s=NOTED_EVERY_S)
+        if sqlite_file(parts.settings.store_url) is not None:  # another's threads wait for its server
+            tasks.start("threads", request_threads.begin().keep_room)
         tasks.start("garbage", garbage.keep_tidy, every_s=garbage.EVERY_S)
         try:
             if again:

@@ -1,7 +1,7 @@
 """Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
 
 A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time by all processes of a panel, however many
-people and guessers come. Few wait: each holds one of the threads that answer all calls.
+people and guessers come. Few wait: each holds a thread.
 """
 
 import threading
@@ -11,7 +11,7 @@ import unicodedata
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, request_threads
 from wgfleet.panel.errors import Invalid, TooMany
 from wgfleet.panel.places import Places
 from wgfleet.protocol.reasons import Reason
@@ -62,13 +62,13 @@ def check_of_link(password: str, field: str = "password") -> None:
 
 def hashed(password: str) -> str:
     """Return what is kept of a password."""
-    with _Turn():
+    with request_threads.elsewhere(), _Turn():
         return _hasher.hash(_normal(password))
 
 
 def matches(password: str, kept: str | None) -> bool:
     """Say whether a password is the one that was kept. It takes the same time where none is."""
-    with _Turn():
+    with request_threads.elsewhere(), _Turn():
         try:
             return _hasher.verify(kept or _nobodys(), _normal(password)) and kept is not None
         except VerificationError:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Unavailable
+from wgfleet.panel.request_threads import elsewhere
 from wgfleet.panel.store.thread_order import ThreadOrder
 from wgfleet.protocol.reasons import Reason
 
@@ -43,7 +44,9 @@ class WriterTurns:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Have the turn for a block; raise `Unavailable` where it is not had within `WRITER_S`."""
-        if not self.acquire(WRITER_S):
+        with elsewhere():
+            had = self.acquire(WRITER_S)
+        if not had:
             raise Unavailable(Reason("another transaction does not end; try again"), retry_after_s=1)
         try:
             yield
