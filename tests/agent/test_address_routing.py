@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import cast
@@ -16,6 +16,7 @@ from wgfleet.agent.interfaces.floating_addresses import FloatingAddresses
 from wgfleet.agent.interfaces.reconciler import InterfaceReconciler
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.exabgp import Exabgp
+from wgfleet.protocol.diff import BFD_FIELD, Drift, harms_no_user
 from wgfleet.protocol.ids import InterfaceName
 
 ONE, TWO = "203.0.113.10", "2001:db8::10"
@@ -76,8 +77,9 @@ class Announced:
     loop. `announced`: the time of each look at which it was announced.
     """
 
-    def __init__(self, after_s: float) -> None:
+    def __init__(self, after_s: float, guarded: Callable[[], Collection[str]] = lambda: SESSIONS) -> None:
         self.after_s = after_s
+        self.guarded = guarded
         self.came: list[float] = []
         self.announced: list[float] = []
         self.name = WG0
@@ -114,6 +116,9 @@ class SlowDaemon(Exabgp):
 
     async def sessions(self) -> list[str]:
         return SESSIONS
+
+    async def unguarded(self, sessions: Collection[str]) -> set[str]:
+        return {*sessions} - {*self._of.guarded()}
 
     async def announced(self, addresses: Collection[str], sessions: Collection[str]) -> set[str]:
         assert sessions == SESSIONS
@@ -164,3 +169,31 @@ def test_one_that_has_announced_is_tried_soon_once_more_after_its_next_failure()
     last = max(found.announced)
     after = [each for each in found.came if each > last]
     assert after[0] - last < 4.0
+
+
+def test_sessions_that_stay_without_bfd_are_drift_and_the_addresses_stay() -> None:
+    found = Announced(0.0, list)
+
+    async def later() -> list[tuple[Drift, ...]]:
+        watching = asyncio.create_task(found.watch(60.0))
+        said = []
+        for guarded in ([], SESSIONS):
+            found.guarded = lambda now=guarded: now  # type: ignore[misc]
+            await asyncio.sleep(25.0)
+            said.append(found.places.drift(WG0))
+        await watching
+        return said
+
+    without, with_it = run_on_paper(later())
+    (drift,) = without
+    assert (drift.field, "exabgp's upstream" in drift.observed) == (BFD_FIELD, True)
+    assert harms_no_user(without)
+    assert with_it == ()
+    assert len(found.came) == 1
+
+
+def test_bfd_that_comes_up_a_moment_after_its_session_is_no_drift() -> None:
+    looks: Iterator[list[str]] = iter([[]])
+    found = Announced(0.0, lambda: next(looks, SESSIONS))
+    run_on_paper(found.watch(25.0))
+    assert found.places.drift(WG0) == ()

@@ -73,6 +73,11 @@ async def _announced(
         return await daemon.announced(addresses, sessions)
 
 
+async def _unguarded(daemon: RoutingDaemon, answers: list[bytes], end: bytes) -> set[str]:
+    async with _answering(daemon, answers, end):
+        return await daemon.unguarded(["upstream"])
+
+
 @pytest.mark.parametrize(("last", "expected"), [(ROUTES, "upstream"), (b"8001 Network not found\n", None)])
 def test_bird_says_by_which_session_a_router_told_it(run: Path, last: bytes, expected: str | None) -> None:
     answers = [GREETING, RESTRICTED, PROTOCOLS, last]
@@ -103,6 +108,24 @@ def test_many_addresses_are_asked_about_in_several_conversations(run: Path) -> N
     assert asyncio.run(_announced(Bird(run), answers, b"\n", asked, ["upstream"])) == {*asked} - {asked[-2]}
     answers = [TOLD + END] * (AT_ONCE + 1) + [b"{\n}\n" + END]
     assert asyncio.run(_announced(Frr(run), answers, b"\0", asked, ["192.0.2.1"])) == {*asked[:-1]}
+
+
+def test_bird_without_bfd_and_one_whose_neighbor_has_none(run: Path) -> None:
+    neighbor = (
+        b"1002-upstream   BGP        ---        up     20:10:29.100  Established   \n     Neighbor address: %s\n0000 \n"
+    )
+    up = (
+        b"1020-bfd1:\n IP address                Interface  State      Since         Interval  Timeout\n"
+        b" 192.0.2.1                 eth0       Up         20:10:29.100    0.150    0.600\n"
+        b" 192.0.2.2                 eth0       Down       20:10:29.100    0.150    0.000\n0000 \n"
+    )
+    for bfd, address, expected in (
+        (b"9001 There is no BFD protocol running\n", b"192.0.2.1", {"upstream"}),
+        (up, b"192.0.2.1", set()),
+        (up, b"192.0.2.2", {"upstream"}),
+        (up, b"192.0.2.3", {"upstream"}),
+    ):
+        assert asyncio.run(_unguarded(Bird(run), [GREETING, RESTRICTED, bfd, neighbor % address], b"\n")) == expected
 
 
 def test_exabgp_is_asked_once_about_all_addresses(run: Path) -> None:

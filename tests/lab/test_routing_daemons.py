@@ -167,6 +167,28 @@ def test_one_that_died_is_an_error_and_announces_again_when_it_is_started(lab: L
     assert len(sessions(node)) == 2
 
 
+def unguarded(host: Host) -> set[str]:
+    async def ask() -> set[str]:
+        found = daemon(host)
+        return await found.unguarded(await found.sessions())
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize("lab", ["bird", "frr"], indirect=True)
+def test_it_says_which_sessions_have_no_bfd(lab: Lab, node: Host) -> None:
+    wait_for(lambda: has_bfd(lab, node) and not unguarded(node), lambda: f"{unguarded(node)}", within_s=SEEN_S)
+    node.run(
+        "nft", "add table inet no_bfd { chain input { type filter hook input priority 0; udp dport 3784 drop; }; }"
+    )
+    try:  # its sessions end with BFD, and come back without
+        wait_for(lambda: len(unguarded(node)) == 2, lambda: f"{unguarded(node)}", within_s=SEEN_S)
+        assert unguarded(node) == set(sessions(node))
+    finally:
+        node.run("nft", "delete table inet no_bfd")
+    wait_for(lambda: len(sessions(node)) == 2 and not unguarded(node), lambda: fault(node), within_s=SEEN_S)
+
+
 @pytest.mark.parametrize("lab", ["frr"], indirect=True)
 def test_routers_drop_what_frr_announced_when_it_dies_without_bfd(lab: Lab, node: Host) -> None:
     address = ROUTED_ADDRESSES[0]

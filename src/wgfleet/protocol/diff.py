@@ -16,6 +16,7 @@ BACKBONE = "backbone"  # what is not as wanted with the links to other nodes
 TRANSLATED_FIELD = "floating.translated"  # private addresses, from which only calls are made
 NO_IPV6 = "IPv6 is disabled on this machine"
 FORWARDING = "forwarding"  # why users' packets do not get from the tunnel to the uplink and back
+BFD_FIELD = "floating.bfd"  # what has routers notice late that this machine has died
 ROUTING_FIELD = "floating.routing"  # of drift: why routers do not find floating addresses at this machine
 
 
@@ -80,7 +81,7 @@ def harms_no_user(drift: Iterable[Drift]) -> bool:
     """Whether users are served all the same: over IPv4, where the machine has no IPv6; without other nodes' users."""
     return all(
         each.observed == absent(NO_IPV6)
-        or each.field.startswith(TRANSLATED_FIELD)
+        or each.field.startswith((TRANSLATED_FIELD, BFD_FIELD))
         or each.field.partition(".")[0] in {BACKBONE, FORWARDING}
         for each in drift
     )

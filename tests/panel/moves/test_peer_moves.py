@@ -88,6 +88,23 @@ def test_to_a_group_they_are_spread_over_its_nodes_and_prefer_it(world: World) -
 
 
 @one_database
+def test_a_wrong_clock_of_the_node_that_is_to_call_is_said_before(world: World) -> None:
+    config = world.config()
+    one, two = world.serving(config, "one", "two")
+    (peer,) = world.peers(config, "a1")
+    world.sync_all(config, one, two)
+    home, other = (one, two) if homes(world, config)["a1"] == one.id else (two, one)
+    with world.store.write() as tx:
+        nodes.get(tx, other.id).clock_ahead_s = 30.0
+        nodes.get(tx, home.id).clock_ahead_s = -40.0  # it calls nobody
+    assert "clock" not in " ".join(found(world, config, other.name).effects)  # nobody is connected
+    world.seen(config, home, {peer.public_key: "198.51.100.7:4500"})
+    said = " ".join(found(world, config, other.name).effects)
+    assert f"node {other.name!r}: its clock is 30 s ahead" in said
+    assert "40" not in said
+
+
+@one_database
 def test_where_they_cannot_all_go_none_goes_and_it_is_said_before(world: World) -> None:
     config = world.config()
     one, two = world.serving(config, "one", "two")

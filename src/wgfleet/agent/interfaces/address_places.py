@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from wgfleet.agent.kernel import announce, host_addresses
 from wgfleet.agent.kernel.routing_daemons import LINK, RoutingDaemons
 from wgfleet.protocol.desired import InterfaceSettings
-from wgfleet.protocol.diff import ROUTING_FIELD, TRANSLATED_FIELD, Drift
+from wgfleet.protocol.diff import BFD_FIELD, ROUTING_FIELD, TRANSLATED_FIELD, Drift
 from wgfleet.protocol.ids import InterfaceName
 
 
@@ -21,6 +21,7 @@ class AddressPlaces:
         self._loopback: set[InterfaceName] = set()
         self._routed: set[InterfaceName] = set()  # of these, those that routers are to find
         self._faults: dict[InterfaceName, str] = {}
+        self._unguarded: dict[InterfaceName, str] = {}
         self._absent: dict[InterfaceName, list[str]] = {}  # of the private addresses that a cloud translates
 
     async def note(self, settings: InterfaceSettings) -> None:
@@ -37,17 +38,20 @@ class AddressPlaces:
         self._loopback.discard(name)
         self._routed.discard(name)
         self._faults.pop(name, None)
+        self._unguarded.pop(name, None)
         self._absent.pop(name, None)
 
     def drift(self, name: InterfaceName) -> tuple[Drift, ...]:
         """Say what keeps routers or a cloud from leading packets here."""
         fault = self.fault(name)
         routing = () if fault is None else (Drift(ROUTING_FIELD, "announced to routers", fault),)
+        unguarded = self._unguarded.get(name) if name in self._routed else None
+        bfd = () if unguarded is None else (Drift(BFD_FIELD, "up", unguarded),)
         absent = (
             Drift(f"{TRANSLATED_FIELD}.{address}", "on a link", "on none: calls leave from the machine's own address")
             for address in self._absent.get(name, ())
         )
-        return (*routing, *absent)
+        return (*routing, *bfd, *absent)
 
     def fault(self, name: InterfaceName) -> str | None:
         """Return why routers do not find the addresses of an interface that are to be routed; None: they do."""
@@ -58,6 +62,12 @@ class AddressPlaces:
         self._faults.pop(name, None)
         if why is not None:
             self._faults[name] = why
+
+    def set_unguarded(self, name: InterfaceName, why: str | None) -> None:
+        """Note why routers would notice late that this machine has died; what is here stays all the same."""
+        self._unguarded.pop(name, None)
+        if why is not None:
+            self._unguarded[name] = why
 
     def is_wrong(self, name: InterfaceName, link: str) -> bool:
         """Whether an address that is on `link` belongs elsewhere."""

@@ -20,6 +20,7 @@ _SOON_S = 2.0  # that the daemon has to announce an address which it sees at onc
 # Between two tries with a daemon that has sessions and announces nothing; doubled each time. The first comes soon: a
 # busy machine takes longer than that too, and no other node may be left to have the address.
 _AGAIN_S, _AGAIN_MOST_S = 2.0, 30.0
+_BFD_EVERY_S = 10.0  # and it is said where it was down twice: it comes up a moment after its session
 Speaking = Sequence[tuple[RoutingDaemon, list[str]]]  # daemons that have sessions, with those
 _log = structlog.get_logger()
 
@@ -34,6 +35,8 @@ class RoutingWatch:
         self._silent_until = 0.0
         self._silent_about = ""
         self._again_s = _AGAIN_S
+        self._unguarded: set[str] = set()
+        self._look_at_bfd = 0.0
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -57,6 +60,9 @@ class RoutingWatch:
         now = asyncio.get_running_loop().time()
         try:
             speaking = await self._speaking()
+            if now >= self._look_at_bfd:
+                self._look_at_bfd = now + _BFD_EVERY_S
+                await self._guard(speaking)
             if now < self._silent_until:
                 return self._silent_about
             present = self._floating.present(self._reconciler.name) or frozenset()
@@ -72,6 +78,15 @@ class RoutingWatch:
         except KernelError as error:
             return str(error)
         return None
+
+    async def _guard(self, speaking: Speaking) -> None:
+        """Note which sessions have been without BFD for a while."""
+        before, self._unguarded = self._unguarded, set()
+        for daemon, sessions in speaking:
+            self._unguarded |= {f"{daemon.name}'s {session}" for session in await daemon.unguarded(sessions)}
+        lasting = sorted(before & self._unguarded)
+        why = f"no BFD session for {', '.join(lasting)}: routers notice late that this machine has died"
+        self._floating.places.set_unguarded(self._reconciler.name, why if lasting else None)
 
     async def _speaking(self) -> Speaking:
         """Return the daemons with the sessions that they have; raise `KernelError`, saying why none has any."""

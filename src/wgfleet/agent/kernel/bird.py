@@ -17,7 +17,9 @@ from wgfleet.protocol.addresses import host_network
 _MOST = 256 * 1024  # bytes of an answer
 _NOT_FOUND = 8001
 _FIRST_ERROR = 8000
+_STATE = 2  # of the words on a BFD session, behind neighbor and link
 _REPLY = re.compile(r"(\d{4})([ -])(.*)")
+_NEIGHBOR = re.compile(r"\s*Neighbor address: (\S+)")
 _SOURCE = re.compile(r"\[(\S+) [^\]]*\]")
 Ask = Callable[[str], Awaitable[list[str]]]
 
@@ -51,6 +53,17 @@ class Bird:
                         found.add(address)
         return found
 
+    async def unguarded(self, sessions: Collection[str]) -> set[str]:
+        """Return those of these sessions whose neighbor no BFD watches."""
+        async with self._conversation() as ask:
+            watched = await _watched(ask)
+            neighbors = {session: await ask(f"show protocols all {session}") for session in sessions}
+        found = {
+            session: {match[1].partition("%")[0] for line in lines if (match := _NEIGHBOR.match(line))}
+            for session, lines in neighbors.items()
+        }
+        return {session for session, addresses in found.items() if addresses and not addresses & watched}
+
     async def claimant(self, address: str) -> str | None:
         """Return by which session a router says that another machine has an address; None if none does."""
         async with self._conversation() as ask:
@@ -71,6 +84,16 @@ class Bird:
             await _answer(reader)  # its greeting
             await ask("restrict")
             yield ask
+
+
+async def _watched(ask: Ask) -> set[str]:
+    """Return the neighbors with which BFD is up."""
+    try:
+        lines = await ask("show bfd sessions")
+    except _RefusedError:  # no BFD is set up
+        return set()
+    words = [line.split() for line in lines]
+    return {each[0].partition("%")[0] for each in words if len(each) > _STATE and each[_STATE] == "Up"}
 
 
 async def _exports(ask: Ask, session: str, address: str) -> bool:

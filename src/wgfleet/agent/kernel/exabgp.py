@@ -47,6 +47,10 @@ class Exabgp:
         told = (await self._ask()).announced
         return {address for address in addresses if set(told.get(address, ())) & set(sessions)}
 
+    async def unguarded(self, sessions: Collection[str]) -> set[str]:  # noqa: ARG002 - as of all daemons
+        """Return none: it has no BFD that could be down."""
+        return set()
+
     async def claimant(self, address: str) -> str | None:
         """Return which neighbor says that another machine has an address; None if none does."""
         state = await self._ask()

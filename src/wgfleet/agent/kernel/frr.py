@@ -16,6 +16,7 @@ from wgfleet.protocol.quotes import quoted
 _MOST = 1024 * 1024  # bytes of an answer: half a kilobyte for each session
 _END = b"\0\0\0"  # of an answer; one more byte says how it went
 _DONE = 0
+_NEIGHBORS = "show bgp neighbors json"
 _SUMMARY = "show bgp summary json"
 _FAMILIES = ("ipv4Unicast", "ipv6Unicast")
 
@@ -39,6 +40,12 @@ class Frr:
         """Return the addresses of which bgpd has told one of these neighbors as its own."""
         routes = await self._ask([_route(address) for address in addresses])
         return {address for address, route in zip(addresses, routes, strict=True) if _is_told(route, sessions)}
+
+    async def unguarded(self, sessions: Collection[str]) -> set[str]:
+        """Return those of these neighbors that no BFD watches."""
+        (neighbors,) = await self._ask([_NEIGHBORS])
+        watched = {name: (neighbors.get(name) or {}).get("peerBfdInfo") or {} for name in sessions}
+        return {name for name, bfd in watched.items() if bfd.get("status") != "Up"}
 
     async def claimant(self, address: str) -> str | None:
         """Return which neighbor says that another machine has an address; None if none does."""

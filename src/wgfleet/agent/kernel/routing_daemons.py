@@ -33,6 +33,9 @@ class RoutingDaemon(Protocol):
     async def announced(self, addresses: Collection[str], sessions: Collection[str]) -> set[str]:
         """Return those of this machine's addresses that are announced by one of these sessions."""
 
+    async def unguarded(self, sessions: Collection[str]) -> set[str]:
+        """Return those of these sessions whose router would notice late that this machine has died: without BFD."""
+
     async def claimant(self, address: str) -> str | None:
         """Return by which session a router says that another machine has an address; None if none does."""
 

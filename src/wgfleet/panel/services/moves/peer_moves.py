@@ -16,7 +16,7 @@ from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import node_agents, placement
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
@@ -118,9 +118,17 @@ def foresee(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination, 
                 called=called,
             )
         )
+        said += _clocks(tx, config, to)
     then = Reason("the next rebalance of the config may bring them elsewhere")
     said.append(then if to.group_id is None else Reason("they prefer that group from now on"))
     return said
+
+
+def _clocks(tx: Tx, config: Config, to: Destination) -> list[str]:
+    """Name the nodes that are to call with a wrong clock."""
+    called_by = (node for _, node in assignment_rows.of_config(tx, config.id) if node.id in to.nodes)
+    warnings = ((node.name, node_agents.clock_warning(node)) for node in called_by)
+    return [Reason("node {name!r}: {warning}", name=name, warning=warning) for name, warning in warnings if warning]
 
 
 def _peers(count: int) -> str:
