@@ -84,6 +84,20 @@ def test_where_all_stand_in_the_panels_site_each_machine_is_one_with_and_without
     assert near.states() == [S, Health.DOWN]
 
 
+def test_where_a_witness_alone_says_that_a_dead_node_answers_nobody_says_that_clients_are_served() -> None:
+    dead = names(2)[1]
+    network = small({W: ""}, lies={(W, dead): True})
+    network.dead.add(dead)
+    network.no_agent.add(dead)
+    network.run(SETTLED_S)
+    assert network.states() == [S, Health.UNMANAGED]
+    assert "look whether clients are served" in network.standings[dead].reason
+    network.heal()
+    network.lies.clear()
+    network.run(SETTLED_S)
+    assert network.standings[dead].reason == "answers"
+
+
 def test_a_cut_between_panel_and_node_alone_is_no_failover() -> None:
     network = small({W: ""})
     network.cuts.add(frozenset((PANEL, network.nodes[1])))

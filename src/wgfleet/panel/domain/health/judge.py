@@ -48,6 +48,10 @@ UNSEEN = "the panel cannot look at it"
 _DOUBTED = Reason("answers, but witnesses do not reach it: look whether clients do")
 _WAITS_FOR_AGENT = Reason("answers again; waits for its agent, which gives it its peers back")
 _WAITS_FOR_DROP = Reason("answers again; waits until its old sessions are dropped")
+_AGENT_ALONE = Reason("the agent does not answer; clients are served")
+_MISSED_TOO = Reason(
+    "the agent does not answer, and some vantage points do not reach the node: look whether clients are served"
+)
 _MAX_DOUBLINGS = 30  # beyond any cap that can be set
 
 
@@ -192,7 +196,7 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
     if unknown or (standing.state is not Health.SERVING and now - standing.since < scene.rules.fresh_s):
         return standing  # stands long enough to be seen, and a flickering one does not fill the history
     if seen.agent_missed:
-        return _in_state(standing, Health.UNMANAGED, Reason("the agent does not answer; clients are served"), now)
+        return _in_state(standing, Health.UNMANAGED, _MISSED_TOO if poll.failing else _AGENT_ALONE, now)
     same = standing.state is Health.SERVING and not standing.reason.startswith((UNSEEN, _DOUBTED, _PARTLY))
     return standing if same and not told else _in_state(standing, Health.SERVING, told or _ANSWERS, now)
 
