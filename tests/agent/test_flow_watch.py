@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import pytest
@@ -14,9 +14,11 @@ from tests.agent.values import private_key, settings
 from tests.waiting import eventually
 from wgfleet.agent.interfaces import flow_watch
 from wgfleet.agent.interfaces.flow_watch import FlowWatch
+from wgfleet.agent.interfaces.flows_elsewhere import user_of
 from wgfleet.agent.kernel import conntrack, tcp_challenges
 from wgfleet.protocol.backbone import Backbone, Flows
 from wgfleet.protocol.desired import InterfaceSettings, MuteSettings
+from wgfleet.protocol.keys import PublicKey
 
 LINKED = msgspec.structs.replace(
     settings(addresses=("10.8.0.1/16",), masquerade=True),
@@ -57,6 +59,67 @@ async def watched(made: Callable[[], InterfaceSettings], until: Callable[[], boo
     await asyncio.to_thread(eventually, until)
     assert not task.done()
     task.cancel()
+
+
+APART = msgspec.structs.replace(LINKED, backbone=None)
+
+
+async def brought(made: InterfaceSettings, flows: Sequence[bytes], until: Callable[[], bool]) -> None:
+    """Have the panel tell a node of connections of a user who has come, and wait."""
+    watch = FlowWatch(lambda: made, lambda _parts: None, lambda _carries: None)
+    task = asyncio.create_task(watch.run())
+    watch.brought(["10.8.0.2/32"], flows)
+    await asyncio.to_thread(eventually, until)
+    task.cancel()
+
+
+def test_connections_that_the_panel_tells_of_are_challenged_where_they_are_those_of_the_peer() -> None:
+    others = [flow("10.8.0.3"), flow("10.8.0.2", server="10.8.0.9"), b"x" * 20]  # nor those among users
+    with capture_logs() as said:
+        asyncio.run(brought(APART, [*FLOWS.flows, *others], lambda: bool(said)))
+    assert [(line["event"], line["flows"]) for line in said] == [("flows.challenged", len(FLOWS.flows))]
+
+
+@pytest.mark.parametrize("made", [LINKED, msgspec.structs.replace(APART, masquerade=False)])
+def test_where_connections_live_on_or_nodes_tell_each_other_the_panel_ends_none(made: InterfaceSettings) -> None:
+    until = time.monotonic() + 0.3
+    asyncio.run(brought(made, FLOWS.flows, lambda: time.monotonic() > until))
+    assert Sent.tried == 0
+
+
+def test_the_connections_of_each_peer_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {
+        *FLOWS.flows,
+        flow("192.168.7.20"),
+        flow("10.8.0.3"),
+        flow("fd08::2", server="2001:db8::9"),
+        flow("10.8.0.9"),
+    }
+    monkeypatch.setattr(conntrack, "masqueraded", lambda is_users: {each for each in there if is_users(user_of(each))})
+    networks = {
+        PublicKey("anna"): ("10.8.0.2/32", "fd08::2/128"),
+        PublicKey("site"): ("10.8.0.3/32", "192.168.7.0/24"),
+        PublicKey("idle"): ("10.8.0.4/32",),
+    }
+
+    def carried(made: InterfaceSettings) -> dict[PublicKey, set[bytes]]:
+        watch = FlowWatch(lambda: made, lambda _parts: None, lambda _carries: None)
+        return {key: set(flows) for key, flows in asyncio.run(watch.carried(networks)).items()}
+
+    assert carried(APART) == {
+        "anna": {*FLOWS.flows, flow("fd08::2", server="2001:db8::9")},
+        "site": {flow("10.8.0.3"), flow("192.168.7.20")},
+    }
+    assert carried(LINKED) == carried(msgspec.structs.replace(APART, masquerade=False)) == {}
+
+
+def test_a_kernel_that_says_nothing_of_connections_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(_is_users: object) -> set[bytes]:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(conntrack, "masqueraded", refuses)
+    watch = FlowWatch(lambda: APART, lambda _parts: None, lambda _carries: None)
+    assert asyncio.run(watch.carried({PublicKey("anna"): ("10.8.0.2/32",)})) == {}
 
 
 @pytest.mark.parametrize("lacking", ["enabled", "masquerade", "mute", "backbone"])

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, destinations, features, messages, quota, reach, relay, usage
+from wgfleet.protocol import backbone, desired, destinations, features, messages, open_flows, quota, reach, relay, usage
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, FloatingSettings, InterfaceDelta, InterfaceSettings
 from wgfleet.protocol.features import ALL, NONE, Feature
 from wgfleet.protocol.ids import ConfigId, Generation, InterfaceName
@@ -43,6 +43,8 @@ REQUESTS_SINCE: dict[type[Struct], str] = {
     relay.RelayEnd: "peers",
     relay.RelayProlongation: "peers for_s",
     relay.RelayedPeer: "public_key endpoint target",
+    open_flows.FlowQuestion: "networks",
+    open_flows.EndedFlows: "flows",
     usage.UsageRequest: "epoch sequence",
     quota.QuotaUpdate: "configs whole",
     quota.Quota: "public_key life counted left",
@@ -96,7 +98,7 @@ def test_every_request_is_in_the_list() -> None:
     assert features.FIELDS.keys() == REQUESTS_OF_0_1_0.keys() | REQUESTS_SINCE.keys()
     strict = {
         kind
-        for module in (backbone, desired, destinations, messages, quota, reach, relay, usage)
+        for module in (backbone, desired, destinations, messages, open_flows, quota, reach, relay, usage)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Struct) and kind.__struct_config__.forbid_unknown_fields
     }

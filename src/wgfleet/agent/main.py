@@ -25,6 +25,7 @@ from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
 from wgfleet.agent.running import AnotherRunsError, end_of_process, hold, log_as_json, report_life, until_first
+from wgfleet.agent.server.flow_routes import FlowRoutes
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
@@ -183,6 +184,7 @@ def _make_app(
             *common,
             *ProbeRoute(supervisor.reconciler, prober).routes(),
             *ManualRoutes(supervisor).routes(),
+            *FlowRoutes(supervisor.reconciler).routes(),
             *RelayRoutes(supervisor, relays).routes(),
             *QuotaRoute(quotas).routes(),
             *UsageRoute(usage, supervisor.board).routes(),

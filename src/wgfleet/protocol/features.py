@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from wgfleet.protocol import backbone, desired, destinations, messages, quota, reach, relay, usage
+from wgfleet.protocol import backbone, desired, destinations, messages, open_flows, quota, reach, relay, usage
 
 PROTOCOL = 2  # 0.1.0 has 1, and does not say so
 PROTOCOL_OF_0_1_0 = 1
@@ -51,6 +51,7 @@ class Feature(StrEnum):
     SPEED = "speed"  # holds peers to a speed
     RULES = "rules"  # refuses connections of peers by their destination
     SETTLED_CALLS = "settled_calls"  # names those who answered a call while others are still waited for
+    OPEN_FLOWS = "open_flows"  # says which TCP connections of peers it carries, and ends those of peers who come
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 
@@ -93,6 +94,8 @@ FIELDS: Mapping[type[Struct], Mapping[str, Feature]] = {
     usage.UsageRequest: {},  # as a whole for agents with `USAGE` only
     quota.Quota: {},  # as wholes for agents with `QUOTA` only
     quota.QuotaUpdate: {},
+    open_flows.FlowQuestion: {},  # as wholes for agents with `OPEN_FLOWS` only
+    open_flows.EndedFlows: {},
     messages.Revoked: {},  # as a whole for agents with `REVOKED` only
 }
 """By struct of a request: the fields that 0.1.0 does not know, and the feature that an agent needs for each."""

@@ -24,8 +24,10 @@ from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store.tables import Config, Node, Operation, Peer
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.features import NONE, Feature
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverResult
+from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowQuestion
 
 ENDPOINT = "198.51.100.7:4000"
 DRAIN = DrainSettings(unreachable_s=0.5)
@@ -50,10 +52,21 @@ class Line:
     heard_at: float = field(default_factory=clock.monotonic)
     reported: dict[str, Reported] = field(default_factory=dict)
     called: list[Takeover] = field(default_factory=list)
+    features: frozenset[Feature] = NONE
+    carries: dict[PublicKey, tuple[bytes, ...]] = field(default_factory=dict)
+    asked: list[FlowQuestion] = field(default_factory=list)
+    ended_flows: list[EndedFlows] = field(default_factory=list)
 
     @property
     def client(self) -> "Line":
         return self
+
+    async def carried_flows(self, _interface: str, question: FlowQuestion) -> CarriedFlows:
+        self.asked.append(question)
+        return CarriedFlows({key: flows for key, flows in self.carries.items() if key in question.networks})
+
+    async def end_flows(self, _interface: str, ended: EndedFlows) -> None:
+        self.ended_flows.append(ended)
 
     async def flush(self) -> None:
         """Nothing waits to be written."""

@@ -71,7 +71,7 @@ class BackboneWatch:
         self._told = 0
         self._reached: frozenset[int] = frozenset()
         self._routes: RouteFollower | None = None
-        self._flows = FlowWatch(self._settings, self._tell_flows, partial(setattr, reconciler, "carries"))
+        self.open_flows = FlowWatch(self._settings, self._tell_flows, partial(setattr, reconciler, "carries"))
         self._woken = asyncio.Event()
 
     @property
@@ -98,7 +98,7 @@ class BackboneWatch:
     @property
     def flows(self) -> int:
         """How many TCP connections of users other nodes say they carry."""
-        return self._flows.known
+        return self.open_flows.known
 
     def seen(self, keys: Iterable[PublicKey], *, surely: bool = False) -> None:
         """Take note of the handshakes of some peers. `surely`: each has just answered a call from here."""
@@ -110,7 +110,7 @@ class BackboneWatch:
             if peer is None or not peer.allowed_ips:
                 continue
             if surely and self._drawn.answered(_raw(key)) and not self._kept.has(peer.allowed_ips):
-                self._flows.arrived(peer.allowed_ips)
+                self.open_flows.arrived(peer.allowed_ips)
             if surely or (stats is not None and self._speaks_here(key, stats.rx, self._where, now)):
                 self._where.seen(_raw(key), now, peer.allowed_ips, surely=True)
             elif stats is not None and stats.latest_handshake:
@@ -188,7 +188,7 @@ class BackboneWatch:
         """Work until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:  # one that dies ends all, and the agent, which is restarted
-                for each in (self._keep(), self._follow(), self._flows.run()):
+                for each in (self._keep(), self._follow(), self.open_flows.run()):
                     tasks.create_task(each)
         finally:
             self._close()
@@ -355,7 +355,7 @@ class BackboneWatch:
             if heard < self._where.upto:
                 self._repeat(number, heard, now)
         elif isinstance(message, Flows):
-            self._flows.heard(number, message)
+            self.open_flows.heard(number, message)
         else:
             missed = self._where.heard(number, message, now)
             self._since_answer[number] = self._since_answer.get(number, 0) + 1
@@ -382,9 +382,9 @@ class BackboneWatch:
             told, self._news_of = self._news_of, set()
             if self._routes is not None:
                 await self._routes.follow()
-                self._flows.arrived(self._drawn.without(self._routes.take_arrived()))
+                self.open_flows.arrived(self._drawn.without(self._routes.take_arrived()))
             if self._names is not None:
-                self._flows.arrived(self._kept.only_through(self._reached & self._heard.keeping))
+                self.open_flows.arrived(self._kept.only_through(self._reached & self._heard.keeping))
                 await self._kept.converge(self._names)
             for number in told:
                 self._answer(number)

@@ -1,7 +1,8 @@
 """The watch over TCP connections of users: tells other nodes which this one's NAT carries, and ends those of arrivals.
 
-What is to be told and ended is decided by `flows_elsewhere`. It is a help for users after a takeover: where it fails,
-nothing else does.
+With a backbone the nodes tell each other. Otherwise the panel asks one and tells another, where users move from a node
+whose agent lives. What is to be told and ended is decided by `flows_elsewhere`. It is a help for users after a
+takeover: where it fails, nothing else does.
 """
 
 import asyncio
@@ -9,15 +10,17 @@ import contextlib
 import errno
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain
 
 import structlog
 
 from wgfleet.agent.interfaces.believed_networks import pools
-from wgfleet.agent.interfaces.flows_elsewhere import FlowsElsewhere, Users, choose, parts, server_of, user_of
+from wgfleet.agent.interfaces.flows_elsewhere import FlowsElsewhere, Users, choose, of_peers, parts, server_of, user_of
 from wgfleet.agent.kernel import conntrack, tcp_challenges
 from wgfleet.protocol.backbone import Flows
 from wgfleet.protocol.desired import InterfaceSettings
+from wgfleet.protocol.keys import PublicKey
 
 _LOOK_S = 2.0
 _SHARE = 50  # looks take at most a fiftieth of the time
@@ -63,6 +66,24 @@ class FlowWatch:
         self._elsewhere.arrived(networks, time.monotonic())
         self._woken.set()
 
+    async def carried(self, networks: Mapping[PublicKey, Collection[str]]) -> dict[PublicKey, tuple[bytes, ...]]:
+        """Return the connections that this node's NAT has of some peers; none where the nodes tell each other."""
+        settings = self._settings()
+        if settings.backbone is not None or not _masquerades(settings):
+            return {}
+        try:
+            found, _ = await asyncio.to_thread(_timed, Users(chain.from_iterable(networks.values())))
+        except OSError as error:
+            _log.warning("flows.not_read", interface=settings.name, reason=str(error))
+            return {}
+        return of_peers(networks, choose(found, ()))
+
+    def brought(self, networks: Collection[str], flows: Iterable[bytes]) -> None:
+        """End connections that a peer with some networks, who has come, had through another node."""
+        if self._settings().backbone is None:
+            self._elsewhere.brought(networks, flows, time.monotonic())
+            self._woken.set()
+
     async def run(self) -> None:
         """Work until cancelled; what fails in a way that is not known is logged, and begun again."""
         name = self._settings().name
@@ -79,15 +100,15 @@ class FlowWatch:
         while True:
             self._woken.clear()
             settings = self._settings()
-            # Where nothing is masqueraded connections live on, and must not be ended.
-            if settings.enabled and settings.masquerade and settings.mute is not None and settings.backbone is not None:
+            if _masquerades(settings):
                 await self._challenge(settings)
-                if time.monotonic() >= look_at:
-                    took_s = await self._look(settings)
-                    look_at = time.monotonic() + max(_LOOK_S, _SHARE * took_s)
             else:
                 self._elsewhere.drop_due()
+            if not _masquerades(settings) or settings.backbone is None:
                 self._carry(False)
+            elif time.monotonic() >= look_at:
+                took_s = await self._look(settings)
+                look_at = time.monotonic() + max(_LOOK_S, _SHARE * took_s)
             pause = min(_IDLE_S, self._elsewhere.next_at() - time.monotonic())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, pause)):
@@ -132,6 +153,11 @@ class FlowWatch:
                 _log.info("flows.challenged", interface=settings.name, flows=count)
             else:
                 _log.warning("flows.not_challenged", interface=settings.name, flows=count, reason=reason)
+
+
+def _masquerades(settings: InterfaceSettings) -> bool:
+    """Whether users' connections do not move along; where they live on they must not be ended."""
+    return settings.enabled and settings.masquerade and settings.mute is not None
 
 
 def _send(challenges: tcp_challenges.Challenges, flow: bytes) -> str | None:

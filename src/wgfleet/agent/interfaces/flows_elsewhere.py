@@ -6,11 +6,13 @@ Times are in s of the monotonic clock.
 """
 
 import socket
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from wgfleet.protocol.backbone import FLOWS_IN_DATAGRAM, MAX_FLOWS, Flows
+from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.open_flows import MOST_OF_PEER
 
 # After an arrival: packets get lost, and what the former node has to say may come later than the user. A kernel answers
 # once in 0.5 s for a connection.
@@ -49,6 +51,7 @@ class FlowsElsewhere:
     _listings: dict[int, _Listing] = field(default_factory=dict)
     _due: list[tuple[float, Sequence[str]]] = field(default_factory=list)
     _under_way: set[str] = field(default_factory=set)  # networks for which challenges are due
+    _brought: int = 0  # lists of the panel; none is a part of the one before, and no node has a negative number
 
     def __len__(self) -> int:
         return sum(each.size for each in self._listings.values())
@@ -73,6 +76,15 @@ class FlowsElsewhere:
         if fresh:
             self._under_way.update(fresh)
             self._due += [(now + after, fresh) for after in CHALLENGES_S]
+
+    def brought(self, networks: Collection[str], flows: Iterable[bytes], now: float) -> None:
+        """Have those connections ended that users of some networks, who have come, are said to have had."""
+        users = Users(networks)
+        theirs = tuple(flow for flow in flows if len(flow) in _SIZES and users.has(user_of(flow)))
+        if theirs:
+            self._brought += 1
+            self.heard(-self._brought, Flows(0, theirs), now)
+            self.arrived(networks, now)
 
     def next_at(self) -> float:
         """Return when the next challenges are due."""
@@ -159,6 +171,28 @@ def choose(found: Iterable[bytes], told: Collection[bytes]) -> list[bytes]:
         if counts[user] <= _OF_ONE_USER and len(chosen) < MAX_FLOWS:
             chosen.append(flow)
     return chosen
+
+
+def of_peers(
+    networks: Mapping[PublicKey, Collection[str]], flows: Iterable[bytes]
+) -> dict[PublicKey, tuple[bytes, ...]]:
+    """Divide flows among peers by their networks; a peer without any is left out."""
+    hosts: dict[bytes, PublicKey] = {}
+    wide: list[tuple[Users, PublicKey]] = []
+    for key, each in networks.items():
+        for network in each:
+            address, bits = _parsed(network)
+            if bits == 8 * len(address):
+                hosts[address] = key
+            else:
+                wide.append((Users([network]), key))
+    found: dict[PublicKey, list[bytes]] = {}
+    for flow in flows:
+        user = user_of(flow)
+        of = hosts.get(user) or next((key for users, key in wide if users.has(user)), None)
+        if of is not None and len(found.setdefault(of, [])) < MOST_OF_PEER:
+            found[of].append(flow)
+    return {key: tuple(each) for key, each in found.items()}
 
 
 def parts(listing: int, flows: Collection[bytes]) -> list[Flows]:

@@ -39,6 +39,7 @@ from wgfleet.protocol.messages import (
     TakeoverResult,
     WatchMessage,
 )
+from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowQuestion
 from wgfleet.protocol.panel_name import PanelName
 from wgfleet.protocol.quota import QuotasKept, QuotaUpdate
 from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation, RelayRequest, RelayStatus
@@ -148,6 +149,15 @@ class AgentClient:
     async def end_relay(self, interface: str, ended: RelayEnd) -> RelayStatus:
         """Have the node pass on some clients' packets no more."""
         return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)
+
+    async def carried_flows(self, interface: str, question: FlowQuestion) -> CarriedFlows:
+        """Say which TCP connections the node's NAT has of some peers."""
+        return await self._call("POST", f"/v1/wg/{interface}/flows", CarriedFlows, question, timeout_s=ANSWER_S / 6)
+
+    async def end_flows(self, interface: str, ended: EndedFlows) -> None:
+        """Have the node end TCP connections that peers who have come to it had through another one."""
+        body = msgspec.json.encode(features.for_agent(ended, self.features))
+        await self._request("POST", f"/v1/wg/{interface}/flows/end", content=body, timeout_s=ANSWER_S / 6)
 
     async def usage(self, request: UsageRequest) -> UsageBatch:
         """Say which batch of usage is committed, and by the way how long counters may wait; return the next batch."""

@@ -16,6 +16,7 @@ from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
 from wgfleet.panel.reconcile.moves import relaying
 from wgfleet.panel.reconcile.moves.drops import Drops
+from wgfleet.panel.reconcile.moves.open_flows import OpenFlows
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
@@ -45,7 +46,7 @@ log = structlog.get_logger()
 class TakeoverRounds:
     """Moves live sessions. `connections`: those to the agents, by node id. `urgent`: the clients have no node.
 
-    `drops`: who watches what becomes of those who answer.
+    `drops` and `open_flows`: who sees to what becomes of those who answer, and of their connections.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class TakeoverRounds:
         drain: DrainSettings,
         connections: Mapping[str, AgentConnection],
         drops: Drops,
+        open_flows: OpenFlows,
         *,
         urgent: bool = False,
     ) -> None:
@@ -63,6 +65,7 @@ class TakeoverRounds:
         self._drain = drain
         self._connections = connections
         self._drops = drops
+        self._open_flows = open_flows
         self._tries_s = QUICK_TRIES_S if urgent else ()
         self._under_way: dict[tuple[str, str], asyncio.Task[float | None]] = {}
 
@@ -147,8 +150,9 @@ class TakeoverRounds:
         self, operation_id: str, node_id: str, interface: str, called: list[TakeoverCall], result: TakeoverResult
     ) -> None:
         generation = await in_thread(self._record, operation_id, node_id, called, result)
+        moved = [call for call in called if call.public_key in result.answered]
+        self._open_flows.moved(interface, moved)
         if generation is not None:
-            moved = [call for call in called if call.public_key in result.answered]
             self._drops.watch(operation_id, interface, moved, generation)
 
     def _batches(self, waiting: Sequence[TakeoverCall]) -> Iterator[tuple[list[TakeoverCall], float]]:

@@ -12,6 +12,7 @@ from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sess
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.drops import Drops
+from wgfleet.panel.reconcile.moves.open_flows import OpenFlows
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.session_reports import Reports
 from wgfleet.panel.reconcile.moves.sleepers import Sleepers
@@ -52,8 +53,9 @@ class MoveWorker:
         recalls = Recalls(store, drain, connections)
         self._drops = Drops(store, vault, connections, recalls, drain.live_s)
         self._sleepers = Sleepers(store, vault, connections, recalls, drain.live_s)
+        self._open_flows = OpenFlows(store, connections)
         self._takeovers = {
-            urgent: TakeoverRounds(store, vault, drain, connections, self._drops, urgent=urgent)
+            urgent: TakeoverRounds(store, vault, drain, connections, self._drops, self._open_flows, urgent=urgent)
             for urgent in (False, True)
         }
         self._reports = {
@@ -64,6 +66,7 @@ class MoveWorker:
         """End the calls that are under way."""
         for takeovers in self._takeovers.values():
             await takeovers.close()
+        await self._open_flows.close()
         await self._drops.close()
         await self._sleepers.close()
 
@@ -108,10 +111,15 @@ class MoveWorker:
             elif step is MoveStep.RECALL:
                 await self._drops.recall(operation_id)
             else:
-                view = await in_thread(self._perform, step, operation_id)
+                view = await self._do(step, operation_id, view)
             faultpoints.reached(f"moves.{step}.after")
             if pause is not None:
                 return pause
+
+    async def _do(self, step: MoveStep, operation_id: str, view: MoveView) -> MoveView:
+        if step is MoveStep.RETIRE:  # the interface is still there, of which they are asked
+            await self._open_flows.told(view.sources)
+        return await in_thread(self._perform, step, operation_id)
 
     def _carries(self, view: MoveView, reports: Reports) -> bool:
         """Tell whether the node that leaves has connections that go on for users who have moved."""

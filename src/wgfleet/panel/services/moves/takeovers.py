@@ -13,7 +13,7 @@ from wgfleet.panel.domain.moves import MoveState, MoveStep
 from wgfleet.panel.domain.operations import MoveProgress, OperationKind, PeerMoveOptions
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, generations, operations
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import peers, placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import relays, steps, takeover_sources
 from wgfleet.panel.services.moves.relays import RelayVia
@@ -28,7 +28,9 @@ from wgfleet.panel.store.sessions import LastSession
 from wgfleet.panel.store.tables import Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import host_network
 from wgfleet.protocol.ids import NodeId, PeerId
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.reasons import Reason, template
 
 CALL_AGAIN_S = 5.0
@@ -273,6 +275,15 @@ def record_answers(
         tx.refresh(operation)
         operations.explain_wait(tx, operation, Reason(APART, seconds=round(apart_s)))
     return dropped_generation
+
+
+def networks(tx: Tx, peer_ids: Collection[str]) -> dict[PublicKey, tuple[str, ...]]:
+    """Return by public key what peers send from: their addresses, and the networks behind them."""
+    found = peer_rows.by_ids(tx, peer_ids)
+    addresses = peers.addresses(tx, found)
+    return {
+        PublicKey(peer.public_key): (*map(host_network, addresses.get(peer.id, ())), *peer.networks) for peer in found
+    }
 
 
 def _mark_moved(tx: Tx, operation: Operation, peer_ids: Collection[str], *, drop: Collection[str]) -> int | None:
