@@ -14,6 +14,7 @@ import structlog
 
 from wgfleet.agent.server.log_route import LOG
 from wgfleet.agent.state.identity import StateDirectory
+from wgfleet.log_stream import log_to
 from wgfleet.process import tell_systemd, watchdog_every_s
 
 _LAST_S, _LOOK_S = 3.0, 0.1
@@ -79,6 +80,7 @@ async def report_life(works: Callable[[], bool]) -> None:
 
 def log_as_json() -> None:
     """Log to standard error, a line of JSON each; the last ones are kept for the panel."""
+    stream = log_to(sys.stderr)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -87,10 +89,10 @@ def log_as_json() -> None:
             structlog.processors.JSONRenderer(),
             LOG,
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
         format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}',
-        handlers=[logging.StreamHandler(sys.stderr), LOG],
+        handlers=[logging.StreamHandler(stream), LOG],
     )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import structlog
 
+from wgfleet.log_stream import as_json, as_text, log_to
 from wgfleet.protocol.quotes import CUT
 
 MOST_LETTERS = 2000  # of one value; more is what somebody sent
@@ -15,6 +16,7 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     """Send all logs to standard error, one event a line; `auto` is text where that is a terminal, else JSON."""
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"
+    stream = log_to(sys.stderr, as_json if form == "json" else as_text)
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -31,10 +33,10 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],

@@ -109,6 +109,7 @@ def test_a_process_that_notes_nothing_any_more_is_said(
     monkeypatch.setattr(clock, "monotonic", lambda: later)
     assert list(counts[1].collect()) == []
     assert silent(other) == "1 of 2 processes of the API does not answer; the others do. See the log"
+    assert "cannot note what they count" in str(silent(one))  # of whom it is asked answers
 
 
 def test_that_nothing_can_be_noted_is_said(both: tuple[Notes, Notes]) -> None:

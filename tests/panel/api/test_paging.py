@@ -50,3 +50,17 @@ def test_pages_are_the_whole_together(client: httpx.Client, wg0: Config, path: s
 def test_revocations_come_by_name(client: httpx.Client, wg0: Config) -> None:
     found = paged(client, f"/api/configs/{wg0.name}/revocations", 2)
     assert [each["name"] for each in found] == sorted(NAMES)
+
+
+@pytest.mark.parametrize("after", ["x", "null", "1e9", "-1", "'", "-inf", "0" * 31, "A" * 32, "b" * 300])
+@pytest.mark.parametrize("sort", ["created", "name", "traffic", "handshake", None])
+def test_what_is_no_cursor_is_refused_and_taken_neither_for_the_end_nor_the_beginning(
+    client: httpx.Client, world: World, sort: str | None, after: str
+) -> None:
+    config = world.config()
+    world.peers(config, *NAMES)
+    for path in ("peers", "nodes") if sort is None else ("peers",):
+        params = {"after": after} | ({"sort": sort} if sort else {})
+        found = client.get(f"/api/configs/{config.name}/{path}", params=params)
+        assert found.status_code == 422
+        assert "after" in found.text

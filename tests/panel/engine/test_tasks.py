@@ -7,8 +7,9 @@ import pytest
 
 from tests.waiting import eventually
 from wgfleet.panel import clock
+from wgfleet.panel.errors import Unavailable
 from wgfleet.panel.reconcile.engine import tasks as engine_tasks
-from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing, came_round
+from wgfleet.panel.reconcile.engine.tasks import BackgroundTasks, Failing, came_round, keep_looking
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -175,6 +176,32 @@ def test_a_loop_that_does_not_come_round_is_failing_though_it_runs(monkeypatch: 
         again.set()
         await asyncio.sleep(0.01)
         assert tasks.failing == []
+        await tasks.close()
+
+    asyncio.run(run())
+
+
+def test_a_loop_that_only_fails_is_late_where_done_is_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    full = True
+
+    async def write() -> None:
+        if full:
+            raise Unavailable("the disk is full")
+
+    async def run() -> None:
+        nonlocal now, full
+        tasks = BackgroundTasks()
+        tasks.start("telemetry", lambda: keep_looking(write, 0.001, "kept", counts_done=True), every_s=1.0)
+        tasks.start("others", lambda: keep_looking(write, 0.001, "kept"), every_s=1.0)
+        await asyncio.sleep(0.02)
+        now += 30
+        await asyncio.sleep(0.02)
+        assert tasks.behind_s == {"telemetry": 29.0}
+        full = False
+        await asyncio.sleep(0.02)
+        assert tasks.behind_s == {}
         await tasks.close()
 
     asyncio.run(run())

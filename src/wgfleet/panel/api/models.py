@@ -15,6 +15,7 @@ from wgfleet.protocol.addresses import LAST_PORT
 from wgfleet.protocol.reasons import plain
 
 MAX_PAGE = 1000
+_ID = r"^[0-9a-f]{32}$"
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
 
 _NUMBER = re.compile(r"[+-]?[0-9.]+")
@@ -135,7 +136,7 @@ def encoded_page(items: Sequence[Shown], following: str | None = None, status: i
 
 
 After = Annotated[
-    str | None, Query(max_length=64, pattern=_PRINTABLE, description="Cursor: pass `next` from the previous page.")
+    str | None, Query(max_length=32, pattern=_ID, description="Cursor: pass `next` from the previous page.")
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]
 LongLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Maximum number of items.")]

@@ -194,6 +194,8 @@ def list_peers(
     part = search.strip() if search else ""  # as where what is found is changed, or downloaded
     if part and sort != "created":
         raise Invalid(Reason("what is searched for comes in the order of creation"), field="sort")
+    if sort == "created":
+        peer_lists.check_cursor(after)
     live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)

@@ -99,6 +99,8 @@ def silent(siblings: Siblings) -> str | None:
     quiet = [number for number, (at, _) in noted.items() if number != PAST and at < limit]
     if not quiet:
         return None
+    if siblings.number in quiet:  # this one answers
+        return "processes of the API cannot note what they count. See the log, and whether the disk has room"
     does = "does" if len(quiet) == 1 else "do"
     return f"{len(quiet)} of {siblings.count} processes of the API {does} not answer; the others do. See the log"
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
+from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.domain.usage import Added, Claimed, added, allowance, claimed, clipped, hours
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx, node_traffic, usage_sums
@@ -245,7 +246,8 @@ def totals(tx: Tx, peer_ids: Collection[str]) -> dict[str, Total]:
 def by_traffic(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[list[ShownPeer], str | None]:
     """Return a page of a config's peers, those who used most first, and the cursor of the next one."""
     count, separator, peer_id = (after or "").partition("-")
-    if after is not None and not (separator and count.isascii() and count.isdigit() and len(count) < MAX_DIGITS):
+    is_count = count.isascii() and count.isdigit() and len(count) < MAX_DIGITS
+    if after is not None and not (separator and is_count and may_be_id(peer_id)):
         raise Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
     last = None if after is None else (int(count), peer_id)
     found = usage_sums.by_traffic(tx, config_id, last, limit + 1)

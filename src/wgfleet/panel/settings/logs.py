@@ -8,7 +8,7 @@ from wgfleet.panel.settings.fields import Group
 
 
 class LogSettings(Group):
-    """What the panel writes to standard error."""
+    """What the panel writes to standard error. Where that cannot be written lines are dropped and counted."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is written: debug, info, warning or error."

@@ -71,7 +71,7 @@ class TelemetryWriter:
 
     async def run(self) -> None:
         """Write again and again until cancelled; what a database that is away misses is written when it is back."""
-        await keep_looking(self.flush, FLUSH_S, "telemetry.kept")
+        await keep_looking(self.flush, FLUSH_S, "telemetry.kept", counts_done=True)
 
     async def flush(self) -> None:
         """Write what is due."""

@@ -39,12 +39,17 @@ def came_round() -> None:
         task.came_round()
 
 
-async def keep_looking(look: Work, every_s: float, event: str) -> None:
-    """Look, and again every `every_s`, until cancelled. One that ends with a `PanelError` is logged as `event`."""
+async def keep_looking(look: Work, every_s: float, event: str, *, counts_done: bool = False) -> None:
+    """Look, and again every `every_s`, until cancelled. One that ends with a `PanelError` is logged as `event`.
+
+    `counts_done`: such a look is none, so that the loop is late while all of them end so.
+    """
     while True:
-        came_round()
+        if not counts_done:
+            came_round()
         try:
             await look()
+            came_round()
         except PanelError as error:
             log.warning(event, error=str(error), seconds_to_next=every_s)
         await asyncio.sleep(every_s)

@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.fields import may_be_id, one_spelling
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import peers as peer_rows
@@ -17,7 +17,7 @@ from wgfleet.protocol.reasons import Reason
 
 MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
-__all__ = ["PeerFilter", "PeerOrder", "extent", "page", "search", "whole"]
+__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "extent", "page", "search", "whole"]
 
 
 def page(
@@ -69,14 +69,24 @@ def _cursor(order: PeerOrder, place: Place) -> str:
 def _place(order: PeerOrder, cursor: str) -> Place:
     """Return the place that a cursor is about, or refuse it."""
     if order == PeerOrder.MADE:
+        check_cursor(cursor)
         return (cursor,)
-    text, separator, peer_id = cursor.rpartition("-")
+    text, _, peer_id = cursor.rpartition("-")
+    check_cursor(peer_id)
     try:
-        if separator:
-            return (_value(order, text), peer_id)
+        return (_value(order, text), peer_id)
     except (ValueError, binascii.Error):
-        pass
-    raise Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
+        raise _refused() from None
+
+
+def check_cursor(cursor: str | None) -> None:
+    """Refuse what is no id of the last peer of a page: taken for one it would say that there are no more."""
+    if cursor is not None and not may_be_id(cursor):
+        raise _refused()
+
+
+def _refused() -> Invalid:
+    return Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
 
 
 def _value(order: PeerOrder, text: str) -> str | int | float:
