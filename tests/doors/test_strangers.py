@@ -45,6 +45,19 @@ def test_one_that_says_nothing_goes_before_one_that_is_busy_or_has_spoken(street
     assert street.ended == ["silent", "spoken", "d"]
 
 
+def test_those_who_have_all_sent_something_may_be_more_and_then_the_idle_ones_go_first() -> None:
+    street = Street(Strangers(StrangerLimits(source=3, favored=5, total=100, spoken=4)))
+    for number in range(12):
+        street.enter(f"calls{number}", "one", spoken=True)
+        street.inside[f"calls{number}"].busy = number != 7
+    assert street.ended == []
+    street.enter("one more", "one", spoken=True)
+    assert street.ended == ["calls7"]
+    street.enter("silent", "one")
+    street.enter("later", "one", spoken=True)
+    assert street.ended == ["calls7", "one more", "silent"]
+
+
 def test_when_all_together_are_too_many_the_most_crowded_source_gives(street: Street) -> None:
     street.enter("alone", "two")
     for name in "abc":

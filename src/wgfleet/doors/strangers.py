@@ -20,11 +20,15 @@ _BYTES_RECEIVED = struct.Struct("8x24I3Q1Q")
 
 
 class StrangerLimits(NamedTuple):
-    """How many strangers there may be at a time: of one source, of a favored source, and of all together."""
+    """How many strangers there may be at a time: of one source, of a favored source, and of all together.
+
+    `spoken`: that many times as many of a source where all of them have sent something.
+    """
 
     source: int
     favored: int
     total: int
+    spoken: int = 1
 
 
 @dataclass(eq=False, slots=True)
@@ -65,7 +69,9 @@ class Strangers:
         of_source[newcomer] = None
         self._count += 1
         limit = self.limits.favored if favored else self.limits.source
-        if len(of_source) > limit:
+        if len(of_source) > limit * self.limits.spoken or (
+            len(of_source) > limit and self._has_silent(source, newcomer)
+        ):
             self._evict(source, newcomer)
         elif self._count > self.limits.total:
             self._evict(self._crowded(), newcomer)
@@ -79,6 +85,10 @@ class Strangers:
             self._count -= 1
             if not of_source:
                 del self._by_source[stranger.source]
+
+    def _has_silent(self, source: str, newcomer: Stranger) -> bool:
+        others = (each for each in self._by_source[source] if each is not newcomer)
+        return any(not each.busy and not each.has_spoken() for each in others)
 
     def _crowded(self) -> str:
         """Return the source with the most strangers, a favored one only where there is no other."""

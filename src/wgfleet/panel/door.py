@@ -31,6 +31,8 @@ from wgfleet.panel.siblings import Siblings
 
 VISIT = "visit"
 """Under which name the state of a request's scope has its connection, a `Visit`."""
+SPOKEN = 4
+"""Times as many strangers of an address where all have sent something: a program's calls that come at once."""
 LEAST_FETCHED = 4096
 """How many bytes of an answer a client fetches within `fetch_s` at least."""
 
@@ -48,7 +50,7 @@ class Door:
         self.settings = settings
         self.crowd = Crowd(siblings)
         of_address, of_all = siblings.share_of(settings.strangers_per_address), siblings.share_of(settings.strangers)
-        self.strangers = Strangers(StrangerLimits(of_address, of_all, of_all))
+        self.strangers = Strangers(StrangerLimits(of_address, of_all, of_all, SPOKEN))
         most = siblings.share_of(settings.connections_per_key)
         self.callers = Strangers(StrangerLimits(most, most, sys.maxsize))  # by API key
 
