@@ -310,6 +310,30 @@ def test_wide_shows_every_column_with_whole_words(screen: io.StringIO) -> None:
         assert str(LONG[name]) in screen.getvalue()
 
 
+@pytest.mark.parametrize("width", [80, 250])
+@pytest.mark.parametrize("every", [100, 20, 2])
+def test_a_list_of_many_looks_as_one_of_few(monkeypatch: pytest.MonkeyPatch, width: int, every: int) -> None:
+    """`every`: of that many rows one has a name that takes several lines."""
+
+    def row(number: int) -> dict[str, Any]:
+        name = f"مریم {number}"
+        if number % every == every - 1:
+            name += " with many words" * 20
+        addresses = [f"10.8.0.{number}", f"fd00:8::{number:x}"]
+        return {"name": name, "addresses": addresses, "enabled": bool(number % 2), "seen": "2026-11-29T20:00:01Z"}
+
+    rows = [row(number) for number in range(60)]
+    shown = []
+    for many in (len(rows), 10):
+        paper = io.StringIO()
+        monkeypatch.setattr(output, "console", lambda paper=paper: Console(file=paper, width=width, markup=False))
+        monkeypatch.setattr(output, "MANY", many)
+        output.show_table(rows, ("name", "addresses", "enabled", "seen", "endpoint"))
+        shown.append(paper.getvalue())
+    assert shown[0] == shown[1]
+    assert shown[0].count("10.8.0.") == len(rows)
+
+
 def test_a_list_is_sorted_newest_and_largest_first_and_what_is_not_there_last() -> None:
     cells = [output.age_cell(f"2026-11-2{day}T10:00:00Z") for day in (4, 6)]
     assert sorted([cells[0], None, cells[1]], key=output.order) == [cells[1], cells[0], None]

@@ -73,6 +73,16 @@ def test_a_wrong_clock_is_wrong() -> None:
     assert list(found) == ["node fra1: its clock is 300 s ahead"]
 
 
+def test_a_warning_that_many_nodes_have_is_said_once() -> None:
+    old = "its agent is older than the panel: upgrade it"
+    nodes = [{"name": f"n{number}", "agent_warning": old if number else None} for number in range(9)]
+    nodes.append({"name": "other", "agent_warning": "its agent is newer"})
+    assert list(fleet_state._alike(nodes, "agent_warning")) == [  # noqa: SLF001 - sentences of a fleet
+        f"nodes n1, n2, n3, n4, n5 and 3 more: {old}",
+        "node other: its agent is newer",
+    ]
+
+
 def state_of(**node: Any) -> list[str]:
     base: dict[str, Any] = {
         "node_name": "fra1",

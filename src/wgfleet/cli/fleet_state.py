@@ -11,6 +11,7 @@ from wgfleet.cli.output import age
 from wgfleet.cli.waiting import trouble
 
 IN_USE = ("serving", "suspect", "unmanaged")  # health in which clients use a node
+NAMED = 5  # nodes of a warning; the others are counted
 WAITING = ("failing", "conflict", "approval")  # states of a name that somebody should look at
 
 
@@ -146,13 +147,23 @@ def _wrong_operations(operations: list[Document]) -> Iterable[str]:
             yield f"operation {each['kind'].replace('_', ' ')} is tried again: {reason}"
 
 
+def _alike(nodes: list[Document], warning: str) -> Iterable[str]:
+    """Say a warning once for all nodes that have it: an upgrade gives it to the whole fleet."""
+    by_words: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.get(warning):
+            by_words.setdefault(node[warning], []).append(node["name"])
+    for words, names in by_words.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"node{'s' * (len(names) > 1)} {', '.join(names[:NAMED])}{more}: {words}"
+
+
 def _warn(state: FleetState) -> None:
+    for warning in ("agent_warning", "private_endpoint_warning"):
+        state.warnings.extend(_alike(state.nodes, warning))
     for node in state.nodes:
         if not node["joined"]:
             state.warnings.append(f"node {node['name']} has not joined yet: wgfleet node join {node['name']}")
-        for warning in ("agent_warning", "private_endpoint_warning"):
-            if node.get(warning):
-                state.warnings.append(f"node {node['name']}: {node[warning]}")
     for config in state.configs:
         warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning", "pools_warning")))
         state.warnings.extend(f"{config['name']}: {each}" for each in warnings)

@@ -12,6 +12,8 @@ SHOWN = frozenset(
 
 def plain(shown: str) -> str:
     """Replace what a terminal would obey rather than show: agents, and users, choose parts of what is printed."""
+    if shown.isascii() and shown.isprintable():
+        return shown
     return "".join("\N{REPLACEMENT CHARACTER}" if obeyed(character) else character for character in shown)
 
 
