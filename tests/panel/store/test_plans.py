@@ -14,9 +14,10 @@ from wgfleet.panel.services import audit, configs, generations, health
 from wgfleet.panel.services import usage as usages
 from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
 from wgfleet.panel.services.usage import By, NodeBatch, Per, UsageQuestion
-from wgfleet.panel.store import Tx, jobs, operations, peer_search, sessions, usage, visits
+from wgfleet.panel.store import Tx, jobs, listed_peers, operations, peer_search, sessions, usage, visits
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder, Place
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.protocol.ids import ConfigId
@@ -59,11 +60,19 @@ class Filled:
 
 Query = Callable[[Tx, Filled], object]
 
+
+def by_name(tx: Tx, it: Filled, after: Place | None) -> object:
+    wanted = PeerFilter(config_ids=[it.config.id], live_since=clock.steady())
+    return listed_peers.page(tx, wanted, PeerOrder.NAME, after, 101)
+
+
 READS: dict[str, Query] = {
     "peers of a config, from the middle": lambda tx, it: peers.page(tx, it.config.id, it.ids[0], 101),
     "peers by part of a name": lambda tx, it: peers.search(tx, it.config.id, "ann", it.ids[0]),
     "peers by letters of a name": lambda tx, it: peers.search(tx, it.config.id, "nn"),
     "peers by the index of names": lambda tx, _: peer_search.by_index(tx, "anna"),
+    "peers of a config by name": lambda tx, it: by_name(tx, it, None),
+    "peers of a config by name, from the middle": lambda tx, it: by_name(tx, it, ("anna", it.ids[0])),
     "peers of all configs, from the middle": lambda tx, it: peers.page(tx, None, it.ids[0], 101),
     "a peer": lambda tx, it: peers.get(tx, it.ids[0]),
     "addresses of a page": lambda tx, it: peers.addresses(tx, it.peers),
@@ -173,11 +182,20 @@ def test_a_page_of_usage_by_peer_does_not_read_all_that_was_asked_for(filled: Fi
     assert [each for each in plans.scans() if "Sort" not in each and "TEMP B-TREE" not in each] == []  # of one period
 
 
+def test_a_page_by_name_is_read_in_order_of_its_config_alone(filled: Filled) -> None:
+    for after in (None, ("anna", filled.ids[0])):
+        with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
+            by_name(tx, filled, after)
+        assert {each for each in plans.indexes() if each.startswith("ix_peers_")} == {
+            "ix_peers_config_id_name_folded_id"
+        }
+
+
 @pytest.mark.parametrize("names", [["anna"], ["anna", "dora", "erna"]])
 def test_names_that_are_taken_are_not_looked_for_among_all_of_their_config(filled: Filled, names: list[str]) -> None:
     with explained(filled.world.store.engine) as plans, filled.world.store.read() as tx:
         assert peer_rows.clashes(tx, filled.config.id, names, []) == ({"anna"}, set())
-    assert plans.indexes() == {"ix_peers_name_folded_id"}
+    assert plans.indexes() <= {"ix_peers_name_folded_id", "ix_peers_config_id_name_folded_id"}
 
 
 @pytest.mark.parametrize("name", WRITES)

@@ -60,6 +60,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
         UniqueConstraint("config_id", "public_key"),
         Index("ix_peers_config_id_id_name_folded", "config_id", "id", "name_folded"),
         Index("ix_peers_name_folded_id", "name_folded", "id"),
+        Index("ix_peers_config_id_name_folded_id", "config_id", "name_folded", "id"),
         Index("ix_peers_config_id_generation", "config_id", "generation"),
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
         Index("ix_peers_owner_id_id", "owner_id", "id", sqlite_where=_OWNED, postgresql_where=_OWNED),
