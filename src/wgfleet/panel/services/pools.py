@@ -10,6 +10,7 @@ from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import tunnel_networks
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.addresses import parse_network
 from wgfleet.protocol.reasons import Reason
@@ -82,6 +83,19 @@ def check_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str], 
                         "{network} overlaps {other} of config {owner!r}; choose another range",
                         network=network,
                         other=other,
+                        owner=owner,
+                    ),
+                    field=f"pools[{i}]",
+                )
+        for behind, peer, owner in peer_rows.networks_of_configs(tx):
+            if owner != own and overlap(network, behind):
+                raise Conflict(
+                    Reason(
+                        "{network} overlaps {behind}, which is behind peer {peer!r} of config {owner!r}; choose "
+                        "another range",
+                        network=network,
+                        behind=behind,
+                        peer=peer,
                         owner=owner,
                     ),
                     field=f"pools[{i}]",

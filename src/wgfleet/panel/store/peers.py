@@ -15,7 +15,7 @@ from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, set_many
-from wgfleet.panel.store.tables import Assignment, Move, Operation, Peer, PeerTombstone
+from wgfleet.panel.store.tables import Assignment, Config, Move, Operation, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
 _peers = cast("Table", Peer.__table__)
@@ -213,6 +213,13 @@ def all_networks(tx: Tx) -> list[tuple[str, str]]:
     """Return (network, peer name) for the networks behind the peers of all configs."""
     query = select(Peer.name, Peer.networks).where(func.json_array_length(Peer.networks) > 0)
     return [(network, name) for name, networks in tx.session.execute(query) for network in networks]
+
+
+def networks_of_configs(tx: Tx) -> list[tuple[str, str, str]]:
+    """Return (network, peer name, config name) for the networks behind the peers of all configs."""
+    query = select(Peer.name, Peer.networks, Config.name).join(Config, Config.id == Peer.config_id)
+    rows = tx.session.execute(query.where(func.json_array_length(Peer.networks) > 0))
+    return [(network, name, config) for name, networks, config in rows for network in networks]
 
 
 def networks(tx: Tx, config_id: str) -> list[str]:

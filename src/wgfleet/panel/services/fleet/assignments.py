@@ -14,7 +14,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import forwardings, placement, shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import forwardings, peer_networks, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -143,6 +143,7 @@ def _check_places(tx: Tx, config: Config, node: Node, public_port: int | None, b
             Hint(HintCode.LIST_NODES),
             field="node_id",
         )
+    peer_networks.check_beside(tx, config, node)
     shared_addresses.check_assignment(
         tx, config, node, "node_id" if public_port is None else "public_port", public_port
     )

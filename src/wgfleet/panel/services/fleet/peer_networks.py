@@ -11,8 +11,10 @@ from wgfleet.panel.domain.tunnel_networks import NeededAddresses
 from wgfleet.panel.errors import Conflict, Exhausted, Invalid
 from wgfleet.panel.services import configs, tunnel_networks
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Config, Peer
+from wgfleet.panel.store.tables import Config, Node, Peer
 from wgfleet.protocol.addresses import parse_network
 from wgfleet.protocol.reasons import Reason
 
@@ -27,6 +29,7 @@ class _InTheWay(NamedTuple):
 
     outside: NeededAddresses
     taken: TakenNetworks
+    elsewhere: TakenNetworks
 
 
 class ChangedNetworks:
@@ -76,7 +79,60 @@ def _in_the_way(
     own = configs.networks(tx, [config.id])[config.id] if pools is None else pools
     behind = ((network, _owner(owner)) for network, owner in peer_rows.networks_by_peer(tx, config.id))
     taken = TakenNetworks(chain(((network, Reason("a pool of the config")) for network in own), behind))
-    return _InTheWay(tunnel_networks.needed(tx, panel_hosts), taken)
+    return _InTheWay(tunnel_networks.needed(tx, panel_hosts), taken, _elsewhere(tx, config))
+
+
+def _elsewhere(tx: Tx, config: Config) -> TakenNetworks:
+    """Return what other configs have: a node has one route for a network, and theirs would get its packets.
+
+    Pools of all, and networks behind peers of those that a node of this one serves too.
+    """
+    pools = [
+        (network, Reason("a pool of config {config!r}", config=name))
+        for network, name in config_rows.all_pools(tx)
+        if name != config.name
+    ]
+    behind = [
+        (network, Reason("the networks of peer {name!r} of config {config!r}", name=owner, config=other.name))
+        for other in beside(tx, config)
+        for network, owner in peer_rows.networks_by_peer(tx, other.id)
+    ]
+    return TakenNetworks(pools + behind)
+
+
+def beside(tx: Tx, config: Config) -> list[Config]:
+    """Return the other configs that nodes of this one serve."""
+    found = {
+        other.id: other
+        for _, node in assignment_rows.of_config(tx, config.id)
+        for _, other in assignment_rows.of_node(tx, node.id)
+        if other.id != config.id
+    }
+    return [found[each] for each in sorted(found)]
+
+
+def check_beside(tx: Tx, config: Config, node: Node) -> None:
+    """Refuse a node that serves a config with a network behind a peer which a peer of this one has, too."""
+    own = TakenNetworks(peer_rows.networks_by_peer(tx, config.id))
+    if not len(own):
+        return
+    for _, other in assignment_rows.of_node(tx, node.id):
+        for network, owner in peer_rows.networks_by_peer(tx, other.id) if other.id != config.id else ():
+            taken = own.take(ipaddress.ip_network(network), owner)
+            if taken is not None:
+                raise Conflict(
+                    Reason(
+                        "node {node!r} serves config {other!r}, whose peer {owner!r} has {network} behind it; here "
+                        "peer {peer!r} has {taken}, and a node has one route for both: choose another node",
+                        node=node.name,
+                        other=other.name,
+                        owner=owner,
+                        network=network,
+                        peer=taken.owner,
+                        taken=taken.network,
+                    )
+                )
+            own.release(ipaddress.ip_network(network), owner)
 
 
 def _owner(name: str) -> str:
@@ -92,7 +148,10 @@ def _taken(found: _InTheWay, networks: Sequence[str], field: str) -> list[AnyNet
         if network.prefixlen == 0:
             raise Invalid(Reason("a peer cannot have a default route as its network; list its own networks"), field=at)
         tunnel_networks.check(network, at, found.outside)
-        other = found.taken.take(network, _SAME)
+        other = found.elsewhere.take(network, _SAME)
+        if other is None:
+            found.elsewhere.release(network, _SAME)
+            other = found.taken.take(network, _SAME)
         if other is not None:
             raise Conflict(
                 Reason("{network} overlaps {other}, {owner}", network=network, other=other.network, owner=other.owner),
