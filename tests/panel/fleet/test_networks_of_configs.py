@@ -35,10 +35,9 @@ def test_a_network_inside_or_around_a_pool_of_another_config_is_refused(
     with pytest.raises(Conflict, match="pool of config") as refused:
         site(world, both[1], SITE, network)
     assert refused.value.field == "networks[1]"
-    with world.store.write() as tx:
-        peer = world.peers(both[1], "plain")[0]
-        with pytest.raises(Conflict, match="pool of config"):
-            peers.update(tx, world.vault, ACTOR, peers.get(tx, peer.id), {"networks": [network]})
+    peer = world.peers(both[1], "plain")[0]
+    with world.store.write() as tx, pytest.raises(Conflict, match="pool of config"):
+        peers.update(tx, world.vault, ACTOR, peers.get(tx, peer.id), {"networks": [network]})
 
 
 def test_the_same_site_of_two_configs_on_one_node_is_refused(world: World, both: tuple[Config, Config]) -> None:

@@ -6,7 +6,9 @@ import pytest
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.store import assignments
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +21,19 @@ def test_what_is_wrong_comes_first_and_says_why(admin: httpx.Client) -> None:
     assert page.index("clients get no answer") < page.index("the agent does not answer")
     assert "no answer at its public endpoint to 3 of 3 who look" in page
     assert 'href="/configs/wg0"' in page
+
+
+def test_a_node_that_lets_nobody_further_is_wrong_though_it_answers(admin: httpx.Client, panel: Panel) -> None:
+    assert "get no further" not in admin.get("/").text
+    with panel.store.write() as tx:
+        row = next(row for row, _ in assignments.of_config(tx, configs.id_of(tx, "wg0")) if row.health == "serving")
+        said = [{"version": 4, "state": "failed", "why": "it has no default route"}]
+        assignments.applied(tx, row.id, forwarding=said)
+    page = admin.get("/").text
+    assert "users are connected, and get no further" in page
+    assert "it has no default route" in page
+    with panel.store.write() as tx:
+        assignments.applied(tx, row.id, forwarding=[])
 
 
 def test_a_fragment_is_a_part_of_the_page(admin: httpx.Client) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.dns.states import SyncState
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
@@ -17,6 +18,7 @@ from wgfleet.panel.services.floating import views
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Assignment, Node
 from wgfleet.panel.web.languages import marked
+from wgfleet.protocol.messages import ForwardingState
 
 BAD, POOR = "bad", "poor"
 Listed = Mapping[str, Sequence[tuple[Assignment, Node]]]
@@ -99,10 +101,8 @@ def _of_configs(
         if not any(row.phase == Phase.SERVING for row, _ in of_config):
             yield Trouble(POOR, marked("no node serves the config"), config.name, "", path)
         for row, node in of_config:
-            if row.phase == Phase.SERVING and row.health != Health.SERVING:
-                subject = f"{config.name} · {node.name}"
-                mark = BAD if row.health == Health.DOWN else POOR
-                yield Trouble(mark, _HEALTH[row.health], subject, row.health_reason, path, row.health_since)
+            if row.phase == Phase.SERVING:
+                yield from _of_assignment(row, f"{config.name} · {node.name}", path)
         for address in views.views(tx, config.id):
             if address.conflict is not None:
                 yield Trouble(BAD, marked("a floating address is held twice"), address.address, address.conflict, path)
@@ -111,6 +111,15 @@ def _of_configs(
             subject = f"{late.config.name} · {late.node.name}"
             path = f"/nodes/{late.node.name}" if within is None else f"/configs/{late.config.name}"
             yield Trouble(POOR, marked("changes do not reach the node"), subject, late.reason, path, late.since)
+
+
+def _of_assignment(row: Assignment, subject: str, path: str) -> Iterator[Trouble]:
+    if row.health != Health.SERVING:
+        mark = BAD if row.health == Health.DOWN else POOR
+        yield Trouble(mark, _HEALTH[row.health], subject, row.health_reason, path, row.health_since)
+    whole = forwarding.overall(row.forwarding)
+    if whole is not None and whole.state is ForwardingState.FAILED:
+        yield Trouble(BAD, marked("users are connected, and get no further"), subject, whole.why, path)
 
 
 def _of_names(tx: Tx, within: Limit | None) -> Iterator[Trouble]:
