@@ -8,6 +8,8 @@ import pytest
 
 from tests.panel.access.people import new_user, signed_in
 from tests.panel.conftest import made
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.fleet import peers
 
 pytestmark = pytest.mark.usefixtures("quick_hashes")
 
@@ -38,6 +40,28 @@ def test_a_user_makes_rotates_and_deletes_devices_of_its_own(client: httpx.Clien
     assert client.get(f"/api/me/devices/{mine['id']}", headers=anna).status_code == 404
     actions = [each["action"] for each in client.get("/api/audit-logs").json()["items"] if each["actor"] == "user:anna"]
     assert actions == ["deleted", "read_config", "updated", "read_config", "read_config", "created", "signed_in", "set"]
+
+
+@pytest.mark.parametrize("kept", ["switched off", "restricted", "job", "speed"])
+def test_nobody_is_rid_of_limits_by_making_a_device_anew(
+    client: httpx.Client, panel: Panel, anna: dict[str, str], kept: str
+) -> None:
+    mine = device(client, anna).json()["id"]
+    path = f"/api/peers/{mine}"
+    if kept == "switched off":
+        assert client.patch(path, json={"enabled": False}).is_success
+    elif kept == "speed":
+        assert client.patch(path, json={"download_speed": 1_000_000}).is_success
+    elif kept == "job":
+        limit = {"field": "total_data", "operator": "lgt", "value": 10**9, "action": "restrict"}
+        made(client, f"{path}/jobs", **limit)
+    else:
+        with panel.store.write() as tx:
+            peers.get(tx, mine).restricted_at = 1.0
+    refused = client.delete(f"/api/me/devices/{mine}", headers=anna)
+    assert refused.status_code == 403
+    assert "ask an administrator" in refused.json()["detail"]
+    assert client.delete(path).is_success
 
 
 def test_there_are_as_many_as_an_administrator_allows(client: httpx.Client, anna: dict[str, str]) -> None:

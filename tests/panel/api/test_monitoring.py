@@ -178,3 +178,13 @@ def test_events_arrive_as_server_sent_events(client: httpx.Client, kinds: tuple[
             if len(seen) == len(expected):
                 break
     assert [event["kind"] for event in seen] == expected
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_monitors_that_ask_for_the_head_alone_are_answered(client: httpx.Client, path: str) -> None:
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_slash_too_many_leads_nowhere_else(client: httpx.Client) -> None:
+    assert client.get("/api/nodes/", headers={"host": "evil.example"}, follow_redirects=False).status_code == 404

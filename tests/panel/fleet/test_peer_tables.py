@@ -1,6 +1,8 @@
 """Tables of peers: what a spreadsheet may write, and that a table which comes back unchanged changes nothing."""
 
 import asyncio
+import csv
+import io
 from typing import Any
 
 import httpx
@@ -61,6 +63,14 @@ def test_what_is_written_is_read(
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@a", "\t=1", "'=1", "\uff1d1"])
 def test_no_cell_is_a_formula(text: str) -> None:
     assert str(peer_table.plain(text)).startswith("'")
+
+
+@pytest.mark.parametrize("name", ["x;=1+1", "x\t=1", "x|@a", 'x";=1', "a,b", "a\nb"])
+def test_no_part_of_a_cell_is_a_formula_wherever_a_spreadsheet_divides(name: str) -> None:
+    for separator in (",", ";", "\t"):
+        row = peer_table.line([name, 7, None], separator)
+        assert next(csv.reader(io.StringIO(row, newline=""), delimiter=separator)) == [name, "7", ""]
+        assert row.startswith('"')
 
 
 @pytest.mark.parametrize(

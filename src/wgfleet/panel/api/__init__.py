@@ -133,6 +133,7 @@ def create_app(panel: Panel, lifespan: Lifespan | None = None) -> FastAPI:
         openapi_url=None,  # `openapi.install` serves it
         docs_url=None,  # its page runs scripts from elsewhere, on the origin that holds the keys
         redoc_url=None,
+        redirect_slashes=False,  # where to is made of the caller's own header, and without the path of `public_url`
     )
     app.state.panel = panel
     registry: Any = CollectorRegistry()

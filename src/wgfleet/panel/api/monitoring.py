@@ -78,11 +78,13 @@ class PanelStatus(View):
     warnings: list[str] | None = Field(default=None, description="What to know although the panel does its work.")
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Check that the process is alive", response_model_exclude_none=True)
 async def healthz() -> PanelStatus:
     return PanelStatus()
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Check the database and the panel's core, and list failing background tasks",

@@ -7,7 +7,7 @@ empty list where that is a setting, and no destination rules.
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ BYTE_ORDER_MARK = (
     "\N{ZERO WIDTH NO-BREAK SPACE}"  # without it some spreadsheets take other letters than ASCII for others
 )
 # What spreadsheets take for the beginning of a formula; some do with the wide forms too.
+_DIVIDED = re.compile(r'[",;|\t\r\n]')
 _FORMULA = re.compile(r"'*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 _PIECE = 64 * 1024
 _LIST = re.compile(r"[,;\s]+")
@@ -51,6 +52,13 @@ class WrongCell:
 def plain(value: object) -> object:
     """Return a value that no spreadsheet takes for a formula: texts in a table are others' words."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def line(values: Iterable[object], separator: str = ",") -> str:
+    """Return a row of a table for spreadsheets, which may divide it elsewhere: a cell with any divider is quoted."""
+    cells = ["" if value is None else str(plain(value)) for value in values]
+    quoted = ('"' + cell.replace('"', '""') + '"' if _DIVIDED.search(cell) else cell for cell in cells)
+    return separator.join(quoted) + "\r\n"
 
 
 def _as_it_was(cell: str) -> str:
@@ -216,11 +224,10 @@ def values(row: TableRow) -> tuple[Values, list[WrongCell]]:
 def write(rows: Iterator[Values], separator: str) -> Iterator[str]:
     """Return the text of a table, piece by piece: its columns, and a row for each peer."""
     out = io.StringIO()
-    table = csv.writer(out, delimiter=separator)
     out.write(BYTE_ORDER_MARK)
-    table.writerow(COLUMNS)
+    out.write(line(COLUMNS, separator))
     for each in rows:
-        table.writerow([plain(_cell(name, each.get(name))) for name in COLUMNS])
+        out.write(line([_cell(name, each.get(name)) for name in COLUMNS], separator))
         if out.tell() > _PIECE:
             yield out.getvalue()
             out.seek(0)

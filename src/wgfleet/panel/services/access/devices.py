@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Conflict, Forbidden, Invalid, NotFound
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits, users
@@ -10,6 +11,7 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import owners as owner_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -99,5 +101,12 @@ def rotate(tx: Tx, vault: Vault, caller: Caller, peer: Peer, public_key: str | N
 
 
 def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
-    """Delete a device."""
+    """Delete a device; of one that is kept out, or has limits of its own, an administrator: it could be made again."""
+    if not peer.enabled:
+        raise Forbidden(Reason("device {peer!r} was switched off; ask an administrator", peer=peer.name))
+    held = any(getattr(peer, name) is not None for name in HELD)
+    if peer.restricted_at is not None or held or job_rows.of_peers(tx, [peer.id]).get(peer.id):
+        raise Forbidden(
+            Reason("device {peer!r} has limits, which would end with it; ask an administrator", peer=peer.name)
+        )
     peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])
