@@ -25,6 +25,7 @@ from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.quantities import speed_of
 
 TOKEN = "form_token"  # noqa: S105 - the name of a field
+WAS = "was:"  # how names of fields begin that have what another one showed first
 SAFE = {"GET", "HEAD"}
 MOST_FIELDS = 500
 _URLENCODED = "application/x-www-form-urlencoded"
@@ -56,6 +57,22 @@ class SubmittedForm:
     lists: Mapping[str, list[str]] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
     error: PanelError | None = None
+    edits: bool = False
+    """Whether it is of something that is there, and is shown for the first time."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether its page has what the fields showed first, so that what is not changed in it stays as it is."""
+        return self.edits or any(name.startswith(WAS) for name in self.values)
+
+    def was(self, name: str, value: object) -> object:
+        """Return what a field showed first; `value`: what it shows now."""
+        return self.values.get(WAS + name, value)
+
+    def unchanged(self, name: str) -> bool:
+        """Whether a field was sent as it was shown: somebody else may have changed it meanwhile."""
+        before = self.values.get(WAS + name)
+        return before is not None and _plain(" ".join(sorted(self.lists.get(name, ())))) == _plain(before)
 
     def get(self, name: str, default: str = "") -> str:
         """Return the text of a field."""
@@ -102,16 +119,18 @@ class SubmittedForm:
         prefix: str = "",
         without: Collection[str] = (),
         more: Mapping[str, Any] = MappingProxyType({}),
+        whole: bool = False,
     ) -> Model | None:
         """Return the body of the API's call that the form stands for; None: `wrong` says at which field it is.
 
         Of `many`, each line or what commas part is a value. Fields that are left empty are left out, but for
         `keep_empty`. `boxes` are true where they are ticked, and false where not. `prefix`: how the names of fields
         begin in the form, where the body is a part of another. `without`: fields of the body that no text stands for.
-        `more`: values that are no text.
+        `more`: values that are no text. Fields that are `unchanged` are left out, unless the `whole` is wanted.
         """
         data: dict[str, Any] = {}
-        for name in model.model_fields.keys() - set(without):
+        kept = set() if whole else {name for name in model.model_fields if self.unchanged(prefix + name)}
+        for name in model.model_fields.keys() - set(without) - kept:
             text = self.get(prefix + name).strip()
             if name in boxes:
                 data[name] = self.ticked(prefix + name)
@@ -120,7 +139,7 @@ class SubmittedForm:
                     data[name] = text.replace(",", "\n").split()
             elif text or (name in keep_empty and prefix + name in self.values):
                 data[name] = text or None
-        data.update(more)
+        data.update({name: value for name, value in more.items() if name not in kept})
         try:
             return model.model_validate(data, strict=False)
         except ValidationError as error:
@@ -128,6 +147,11 @@ class SubmittedForm:
                 path, detail = field_words({**item, "loc": ("body", *item["loc"])})
                 self.wrong.setdefault(prefix + path.partition("[")[0], detail)
             return None
+
+
+def _plain(text: str) -> str:
+    """Return a text without what browsers make of the ends of lines."""
+    return text.replace("\r\n", "\n").strip()
 
 
 def made_of(model: type[Model], **values: Any) -> Model:

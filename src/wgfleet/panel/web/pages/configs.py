@@ -151,7 +151,7 @@ def show_room(
 
 @router.get("/configs/{config}/edit")
 def edit_page(request: Request, panel: ThePanel, _caller: Writer, config: Reference) -> Response:
-    return _edit(request, panel, config, SubmittedForm())
+    return _edit(request, panel, config, SubmittedForm(edits=True))
 
 
 @router.post("/configs/{config}/edit")

@@ -29,7 +29,7 @@ NOT_AN_OBJECT = marked('must be a JSON object, such as {"token": "..."}')
 
 @router.get("/configs/{config}/endpoint-group")
 def name_page(request: Request, panel: ThePanel, caller: Writer, config: Reference) -> Response:
-    return _shown(request, panel, caller, config, SubmittedForm())
+    return _shown(request, panel, caller, config, SubmittedForm(edits=True))
 
 
 @router.post("/configs/{config}/endpoint-group")
@@ -37,7 +37,7 @@ def set_name(request: Request, panel: ThePanel, caller: Writer, config: Referenc
     """Give a config a name, or change it. Where users would notice, the form comes back with how, to be sent again."""
     try:
         if _current(panel, caller, config) is None:
-            made = form.read(EndpointGroupBody, boxes=BOXES)
+            made = form.read(EndpointGroupBody, boxes=BOXES, whole=True)
             dns = _dns(form, DnsBody)
             if made is None or form.wrong:
                 return _shown(request, panel, caller, config, form)
@@ -81,7 +81,7 @@ def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns]) -> Any:
     """Return how the name is published, as the API's body has it; None: not at all."""
     if not form.get(f"{DNS}provider"):
         return None
-    found = form.read(model, keep_empty={"zone", "record_name"}, prefix=DNS, without={"options"})
+    found = form.read(model, keep_empty={"zone", "record_name"}, prefix=DNS, without={"options"}, whole=True)
     text = form.get(OPTIONS).strip()
     if not text or found is None:
         return found

@@ -23,7 +23,7 @@ WHERE_ITS_AGENT_IS = {"agent_host", "agent_port"}
 
 @router.get("/nodes/{node}/edit")
 def edit_page(request: Request, panel: ThePanel, caller: Writer, node: Reference) -> Response:
-    return _edit(request, panel, caller, node, SubmittedForm())
+    return _edit(request, panel, caller, node, SubmittedForm(edits=True))
 
 
 @router.post("/nodes/{node}/edit")

@@ -65,7 +65,7 @@ def switch_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
 
 @router.get("/peers/{peer_id}/edit")
 def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier) -> Response:
-    return _edit(request, panel, caller, peer_id, SubmittedForm())
+    return _edit(request, panel, caller, peer_id, SubmittedForm(edits=True))
 
 
 @router.post("/peers/{peer_id}/edit")

@@ -71,7 +71,7 @@ def create_tag(request: Request, panel: ThePanel, caller: Writer, form: TheForm)
 @router.get("/tags/{tag}")
 def tag_page(request: Request, panel: ThePanel, caller: Reader, tag: TagReference) -> Response:
     """Show a tag; who may change it has the form for that."""
-    return _edit(request, api.show_tag(panel, caller, tag), SubmittedForm())
+    return _edit(request, api.show_tag(panel, caller, tag), SubmittedForm(edits=True))
 
 
 @router.post("/tags/{tag}")

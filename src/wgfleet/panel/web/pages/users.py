@@ -70,7 +70,7 @@ def show_user(request: Request, panel: ThePanel, _caller: Admin, user: Reference
 
 @router.get("/settings/users/{user}/edit")
 def edit_page(request: Request, panel: ThePanel, _caller: Admin, user: Reference) -> Response:
-    return _about(request, panel, user, "users/edit.html", SubmittedForm())
+    return _about(request, panel, user, "users/edit.html", SubmittedForm(edits=True))
 
 
 @router.post("/settings/users/{user}/edit")
@@ -80,15 +80,11 @@ def update_user(request: Request, panel: ThePanel, caller: Admin, user: Referenc
     if body is None:
         return _about(request, panel, user, "users/edit.html", form)
     given = body.given()
+    fields = {"role": "role", "disabled": "disabled", "configs": "configs", "groups": "node_groups"}
+    fields["device_limit"] = "device_limit"
     changes = cast(
         "UserChanges",
-        {
-            "role": body.role,
-            "disabled": body.disabled,
-            "configs": given.get("configs"),
-            "groups": given.get("node_groups"),
-            "device_limit": given.get("device_limit"),
-        },
+        {name: given.get(field) for name, field in fields.items() if not form.unchanged(field)},
     )
     try:
         with panel.store.write() as tx:

@@ -1,0 +1,160 @@
+"""Two people change one thing by its page: who saves later undoes nothing that the form did not change."""
+
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from wgfleet.panel.api import Panel
+from wgfleet.panel.api.configs import views as config_views
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.access.users import UserSpec
+from wgfleet.panel.services.fleet import endpoint_groups, nodes, peers
+from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peers as peer_rows
+
+
+class Fields(HTMLParser):
+    """What a browser would send of the form of a page: names and values."""
+
+    def __init__(self, page: str, action: str) -> None:
+        super().__init__()
+        self.sent: dict[str, list[str]] = {}
+        self._action = action
+        self._inside = False
+        self._select: str | None = None
+        self._area: str | None = None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = dict(attrs)
+        name, value = has.get("name") or "", has.get("value") or ""
+        if tag == "form":
+            self._inside = (has.get("action") or "").endswith(self._action)
+        elif not self._inside:
+            return
+        elif tag == "input" and name and (has.get("type") not in {"checkbox", "radio"} or "checked" in has):
+            self.sent.setdefault(name, []).append(value)
+        elif tag == "select":
+            self._select = name
+        elif tag == "option" and self._select and ("selected" in has or self._select not in self.sent):
+            self.sent[self._select] = [value]
+        elif tag == "textarea":
+            self._area = name
+            self.sent[name] = [""]
+
+    def handle_data(self, data: str) -> None:
+        if self._area is not None:
+            self.sent[self._area][0] += data.replace("\n", "\r\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._inside = False
+        elif tag == "textarea":
+            self._area = None
+        elif tag == "select":
+            self._select = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(panel: Panel) -> None:
+    sample.make(panel, peers=6)
+    with panel.store.write() as tx:
+        users.create(tx, "test", UserSpec("carl", Role.OPERATOR))
+
+
+def peer_path(panel: Panel) -> str:
+    with panel.store.read() as tx:
+        return f"/peers/{peers.page(tx, configs.id_of(tx, 'wg0'))[0].id}/edit"
+
+
+def later(admin: httpx.Client, path: str, meanwhile: dict[str, str], mine: dict[str, str], off: str = "") -> None:
+    """Have one save what changed meanwhile in a form that was opened at the same time as another, saved later."""
+    first, second = (Fields(admin.get(path).text, path).sent for _ in range(2))
+    if off:
+        assert first.pop(off, None) is not None
+    for sent, changes in ((first, meanwhile), (second, mine)):
+        data = sent | {name: [value] for name, value in changes.items()} | {"agreed": ["true"]}
+        answer = admin.post(path, data=data, follow_redirects=False)
+        assert answer.status_code == 303, answer.text[-3000:]
+
+
+def test_a_peer_that_was_switched_off_stays_off(admin: httpx.Client, panel: Panel) -> None:
+    path = peer_path(panel)
+    later(admin, path, {"notes": "stolen: keep it off"}, {"mtu": "1380"}, off="enabled")
+    with panel.store.read() as tx:
+        row = peer_rows.get(tx, path.split("/")[2])
+        assert row is not None
+        assert (row.enabled, row.mtu) == (False, 1380)
+    assert "stolen: keep it off" in admin.get(path).text
+
+
+def test_a_user_who_lost_rights_does_not_get_them_back(admin: httpx.Client, panel: Panel) -> None:
+    path = "/settings/users/carl/edit"
+    later(admin, path, {"role": "viewer", "configs": "wg0"}, {"device_limit": "4"})
+    with panel.store.read() as tx:
+        carl = users.get(tx, "carl")
+        assert (carl.role, carl.limit_configs, carl.device_limit) == ("viewer", [configs.id_of(tx, "wg0")], 4)
+    later(admin, path, {"device_limit": ""}, {"configs": ""})
+    with panel.store.read() as tx:
+        carl = users.get(tx, "carl")
+        assert (carl.role, carl.limit_configs, carl.device_limit) == ("viewer", None, None)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "off", "expected"),
+    [
+        ({"denied_networks": "192.168.0.0/16"}, "", {"denied_networks": ["192.168.0.0/16"]}),
+        ({}, "client_to_client", {"client_to_client": False}),
+        ({}, "enabled", {"enabled": False}),
+    ],
+)
+def test_what_a_config_forbids_stays_forbidden(
+    admin: httpx.Client, panel: Panel, meanwhile: dict[str, str], off: str, expected: dict[str, Any]
+) -> None:
+    later(admin, "/configs/office/edit", meanwhile, {"keepalive": str(20 + len(off))}, off=off)
+    with panel.store.read() as tx:
+        (found,) = config_views(tx, [configs.get(tx, "office")])
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.keepalive == 20 + len(off)
+
+
+def test_a_node_and_a_name_keep_what_others_set(admin: httpx.Client, panel: Panel) -> None:
+    def weights(tx: Tx) -> tuple[float, int | None]:
+        row = nodes.page(tx)[0]
+        return row.weight, row.capacity
+
+    with panel.store.read() as tx:
+        name = nodes.page(tx)[0].name
+    later(admin, f"/nodes/{name}/edit", {"capacity": "100"}, {"weight": "2"})
+    with panel.store.read() as tx:
+        assert weights(tx) == (2.0, 100)
+    with panel.store.write() as tx:
+        if endpoint_groups.find(tx, configs.get(tx, "wg0")) is None:
+            endpoint_groups.put(tx, panel.vault, "test", configs.get(tx, "wg0"), EndpointGroupSpec("vpn.example.com"))
+    later(admin, "/configs/wg0/endpoint-group", {}, {"ttl": "90"}, off="auto_migrate")
+    with panel.store.read() as tx:
+        group = endpoint_groups.get(tx, configs.get(tx, "wg0"))
+        assert (group.auto_migrate, group.ttl) == (False, 90)
+
+
+def test_who_saves_without_a_change_changes_nothing(admin: httpx.Client, panel: Panel) -> None:
+    path = peer_path(panel)
+    before = admin.get(path).text
+    later(admin, path, {}, {})
+    assert Fields(admin.get(path).text, path).sent.keys() == Fields(before, path).sent.keys()
+
+
+def test_a_form_that_was_refused_remembers_what_it_showed_first(admin: httpx.Client, panel: Panel) -> None:
+    path = peer_path(panel)
+    sent = Fields(admin.get(path).text, path).sent
+    refused = admin.post(path, data=sent | {"mtu": ["7"]})
+    assert refused.status_code == 422
+    again = Fields(refused.text, path).sent
+    assert again["was:mtu"] == sent["was:mtu"]
+    assert again["mtu"] == ["7"]
