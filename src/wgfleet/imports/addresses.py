@@ -32,7 +32,8 @@ def networks(texts: Iterable[str]) -> tuple[str, ...]:
 def divided(allowed_ips: Sequence[str], interface: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Divide what a server sends to a peer into the peer's own addresses and the networks behind it.
 
-    Its own are hosts inside a network of the interface, or all hosts where the interface's networks are not known.
+    Its own are hosts inside a network of the interface, or all hosts where the interface's networks are not known. So
+    is an address there with a prefix behind it (`10.8.0.2/24`), which was copied from elsewhere and is not meant.
     Raise ValueError for what is no network.
     """
     inside = [ipaddress.ip_interface(each).network for each in interface]
@@ -40,11 +41,11 @@ def divided(allowed_ips: Sequence[str], interface: Sequence[str]) -> tuple[tuple
     own, behind = [], []
     for text in allowed_ips:
         each = ipaddress.ip_network(text, strict=False)
-        host = each.prefixlen == WHOLE[each.version]
-        if host and (
-            not inside or any(each.network_address in other for other in inside if other.version == each.version)
-        ):
-            own.append(str(each.network_address))
+        address = ipaddress.ip_interface(text).ip
+        whole = each.prefixlen == WHOLE[each.version]
+        among = any(address in other for other in inside if other.version == each.version)
+        if (whole and not inside) or (among and (whole or address != each.network_address)):
+            own.append(str(address))
         elif str(each) not in EVERYTHING:
             behind.append(str(each))
     return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(behind))

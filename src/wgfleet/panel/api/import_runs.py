@@ -165,5 +165,6 @@ class ImportRun:
 
 def _hold_owners(tx: Tx, plan: ImportPlan, drafts: Sequence[PeerDraft], first: int = 0) -> None:
     """Refuse new peers, of all those from the number `first` on, whose owners are not what they were when planned."""
-    with import_checks.numbered([i for i, each in enumerate(plan.peers) if each.fate is PeerFate.NEW]):
+    new = [i for i, each in enumerate(plan.peers) if each.fate is PeerFate.NEW]
+    with import_checks.numbered(new, [plan.peers[i].name for i in new]):
         ownership.hold(tx, drafts, field=import_checks.FIELD, first=first)

@@ -67,12 +67,15 @@ def with_public_key(interface: ImportedInterface) -> ImportedInterface:
 
 
 @contextmanager
-def numbered(numbers: Sequence[int]) -> Iterator[None]:
-    """Have errors about the peers that are new name their places in the source, which are these."""
+def numbered(numbers: Sequence[int], names: Sequence[str]) -> Iterator[None]:
+    """Have errors about the peers that are new name them, and their places in the source, which are these."""
     try:
         yield
     except PanelError as error:
-        error.field = error.field and _in_source(error.field, numbers)
+        if error.field and (at := _AT.fullmatch(error.field)):
+            named = Reason("peer {name!r}: {why}", name=names[int(at[1])], why=error.said or error.detail)
+            error.detail, error.said = str(named), named
+            error.field = _in_source(error.field, numbers)
         raise
     except FieldError as error:
         raise Invalid(error.detail, field=_in_source(error.field, numbers)) from None

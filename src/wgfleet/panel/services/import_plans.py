@@ -109,7 +109,7 @@ def plan(
     carried = {each.peer.public_key: details.of(each.peer) for each in found if each.fate is PeerFate.NEW}
     new = [(i, each) for i, each in enumerate(found) if each.fate is PeerFate.NEW]
     specs = [_spec(each, carried[each.peer.public_key], interface) for _, each in new]
-    with import_checks.numbered([i for i, _ in new]):
+    with import_checks.numbered([i for i, _ in new], [spec.name for spec in specs]):
         wanted = import_checks.new_tags(tx, specs, {one_spelling(tag.name): tag.color for tag in tag_colors})
         import_checks.check_new(tx, target.config, target.networks, specs, created=target.created, hosts=panel_hosts)
     gets = [carried[each.peer.public_key] for _, each in new]
