@@ -181,14 +181,6 @@ def test_another_key_and_a_missing_one_are_refused(client: httpx.Client, fleet: 
     assert [each["name"] for each in client.get("/api/configs").json()["items"]] == ["office"]
 
 
-def test_a_peer_whose_networks_are_in_the_way_is_named(client: httpx.Client, keys: Keys) -> None:
-    rows = [peer(keys, "fine", "10.9.0.2/24", "# fine"), peer(keys, "office", "10.9.0.0/25", "# office")]
-    refused = client.post("/api/imports/preview", json=interface(keys, *rows))
-    assert refused.status_code == 409
-    assert refused.json()["detail"].startswith("peer 'office': 10.9.0.0/25 overlaps")
-    assert refused.json()["errors"][0]["field"] == "peers[1].networks[0]"
-
-
 def test_limits_say_beforehand_whom_they_cut_off(client: httpx.Client, keys: Keys) -> None:
     content = interface(keys, *(peer(keys, name, f"10.9.0.{i}/32", f"# {name}") for i, name in enumerate("abcdef", 2)))
     rows = list(content["interface"]["peers"])
