@@ -11,11 +11,15 @@ from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api.attempts import PASSWORDS, PASSWORDS_OF_LINK
 from wgfleet.panel.api.panel import LINK_USES
+from wgfleet.panel.domain.jobs.job import JobField
 from wgfleet.panel.errors import TooMany, Unauthorized
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.clients import share_links
 from wgfleet.panel.services.clients.share_links import LinkPasswordMissing
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.jobs import commands
+from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.store.tables import Config, Peer
 
 HELLO = {"secret": "hello"}
@@ -39,6 +43,21 @@ def new_link(admin: httpx.Client, path: str, **fields: str) -> str:
     found = re.search(r'id="made"[^>]*>([^<]+)<', page)
     assert found
     return found[1]
+
+
+def test_the_page_says_what_was_used_what_is_left_and_when_it_ends(
+    admin: httpx.Client, browser: Browser, panel: Panel, path: str
+) -> None:
+    peer_id = path.split("/")[2]
+    with panel.store.write() as tx:
+        owner = commands.owner_of(peers.get(tx, peer_id))
+        for field, value in ((JobField.TOTAL_DATA, 50_000_000_000), (JobField.DATE, 4_000_000_000)):
+            commands.add(tx, "test", owner, JobSpec(field, value=value))
+    link = new_link(admin, path)
+    page = submit(browser(), "/shared", secret=link).text
+    assert "What it used, and its limits" in page
+    assert "(50 GB) in all" in page
+    assert "2096-10-02" in page
 
 
 def test_a_stranger_gets_the_file_once(admin: httpx.Client, browser: Browser, path: str) -> None:

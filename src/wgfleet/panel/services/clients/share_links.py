@@ -58,6 +58,7 @@ class KnownLink:
 class FetchedFiles:
     """What a link opens. `let_in`: whether nodes let the peer in now; one that is switched off or at a limit is not."""
 
+    peer_id: str
     peer_name: str
     let_in: bool
     has_private_key: bool
@@ -171,7 +172,8 @@ def fetch(tx: Tx, vault: Vault, known_link: KnownLink, visit: str, remote: str) 
     found = files.files(tx, vault, f"link:{link.id}", peer)
     _record(tx, f"link:{link.id}", "opened", link, peer.name, remote=remote)
     let_in = peer.enabled and peer.restricted_at is None and configs.get(tx, peer.config_id).enabled
-    return FetchedFiles(peer.name, let_in, peer.private_key_sealed is not None, link.one_time, link.expires_at, found)
+    has_key = peer.private_key_sealed is not None
+    return FetchedFiles(peer.id, peer.name, let_in, has_key, link.one_time, link.expires_at, found)
 
 
 def _record(tx: Tx, actor: str, action: str, link: ShareLink, name: str, **details: object) -> None:

@@ -27,6 +27,7 @@ from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.page_router import page_router
+from wgfleet.panel.web.pages.jobs import told_to_user
 from wgfleet.panel.web.rendering import gone_on, page
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def create_device(request: Request, panel: ThePanel, caller: Owner, form: TheFor
 @router.get("/devices/{device_id}")
 def show_device(request: Request, panel: ThePanel, caller: Owner, device_id: Identifier) -> Response:
     with panel.store.read() as tx:
-        return page(request, "devices/device.html", _of_device(tx, caller, device_id))
+        context = _of_device(tx, caller, device_id) | told_to_user(tx, device_id)
+        return page(request, "devices/device.html", context)
 
 
 @router.get("/devices/{device_id}/access")

@@ -16,10 +16,11 @@ from wgfleet.panel.api.previews import EffectsView
 from wgfleet.panel.api.tags import TagReference
 from wgfleet.panel.domain.held_settings import HeldSettings
 from wgfleet.panel.domain.jobs.job import TOTALS, JobField
-from wgfleet.panel.services import configs, held_settings
+from wgfleet.panel.services import configs, held_settings, usage
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import limits_of_peers
+from wgfleet.panel.store import Tx
 from wgfleet.panel.web.detail_values import DETAIL_VALUES
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
@@ -170,6 +171,12 @@ def _value(field: str, text: str) -> Any:
     if field == JobField.DATE:
         return f"{text}T00:00:00Z" if "T" not in text else text
     return text
+
+
+def told_to_user(tx: Tx, peer_id: str) -> dict[str, Any]:
+    """Return what the user of a device gets to know of its usage and limits (`jobs/own.html`)."""
+    limits = limits_view(limits_of_peers.of_peer(tx, peers.get(tx, peer_id)))
+    return {**_CHOICES, "limits": limits, "used": usage.totals(tx, [peer_id]).get(peer_id)}
 
 
 def peer_page(

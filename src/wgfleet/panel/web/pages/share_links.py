@@ -31,6 +31,7 @@ from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.link_secrets import unseen
 from wgfleet.panel.web.page_router import page_router
+from wgfleet.panel.web.pages.jobs import told_to_user
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
@@ -115,7 +116,9 @@ def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: Th
         context = {"form": shown, "asks_password": error.field == "password" or "password" in form.values}
         return unseen(page(request, "share_links/open.html", context, status=shown.status))
     codes = {each.file_name: data_uri(each.text) for each in found.files}
-    context = {"shared": found, "codes": codes, **values, "proof": link.proof(visitor.secret)}
+    with panel.store.read() as tx:
+        told = told_to_user(tx, found.peer_id)
+    context = {"shared": found, "codes": codes, **values, "proof": link.proof(visitor.secret), **told}
     return unseen(page(request, "share_links/shared.html", context))
 
 
