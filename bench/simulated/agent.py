@@ -42,6 +42,7 @@ UNASKED = frozenset(
     {
         Feature.BACKBONE,
         Feature.DRAWN_PEERS,
+        Feature.OPEN_FLOWS,
         Feature.QUOTA,
         Feature.RELAY,
         Feature.ROUTED_ADDRESSES,

@@ -181,7 +181,7 @@ def test_relays_are_listed_ended_and_prolonged(
             tx,
             [
                 RelayedClient(
-                    id=f"r{i}",
+                    id=f"{i:032x}",
                     config_id=wg0["id"],
                     node_id=fra1["id"],
                     peer_id=peer["id"],
@@ -195,10 +195,10 @@ def test_relays_are_listed_ended_and_prolonged(
         )
     first, second = client.get("/api/relays?config=wg0&node=fra1").json()["items"]
     assert (first["peer_name"], first["node_name"], first["to_node_name"]) == (names[0]["name"], "fra1", "fra1")
-    assert (first["live"], first["ending"], first["wanted_ends_at"], second["id"]) == (False, False, None, "r1")
+    assert (first["live"], first["ending"], first["wanted_ends_at"], second["id"]) == (False, False, None, f"{1:032x}")
     shown = client.get("/api/relays?limit=1").json()
-    assert [each["id"] for each in shown["items"]] == ["r0"]
-    assert [each["id"] for each in client.get(f"/api/relays?after={shown['next']}").json()["items"]] == ["r1"]
+    assert [each["id"] for each in shown["items"]] == [f"{0:032x}"]
+    assert [each["id"] for each in client.get(f"/api/relays?after={shown['next']}").json()["items"]] == [f"{1:032x}"]
 
     path = "/api/configs/wg0/nodes/fra1/relays"
     refused = client.post(f"{path}/prolong", json={"relay_s": 60})
