@@ -74,8 +74,10 @@ def fill(
 
 
 def analyze(store: Store) -> None:
-    """Do what PostgreSQL's autovacuum does within a minute or two: until then it reads whole tables for a page, and
-    rows that its indexes have."""
+    """Do what PostgreSQL's autovacuum does within a minute or two.
+
+    Until then it reads whole tables for a page, and rows for what its indexes have.
+    """
     if store.engine.dialect.name == "postgresql":
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM (ANALYZE)")

@@ -69,11 +69,9 @@ class Strangers:
         of_source[newcomer] = None
         self._count += 1
         limit = self.limits.favored if favored else self.limits.source
-        if len(of_source) > limit * self.limits.spoken or (
-            len(of_source) > limit and self._has_silent(source, newcomer)
-        ):
-            self._evict(source, newcomer)
-        elif self._count > self.limits.total:
+        spares_spoken = len(of_source) <= limit * self.limits.spoken
+        ended = len(of_source) > limit and self._evict(source, newcomer, spares_spoken=spares_spoken)
+        if not ended and self._count > self.limits.total:
             self._evict(self._crowded(), newcomer)
         return newcomer
 
@@ -86,10 +84,6 @@ class Strangers:
             if not of_source:
                 del self._by_source[stranger.source]
 
-    def _has_silent(self, source: str, newcomer: Stranger) -> bool:
-        others = (each for each in self._by_source[source] if each is not newcomer)
-        return any(not each.busy and not each.has_spoken() for each in others)
-
     def _crowded(self) -> str:
         """Return the source with the most strangers, a favored one only where there is no other."""
 
@@ -99,13 +93,20 @@ class Strangers:
 
         return max(self._by_source, key=weight)
 
-    def _evict(self, source: str, newcomer: Stranger) -> None:
-        """End one of a source: idle before busy, silent before one that has sent something, old before new."""
+    def _evict(self, source: str, newcomer: Stranger, *, spares_spoken: bool = False) -> bool:
+        """End one of a source: idle before busy, silent before one that has sent something, old before new.
+
+        `spares_spoken`: none where all have sent something. Tell whether one was ended.
+        """
         others = [each for each in self._by_source[source] if each is not newcomer] or [newcomer]
-        gone = min(others, key=lambda each: (each.busy, each.has_spoken(), each.number))
+        ranks = {each: (each.busy, each.has_spoken(), each.number) for each in others}
+        gone = min(ranks, key=lambda each: ranks[each])
+        if spares_spoken and any(ranks[gone][:2]):
+            return False
         self.leave(gone)
         self.evicted += 1
         gone.end()
+        return True
 
 
 def plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -21,8 +21,8 @@ SEPARATORS = {"comma": ",", "semicolon": ";"}
 BYTE_ORDER_MARK = (
     "\N{ZERO WIDTH NO-BREAK SPACE}"  # without it some spreadsheets take other letters than ASCII for others
 )
-# What spreadsheets take for the beginning of a formula; some do with the wide forms too.
 _DIVIDED = re.compile(r'[",;|\t\r\n]')
+# What spreadsheets take for the beginning of a formula; some do with the wide forms too.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 _PIECE = 64 * 1024
 _LIST = re.compile(r"[,;\s]+")

@@ -34,13 +34,19 @@ class TakenNetworks:
 
     def take(self, network: IPv4Network | IPv6Network, owner: str) -> TakenNetwork | None:
         """Give a free network to an owner and return None; or return what overlaps it, and change nothing."""
+        other = self.overlapping(network)
+        if other is None:
+            first, last = int(network.network_address), int(network.broadcast_address)
+            insort(self._by_version[network.version], TakenNetwork(first, last, str(network), owner))
+        return other
+
+    def overlapping(self, network: IPv4Network | IPv6Network) -> TakenNetwork | None:
+        """Return one that has an address in common with a network; None where it is free."""
         taken = self._by_version[network.version]
-        first, last = int(network.network_address), int(network.broadcast_address)
         # Those that are there are disjoint, so only the last one that begins before our end can reach into us.
-        before = bisect_right(taken, last, key=lambda other: other.first)
-        if before and taken[before - 1].last >= first:
+        before = bisect_right(taken, int(network.broadcast_address), key=lambda other: other.first)
+        if before and taken[before - 1].last >= int(network.network_address):
             return taken[before - 1]
-        insort(taken, TakenNetwork(first, last, str(network), owner))
         return None
 
     def release(self, network: IPv4Network | IPv6Network, owner: str) -> None:

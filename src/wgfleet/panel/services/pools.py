@@ -75,6 +75,7 @@ def parse(texts: Sequence[str]) -> list[str]:
 def check_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str], own: str = "") -> None:
     """Raise `Conflict` where a network is one of another config than the one named `own`, or holds what is needed."""
     taken, outside = config_rows.all_pools(tx), tunnel_networks.needed(tx, panel_hosts)
+    behind_peers = peer_rows.all_networks(tx)
     for i, network in enumerate(networks):
         for other, owner in taken:
             if owner != own and overlap(network, other):
@@ -87,7 +88,7 @@ def check_free(tx: Tx, networks: Sequence[str], panel_hosts: Mapping[str, str], 
                     ),
                     field=f"pools[{i}]",
                 )
-        for behind, peer, owner in peer_rows.networks_of_configs(tx):
+        for behind, peer, owner in behind_peers:
             if owner != own and overlap(network, behind):
                 raise Conflict(
                     Reason(

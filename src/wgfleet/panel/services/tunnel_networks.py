@@ -90,7 +90,9 @@ class Tunnels:
             (network, Reason("pool of config {config!r}", config=config))
             for network, config in config_rows.all_pools(tx)
         ]
-        inside += [(network, Reason("behind peer {peer!r}", peer=peer)) for network, peer in peer_rows.all_networks(tx)]
+        inside += [
+            (network, Reason("behind peer {peer!r}", peer=peer)) for network, peer, _ in peer_rows.all_networks(tx)
+        ]
         self._networks = [(ip_network(network), what) for network, what in inside]
 
     def around(self, address: str) -> str | None:

@@ -209,13 +209,7 @@ def networks_by_peer(tx: Tx, config_id: str) -> list[tuple[str, str]]:
     return [(network, name) for name, networks in rows for network in networks]
 
 
-def all_networks(tx: Tx) -> list[tuple[str, str]]:
-    """Return (network, peer name) for the networks behind the peers of all configs."""
-    query = select(Peer.name, Peer.networks).where(func.json_array_length(Peer.networks) > 0)
-    return [(network, name) for name, networks in tx.session.execute(query) for network in networks]
-
-
-def networks_of_configs(tx: Tx) -> list[tuple[str, str, str]]:
+def all_networks(tx: Tx) -> list[tuple[str, str, str]]:
     """Return (network, peer name, config name) for the networks behind the peers of all configs."""
     query = select(Peer.name, Peer.networks, Config.name).join(Config, Config.id == Peer.config_id)
     rows = tx.session.execute(query.where(func.json_array_length(Peer.networks) > 0))

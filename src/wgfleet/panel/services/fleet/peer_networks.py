@@ -118,7 +118,7 @@ def check_beside(tx: Tx, config: Config, node: Node) -> None:
         return
     for _, other in assignment_rows.of_node(tx, node.id):
         for network, owner in peer_rows.networks_by_peer(tx, other.id) if other.id != config.id else ():
-            taken = own.take(ipaddress.ip_network(network), owner)
+            taken = own.overlapping(ipaddress.ip_network(network))
             if taken is not None:
                 raise Conflict(
                     Reason(
@@ -132,7 +132,6 @@ def check_beside(tx: Tx, config: Config, node: Node) -> None:
                         taken=taken.network,
                     )
                 )
-            own.release(ipaddress.ip_network(network), owner)
 
 
 def _owner(name: str) -> str:
@@ -148,10 +147,7 @@ def _taken(found: _InTheWay, networks: Sequence[str], field: str) -> list[AnyNet
         if network.prefixlen == 0:
             raise Invalid(Reason("a peer cannot have a default route as its network; list its own networks"), field=at)
         tunnel_networks.check(network, at, found.outside)
-        other = found.elsewhere.take(network, _SAME)
-        if other is None:
-            found.elsewhere.release(network, _SAME)
-            other = found.taken.take(network, _SAME)
+        other = found.elsewhere.overlapping(network) or found.taken.take(network, _SAME)
         if other is not None:
             raise Conflict(
                 Reason("{network} overlaps {other}, {owner}", network=network, other=other.network, owner=other.owner),

@@ -80,12 +80,9 @@ def update_user(request: Request, panel: ThePanel, caller: Admin, user: Referenc
     if body is None:
         return _about(request, panel, user, "users/edit.html", form)
     given = body.given()
-    fields = {"role": "role", "disabled": "disabled", "configs": "configs", "groups": "node_groups"}
-    fields["device_limit"] = "device_limit"
-    changes = cast(
-        "UserChanges",
-        {name: given.get(field) for name, field in fields.items() if not form.unchanged(field)},
-    )
+    fields = ("role", "disabled", "configs", "node_groups", "device_limit")
+    sent = {field: given.get(field) for field in fields if not form.unchanged(field)}
+    changes = cast("UserChanges", {"groups" if field == "node_groups" else field: sent[field] for field in sent})
     try:
         with panel.store.write() as tx:
             users.update(tx, panel.vault, caller.actor, users.get(tx, user), changes)
