@@ -52,7 +52,6 @@ class OpenFlows:
             self._waiting[source].append(call)
             if source not in self._asking:
                 self._asking[source] = asyncio.create_task(self._ask(*source))
-                self._asking[source].add_done_callback(lambda _, source=source: self._asking.pop(source))  # type: ignore[misc]
 
     async def told(self, node_ids: Collection[str]) -> None:
         """Wait until nothing is asked of these nodes any more, but not for one that is slow to answer."""
@@ -61,11 +60,14 @@ class OpenFlows:
             await asyncio.wait(tasks, timeout=PATIENCE_S)
 
     async def _ask(self, node_id: str, interface: str) -> None:
-        while calls := self._waiting.pop((node_id, interface), []):
-            try:
-                await self._pass_on(node_id, interface, calls)
-            except (TransientError, PermanentError, PanelError) as error:
-                log.info("open_flows.not_told", node_id=node_id, interface=interface, reason=str(error))
+        try:
+            while calls := self._waiting.pop((node_id, interface), []):
+                try:
+                    await self._pass_on(node_id, interface, calls)
+                except (TransientError, PermanentError, PanelError) as error:
+                    log.info("open_flows.not_told", node_id=node_id, interface=interface, reason=str(error))
+        finally:  # at once, so that nobody who moves in this moment waits for a task that has ended
+            del self._asking[node_id, interface]
 
     async def _pass_on(self, node_id: str, interface: str, calls: Collection[TakeoverCall]) -> None:
         source, targets = self._knowing(node_id), defaultdict[str, list[TakeoverCall]](list)
