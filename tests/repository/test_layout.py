@@ -78,7 +78,8 @@ class Markers:
         for item in items:
             folder = f"{item.path.parent.relative_to(config.rootpath)}/"
             found[folder] |= {mark.name for mark in item.iter_markers()}
-assert pytest.main(["--collect-only", "-qq", "-m", ""], plugins=[Markers()]) == 0
+options = ["--collect-only", "-qq", "-m", "", "-p", "no:cacheprovider", "-p", "no:schemathesis"]
+assert pytest.main(options, plugins=[Markers()]) == 0
 print(json.dumps({folder: sorted(marks) for folder, marks in found.items()}))
 """
 

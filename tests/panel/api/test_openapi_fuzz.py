@@ -8,6 +8,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import requests
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -58,6 +59,7 @@ class Fuzzed:
         settings = Settings(data_dir=data_dir)
         self.app = create_app(Panel(self.store, vault, settings, keep(self.store, vault), ListedEvents(), publisher))
         self.url = ""
+        self.session = requests.Session()
         self.answered: Counter[int] = Counter()
 
     def ask(self, case: Any, *, of_what_is_there: bool) -> None:
@@ -65,8 +67,9 @@ class Fuzzed:
         named = self.there if of_what_is_there else {}
         own = dict(case.path_parameters or {})
         case.path_parameters = own | {name: named[name] for name in own if name in named}
+        headers = {"Authorization": f"Bearer {self.key}"}
         answer = case.call_and_validate(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}, checks=CHECKS, timeout=120
+            base_url=self.url, session=self.session, headers=headers, checks=CHECKS, timeout=120
         )
         self.answered[answer.status_code // 100] += 1
         case.path_parameters = own
@@ -82,6 +85,7 @@ def both(tmp_path: Path, postgresql_url: str) -> Iterator[list[Fuzzed]]:
             (tmp_path / kind).mkdir()
             panel = Fuzzed(url, tmp_path / kind)
             stack.callback(panel.store.close)
+            stack.callback(panel.session.close)
             panel.url = stack.enter_context(served(panel.app))
             found.append(panel)
         yield found
