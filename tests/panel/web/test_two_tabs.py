@@ -9,11 +9,11 @@ import pytest
 from tests.panel.web import sample
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api.configs import views as config_views
-from wgfleet.panel.services import configs
+from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
-from wgfleet.panel.services.fleet import endpoint_groups, nodes, peers
+from wgfleet.panel.services.fleet import endpoint_groups, node_groups, nodes, peers, tags
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import peers as peer_rows
@@ -158,3 +158,54 @@ def test_a_form_that_was_refused_remembers_what_it_showed_first(admin: httpx.Cli
     again = Fields(refused.text, path).sent
     assert again["was:mtu"] == sent["was:mtu"]
     assert again["mtu"] == ["7"]
+
+
+def test_a_rule_set_keeps_what_another_forbids(admin: httpx.Client, panel: Panel) -> None:
+    with panel.store.write() as tx:
+        path = f"/rule-sets/{rule_sets.create(tx, 'test', {'name': 'two tabs'}).id}"
+    later(admin, path, {"otherwise_allowed": "false"}, {"rules": "allow 10.0.0.0/8\r\ndeny 192.168.0.0/16"})
+    with panel.store.read() as tx:
+        found = rule_sets.get(tx, "two tabs")
+        assert (found.otherwise_allowed, len(found.rules)) == (False, 2)
+
+
+def test_a_group_keeps_its_site(admin: httpx.Client, panel: Panel) -> None:
+    with panel.store.write() as tx:
+        node_groups.create(tx, "test", "twotabs")
+    later(admin, "/node-groups/twotabs", {"site": "fra-2"}, {"priority": "7"})
+    with panel.store.read() as tx:
+        found = node_groups.get(tx, "twotabs")
+        assert (found.site, found.priority) == ("fra-2", 7)
+
+
+def test_a_provider_that_was_switched_off_stays_off(admin: httpx.Client) -> None:
+    oidc = {"issuer": "https://id.example.com", "client_id": "wgfleet"}
+    given = {**oidc, "name": "Company", "secret": "s" * 20, "roles": "staff = viewer"}
+    sent = Fields(admin.get("/new/provider/oidc").text, "/new/provider/oidc").sent
+    made = admin.post("/new/provider/oidc", data=sent | given, follow_redirects=False)
+    assert made.status_code == 303, made.text
+    path = f"{httpx.URL(made.headers['location']).path}/edit"
+    later(admin, path, {"groups_claim": "teams"}, {"roles": "staff = viewer\r\nboss = admin"}, off="enabled")
+    found = Fields(admin.get(path).text, path).sent
+    assert "enabled" not in found
+    assert found["groups_claim"] == ["teams"]
+    assert "boss = admin" in found["roles"][0]
+
+
+@pytest.mark.parametrize("place", ["peer", "tag", "config"])
+def test_speeds_keep_what_another_set(admin: httpx.Client, panel: Panel, place: str) -> None:
+    with panel.store.write() as tx:
+        if place == "tag":
+            path = f"/tags/{tags.create(tx, 'test', {'name': 'two tabs'}).id}/limits"
+        else:
+            path = peer_path(panel).replace("/edit", "/limits") if place == "peer" else "/configs/office/limits"
+    agreed = {"agreed_speeds": "true"}
+    action = f"{path}/speeds"
+    first, second = (Fields(admin.get(path).text, action).sent for _ in range(2))
+    for sent, name in ((first, "download_speed"), (second, "upload_speed")):
+        data = sent | {name: ["20mbit"]} | agreed
+        assert admin.post(action, data=data, follow_redirects=False).status_code == 303
+    found = Fields(admin.get(path).text, action).sent
+    assert (found["download_speed"], found["upload_speed"]) == (["20 Mbit/s"], ["20 Mbit/s"])
+    limit = Fields(admin.get(path).text, path).sent | {"field": ["total_data"], "value": ["5GiB"]}
+    assert admin.post(path, data=limit, follow_redirects=False).status_code == 303, "what is as it was shown is sent"

@@ -43,7 +43,7 @@ _CHOICES: dict[str, Any] = {"fields": FIELDS, "actions": ACTIONS, "periods": PER
 @router.get("/peers/{peer_id}/limits")
 def show_peer_limits(request: Request, panel: ThePanel, _caller: Reader, peer_id: Identifier) -> Response:
     """Show what counts for a peer, from itself, its tags and its config, and how far it is."""
-    return peer_page(request, panel, peer_id, SubmittedForm())
+    return peer_page(request, panel, peer_id, SubmittedForm(edits=True))
 
 
 @router.post("/peers/{peer_id}/limits")
@@ -77,7 +77,7 @@ def resetpeer_page(request: Request, panel: ThePanel, caller: Writer, peer_id: I
 @router.get("/configs/{config}/limits")
 def show_config_limits(request: Request, panel: ThePanel, caller: Reader, config: Reference) -> Response:
     """Show the limits of a config, which count for each of its peers that has none of its own."""
-    return config_page(request, panel, caller, config, SubmittedForm())
+    return config_page(request, panel, caller, config, SubmittedForm(edits=True))
 
 
 @router.post("/configs/{config}/limits")
@@ -104,7 +104,7 @@ def take_config_limit(
 @router.get("/tags/{tag}/limits")
 def show_tag_limits(request: Request, panel: ThePanel, caller: Reader, tag: TagReference) -> Response:
     """Show the limits of a tag, which count for each of its peers that has none of its own."""
-    return tag_page(request, panel, caller, tag, SubmittedForm())
+    return tag_page(request, panel, caller, tag, SubmittedForm(edits=True))
 
 
 @router.post("/tags/{tag}/limits")
@@ -157,7 +157,8 @@ def _body(form: SubmittedForm) -> NewJob | None:
     except ValueError as error:
         form.wrong["value"] = error.args[0]
         return None
-    body = form.read(NewJob, without={"windows", "value", "notice_s", "operator"}, boxes={"from_first_use"}, more=more)
+    without, boxes = {"windows", "value", "notice_s", "operator"}, {"from_first_use"}
+    body = form.read(NewJob, without=without, boxes=boxes, more=more, whole=True)
     return None if form.wrong else body
 
 

@@ -63,7 +63,7 @@ def create_group(request: Request, panel: ThePanel, caller: Writer, form: TheFor
 @router.get("/node-groups/{group}")
 def show_group(request: Request, panel: ThePanel, caller: Reader, group: Reference) -> Response:
     """Show a group with its nodes; who may change it has the form for that."""
-    return _group(request, panel, caller, group, SubmittedForm())
+    return _group(request, panel, caller, group, SubmittedForm(edits=True))
 
 
 @router.post("/node-groups/{group}")

@@ -94,14 +94,14 @@ def sync_provider(request: Request, panel: ThePanel, caller: Admin, provider: Re
 @router.get("/settings/providers/{provider}/edit")
 def edit_page(request: Request, panel: ThePanel, caller: Admin, provider: Reference) -> Response:
     row = show_sign_in_provider(panel, caller, provider)
-    return _edit(request, panel, row.kind, SubmittedForm(), row)
+    return _edit(request, panel, row.kind, SubmittedForm(edits=True), row)
 
 
 @router.post("/settings/providers/{provider}/edit")
 def update_provider(request: Request, panel: ThePanel, caller: Admin, provider: Reference, form: TheForm) -> Response:
     """Change a provider. The secret stays where none is given, unless another server is asked now."""
     row = show_sign_in_provider(panel, caller, provider)
-    body = _read(form, row.kind, ChangedProvider)
+    body = _read(form, row.kind, ChangedProvider, getattr(row, row.kind))
     if body is None:
         return _edit(request, panel, row.kind, form, row)
     try:
@@ -126,10 +126,17 @@ def delete_provider(request: Request, panel: ThePanel, caller: Admin, provider: 
     return gone_on(request, "/settings/providers")
 
 
-def _read(form: SubmittedForm, kind: ProviderKind, model: type[Any]) -> Any:
-    """Return the API's body for a form: the options of its kind are fields beside the others."""
+def _read(form: SubmittedForm, kind: ProviderKind, model: type[Any], now: BaseModel | None = None) -> Any:
+    """Return the API's body for a form: the options of its kind are fields beside the others.
+
+    `now`: those that a provider has; what the form leaves unchanged stays as it is there.
+    """
     boxes = {"starttls"} if kind == ProviderKind.LDAP else set()
-    options = form.read(OPTIONS[kind], many={"scopes"} if kind == ProviderKind.OIDC else set(), boxes=boxes)
+    many = {"scopes"} if kind == ProviderKind.OIDC else set()
+    options = form.read(OPTIONS[kind], many=many, boxes=boxes, whole=True)
+    if options is not None and now is not None:
+        kept = {name: value for name, value in now.model_dump().items() if form.unchanged(name)}
+        options = options.model_copy(update=kept)
     roles: dict[str, str] = {}
     for line in form.get("roles").splitlines():
         group, separator, role = line.rpartition("=")

@@ -61,7 +61,7 @@ def create_rule_set(request: Request, panel: ThePanel, caller: Writer, form: The
 @router.get("/rule-sets/{rule_set}")
 def rule_set_page(request: Request, panel: ThePanel, caller: Reader, rule_set: RuleSetReference) -> Response:
     """Show a set; who may change it has the form for that."""
-    return _edit(request, api.show_rule_set(panel, caller, rule_set), SubmittedForm())
+    return _edit(request, api.show_rule_set(panel, caller, rule_set), SubmittedForm(edits=True))
 
 
 @router.post("/rule-sets/{rule_set}")

@@ -57,9 +57,9 @@ def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagRe
 
 
 def _wanted(form: SubmittedForm) -> dict[str, Any]:
-    """Return the speeds that a form asks for; raise `FieldError` for one that is none, or that nobody is held to."""
+    """Return the speeds that a form changes; raise `FieldError` for one that is none, or that nobody is held to."""
     found: dict[str, Any] = {}
-    for name in SPEEDS:
+    for name in (each for each in SPEEDS if not form.unchanged(each)):
         found[name] = given_speed(form, name)
         check_speed(found[name] or 0, name)
     return found
