@@ -11,7 +11,7 @@ from wgfleet.cli.output import age_cell, short, text
 from wgfleet.cli.tree import commands
 
 app = commands()
-COLUMNS = ("age", "actor", "action", "type", "about", "details")
+COLUMNS = ("age", "actor", "action", "about", "type", "details")
 NAMED = ("name", "node", "config")  # of details: what an entry is about, as people call it
 KINDS = ("configs", "nodes", "node-groups")  # whose names are asked for where details have none
 

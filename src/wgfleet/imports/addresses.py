@@ -4,7 +4,6 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 WHOLE = {4: 32, 6: 128}
-EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
 
 
 def listed(text: str | None) -> tuple[str, ...]:
@@ -46,6 +45,6 @@ def divided(allowed_ips: Sequence[str], interface: Sequence[str]) -> tuple[tuple
         among = any(address in other for other in inside if other.version == each.version)
         if (whole and not inside) or (among and (whole or address != each.network_address)):
             own.append(str(address))
-        elif str(each) not in EVERYTHING:
+        else:
             behind.append(str(each))
     return tuple(dict.fromkeys(own)), tuple(dict.fromkeys(behind))

@@ -1,6 +1,9 @@
 """Refusals of an import name the peer that is in the way."""
 
+from typing import Any
+
 import httpx
+import pytest
 
 from tests.imports.samples import Keys
 from tests.panel.imports.test_imports import interface, peer
@@ -13,3 +16,26 @@ def test_a_peer_whose_networks_are_in_the_way_is_named(client: httpx.Client) -> 
     assert refused.status_code == 409
     assert refused.json()["detail"].startswith("peer 'office': 10.9.0.0/25 overlaps")
     assert refused.json()["errors"][0]["field"] == "peers[1].networks[0]"
+
+
+@pytest.mark.parametrize(
+    ("broken", "field"),
+    [
+        ({"private_key": "AAAA"}, "private_key"),
+        ({"preshared_key": "AAAA"}, "preshared_key"),
+        ({"addresses": ["10.9.0.300"]}, "addresses[0]"),
+        ({"networks": ["10.20.0.1/24"]}, "networks[0]"),
+        ({"keepalive": 70_000}, "keepalive"),
+        ({"mtu": 12}, "mtu"),
+    ],
+)
+def test_a_peer_with_a_value_that_is_none_is_named(client: httpx.Client, broken: dict[str, Any], field: str) -> None:
+    keys = Keys()
+    body = interface(keys, peer(keys, "fine", "10.9.0.2", "# fine"), peer(keys, "anna", "10.9.0.3", "# anna"))
+    body["interface"]["peers"][1].update(broken)
+    refused = client.post("/api/imports/preview", json=body)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["field"] == f"peers[1].{field}"
+    assert refused.json()["detail"].startswith("peer 'anna': "), refused.text
+    del body["interface"]["peers"][1]["name"]
+    assert "peer '" in client.post("/api/imports/preview", json=body).json()["detail"]

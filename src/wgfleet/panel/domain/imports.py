@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
 from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.domain.addressing import gateway
@@ -15,6 +17,7 @@ from wgfleet.protocol.reasons import Reason
 
 MAX_NAME = 64
 KEY_IN_NAME = 8
+DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 _KEPT = frozenset("\u200c\u200d\u200e\u200f")  # joiners and marks of direction, which Persian and Arabic need
 
 
@@ -87,8 +90,22 @@ def planned(
         taken.add(look_alikes.seen(name))
         own, remarks = _addresses(peer, networks, addresses)
         addresses |= dict.fromkeys(own, name)
-        found.append(PlannedPeer(peer, PeerFate.NEW, name, own, (*renamed, *remarks)))
+        routed, unrouted = _without_default_routes(peer)
+        found.append(PlannedPeer(routed, PeerFate.NEW, name, own, (*renamed, *remarks, *unrouted)))
     return found
+
+
+def _without_default_routes(peer: ImportedPeer) -> tuple[ImportedPeer, list[str]]:
+    """Return a peer without the default routes behind it, and a remark on each: nodes leave by their own uplinks."""
+    dropped = [each for each in DEFAULT_ROUTES if each in peer.networks]
+    if not dropped:
+        return peer, []
+    kept = tuple(each for each in peer.networks if each not in DEFAULT_ROUTES)
+    said = [
+        Reason("{network} behind it is left out: a node sends what has no other way by its own uplink", network=each)
+        for each in dropped
+    ]
+    return msgspec.structs.replace(peer, networks=kept), list(said)
 
 
 def _name(peer: ImportedPeer, taken: Collection[str]) -> tuple[str, list[str]]:

@@ -41,21 +41,26 @@ def too_many(count: int) -> Reason | None:
 
 def check_source(interface: ImportedInterface) -> None:
     """Refuse keys and addresses that are none. Thousands take a while, and need no transaction."""
-    pairs = [("", interface.public_key, interface.private_key)]
-    pairs += [(f"peers[{i}].", peer.public_key, peer.private_key) for i, peer in enumerate(interface.peers)]
-    for at, public, private in pairs:
-        if public is not None:
-            parse_public_key(public, f"{at}public_key")
-        key = None if private is None else parse_private_key(private, f"{at}private_key")
-        if key is not None and public is not None and public_key_of(key) != public:
-            raise Invalid(Reason("is not the key that belongs to the public key"), field=f"{at}private_key")
+    _check_keys(interface.public_key, interface.private_key)
     for i, address in enumerate(interface.addresses):
         parse_interface_address(address, f"addresses[{i}]")
-    for i, peer in enumerate(interface.peers):
-        if peer.preshared_key is not None:
-            parse_preshared_key(peer.preshared_key, f"peers[{i}].preshared_key")
-        for j, text in enumerate(peer.addresses):
-            parse_address(text, f"peers[{i}].addresses[{j}]")
+    names = [peer.name or peer.public_key for peer in interface.peers]
+    with numbered(range(len(names)), names):
+        for i, peer in enumerate(interface.peers):
+            at = f"{FIELD}[{i}]."
+            _check_keys(peer.public_key, peer.private_key, at)
+            if peer.preshared_key is not None:
+                parse_preshared_key(peer.preshared_key, f"{at}preshared_key")
+            for j, text in enumerate(peer.addresses):
+                parse_address(text, f"{at}addresses[{j}]")
+
+
+def _check_keys(public: str | None, private: str | None, at: str = "") -> None:
+    if public is not None:
+        parse_public_key(public, f"{at}public_key")
+    key = None if private is None else parse_private_key(private, f"{at}private_key")
+    if key is not None and public is not None and public_key_of(key) != public:
+        raise Invalid(Reason("is not the key that belongs to the public key"), field=f"{at}private_key")
 
 
 def with_public_key(interface: ImportedInterface) -> ImportedInterface:
@@ -68,22 +73,19 @@ def with_public_key(interface: ImportedInterface) -> ImportedInterface:
 
 @contextmanager
 def numbered(numbers: Sequence[int], names: Sequence[str]) -> Iterator[None]:
-    """Have errors about the peers that are new name them, and their places in the source, which are these."""
+    """Have errors about some peers name them, and their places in the source, which are these."""
     try:
         yield
-    except PanelError as error:
-        if error.field and (at := _AT.fullmatch(error.field)):
-            named = Reason("peer {name!r}: {why}", name=names[int(at[1])], why=error.said or error.detail)
-            error.detail, error.said = str(named), named
-            error.field = _in_source(error.field, numbers)
+    except (PanelError, FieldError) as error:
+        at = _AT.fullmatch(error.field or "")
+        if at is None:
+            raise
+        named = Reason("peer {name!r}: {why}", name=names[int(at[1])], why=error.said or error.detail)
+        field = f"{FIELD}[{numbers[int(at[1])]}]{at[2]}"
+        if isinstance(error, FieldError):
+            raise Invalid(named, field=field) from None
+        error.detail, error.said, error.field = str(named), named, field
         raise
-    except FieldError as error:
-        raise Invalid(error.detail, field=_in_source(error.field, numbers)) from None
-
-
-def _in_source(field: str, numbers: Sequence[int]) -> str:
-    at = _AT.fullmatch(field)
-    return field if at is None else f"{FIELD}[{numbers[int(at[1])]}]{at[2]}"
 
 
 def new_tags(tx: Tx, specs: Sequence[PeerSpec], colors: Mapping[str, str | None]) -> list[TagChanges]:
