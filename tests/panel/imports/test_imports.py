@@ -144,17 +144,6 @@ def test_what_cannot_be_kept_is_said_of_each_peer(client: httpx.Client, keys: Ke
     assert len({tuple(row["addresses"]) for row in listed}) == 5  # each another one
 
 
-def test_a_default_route_behind_a_peer_is_left_out_and_said(client: httpx.Client, keys: Keys) -> None:
-    content = interface(keys, peer(keys, "exit", "10.9.0.2/32, 0.0.0.0/0, ::/0, 192.168.7.0/24", "# exit"))
-    (row,) = done(client, content, "/api/imports/preview")["peers"]
-    assert row["fate"] == "new"
-    assert [each.partition(" is left out")[0] for each in row["remarks"]] == ["0.0.0.0/0 behind it", "::/0 behind it"]
-    done(client, content)
-    (made,) = client.get("/api/configs/office/peers").json()["items"]
-    assert made["networks"] == ["192.168.7.0/24"]
-
-
-@one_database
 def test_names_that_nobody_can_have_are_replaced(client: httpx.Client, keys: Keys) -> None:
     content = interface(keys, *(peer(keys, name, f"10.9.0.{number}/32") for number, name in enumerate("abcdefg", 2)))
     names = [

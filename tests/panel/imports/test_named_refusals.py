@@ -1,4 +1,4 @@
-"""Refusals of an import name the peer that is in the way."""
+"""Refusals of an import name the peer that is in the way, and what is left out of one is said."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.imports.samples import Keys
-from tests.panel.imports.test_imports import interface, peer
+from tests.panel.imports.test_imports import done, interface, peer
 
 
 def test_a_peer_whose_networks_are_in_the_way_is_named(client: httpx.Client) -> None:
@@ -39,3 +39,14 @@ def test_a_peer_with_a_value_that_is_none_is_named(client: httpx.Client, broken:
     assert refused.json()["detail"].startswith("peer 'anna': "), refused.text
     del body["interface"]["peers"][1]["name"]
     assert "peer '" in client.post("/api/imports/preview", json=body).json()["detail"]
+
+
+def test_a_default_route_behind_a_peer_is_left_out_and_said(client: httpx.Client) -> None:
+    keys = Keys()
+    content = interface(keys, peer(keys, "exit", "10.9.0.2/32, 0.0.0.0/0, ::/0, 192.168.7.0/24", "# exit"))
+    (row,) = done(client, content, "/api/imports/preview")["peers"]
+    assert row["fate"] == "new"
+    assert [each.partition(" is left out")[0] for each in row["remarks"]] == ["0.0.0.0/0 behind it", "::/0 behind it"]
+    done(client, content)
+    (made,) = client.get("/api/configs/office/peers").json()["items"]
+    assert made["networks"] == ["192.168.7.0/24"]
