@@ -1,4 +1,4 @@
-"""Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1), and argon2id (RFC 9106) of them.
+"""Passwords: what is asked of them (NIST SP 800-63B-4, section 3.1.1.2), and argon2id (RFC 9106) of them.
 
 A check takes some 0.1 s of a processor and 64 MiB, so two are made at a time by all processes of a panel, however many
 people and guessers come. Few wait: each holds a thread.
@@ -19,6 +19,9 @@ from wgfleet.protocol.reasons import Reason
 LEAST, MOST = 12, 256  # characters
 LEAST_OF_LINK = 8  # who guesses needs the link first, and has few tries
 _LEAST_DIFFERENT = 5
+_LOOKED_AT = 24  # characters: signs that could stand for letters take time that doubles with each few more
+_GUESSED = 10**8  # guesses, within which nothing but the limits of this panel would keep anybody out
+_OWN_WORDS = ("wgfleet", "wireguard", "administrator")
 _AT_A_TIME = 2
 _THING = "passwords that are checked"
 PRESENT = 12  # at a time, those that wait among them
@@ -46,6 +49,21 @@ def check(password: str, name: str, field: str = "password") -> None:
         raise Invalid(Reason("is made of too few different characters; some words are easier to remember"), field=field)
     if len(normal.casefold().replace(name.casefold(), "")) < LEAST // 2:
         raise Invalid(Reason("is little more than the user's name; choose another"), field=field)
+    if _guesses(normal, name) < _GUESSED:
+        raise Invalid(
+            Reason(
+                "is among the first that are guessed, or much like one; some words that only you would put together"
+            ),
+            field=field,
+        )
+
+
+def _guesses(password: str, name: str) -> float:
+    """Estimate how many guesses find a password, from lists of those in use and of words, names and rows of keys."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - its lists take 14 MB, which hardly any process ever needs
+
+    plain = (str(unicodedata.decimal(each, each)) for each in unicodedata.normalize("NFKC", password))
+    return float(zxcvbn("".join(plain)[:_LOOKED_AT], user_inputs=[name, *_OWN_WORDS])["guesses"])
 
 
 def check_of_link(password: str, field: str = "password") -> None:

@@ -162,6 +162,14 @@ def test_guessers_leave_threads_to_all_other_calls(
         ("aaaaaaaaaaaaaaaa", "too few different"),
         ("anna-anna-xyz", "user's name"),
         ("x" * 257, "256"),
+        ("123456789012", "among the first"),
+        ("\u06f1\u06f2\u06f3\u06f4\u06f5\u06f6\u06f7\u06f8\u06f9\u06f0\u06f1\u06f2", "among the first"),
+        ("\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18\uff19\uff10\uff11\uff12", "among the first"),
+        ("P@ssw0rd1234", "among the first"),
+        ("qwertyuiop12", "among the first"),
+        ("adminadmin12", "among the first"),
+        ("anna12345678", "among the first"),
+        ("wgfleetwgfleet", "among the first"),
     ],
 )
 @one_database
