@@ -136,10 +136,12 @@ def test_what_is_said_of_an_operation_under_way_is_text_and_no_markup() -> None:
 
 
 def test_a_warning_of_changes_that_do_not_arrive_names_a_few_peers_and_counts_the_rest() -> None:
-    owed = {"late": True, "generations": 1, "since": "now", "reason": "away"}
+    owed = {"late": True, "generations": 1_000_001, "peers": 3, "since": "now", "reason": "away"}
     owed["revocations"] = [f"peer{number}" for number in range(MOST_NAMES + 5)]
     (said,) = owed_warnings([{"node_name": "fra1", "owed": owed}])
     assert f"peer{MOST_NAMES - 1} and 5 more" in said
+    assert "of 3 peers" in said
+    assert "000" not in said, "generations are no changes that a person made"
 
 
 def test_a_node_that_nobody_reaches_is_warned_of_and_so_is_one_that_nobody_could_look_at() -> None:

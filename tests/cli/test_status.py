@@ -104,7 +104,10 @@ def state_of(**node: Any) -> list[str]:
         ({"phase": "joining", "summary": "its port is shut"}, "does not serve yet: its port is shut"),
         ({"drift": ["forwarding"]}, "differs from what is wanted: forwarding"),
         ({"first_look": "unreached"}, "nobody gets an answer"),
-        ({"owed": {"late": True, "generations": 2, "since": "x", "reason": "away", "revocations": []}}, "do not reach"),
+        (
+            {"owed": {"late": True, "generations": 2, "peers": 1, "since": "x", "reason": "away", "revocations": []}},
+            "do not reach",
+        ),
     ],
 )
 def test_each_trouble_of_a_node_is_a_sentence(node: dict[str, Any], said: str | None) -> None:

@@ -30,9 +30,9 @@ def owed_warnings(nodes: list[Document]) -> list[str]:
         names, more = owed["revocations"][:MOST_NAMES], len(owed["revocations"]) - MOST_NAMES
         let_in = f", and it may still let in {', '.join(names)}" if names else ""
         let_in += f" and {more} more" if more > 0 else ""
+        of_peers = f" of {owed['peers']} peer{'s' * (owed['peers'] != 1)}" if owed["peers"] else ""
         warnings.append(
-            f"changes do not reach {node['node_name']}: {owed['generations']} since "
-            f"{text(owed['since'])}{let_in} ({owed['reason']})"
+            f"changes{of_peers} do not reach {node['node_name']} since {text(owed['since'])}{let_in} ({owed['reason']})"
         )
     return warnings
 

@@ -5,8 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
+from wgfleet.panel import origin
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services.fleet import nodes
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.protocol.ids import NodeId
 
 
@@ -32,3 +36,22 @@ def test_a_line_that_leads_to_whatever_machine_runs_it_is_said(
     assert (made["warning"] is not None) is here_alone
     if here_alone:
         assert "--listen" in made["warning"]
+
+
+@pytest.mark.parametrize(
+    ("came_from", "host", "is_panel_node"),
+    [("203.0.113.9", "203.0.113.9", False), ("2001:db8::9", "2001:db8::9", False), ("127.0.0.1", "127.0.0.1", True)],
+)
+@one_database
+def test_the_panels_own_machine_that_joins_from_elsewhere_is_called_there(
+    client: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch, came_from: str, host: str, is_panel_node: bool
+) -> None:
+    with panel.store.write() as tx:
+        spec = NodeSpec("alpha", ["203.0.113.2"], agent_host="127.0.0.1", is_panel_node=True)
+        nodes.create(tx, "panel", spec).agent_version = "0.1.0"
+    token = made(client, "/api/nodes/alpha/join-token")["token"]
+    monkeypatch.setattr(origin, "of", lambda _: came_from)
+    made(client, "/api/enroll", token=token, csr=make_request("x")[1], port=51900)
+    shown = client.get("/api/nodes/alpha").json()
+    assert (shown["agent_host"], shown["is_panel_node"]) == (host, is_panel_node)
+    assert (shown["agent_version"], shown["agent_warning"]) == (None, None), "nothing is known of this agent yet"

@@ -58,7 +58,9 @@ def enroll(panel: ThePanel, request: Request, message: Annotated[EnrollRequest, 
             installation.lock_authority(tx)
             state = panel.authorities.read(tx)
             made = state.certify(message.csr, node.id, state.trust_of_newcomers, clock.now(), days)
-            node_agents.enrolled(tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts)
+            node_agents.enrolled(
+                tx, node, agent_port=message.port, issued=made.issued, trusts=made.trusts, came_from=remote
+            )
     except join_tokens.TokenRefused as refused:
         panel.token_attempts.failed(source)
         panel.refusals.token_refused(panel.store, remote, refused)

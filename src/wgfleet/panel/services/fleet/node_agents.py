@@ -1,11 +1,13 @@
 """Agents of nodes, as their rows have them: how one joins, its certificates, and what was last heard of it."""
 
 from collections.abc import Collection, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from wgfleet.panel.domain import clocks
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.certificates import NO_KEY, Issued
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
@@ -24,10 +26,13 @@ from wgfleet.protocol.reasons import Reason
 _KEYS_KEPT = 4  # of renewals of an agent that have not ended, beside the one that it showed last
 
 
-def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Trust = Trust.CURRENT) -> None:
+def enrolled(
+    tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Trust = Trust.CURRENT, came_from: str | None = None
+) -> None:
     """Note that an agent has joined as this node, with this certificate from now on; any other is refused.
 
-    `trusts`: the CAs that it was given, as of this transaction.
+    `trusts`: the CAs that it was given, as of this transaction. `came_from`: the address that it called from; None:
+    the panel runs it itself. A node that the panel ran is called there from now on: the panel may have moved away.
     """
     actor = f"node:{node.name}"
     certificates.check_key(tx, issued.key)
@@ -36,15 +41,22 @@ def enrolled(tx: Tx, node: Node, *, agent_port: int, issued: Issued, trusts: Tru
     if parse_port(agent_port, "port") != node.agent_port:
         reach.check_agent_port(tx, agent_port, "port")
         shared_addresses.check(tx, Place.of({"agent_port": agent_port}, node), named={"port"})
+    if node.is_panel_node and came_from is not None and _is_elsewhere(came_from):
+        node.agent_host, node.is_panel_node = came_from, False
+        audit.record(tx, actor, "updated", "node", node.id, name=node.name, agent_host=came_from)
     node.agent_port = agent_port
     node.certificate_expires_at = issued.expires_at
     node.agent_keys = [issued.key]
     node.trusts = trusts
     node.revocations = None
-    node.agent_features = []  # it may be another machine, and another release
+    node.agent_version, node.agent_features = None, []  # it may be another machine, and another release
     node.summary = Reason("joined; not connected yet")
     audit.record(tx, actor, "enrolled", "node", node.id, certificate_expires_at=issued.expires_at)
     tx.wake(Topic.NODE, node.id)
+
+
+def _is_elsewhere(host: str) -> bool:
+    return is_address(host) and not ip_address(host).is_loopback
 
 
 def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], shown: str | None = None) -> list[str]:
