@@ -13,7 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TextIO, cast
+from typing import Literal, TextIO, cast
+
+LogForm = Literal["auto", "json", "text"]
+"""`auto`: text on a terminal, else JSON."""
 
 PATIENCE_S = 0.05  # for a reader that is only slow; once, until it reads again
 _LOOK_S = 0.001

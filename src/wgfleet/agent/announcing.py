@@ -20,7 +20,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.exabgp import ExabgpState
 from wgfleet.agent.kernel.exabgp_pipes import ExabgpPipes
 from wgfleet.agent.kernel.routing_daemons import LINK
-from wgfleet.agent.running import log_as_json, until_first
+from wgfleet.agent.running import log_to_standard_error, until_first
 from wgfleet.protocol.addresses import host_network
 
 _EVERY_S = 1.0  # also without a change: exabgp forgets, as when its settings are read again
@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 
 def announce(networks: Networks, path: Path) -> None:
     """Announce until exabgp ends; raise OSError if the socket cannot be made."""
-    log_as_json()  # to standard error: what goes to standard output are commands for exabgp
+    log_to_standard_error()  # to standard error: what goes to standard output are commands for exabgp
     asyncio.run(_run(networks, path))
 
 

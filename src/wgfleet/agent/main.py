@@ -24,7 +24,14 @@ from wgfleet.agent.interfaces.watch_board import WatchBoard
 from wgfleet.agent.interfaces.way_out import WayOut
 from wgfleet.agent.interfaces.witnesses import Witnesses
 from wgfleet.agent.kernel.machine import Machine, check_root, detect
-from wgfleet.agent.running import AnotherRunsError, end_of_process, hold, log_as_json, report_life, until_first
+from wgfleet.agent.running import (
+    AnotherRunsError,
+    end_of_process,
+    hold,
+    log_to_standard_error,
+    report_life,
+    until_first,
+)
 from wgfleet.agent.server.flow_routes import FlowRoutes
 from wgfleet.agent.server.manual_routes import ManualRoutes
 from wgfleet.agent.server.panel_contact import PanelContact
@@ -46,6 +53,7 @@ from wgfleet.agent.state.relay_files import BootClock, RelayFiles
 from wgfleet.agent.state.session_files import this_machine
 from wgfleet.agent.state.time_alone import TimeAlone
 from wgfleet.agent.state.usage_file import UsageFile
+from wgfleet.log_stream import LogForm
 from wgfleet.probing.prober import Prober
 from wgfleet.process import raise_open_files_limit
 from wgfleet.protocol.ids import NodeId
@@ -55,9 +63,9 @@ _STUCK_S = 300.0  # a scan whose commands all run into their time-outs takes les
 _log = structlog.get_logger()
 
 
-def run(settings: AgentSettings) -> None:
+def run(settings: AgentSettings, log_form: LogForm = "auto") -> None:
     """Run the agent in this process; raise ValueError or KernelError, saying what to do, if it cannot start."""
-    log_as_json()
+    log_to_standard_error(log_form)
     raise_open_files_limit()
     asyncio.run(_run_and_let_send(settings))
 

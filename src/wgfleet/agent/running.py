@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
+from typing import Any
 
 import structlog
 
 from wgfleet.agent.server.log_route import LOG
 from wgfleet.agent.state.identity import StateDirectory
-from wgfleet.log_stream import log_to
+from wgfleet.log_stream import LogForm, as_json, as_text, log_to
 from wgfleet.process import tell_systemd, watchdog_every_s
 
 _LAST_S, _LOOK_S = 3.0, 0.1
@@ -78,21 +79,34 @@ async def report_life(works: Callable[[], bool]) -> None:
     await asyncio.Event().wait()
 
 
-def log_as_json() -> None:
-    """Log to standard error, a line of JSON each; the last ones are kept for the panel."""
-    stream = log_to(sys.stderr)
+def log_to_standard_error(form: LogForm = "auto") -> None:
+    """Log, one event a line; `auto` is text where that is a terminal, else JSON.
+
+    The last ones are kept for the panel, as JSON.
+    """
+    text = sys.stderr.isatty() if form == "auto" else form == "text"
+    stream = log_to(sys.stderr, as_text if text else as_json)
+    rendered: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(), LOG]
+    # Plain tracebacks: the pretty ones show local variables, and with them keys.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-            LOG,
+            *([_keep, plain] if text else rendered),
         ],
         logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        format='{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}',
-        handlers=[logging.StreamHandler(stream), LOG],
-    )
+    kept = logging.Formatter('{"logger": "%(name)s", "level": "%(levelname)s", "event": "%(message)s"}')
+    LOG.setFormatter(kept)
+    written = logging.StreamHandler(stream)
+    written.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if text else kept)
+    logging.basicConfig(handlers=[written, LOG])
+
+
+def _keep(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep an event as JSON, and pass it on."""
+    whole = structlog.processors.format_exc_info(logger, method, {**event})
+    LOG(logger, method, structlog.processors.JSONRenderer()(logger, method, whole))
+    return event

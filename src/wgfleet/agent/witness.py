@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from wgfleet.agent import overview
 from wgfleet.agent.interfaces.watch_board import WatchBoard
-from wgfleet.agent.running import end_of_process, hold, log_as_json, report_life, until_first
+from wgfleet.agent.running import end_of_process, hold, log_to_standard_error, report_life, until_first
 from wgfleet.agent.server.panel_contact import PanelContact
 from wgfleet.agent.server.probe_route import ProbeRoute
 from wgfleet.agent.server.serving import serve
@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 
 def run_witness(settings: AgentSettings) -> None:
     """Run a witness in this process; raise ValueError, saying what to do, if it cannot start."""
-    log_as_json()
+    log_to_standard_error()
     raise_open_files_limit()
     asyncio.run(_run(settings))
 

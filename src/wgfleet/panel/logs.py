@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import structlog
 
-from wgfleet.log_stream import as_json, as_text, log_to
+from wgfleet.log_stream import LogForm, as_json, as_text, log_to
 from wgfleet.protocol.quotes import CUT
 
 MOST_LETTERS = 2000  # of one value; more is what somebody sent
 
 
-def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["auto", "json", "text"]) -> None:
+def configure(level: Literal["debug", "info", "warning", "error"], form: LogForm) -> None:
     """Send all logs to standard error, one event a line; `auto` is text where that is a terminal, else JSON."""
     if form == "auto":
         form = "text" if sys.stderr.isatty() else "json"

@@ -117,7 +117,7 @@ class PanelNode:
         delay_s = FIRST_DELAY_S
         while True:
             started = clock.monotonic()
-            process = self._process = _spawn(self._state.root, self._settings.panel_node.agent_port)
+            process = self._process = _spawn(self._state.root, self._settings)
             await _ended(process)
             if clock.monotonic() - started > STEADY_S:
                 delay_s = FIRST_DELAY_S
@@ -172,10 +172,12 @@ async def _obstacle() -> str | None:
     return None
 
 
-def _spawn(state_dir: Path, port: int) -> SpawnProcess:
+def _spawn(state_dir: Path, settings: Settings) -> SpawnProcess:
     # A fresh process: a fork would inherit the panel's threads, connections and keys.
     process = multiprocessing.get_context("spawn").Process(
-        target=run_child, args=(state_dir, port, os.getpid()), name="wgfleet-agent"
+        target=run_child,
+        args=(state_dir, settings.panel_node.agent_port, os.getpid(), settings.log.format),
+        name="wgfleet-agent",
     )
     process.start()
     return process
