@@ -70,7 +70,7 @@ def test_sets_are_made_given_asked_about_and_taken_back(wgfleet: Run, client: ht
     assert wgfleet("peer", "update", "wg0/anna", "--rule-set", "").returncode == 2, "that opens what was closed"
     assert wgfleet("peer", "update", "wg0/anna", "--rule-set", "", "--yes").returncode == 0
     assert wgfleet("config", "update", "wg0", "--rule-set", "", "--yes").returncode == 0
-    assert wgfleet("rule-set", "delete", "guests").returncode == 0
+    assert wgfleet("rule-set", "delete", "guests", "--yes").returncode == 0
     wrong = wgfleet("rule-set", "create", "more", "--rule", "allow tcp/80 10.0.0.1/8")
     assert (wrong.returncode, "the network is 10.0.0.0/8" in wrong.stderr) == (1, True)
     wrong = wgfleet("peer", "update", "wg0/anna", "--rule-set", "nobody")

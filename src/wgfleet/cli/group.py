@@ -7,6 +7,7 @@ import typer
 from wgfleet.cli.arguments import Group
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import Client, given, panel, part
+from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_json, show_table
@@ -68,7 +69,7 @@ def update(
 
 
 @app.command()
-def delete(group: Group) -> None:
+def delete(group: Group, *, _yes: Yes = False) -> None:
     """Delete an empty node group."""
     with panel() as client:
         client.call("DELETE", f"/api/node-groups/{part(group)}")

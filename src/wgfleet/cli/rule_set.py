@@ -86,7 +86,7 @@ def update(
 
 
 @app.command()
-def delete(rule_set: RuleSet) -> None:
+def delete(rule_set: RuleSet, *, _yes: Yes = False) -> None:
     """Delete a set; refused while a peer, a tag or a config has it."""
     with panel() as client:
         client.call("DELETE", f"/api/rule-sets/{part(rule_set)}")

@@ -6,7 +6,9 @@ from typing import Any
 from wgfleet.protocol.reasons import Reason, template, words_of
 
 # Where pydantic's own words speak of Python or of regular expressions, or of what is wrong with a date.
-_MOMENT = Reason("must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z")
+_MOMENT = Reason(
+    "must be a date such as 2030-01-31, or a date and a time with its time zone such as 2030-01-31T12:00:00Z"
+)
 _WORDS = {
     "datetime_from_date_parsing": _MOMENT,
     "datetime_parsing": _MOMENT,

@@ -14,7 +14,7 @@ from wgfleet.panel.web.forms import SubmittedForm, given_speed
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
-MOMENT = "must be a date and a time with a time zone, such as 2030-01-31T12:00:00Z"
+MOMENT = "must be a date such as 2030-01-31, or a date and a time with its time zone such as 2030-01-31T12:00:00Z"
 
 
 class Span(StrEnum):
@@ -78,10 +78,10 @@ class Filled(BaseModel):
         ),
         ("span", "x", "input should be 'day', 'week' or 'month'", "muss 'day', 'week' oder 'month' sein"),
         ("only", "x", "input should be 'day'", "muss 'day' sein"),
-        ("until", "soon", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
-        ("until", "2030-01-31T12:00:00", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
-        ("until", "2030-13-31T12:00:00Z", MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
-        ("at", [], MOMENT, "muss Datum und Uhrzeit mit Zeitzone sein"),
+        ("until", "soon", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
+        ("until", "2030-01-31T12:00:00", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
+        ("until", "2030-13-31T12:00:00Z", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
+        ("at", [], MOMENT, "muss ein Datum wie 2030-01-31 sein"),
         ("count", 1.5, "input should be a valid integer, got a number with a fractional part", "muss eine ganze Zahl"),
         (
             "count",
