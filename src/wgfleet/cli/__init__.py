@@ -18,7 +18,7 @@ from typing import Any
 import typer
 
 import wgfleet
-from wgfleet.cli.streams import NO_ROOM, say_anything, write_no_more
+from wgfleet.cli.streams import NO_ROOM, read_nothing, say_anything, write_no_more
 from wgfleet.cli.tree import CommandGroup, CommandRefused, complain, note_running, shortly
 
 # group -> (one line of help, library that it cannot do without)
@@ -153,11 +153,15 @@ def root(
 def main() -> None:
     """Entry point of the installed program."""
     say_anything()
+    read_nothing()
     try:
         app()
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.strerror is None:  # not of the system
             raise
-        complain(f"{error.filename or 'this'} cannot be written: {error.strerror}")
+        if error.errno in NO_ROOM:
+            complain(f"{error.filename or 'this'} cannot be written: {error.strerror}")
+        else:
+            complain(f"{error.filename or 'the folder that you are in'}: {error.strerror}")
         write_no_more()
         sys.exit(1)

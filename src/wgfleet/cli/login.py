@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -14,6 +13,7 @@ from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
 from wgfleet.cli.tree import complain, single
+from wgfleet.doors.panel_url import panel_url
 from wgfleet.protocol.quotes import quoted
 
 app = single()
@@ -40,7 +40,7 @@ def login(
     The key or password is asked for, or read from standard input; so is the code of a second factor. With a provider
     an address is printed instead, for a browser on this machine.
     """
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+    if panel_url(url) is None:
         raise typer.BadParameter(
             f"{quoted(url)} is not an address such as https://panel.example.com:8443", param_hint="URL"
         )

@@ -1,4 +1,4 @@
-"""Standard output as it is found: of any encoding, or on a disk without room."""
+"""Standard input and output as they are found: closed, of any encoding, or on a disk without room."""
 
 import errno
 import io
@@ -14,6 +14,12 @@ def say_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not _has_all(stream.encoding):
             stream.reconfigure(errors="backslashreplace")
+
+
+def read_nothing() -> None:
+    """Have a standard input that was closed be an empty one."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the program runs
 
 
 def has_blocks() -> bool:

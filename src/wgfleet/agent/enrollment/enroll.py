@@ -2,7 +2,6 @@
 
 import ssl
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -11,6 +10,7 @@ from wgfleet.agent.enrollment.ca import TIMEOUT, TrustError, fetch_ca, ways_out
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
+from wgfleet.doors.panel_url import panel_url
 from wgfleet.doors.tries import Tell, Tries, may_be_done
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
@@ -69,13 +69,13 @@ def enroll(
 
 def _trust(panel: str, ca_fingerprint: str | None, tell: Tell) -> ssl.SSLContext | bool:
     """Decide which certificates prove that the other side is the panel."""
-    url = urlsplit(panel)
+    url = panel_url(panel)
+    if url is None:
+        raise EnrollError(f"{quoted(panel)} is not a panel address such as https://panel.example.com:8443")
     if url.scheme == "http":
         if url.hostname not in _LOOPBACK:
             raise EnrollError(f"{panel}: the token would cross the network unencrypted; use https")
         return True
-    if url.scheme != "https" or not url.hostname:
-        raise EnrollError(f"{quoted(panel)} is not a panel address such as https://panel.example.com:8443")
     if ca_fingerprint is None:
         return ssl.create_default_context()
     try:
