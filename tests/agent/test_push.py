@@ -197,3 +197,11 @@ def test_many_deltas_end_at_the_same_state_after_a_restart(node: Node) -> None:
     node.host.run("ip", "link", "del", "wg0")
     node.start()
     eventually(lambda: set(node.host.run("wg", "show", "wg0", "peers", check=False).split()) == set(state.peers))
+
+
+@pytest.mark.parametrize("count", [3, 2_000])
+def test_a_port_that_somebody_has_is_named_however_many_peers_there_are(node: Node, count: int) -> None:
+    applied(node, whole(1))
+    other = settings("wg1", config_id="config-2", addresses=("10.9.0.1/16",))
+    said = refused(node, whole(1, other, peers(count)), "wg1")
+    assert "UDP port 51820 of this machine is in use" in said.detail
