@@ -17,12 +17,13 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import first_look
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
-from wgfleet.panel.reconcile.agents.first_look import AGAIN_S, FirstLooks
+from wgfleet.panel.reconcile.agents.first_look import AGAIN_S, FirstLooks, Seen, closer_cause
 from wgfleet.panel.services.dns import serving_nodes
 from wgfleet.panel.services.fleet import placement
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.probing.prober import ProbeOutcome
+from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.handshake import Answer
 from wgfleet.protocol.messages import ProbeRequest, ProbeResult, ProbeTarget
@@ -267,3 +268,21 @@ def test_an_answer_is_proof_whatever_others_miss(looked_for_s: float) -> None:
         for missed_by in ([], ["the panel"]):
             found = verdict(answered=True, missed_by=missed_by, proven=proven, looked_for_s=looked_for_s)
             assert found is FirstLook.ANSWERED
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "objection"),
+    [
+        (("link", "peers.x"), "UDP port 51820 of this machine is in use", "UDP port 51820 of this machine is in use"),
+        (("forwarding.mtu",), "UDP port 51820 of this machine is in use", "is that UDP port open?"),
+        (("link",), "", "is that UDP port open?"),
+        ((), "as wanted", "is that UDP port open?"),
+    ],
+)
+def test_what_the_agent_says_of_an_interface_that_cannot_answer_counts_more(
+    fields: tuple[str, ...], said: str, objection: str
+) -> None:
+    closed = Seen(FirstLook.UNREACHED, "is that UDP port open?")
+    drift = [Drift(each, "present", "absent") for each in fields]
+    assert closer_cause(closed, drift, said) == Seen(FirstLook.UNREACHED, objection)
+    assert closer_cause(Seen(FirstLook.ANSWERED), drift, said) == Seen(FirstLook.ANSWERED)

@@ -6,8 +6,8 @@ what the answers mean.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.first_look import FirstLook, verdict
@@ -21,6 +21,7 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 from wgfleet.probing.prober import Prober
 from wgfleet.probing.series import probe_series
+from wgfleet.protocol.diff import Drift
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PrivateKey, PublicKey
@@ -30,6 +31,7 @@ from wgfleet.protocol.reasons import Reason
 TRIES = 3
 APART_S = 0.1  # between two tries from here
 MOST_ASKED = 3  # nodes at a time, as in the watch
+ANSWERED_WITH = frozenset({"link", "private_key", "listen_port"})  # fields of an interface: it needs them to answer
 AGAIN_S = 60.0  # between two looks at a node that serves unproven
 
 
@@ -39,6 +41,13 @@ class Seen:
 
     first_look: FirstLook | None = None
     objection: str | None = None
+
+
+def closer_cause(seen: Seen, drift: Iterable[Drift], said: str) -> Seen:
+    """Have what the agent said about an interface that cannot answer take the place of a guess about firewalls."""
+    if seen.objection is None or not said or ANSWERED_WITH.isdisjoint(each.field for each in drift):
+        return seen
+    return replace(seen, objection=said)
 
 
 class FirstLooks:

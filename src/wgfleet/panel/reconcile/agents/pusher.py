@@ -18,7 +18,7 @@ from wgfleet.panel.reconcile.agents.certificate_errands import CertificateErrand
 from wgfleet.panel.reconcile.agents.cleanups import Cleanups
 from wgfleet.panel.reconcile.agents.connection import AgentConnection, Reported
 from wgfleet.panel.reconcile.agents.errands import Errand, Errands
-from wgfleet.panel.reconcile.agents.first_look import Seen
+from wgfleet.panel.reconcile.agents.first_look import Seen, closer_cause
 from wgfleet.panel.reconcile.agents.node_cycle import NodeCycle
 from wgfleet.panel.reconcile.agents.node_work import NodeWork, Wanted, WorkReader
 from wgfleet.panel.reconcile.agents.routine_news import RoutineNews
@@ -178,7 +178,7 @@ class Pusher:
                 self._news.keep(node_id, has)
                 return
             self._news.forget(node_id, wanted.config_id)
-        seen = await self.look(wanted.config_id, node_id)
+        seen = closer_cause(await self.look(wanted.config_id, node_id), has.drift, has.summary)
         with doing(Work.URGENT) if wanted.urgent else nullcontext():
             await in_thread(self._confirm, node_id, wanted.config_id, has, seen)
         if seen.objection is not None:
