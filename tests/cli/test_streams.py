@@ -74,3 +74,19 @@ def test_half_an_address_is_none(wgfleet: Run, url: str) -> None:
     refused = wgfleet("node", "list", WGFLEET_URL=url)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "is not an address such as" in refused.stderr
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_watch_ends_when_its_reader_has_gone(environment: dict[str, str]) -> None:
+    with subprocess.Popen(
+        [PROGRAM, "config", "list", "--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as watch:
+        assert watch.stdout is not None
+        assert watch.stderr is not None
+        assert watch.stdout.readline()
+        watch.stdout.close()
+        try:
+            assert watch.wait(30) == 1
+            assert watch.stderr.read() == b""
+        finally:
+            watch.kill()

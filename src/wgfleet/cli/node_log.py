@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import time
 
 import typer
 
 from wgfleet.cli.client import UNREACHABLE, CallFailed, Client, Document, part
 from wgfleet.cli.output import say, show_json, text
+from wgfleet.cli.streams import wait
 from wgfleet.cli.watching import EVERY_S
 
 AWAY = 503
@@ -51,7 +51,7 @@ def follow(client: Client, node: str, lines: int, *, as_json: bool) -> None:
                 place = found["next"]
                 if place is None:
                     raise CallFailed(f"the agent of {node} is too old to be followed; upgrade it, or use --watch")
-            time.sleep(EVERY_S)  # as whatever is watched
+            wait(EVERY_S)  # as whatever is watched
 
 
 def _read(client: Client, node: str, lines: int, after: str | None = None) -> Document:

@@ -3,7 +3,9 @@
 import errno
 import io
 import os
+import select
 import sys
+import time
 
 NO_BLOCKS = "this terminal's encoding has no blocks to draw the code with; repeat it with LC_ALL=C.UTF-8"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -25,6 +27,19 @@ def read_nothing() -> None:
 def has_blocks() -> bool:
     """Say whether standard output can show the blocks that codes for phones are made of."""
     return sys.stdout is not None and _has_all(sys.stdout.encoding or "utf-8")
+
+
+def wait(seconds: float) -> None:
+    """Wait; raise `BrokenPipeError`, as writing does, once the reader of a pipe with our output has gone."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or in memory
+        time.sleep(seconds)
+        return
+    reader = select.poll()
+    reader.register(descriptor, 0)  # of itself it tells of errors alone
+    if any(what & select.POLLERR for _, what in reader.poll(seconds * 1000)):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def write_no_more() -> None:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from wgfleet.cli import output
 from wgfleet.cli.client import UNREACHABLE, CallFailed
+from wgfleet.cli.streams import wait
 
 EVERY_S = 2.0
 
@@ -47,7 +48,7 @@ def _as_lines(once: Callable[[], None]) -> None:
         if shown != before:
             typer.echo(shown)
             before = shown
-        time.sleep(EVERY_S)
+        wait(EVERY_S)
 
 
 def _drawn(once: Callable[[], None], screen: Console | None) -> str:
