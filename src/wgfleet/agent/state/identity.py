@@ -114,6 +114,12 @@ class StateDirectory:
         try:
             return msgspec.json.decode(read_file(self.agent), type=AgentFile)
         except FileNotFoundError:
+            panels = self.root.with_name("wgfleet") / "agent"  # as the panel's own node has it, beside the usual place
+            if StateDirectory(panels).agent.exists():
+                raise ValueError(
+                    f"{self.root} holds no enrolled agent; that of the panel on this machine is another: repeat it "
+                    f"with --state-dir {panels}"
+                ) from None
             raise ValueError(f"{self.root} holds no enrolled agent; run `wgfleet agent enroll` first") from None
         except (DamagedFileError, msgspec.MsgspecError, UnicodeError) as error:
             raise ValueError(f"{self.agent} is damaged ({error}); enroll the agent again") from None
