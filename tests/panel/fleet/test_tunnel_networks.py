@@ -124,3 +124,9 @@ def test_a_special_address_is_in_a_special_range(address: ipaddress.IPv4Address 
     network = ipaddress.ip_network(str(address))
     if address.is_loopback or address.is_multicast or address.is_link_local or address.is_unspecified:
         assert special_range(network) is not None
+
+
+@pytest.mark.parametrize("text", ["::192.0.2.1", "::ffff:192.0.2.1", "::ffff:0:192.0.2.1", "100::1"])
+def test_no_node_is_at_an_ipv4_address_in_ipv6_form_or_where_nobody_is(client: httpx.Client, text: str) -> None:
+    answer = client.post("/api/nodes", json={"name": "ber1", "endpoint_addresses": [text]})
+    assert (answer.status_code, answer.json()["field"]) == (422, "endpoint_addresses[0]")

@@ -15,7 +15,7 @@ KEY = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk="
     ("address", "private"),
     [
         ("10.0.0.5", True), ("172.31.0.9", True), ("192.168.1.5", True), ("100.64.3.4", True), ("fd12::1", True),
-        ("fc00::7", True), ("240.0.0.1", True), ("64:ff9b::c000:221", True),
+        ("fc00::7", True), ("fec0::7", True), ("240.0.0.1", True), ("64:ff9b::c000:221", True),
         ("172.32.0.9", False), ("100.128.0.1", False), ("192.0.2.1", False), ("198.18.0.9", False),
         ("2001:db8::1", False), ("9.9.9.9", False), ("2a00::1", False),
     ],

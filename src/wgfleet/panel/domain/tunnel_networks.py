@@ -22,6 +22,9 @@ SPECIAL = tuple(
         ("::/128", Reason("the unspecified address")),
         ("::1/128", Reason("loopback")),
         ("::ffff:0:0/96", Reason("IPv4 addresses in IPv6 form")),
+        ("::/96", Reason("IPv4 addresses in IPv6 form")),
+        ("::ffff:0:0:0/96", Reason("IPv4 addresses in IPv6 form")),
+        ("100::/64", Reason("addresses that nobody has")),
         ("fe80::/10", Reason("link-local addresses")),
         ("ff00::/8", Reason("multicast")),
     )
@@ -52,13 +55,14 @@ PRIVATE = tuple(
         ("64:ff9b::/96", Reason("translated addresses, of one network alone")),
         ("64:ff9b:1::/48", Reason("translated addresses, of one network alone")),
         ("fc00::/7", Reason("private addresses")),
+        ("fec0::/10", Reason("private addresses")),
     )
 )
 """Ranges that are reached from within one network only: of an intranet or a lab, with words for people."""
 UNROUTED = tuple(
     ip_network(network)
     for network in ("192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24")
-) + tuple(ip_network(network) for network in ("100::/64", "2001:db8::/32", "3fff::/20", "5f00::/16"))
+) + tuple(ip_network(network) for network in ("2001:db8::/32", "3fff::/20", "5f00::/16"))
 """Ranges for documentation and measurements, whose addresses nobody on the internet has."""
 INTERNET6 = ip_network("2000::/3")
 
