@@ -27,6 +27,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any], int, str | None]] = {
         "POST", "/api/configs", {"name": "wg1", "pools": ["::ffff:10.9.0.0/112"]}, 422, "pools[0]"),
     "pool is of NAT64": ("POST", "/api/configs", {"name": "wg1", "pools": ["64:ff9b::/96"]}, 422, "pools[0]"),
     "name of network cards": ("POST", "/api/configs", {"name": "eth0", "pools": ["10.9.0.0/24"]}, 422, "name"),
+    "name of a VLAN": ("POST", "/api/configs", {"name": "eth0.100", "pools": ["10.9.0.0/24"]}, 422, "name"),
+    "name of bridges": ("POST", "/api/configs", {"name": "br0", "pools": ["10.9.0.0/24"]}, 422, "name"),
+    "name of lines": ("POST", "/api/configs", {"name": "ppp0", "pools": ["10.9.0.0/24"]}, 422, "name"),
     "no pool": ("POST", "/api/configs", {"name": "wg1", "pools": []}, 422, "pools"),
     "port above the range": (
         "POST", "/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "listen_port": 65536}, 422, "listen_port"),

@@ -31,7 +31,9 @@ from wgfleet.protocol.reasons import Reason
 CLUSTER, INDEPENDENT = "cluster", "independent"
 MODES = (CLUSTER, INDEPENDENT)
 PLACEMENTS = tuple(Strategy)
-_OF_CARDS = re.compile(r"(eth|wlan|wwan|docker|virbr)\d+|en[opsx]\w*\d\w*")  # systemd.net-naming-scheme(7)
+_OF_CARDS = re.compile(  # systemd.net-naming-scheme(7); VLANs have the card's name and .NUMBER
+    r"((eth|wlan|wwan|usb|ppp|bond|br|docker|lxcbr|podman|virbr)\d+|en[opsx]\w*\d\w*|en[A-Z]\d+)(\.\d+)?"
+)
 FIRST_PORT = 51820  # the customary one of WireGuard
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
