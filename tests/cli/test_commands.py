@@ -91,7 +91,7 @@ def test_a_name_gets_its_provider_with_options_from_a_file(wgfleet: Run, tmp_pat
     assert wgfleet("config", "create", "wg0", "--pool", "10.8.0.0/24").returncode == 0
     options = tmp_path / "options.json"
     group = ["config", "endpoint", "wg0", "--domain", "vpn.example.com", "--dns-provider", "null"]
-    cases = {'{"token": "of-nobody"}': (1, "dns.options.token"), "[]": (2, "a JSON object"), "{": (2, "is not JSON")}
+    cases = {'{"token": "of-nobody"}': (1, "--dns-options: token: "), "[]": (2, "a JSON object"), "{": (2, "not JSON")}
     cases["[" * 10_000] = (2, "is not JSON: nested too deep")
     for content, (code, said) in cases.items():
         options.write_text(content)

@@ -29,3 +29,9 @@ def test_speeds_are_given_shown_and_given_back(wgfleet: Run, client: httpx.Clien
     assert document(wgfleet("peer", "show", "wg0/anna", "--json"))["download_speed"] is None
     wrong = wgfleet("peer", "update", "wg0/anna", "--download", "fast")
     assert (wrong.returncode, "'fast' is no speed" in wrong.stderr, "--download" in wrong.stderr) == (2, True, True)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_what_is_refused_is_named_by_the_option_that_gave_it(wgfleet: Run) -> None:
+    for option, value in (("--download", "5"), ("--upload", "5"), ("--exclude", "10.0.0.1/8")):
+        assert wgfleet("peer", "create", "wg0", "anna", option, value).stderr.startswith(f"error: {option}: ")

@@ -136,5 +136,5 @@ def test_without_the_panel_s_credential_an_error_says_where_to_set_it(monkeypatc
     found = installed(monkeypatch, NO_SETTINGS, mail=f"{__name__}:Mail")
     assert field_of(found.options, "mail", {}) == (
         "sender_options.token",
-        "must be given, or mail.token in the panel's settings",
+        "must be given, or mail.token (WGFLEET_MAIL__TOKEN) in the panel's settings",
     )

@@ -15,14 +15,19 @@ from wgfleet.protocol.quotes import shortened
 # Fields of the API whose option has another name.
 OPTIONS = {
     "addresses": "address",
+    "denied_networks": "deny_network",
+    "download_speed": "download",
     "endpoint_addresses": "endpoint",
     "endpoint_name": "endpoint",
+    "excluded_networks": "exclude",
     "floating_addresses": "floating_address",
     "lasts_s": "lasts",
     "listen_port": "port",
     "networks": "network",
     "node_id": "node",
     "pools": "pool",
+    "reachable_configs": "reach_config",
+    "upload_speed": "upload",
 }
 SYNONYMS = {"ls": "list", "rm": "delete", "remove": "delete", "add": "create", "edit": "update", "get": "show"}
 
@@ -151,12 +156,21 @@ def single() -> typer.Typer:
 
 
 def as_option(field: str) -> str:
-    """Return the option of the running command that a field of the API was given by; the field where there is none."""
-    name = re.split(r"[.\[]", field)[0]
+    """Return the option of the running command that a field of the API was given by; the field where there is none.
+
+    Of what a file gives, as the options of a DNS provider, the option of the file and the name in it.
+    """
+    first, *rest = re.split(r"[.\[]", field)
+    if rest and (option := _option(f"{first}_{rest[0]}")) is not None:
+        return ": ".join([option, *filter(None, [".".join(rest[1:])])])
+    return _option(first) or field
+
+
+def _option(name: str) -> str | None:
     for parameter in getattr(_RUNNING.get(None), "params", ()):
         if name == parameter.name or OPTIONS.get(name) == parameter.name or _long(name) in parameter.opts:
             return max(parameter.opts, key=len) if parameter.opts[0].startswith("-") else str(parameter.name).upper()
-    return field
+    return None
 
 
 def _long(field: str) -> str:

@@ -174,7 +174,10 @@ class Plugins(Generic[T]):
         if first["type"] == "missing":
             setting = _setting(self.types[name].Options, str(first["loc"][0]))
             if setting is not None:
-                message = Reason("must be given, or {setting} in the panel's settings", setting=setting.path)
+                variable = f"WGFLEET_{setting.path.upper().replace('.', '__')}"
+                message = Reason(
+                    "must be given, or {setting} in the panel's settings", setting=f"{setting.path} ({variable})"
+                )
         elif first["type"] == "extra_forbidden":
             options = ", ".join(self.types[name].Options.model_fields) or Reason("none")
             message = Reason("is no option of it; there are {options}", options=options)

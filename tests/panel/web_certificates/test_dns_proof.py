@@ -314,7 +314,7 @@ def test_options_may_come_from_the_environment_and_are_shown_nowhere() -> None:
             "cloudflare",
             "a",
             {},
-            "acme.dns_options.token: must be given, or dns.cloudflare_token in the panel's settings",
+            "acme.dns_options.token: must be given, or dns.cloudflare_token .WGFLEET_DNS__CLOUDFLARE_TOKEN. in",
         ),
         ("lexicon", "example.org", {"provider": "nobody"}, "acme.dns_options"),
         ("null", "example.org", {}, "acme.dns_provider: puts no TXT records"),
