@@ -1,5 +1,6 @@
 """What dangerous calls would do is said before, by the same checks, and nothing of it stays."""
 
+import re
 from typing import Any
 
 import httpx
@@ -17,7 +18,7 @@ from wgfleet.panel.store import sessions as session_rows
 SAID: tuple[tuple[str, dict[str, Any] | None, str], ...] = (
     ("/api/configs/wg0", {"listen_port": 51999}, "nodes stop listening at port 51820 at once: 2 peers of 'wg0'"),
     ("/api/configs/wg0", {"listen_port": 51999}, "a NAT or a firewall in front of one lets no such call in"),
-    ("/api/configs/wg0", {"enabled": False}, "2 peers of 'wg0' are cut off"),
+    ("/api/configs/wg0", {"enabled": False}, "2 peers of 'wg0' cannot connect to any node"),
     ("/api/configs/wg0", {"masquerade": False}, "routers know the way back"),
     ("/api/configs/wg0", {"client_to_client": False}, "no longer reach each other"),
     ("/api/configs/wg0", {"dns": ["9.9.9.9"], "mtu": 1400}, "keep their earlier dns, mtu"),
@@ -103,3 +104,13 @@ def test_a_preview_of_a_deletion_does_not_wait_for_changes(client: httpx.Client,
         generations.bump(tx, client.get("/api/configs/wg9").json()["id"])
         for path in ("/api/configs/wg9/deletion", f"/api/nodes/{node['id']}/deletion"):
             assert client.get(path, timeout=10).status_code == 200
+
+
+def test_one_peer_is_said_as_one(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])
+    made(client, "/api/configs/wg1/peers", name="anna")
+    said = client.get("/api/configs/wg1/deletion").json()["effects"]
+    for change in ({"enabled": False}, {"masquerade": False}, {"client_to_client": False}, {"listen_port": 51999}):
+        said += client.post("/api/configs/wg1/preview", json=change).json()["effects"]
+    assert len(said) >= 5
+    assert not [each for each in said if re.search(r"\b1 peer( of 'wg1')? (are|reach|no longer reach)\b", each)]

@@ -94,7 +94,7 @@ def test_what_users_would_notice_is_said_before_it_is_done(admin: httpx.Client) 
 def test_a_config_that_is_served_is_not_deleted(admin: httpx.Client) -> None:
     page = unescape(admin.get("/configs/wg0/delete").text)
     assert "is still assigned to" in page
-    assert "8 peers are deleted with 'wg0'" in page
+    assert "'wg0' is deleted with 8 peers" in page
     assert submit(admin, "/configs/wg0/delete", typed_name="wg0").status_code == 409
 
 

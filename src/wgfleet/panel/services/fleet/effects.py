@@ -31,7 +31,7 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
     if "enabled" in changed and not config.enabled:
         said.append(
             Reason(
-                "{peers} of {config!r} are cut off on all nodes until it is enabled again",
+                "{peers} of {config!r} cannot connect to any node until it is enabled again",
                 peers=peers,
                 config=config.name,
             )
@@ -39,7 +39,7 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
     if "masquerade" in changed and not config.masquerade:
         said.append(
             Reason(
-                "{peers} of {config!r} reach only networks whose routers know the way back to the pools",
+                "{peers} of {config!r} can reach only networks whose routers know the way back to the pools",
                 peers=peers,
                 config=config.name,
             )
@@ -47,7 +47,7 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
     if "client_to_client" in changed and not config.client_to_client:
         said.append(
             Reason(
-                "{peers} of {config!r} no longer reach each other, nor networks behind each other",
+                "{peers} of {config!r} can no longer reach each other, nor networks behind each other",
                 peers=peers,
                 config=config.name,
             )
@@ -166,11 +166,7 @@ def of_config_deletion(tx: Tx, config: Config) -> list[str]:
     """Say what is lost with a config."""
     peers = _peers(tx, config)
     return (
-        [
-            Reason(
-                "{peers} are deleted with {config!r}, and their files never work again", peers=peers, config=config.name
-            )
-        ]
+        [Reason("{config!r} is deleted with {peers}, whose files never work again", peers=peers, config=config.name)]
         if peers
         else []
     )
