@@ -94,7 +94,9 @@ class CommandGroup(TyperGroup):
             "doctor": "wgfleet status",
             "drain": "wgfleet node drain",
             "enroll": "wgfleet agent enroll",
+            "events": "wgfleet audit list, or wgfleet status --watch",
             "health": "wgfleet config health",
+            "help": "wgfleet --help",
             "init": "wgfleet panel init",
             "join": "wgfleet agent enroll, with what wgfleet node join prints",
             "logs": "wgfleet node logs",
@@ -106,18 +108,31 @@ class CommandGroup(TyperGroup):
         "node": {
             "assign": "wgfleet config assign",
             "enroll": "wgfleet node join",
+            "disable": "wgfleet node cordon, or wgfleet node drain",
+            "enable": "wgfleet node uncordon",
             "health": "wgfleet config health",
+            "restart": "wgfleet node logs, and systemctl restart wgfleet-agent there",
             "status": "wgfleet status",
         },
+        "backup": {"restore": "wgfleet backup download, which prints the interface for wg-quick"},
         "peer": {"usage": "wgfleet usage --peer", "qrcode": "wgfleet peer qr", "status": "wgfleet peer list"},
         "config": {
             "login": "wgfleet login",
             "check": "wgfleet panel check-settings",
             "sample": "wgfleet panel sample-settings",
+            "disable": "wgfleet config update --disable",
+            "enable": "wgfleet config update --enable",
+            "rename": "wgfleet config create, as nodes call the interface so",
             "rotate-key": "wgfleet config create, as with a new key all files are new (docs/keys.md)",
             "rotate-keys": "wgfleet config create, as with a new key all files are new (docs/keys.md)",
         },
-        "panel": {"status": "wgfleet status", "key": "wgfleet key list"},
+        "panel": {
+            "key": "wgfleet key list",
+            "restore": "wgfleet panel restored",
+            "start": "wgfleet panel run, or systemctl start wgfleet-panel",
+            "status": "wgfleet status",
+            "stop": "Ctrl-C where it runs, or systemctl stop wgfleet-panel",
+        },
     }
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
