@@ -14,7 +14,7 @@ from tests.panel.authority import keep
 from tests.panel.conftest import one_database
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
-from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.answers import AgentFailed, AgentRefused, failure
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents import errands
@@ -159,6 +159,8 @@ BROKEN = [
     refusal("foreign_interface"),
     refusal("bad_field"),
     TransientError("adding address fd00::1/64: EACCES (500 kernel)"),
+    failure("agent of node 01a2 at 192.0.2.1:51900", 500, b'{"title":"t","status":500,"detail":"no tun","reason":"k"}'),
+    failure("agent of node 01a2 at 192.0.2.1:51900", 409, b'{"title":"t","status":409,"detail":"in use","reason":"k"}'),
     ZeroDivisionError("a bug of ours"),
 ]
 
@@ -171,12 +173,13 @@ def test_an_interface_that_is_refused_holds_up_no_other(world: World, trouble: E
         cycle = fra1.cycles(3)
         assert set(fra1.agent.kept) == {"wg1", "wg2"}
         assert "wg0" in cycle.summary
+        assert "agent of node" not in cycle.summary, "that is known at the node"
         assert not cycle.idle
         assert cycle.again_in_s is not None
         assert fra1.summary(wg1).startswith("wg1 at generation")
         assert fra1.summary(wg2).startswith("wg2 at generation")
         if not isinstance(trouble, ZeroDivisionError):
-            words = trouble.refusal.detail if isinstance(trouble, AgentRefused) else str(trouble)
+            words = trouble.refusal.detail if isinstance(trouble, AgentRefused | AgentFailed) else str(trouble)
             assert fra1.summary(wg0) == words, "what does not get there says why"
 
 

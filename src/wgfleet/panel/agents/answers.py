@@ -9,7 +9,7 @@ import msgspec
 from wgfleet.panel.agents import claims
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.protocol.messages import Refusal
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, words_of
 
 T = TypeVar("T")
 
@@ -25,8 +25,21 @@ class AgentRefused(PermanentError):
         self.refusal = refusal
 
 
-def failure(label: str, status: int, body: bytes) -> AgentRefused | TransientError:
-    """Return what to raise for an answer that is no success: AgentRefused (4xx), or a TransientError."""
+class AgentFailed(TransientError):
+    """The agent tried, and its machine could not; `refusal` says why."""
+
+    def __init__(self, detail: str, refusal: Refusal) -> None:
+        super().__init__(detail)
+        self.refusal = refusal
+
+
+def told_of(error: BaseException) -> str:
+    """Return why something failed at a node, for who knows which: the agent's own words, if it has answered."""
+    return error.refusal.detail if isinstance(error, AgentRefused | AgentFailed) else words_of(error)
+
+
+def failure(label: str, status: int, body: bytes) -> AgentRefused | AgentFailed:
+    """Return what to raise for an answer that is no success: AgentRefused (4xx), or AgentFailed."""
     try:
         refusal = msgspec.json.decode(body, type=Refusal)
     except UNREADABLE:
@@ -39,7 +52,7 @@ def failure(label: str, status: int, body: bytes) -> AgentRefused | TransientErr
     detail = Reason("{label}: {detail} ({status} {reason})", **said)
     if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return AgentRefused(detail, refusal)
-    return TransientError(detail)
+    return AgentFailed(detail, refusal)
 
 
 def decode(label: str, decoder: msgspec.json.Decoder[T], body: bytes) -> T:

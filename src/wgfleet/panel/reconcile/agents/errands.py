@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from wgfleet.panel import clock
+from wgfleet.panel.agents.answers import told_of
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.protocol.reasons import Reason
@@ -146,7 +147,7 @@ class Errands:
         )
         known = isinstance(error, PanelError | TransientError | PermanentError)
         trouble = (
-            Reason("{errand}: {error}", errand=errand.name, error=error)
+            Reason("{errand}: {error}", errand=errand.name, error=told_of(error))
             if known
             else Reason("{errand}: an error of the panel's own; see its log", errand=errand.name)
         )

@@ -11,7 +11,7 @@ from functools import partial
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.allowance import Allowance
-from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused, told_of
 from wgfleet.panel.agents.authorities import Authorities
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.certificate_errands import CertificateErrands
@@ -30,7 +30,7 @@ from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import UNKNOWN_FIELD, DesiredInterface, InterfaceDelta
 from wgfleet.protocol.messages import Applied
-from wgfleet.protocol.reasons import Reason, joined, words_of
+from wgfleet.protocol.reasons import Reason, joined
 
 # A node has one history that we lost, and is behind ours once we went beyond it. Each time, all nodes of the config get
 # the whole: one must not have the others work at its pace.
@@ -131,8 +131,7 @@ class Pusher:
         try:
             return await self._push_or_fail(connection, wanted)
         except (PermanentError, TransientError) as error:
-            words = error.refusal.detail if isinstance(error, AgentRefused) else words_of(error)
-            await in_thread(self._say, connection.node_id, wanted.config_id, words)
+            await in_thread(self._say, connection.node_id, wanted.config_id, told_of(error))
             raise
 
     async def _push_or_fail(self, connection: AgentConnection, wanted: Wanted) -> str:
