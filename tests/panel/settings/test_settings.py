@@ -203,6 +203,12 @@ def test_places_that_may_not_be_entered_are_named(file: Path, monkeypatch: pytes
         ("WGFLEET_DATABASE_URL=postgresql+psycopg://u:hunter2@h:port/x", "no port of digits"),
         ("WGFLEET_DATABASE_URL=postgresql+psycopg://u:hunter@2@h:port/x", "%40 for @"),
         ("WGFLEET_PUBLIC_URL=vpn.example.com", "must be https://HOST"),
+        ("WGFLEET_PUBLIC_URL=https://u:hunter2@vpn.example.com", "must be https://HOST"),
+        ("WGFLEET_PUBLIC_URL=https://-vpn.example.com", "is not a domain name"),
+        ("WGFLEET_PUBLIC_URL=https://vpn.example.com:99999", "port"),
+        ("WGFLEET_PUBLIC_URL=https://vpn.example.com:0", "port"),
+        ("WGFLEET_PUBLIC_URL=https://[2001:db8::x]", "is not an IPv4 or IPv6 address"),
+        ("WGFLEET_PUBLIC_URL=https://192.0.2.300", "is not a domain name"),
         ("WGFLEET_DNS__CLOUDFLARE_URL=api", "must be a URL that begins"),
         ("WGFLEET_ACME__EMAIL=anna", "must be an address such as"),
         ("WGFLEET_ACME__DIRECTORY=lets", "must be letsencrypt, "),
@@ -214,6 +220,21 @@ def test_values_that_no_panel_can_use_are_refused_in_words(variable: str, said: 
     assert key == name
     assert said in reason
     assert "hunter" not in reason
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("https://vpn.example.com/", "https://vpn.example.com"),
+        ("HTTPS://VPN.example.com.:8443/Panel//", "https://vpn.example.com:8443/Panel"),
+        ("https://stra\u00dfe.example/a/b", "https://xn--strae-oqa.example/a/b"),
+        ("https://[2001:DB8:0::1]:8443", "https://[2001:db8::1]:8443"),
+        ("https://192.0.2.1", "https://192.0.2.1"),
+        ("http://localhost:8080", "http://localhost:8080"),
+    ],
+)
+def test_where_the_panel_is_reached_is_kept_as_certificates_have_it(url: str, meant: str) -> None:
+    assert load_settings(None, {"WGFLEET_PUBLIC_URL": url}).public_url == meant
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from wgfleet.protocol.addresses import parse_address, parse_network
+from wgfleet.protocol.addresses import parse_address, parse_network, parse_port
 from wgfleet.protocol.domains import parse_domain
 
 DAY_S = 86400
@@ -51,6 +51,22 @@ def worded(pattern: str, words: str) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+_WEB_ADDRESS = re.compile(r"(https?)://(\[[^][]*\]|[^][/?#@:\s]+)(?::([0-9]{1,5}))?((?:/[^/?#\s]+)*)/*", re.IGNORECASE)
+
+
+def web_address(text: str | None) -> str | None:
+    """Return where a panel is reached, with its host as DNS and certificates have it, without a final slash."""
+    if text is None:
+        return None
+    found = _WEB_ADDRESS.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("must be https://HOST or https://HOST:PORT, with a path if it has one")
+    scheme, host, port, path = found.groups()
+    host = f"[{parse_address(host[1:-1], 'the host')}]" if host.startswith("[") else _name_or_address(host)
+    after = "" if port is None else f":{parse_port(int(port), 'the port')}"
+    return f"{scheme.lower()}://{host}{after}{path}"
 
 
 def _server(text: str) -> str:

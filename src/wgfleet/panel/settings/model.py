@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from wgfleet.panel.settings.acme import AcmeSettings
@@ -19,7 +28,7 @@ from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.settings.door import DoorSettings
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.settings.enrollment import CertificateSettings, EnrollmentSettings
-from wgfleet.panel.settings.fields import Addresses, ListOf, worded
+from wgfleet.panel.settings.fields import Addresses, ListOf, web_address
 from wgfleet.panel.settings.floating import FloatingAddressSettings
 from wgfleet.panel.settings.health import HealthSettings
 from wgfleet.panel.settings.listeners import Listener, parse_listener
@@ -37,10 +46,6 @@ Listeners = Annotated[tuple[ListenerText, ...], *ListOf, Field(min_length=1)]
 
 # What stands behind postgresql+psycopg:// as SQLAlchemy reads it.
 _POSTGRESQL = re.compile(r"([^@]*@)?(\[[^/?]+\]|[^/:?]*)(:[0-9]{1,5})?(/.*)?(\?.*)?", re.DOTALL)
-
-
-def _without_final_slash(url: object) -> object:
-    return url.rstrip("/") if isinstance(url, str) else url
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,7 @@ class Settings(BaseSettings):
         description="Where to listen: ADDRESS:PORT, or with http:// or https://. Loopback is plain http unless it says "
         "https://; any other address is https, always.",
     )
-    public_url: Annotated[
-        str | None,
-        BeforeValidator(_without_final_slash),
-        worded(r"https?://[^/?#\s]+(/[^?#\s]+)?", "https://HOST or https://HOST:PORT, with a path if it has one"),
-    ] = Field(
+    public_url: Annotated[str | None, AfterValidator(web_address)] = Field(
         default=None,
         description="URL under which nodes reach the panel, with the path of a proxy if it has one; it goes into "
         "the join command. Default: the address that the command was asked for at.",
