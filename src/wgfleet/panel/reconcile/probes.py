@@ -92,6 +92,9 @@ class Probes:
 
     def watch(self, probed: Mapping[Member, Probed], lookers: Iterable[Looker] = ()) -> None:
         """Take what is to be probed from now on, and the witnesses that may be asked to; the rest is forgotten."""
+        for member, each in probed.items():
+            if member in self._probed and self._endpoint(member) not in (each.endpoint, *each.endpoints):
+                self.seen.moved(member)
         self._probed = {member: self._by_endpoint(member, each) for member, each in probed.items()}
         self._endpoints = {member: each for member, each in self._endpoints.items() if member in probed}
         self._lookers = {(looker.config_id, looker.node_id): looker for looker in lookers}

@@ -20,6 +20,7 @@ _AT_MOST = 2.0  # times the usual; an unknown path hardly takes longer than the 
 _UNKNOWN_S = 1.0  # at least: one node may be far from all others
 _FEW = 8  # an eighth of all, and one more: no more ways than that are unknown for want of an answer alone
 _KNOWN = 4  # probes of a way from here, until what its answers usually take is known
+_MOVED_S = 5.0  # at most: from when a node is to be at another port until its agent has heard so
 _NO_LOSS = 1e-6  # one packet of a million: what was lost once is forgotten little by little, and never quite
 
 
@@ -34,6 +35,7 @@ class Sightings:
         self._paths: dict[PathKey, Path] = {}
         self._loss: dict[PathKey, float] = {}
         self._answered_at: dict[PathKey, float] = {}  # when the latest probe that was answered had been sent
+        self._moved_at: dict[Member, float] = {}  # of those that have not answered since, where they are to be now
         self._watched = self._in_use = frozenset[Member]()
         self._unknown_s = rules.longest_timeout_s  # for how long an answer from here is waited for on an unknown path
         self.learning = True
@@ -48,6 +50,7 @@ class Sightings:
         self._watched, self._in_use = frozenset(watched), frozenset(in_use)
         for member in self._verdicts.keys() - set(watched):
             del self._verdicts[member]
+        self._moved_at = {member: at for member, at in self._moved_at.items() if member in watched}
         for key in [key for key in self._paths if (key[2], key[1]) not in watched]:
             self._paths.pop(key)
             self._answered_at.pop(key, None)
@@ -146,9 +149,24 @@ class Sightings:
         """Tell whether a probe that was sent later than that was answered."""
         return self._answered_at.get(_key(vantage, member), -1.0) > sent_at
 
+    def moved(self, member: Member) -> None:
+        """Note that a node is to be at another port from now on: until it is, nothing speaks against it.
+
+        Nor does what was missed so far: it may have left the port where it was before this was known.
+        """
+        self._moved_at[member] = clock.monotonic()
+        for vantage, verdict in self._verdicts[member].items():
+            self._verdicts[member][vantage] = replace(verdict, failures=0, overdue=0)
+
+    def _is_moving(self, member: Member) -> bool:
+        moved_at = self._moved_at.get(member)
+        return moved_at is not None and clock.monotonic() - moved_at < _MOVED_S
+
     def answered(self, vantage: str, member: Member, sent_at: float, seconds: float, *, late: bool = False) -> None:
         """Take an answer. `late`: it was a miss for as long as it was not here."""
         key, now = _key(vantage, member), clock.monotonic()
+        if self._moved_at.get(member, now) < sent_at:
+            del self._moved_at[member]
         before = self._verdict(vantage, member, now)
         self._paths[key] = self._path(vantage, member).answered(
             seconds, self.needed(vantage, member), late=late, instead_of=self._instead_of(before, now)
@@ -168,11 +186,15 @@ class Sightings:
     def doubted(self, member: Member, sent_at: float) -> None:
         """Note that the answer to a probe from here takes longer than it does."""
         before = self.from_here(member)
+        if self._is_moving(member):
+            return
         if before is not None and self._answered_at.get(_key(PANEL, member), -1.0) < sent_at:
             self._against(before, member, replace(before, overdue=before.overdue + 1))
 
     def missed(self, vantage: str, member: Member, sent_at: float) -> None:
         """Note that a probe was not answered in time."""
+        if self._is_moving(member):
+            return
         key, now = _key(vantage, member), clock.monotonic()
         since_answered = self._answered_at.get(key, -1.0) >= sent_at
         self._paths[key] = self._path(vantage, member).missed(since_answered=since_answered)
