@@ -6,6 +6,7 @@ import pytest
 
 from tests.agent.node import Host, Node
 from tests.agent.segment import drift
+from tests.agent.test_leaving import status
 from tests.agent.test_push import applied
 from tests.agent.values import settings, whole
 from tests.waiting import eventually
@@ -82,11 +83,14 @@ def test_firewalls_that_drop_are_found_and_named(routed: Node) -> None:
         said = eventually(lambda: drift(routed).get("forwarding.ipv4"))
         assert f"of table {' '.join(table)} drops" in said
         assert way_out in said
+        code, seen = status(routed)
+        assert (code, any(way_out in each for each in seen["wrong"])) == (1, True), "nor does it take a panel to see it"
         if table[1] == "own":  # the command does what it says
             routed.host.run("sh", "-ec", said.partition("type: ")[2])
         else:
             routed.host.run("nft", "delete", "table", *table)
         eventually(lambda: not drift(routed))
+    assert status(routed)[0] == 0
 
 
 @pytest.mark.lab

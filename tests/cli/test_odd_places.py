@@ -24,6 +24,22 @@ def test_what_is_no_address_of_a_panel_is_said(wgfleet: Run, tmp_path: Path, url
         assert "address such as https://panel.example.com:8443" in refused.stderr
 
 
+def test_a_password_in_the_address_is_refused_and_not_repeated(
+    wgfleet: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url = environment["WGFLEET_URL"].replace("//", "//anna:tulips-7@")
+    asked = subprocess.run(
+        [PROGRAM, "node", "list"], env=environment | {"WGFLEET_URL": url}, capture_output=True, text=True, check=False
+    )
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1), asked.stderr
+    assert "a name or a password before its host" in asked.stderr
+    for words in (["login", url], ["agent", "enroll", "--panel", url, "--token", "x", "--state-dir", str(tmp_path)]):
+        refused = wgfleet(*words)
+        assert refused.returncode in {1, 2}
+        assert "tulips" not in refused.stderr
+    assert "tulips" not in asked.stderr
+
+
 def test_a_closed_input_is_an_empty_one(environment: dict[str, str]) -> None:
     words = f"exec {PROGRAM} login {environment['WGFLEET_URL']} <&-"
     asked = subprocess.run(["/bin/sh", "-c", words], env=environment, capture_output=True, text=True, check=False)

@@ -208,6 +208,22 @@ def test_a_damaged_database_is_told_in_one_line_and_gets_no_master_key(tmp_path:
         assert not (data_dir / "master.key").exists()
 
 
+def test_an_emptied_database_does_not_become_a_second_panel(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    assert wgfleet("init", "--data-dir", str(data_dir)).exit_code == 0
+    for file in data_dir.glob("panel.sqlite-*"):
+        file.unlink()
+    (data_dir / "panel.sqlite").write_bytes(b"")
+    for command in (["run", "--listen", "127.0.0.1:0"], ["init"], ["restored"]):
+        refused = programs.run("panel", *command, "--data-dir", str(data_dir))
+        assert refused.returncode == 1
+        assert f"the database {data_dir / 'panel.sqlite'} is empty" in refused.stderr
+        assert "put a backup in its place" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    (data_dir / "panel.sqlite").unlink()
+    assert wgfleet("init", "--data-dir", str(data_dir)).exit_code == 0, "the way out that is said"
+
+
 @pytest.mark.parametrize(
     ("listen", "public_url", "line"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from wgfleet.agent.interfaces.forwarding_faults import forwarding_faults
 from wgfleet.agent.kernel import userspace
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Backend, Machine
@@ -118,6 +119,9 @@ async def _interface(
         if (found := await machine.link(name)) is not None:
             link = "up" if found.up else "down"
             live = await live_peers(machine, name)
+            if desired is not None:
+                faults = await forwarding_faults(desired.settings, found, desired.settings.mtu)
+                notes += [f"{name}: users' packets are not forwarded: {each.observed}" for each in faults]
     except KernelError as error:
         notes.append(f"{name}: {error}")
     if desired is None:

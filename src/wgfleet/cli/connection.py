@@ -47,6 +47,11 @@ def load(env: Mapping[str, str], *, needs_key: bool = True) -> PanelAccess:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ConnectionSettingsError(
+            "the panel's address (WGFLEET_URL, or `wgfleet login`) has a name or a password before its host: leave "
+            "them out, and sign in with `wgfleet login ADDRESS --user NAME`"
+        )
     plain = env.get("WGFLEET_ALLOW_PLAIN_HTTP") or stored.get("allow_plain_http") or ""
     return PanelAccess(
         url.rstrip("/"), key or None, Path(ca_file) if ca_file else None, plain.lower() in {"1", "true", "yes"}

@@ -30,6 +30,7 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.store.databases import sqlite_file
 from wgfleet.panel.store.schema import copy_to, has_been_used
 from wgfleet.panel.tokens import new_token
+from wgfleet.panel.vault import MASTER_KEY_FILE
 from wgfleet.process import keep_little_memory, raise_open_files_limit
 from wgfleet.protocol.messages import AGENT_PORT
 
@@ -270,7 +271,7 @@ def _end_without_panel(settings: Settings) -> None:
     """End the program where no panel has been: a wrong directory must not become a second panel."""
     with _ends_with_a_word(settings), contextlib.closing(Store(settings.store_url)) as store:
         if (file := sqlite_file(settings.store_url)) is not None:
-            check_may_be_database(file)
+            check_may_be_database(file, settings.data_dir / MASTER_KEY_FILE)
         if not has_been_used(store):
             place = store.engine.url.database if store.engine.dialect.name == "sqlite" else "the database"
             _end(

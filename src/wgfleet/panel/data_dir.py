@@ -49,10 +49,30 @@ def prepare_data_dir(data_dir: Path) -> None:
             log.warning("data_dir.open_to_others", path=str(path), mode=f"{mode:04o}", owner=found.st_uid)
 
 
-def check_may_be_database(file: Path) -> None:
-    """Raise `OSError` where no database can be, since a directory is there, or nobody gets there."""
+def check_may_be_database(file: Path, master_key: Path) -> None:
+    """Raise `OSError` where no database can be, since a directory is there, or nobody gets there.
+
+    Raises `PermanentError` where there was one, and all that was in it is gone: nodes obey no panel but their own.
+    """
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+    if master_key.exists() and _is_empty(file) and not _has_content(file.with_name(f"{file.name}-wal")):
+        raise PermanentError(
+            Reason(
+                "the database {file} is empty, and {master_key} says that there was a panel; put a backup in its "
+                "place, or delete the file where there is nothing to lose: a new panel with another CA begins then",
+                file=file,
+                master_key=master_key,
+            )
+        )
+
+
+def _is_empty(file: Path) -> bool:
+    return file.exists() and not _has_content(file)
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _may_be_a_panels(data_dir: Path) -> bool:

@@ -21,7 +21,7 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import CONNECTIONS, Store, Tx, sessions
 from wgfleet.panel.store.databases import sqlite_file
 from wgfleet.panel.store.schema import has_been_used, migrate
-from wgfleet.panel.vault import Vault, load_vault
+from wgfleet.panel.vault import MASTER_KEY_FILE, Vault, load_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def prepare(settings: Settings) -> tuple[Parts, str | None]:
     prepare_data_dir(settings.data_dir)
     if (file := sqlite_file(settings.store_url)) is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_may_be_database(file)
+        check_may_be_database(file, settings.data_dir / MASTER_KEY_FILE)
     store = Store(settings.store_url)
     try:
         vault = load_vault(settings.data_dir, environ, make=not has_been_used(store))

@@ -12,7 +12,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.services import audit, backups, configs, operations
 from wgfleet.panel.services.backups import Composed
-from wgfleet.panel.services.fleet import assignments, endpoint_groups, peers
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, nodes, owed, peers
 from wgfleet.panel.services.moves import kinds
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
@@ -357,3 +357,19 @@ def test_payloads_as_older_versions_or_people_wrote_them_are_read(world: World) 
         row.progress = row.progress | {"peers": 2.0, "added_later": {"x": 1}}
     run(world, config, [one, two], operation)
     assert operation_now(world, operation).progress["added_later"] == {"x": 1}
+
+
+def test_a_node_that_no_agent_has_ever_joined_owes_nothing(world: World) -> None:
+    config = world.config()
+    (one,) = world.serving(config, "one")
+    never = world.node("never")
+    world.assign(config, never)
+    (anna,) = world.peers(config, "anna")
+    operation = world.remove(config, never, force=True, window_s=0)
+    run(world, config, [one], operation)
+    assert operation_now(world, operation).state == OperationState.SUCCEEDED
+    with world.store.write() as tx:
+        peers.delete(tx, "test", configs.get(tx, config.id), [anna.id])
+        assert assignment_rows.owing_cleanups(tx) == []
+        assert [each.node.name for each in owed.everywhere(tx)] == ["one"], "which has not heard of it yet"
+        nodes.delete(tx, "test", nodes.get(tx, never.id))

@@ -232,6 +232,7 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
         ownership.hold(tx, drafts)
         row = configs.get(tx, config)
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
+    with panel.store.read() as tx:  # others write meanwhile
         names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
         held = shown_peers.held_of(tx, made.rows())
     return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names, held)[0], status.HTTP_201_CREATED)

@@ -24,7 +24,6 @@ from wgfleet.protocol.keys import KEY_CHARACTERS
 
 THREE = 3
 NEAR = 1_000  # peers that are looked at first, in order
-_BEYOND = "g"  # comes after every id, which are hexadecimal
 FEW = 300  # found by the index, of all configs: up to this number they are looked up one by one
 LOOKED_AT = 20_000  # peers a call, where the index does not help
 
@@ -68,7 +67,9 @@ def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> 
         keyed = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
     ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
     if looked_up_to is not None and len(ids) < wanted:
-        few = by_index(tx, folded) if len(folded) >= THREE else None
+        # Where as many go on to fit, the index would name more than `FEW`, which takes it longer than to look at them.
+        is_common = len(ids) * LOOKED_AT >= wanted * NEAR
+        few = by_index(tx, folded) if len(folded) >= THREE and not is_common else None
         if few is None:
             more, looked_up_to = _walk(tx, config_id, looked_up_to, wanted - len(ids), folded, LOOKED_AT - NEAR)
             ids += more
@@ -86,17 +87,20 @@ def _walk(
 ) -> tuple[list[str], str | None]:
     """Look at the next `most` peers; return up to `limit` ids, and the last one looked at, None where it is the end."""
     here = {"config_id": config_id, "after": after or ""}
-    last = tx.connection.scalar(_LAST_LOOKED_AT, here | {"skipped": most - 1})
     looks = _LOOK[tx.connection.dialect.name]
-    found = tx.connection.scalars(looks, here | {"last": last or _BEYOND, "part": folded, "limit": limit})
-    return list(found), last
+    found = sorted(tx.connection.scalars(looks, here | {"most": most, "part": folded, "limit": limit}))
+    if len(found) == limit:
+        return found, found[-1]
+    return found, tx.connection.scalar(_LAST_LOOKED_AT, here | {"skipped": most - 1})
 
 
 def _statement_of_looks(position: _Position) -> Select[str]:
-    # Not their rows: all that this needs is in an index.
-    has = position(_peers.c.name_folded, bindparam("part")) > 0
-    found = select(_peers.c.id).where(*_AFTER, _peers.c.id <= bindparam("last"), has)
-    return found.order_by(_peers.c.id).limit(bindparam("limit"))
+    # Not their rows: all that this needs is in an index. Both databases go through it in its order, and end with the
+    # last that is wanted; asked for the order once more, SQLite would look at all before it sorts them.
+    near = select(_peers.c.id, _peers.c.name_folded).where(*_AFTER).order_by(_peers.c.id).limit(bindparam("most"))
+    each = near.subquery()
+    has = position(each.c.name_folded, bindparam("part")) > 0
+    return select(each.c.id).where(has).limit(bindparam("limit"))
 
 
 def _statement_of_few(position: _Position) -> Select[str]:

@@ -138,7 +138,10 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     steps.give_up(tx, operation_id)
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.REMOVED)
     holders.reassign(tx, r.config.id, renew=True)
-    if assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
+    # No machine has anything of a node that was never one.
+    has_joined = r.node.certificate_expires_at is not None or r.node.last_seen_at is not None
+    may_have_it = has_joined or r.assignment.applied_generation > 0
+    if may_have_it and assignment_rows.cleanup(tx, r.node.id, r.config.id) is None:
         assignment_rows.owe(
             tx,
             Cleanup(
