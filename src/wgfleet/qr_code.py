@@ -1,4 +1,4 @@
-"""QR codes of users' files, for the WireGuard apps: in UTF-8, and never one that no phone could use."""
+"""QR codes of users' files, for the WireGuard apps: what these read of a file, and never one that no phone could use."""
 
 import io
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,12 @@ class NoQrCodeError(Exception):
 
 
 def qr_code(text: str) -> "segno.QRCode":
-    """Return the code of a file. Raises `NoQrCodeError`, and `ModuleNotFoundError` without the panel's libraries."""
+    """Return the code of a file, or of an address. Its comments, as a peer's name, are for those who open the file.
+
+    Who reads a code guesses its encoding: of an accented letter some make a Chinese one, and all else in a file is ASCII.
+
+    Raises `NoQrCodeError`, and `ModuleNotFoundError` without the panel's libraries.
+    """
     import segno  # noqa: PLC0415 - only on a machine with the panel's libraries
 
     if PLACEHOLDER in text:
@@ -26,12 +31,16 @@ def qr_code(text: str) -> "segno.QRCode":
             "and put it in"
         )
     try:
-        return segno.make_qr(text, error="l", encoding="utf-8", boost_error=False)
+        return segno.make_qr(_without_comments(text), error="l", encoding="utf-8", boost_error=False)
     except segno.DataOverflowError:
         raise NoQrCodeError(
             f"the file has {len(text.encode())} bytes, too many for a QR code (2953): download it instead, or allow "
             "fewer networks"
         ) from None
+
+
+def _without_comments(text: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
 
 
 def code_image(text: str, kind: Literal["png", "svg"]) -> bytes:
