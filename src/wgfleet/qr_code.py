@@ -1,4 +1,4 @@
-"""QR codes of users' files, for the WireGuard apps: what these read of a file, and never one that no phone could use."""
+"""QR codes of users' files: what WireGuard apps read of one, and never one that no phone could use."""
 
 import io
 from typing import TYPE_CHECKING, Literal
@@ -19,7 +19,7 @@ class NoQrCodeError(Exception):
 def qr_code(text: str) -> "segno.QRCode":
     """Return the code of a file, or of an address. Its comments, as a peer's name, are for those who open the file.
 
-    Who reads a code guesses its encoding: of an accented letter some make a Chinese one, and all else in a file is ASCII.
+    Who reads a code guesses its encoding: of an accented letter some make a Chinese one. All else is ASCII.
 
     Raises `NoQrCodeError`, and `ModuleNotFoundError` without the panel's libraries.
     """

@@ -3,6 +3,7 @@
 import pytest
 import segno
 
+from tests.scanned import scanned
 from wgfleet.qr_code import hard_to_scan, qr_code
 
 
@@ -12,6 +13,7 @@ def test_a_code_has_the_bytes_of_the_file_but_for_its_comments(name: str) -> Non
     text = f"# {name} on wg0\n{read}"
     assert qr_code(text).matrix == segno.make_qr(read.encode(), error="l", boost_error=False).matrix
     assert qr_code(text).mode == "byte"
+    assert scanned([[0 if dot else 255 for dot in row] for row in qr_code(text).matrix_iter(4, 4)]) == read
 
 
 def test_the_code_of_an_address_has_all_of_it() -> None:

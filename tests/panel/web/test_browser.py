@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Error, Page, Route
 from tests.imports.samples import Keys
 from tests.panel.web import sample
 from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Visit, complaints, peer_path, submit
+from tests.scanned import scanned
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
@@ -17,6 +18,14 @@ from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.store import nodes as node_rows
 
 pytestmark = pytest.mark.slow
+DOTS = """async image => {
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), drawing = canvas.getContext("2d");
+    drawing.drawImage(image, 0, 0);
+    const data = drawing.getImageData(0, 0, canvas.width, canvas.height).data;
+    return Array.from({length: canvas.height}, (_, row) =>
+        Array.from({length: canvas.width}, (_, column) => data[4 * (row * canvas.width + column)]));
+}"""  # the red of each dot of an image
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -242,10 +251,12 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
     page.goto(link)
     assert page.url.endswith("/shared")
     page.get_by_role("button", name="Show the file").click()
-    assert page.locator("img.qr").evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    shown = scanned(page.locator("img.qr").evaluate(DOTS))
     with page.expect_download() as download:
         page.get_by_role("button", name="Download", exact=True).click()
-    assert "PrivateKey" in download.value.path().read_text()
+    file = download.value.path().read_text()
+    assert "PrivateKey" in file
+    assert shown == "".join(line for line in file.splitlines(keepends=True) if not line.startswith("#"))
     assert link.partition("#")[2] not in " ".join(asked)
 
 
