@@ -11,6 +11,7 @@ from tests.panel.conftest import made
 from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.reconcile.owed import OwedWatch
 from wgfleet.panel.services import configs, operations, retention
@@ -58,6 +59,42 @@ def test_what_a_node_has_not_applied_is_counted_and_named(world: World) -> None:
     assert (found["fra1"].generations, found["fra1"].peers) == (4, 2)
     world.sync(config, fra1)
     assert missing(world, config) == {}
+
+
+def test_a_node_that_was_just_assigned_lets_in_nobody_who_was_gone_before(world: World) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    world.peers(config, "anna", "bert", "carl", "dora")
+    world.sync(config, fra1)
+    delete(world, config, "anna")
+    change(world, config, "bert", PeerChanges(enabled=False))
+    world.sync(config, fra1)
+    ams1 = world.node("ams1")
+    world.assign(config, ams1)
+    found = missing(world, config)["ams1"]
+    assert found.revocations == ()
+    assert found.peers >= 2
+    assert found.since == pytest.approx(clock.now(), abs=5)
+    delete(world, config, "carl")  # the node may have got its first push, and not have said so
+    assert missing(world, config)["ams1"].revocations == ("carl",)
+
+
+def test_a_node_that_comes_back_before_it_has_deleted_what_it_had_may_let_in_who_is_gone_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    world.peers(config, "anna", "bert")
+    world.sync_all(config, fra1, ams1)
+    monkeypatch.setattr("tests.panel.world.CLEAN_S", 0.0)
+    operation = world.remove(config, ams1, force=True, window_s=0)
+    while world.step(operation) is not MoveStep.DONE:
+        world.sync(config, fra1)
+    delete(world, config, "anna")
+    assert missing(world, config)["ams1"].revocations == ("anna",)
+    world.assign(config, ams1)
+    world.sync(config, fra1)
+    assert missing(world, config)["ams1"].revocations == ("anna",)
 
 
 def enable(world: World, config: Config, *, enabled: bool) -> None:

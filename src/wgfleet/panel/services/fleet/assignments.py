@@ -165,6 +165,10 @@ def assign(
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
         raise _assigned_already(config, node, earlier.phase)
+    # What the node owes of an earlier time is overtaken: it is to carry the config again.
+    owed = assignment_rows.cleanup(tx, node.id, config.id)
+    behind = (clock.now(), generation) if owed is None else (owed.created_at, owed.generation)
+    assignment_rows.delete_cleanup(tx, node.id, config.id)
     assignment_id = clock.new_id()
     probe_key, probe_public_key = new_key_pair()
     assignment = Assignment(
@@ -192,6 +196,8 @@ def assign(
         probe_public_key=probe_public_key,
         # What the node may have of an earlier assignment is of another history, with other keys: it gets the whole.
         oldest_base=generation,
+        behind_since=behind[0],
+        behind_generation=behind[1],
         created_at=clock.now(),
     )
     if config.mode == configs.INDEPENDENT:
@@ -202,8 +208,6 @@ def assign(
     if config.mode == configs.INDEPENDENT:
         _cut_slices(tx, config, assignment, assignment_rows.pools(tx, config.id))
     witness_keys.for_config(tx, vault, config.id)
-    # What the node owed from an earlier time is overtaken: it is to carry the config again.
-    assignment_rows.delete_cleanup(tx, node.id, config.id)
     audit.record(
         tx, actor, "assigned", "config_node", operations.subject(config.id, node.id), config=config.name, node=node.name
     )

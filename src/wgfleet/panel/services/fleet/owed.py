@@ -4,7 +4,7 @@ A revocation is a peer that was deleted, disabled or got new keys, or whose conf
 applied that may still serve it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, partial
@@ -65,7 +65,7 @@ def everywhere(tx: Tx) -> list[Owed]:
 def _read(tx: Tx, config_id: str | None) -> list[Owed]:
     missed = cache(partial(_missed, tx))  # nodes that fell silent together lack the same
     found = [
-        _of_assignment(missed(config, assignment.applied_generation), assignment, config, node)
+        _of_assignment(_lacks(missed, assignment, config), assignment, config, node)
         for assignment, config, node in assignment_rows.behind(tx, config_id)
         if assignment.phase != Phase.REMOVED and assignment.applied_generation < config.generation
     ]
@@ -78,6 +78,14 @@ def _read(tx: Tx, config_id: str | None) -> list[Owed]:
         behind = config.generation - owed.generation
         found.append(Owed(None, config, node, behind, lacks.peers, lacks.revocations, since, late, reason))
     return found
+
+
+def _lacks(missed: Callable[[Config, int], _Missed], assignment: Assignment, config: Config) -> _Missed:
+    """Return what a node lacks. One that has confirmed nothing yet lacks all, but cannot let in who was gone before."""
+    lacks = missed(config, assignment.applied_generation)
+    if assignment.applied_generation or assignment.behind_generation is None:
+        return lacks
+    return missed(config, assignment.behind_generation)._replace(peers=lacks.peers)
 
 
 def _of_assignment(lacks: _Missed, assignment: Assignment, config: Config, node: Node) -> Owed:
