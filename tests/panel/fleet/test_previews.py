@@ -11,6 +11,7 @@ from tests.panel.conftest import made
 from tests.panel.tables import snapshot
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import generations
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import sessions as session_rows
 
@@ -94,6 +95,17 @@ def test_a_preview_needs_the_scopes_of_the_change(client: httpx.Client) -> None:
         client.post("/api/nodes/ams1/preview", json=body, headers=headers),
     )
     assert [(each.status_code, "'nodes'" in each.text) for each in answers] == [(403, True)] * 2
+
+
+def test_who_calls_an_agent_elsewhere_is_told_what_that_risks(client: httpx.Client, panel: Panel) -> None:
+    node = made(client, "/api/nodes", name="ams1", endpoint_addresses=["192.0.2.2"])
+    path, body = f"/api/nodes/{node['id']}/preview", {"agent_host": "192.0.2.99"}
+    assert client.post(path, json=body).json()["effects"] == [], "nobody has joined: nothing is lost"
+    with panel.store.write() as tx:
+        nodes.get(tx, node["id"]).connected = True
+    (said,) = client.post(path, json=body).json()["effects"]
+    assert said.startswith("the panel calls the agent of 'ams1' at 192.0.2.99, port 51900, from now on")
+    assert client.post(path, json={"capacity": 7, "agent_host": "192.0.2.2"}).json()["effects"] == []
 
 
 def test_a_preview_of_a_deletion_does_not_wait_for_changes(client: httpx.Client, panel: Panel) -> None:

@@ -205,8 +205,23 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
     return said
 
 
-def of_node(tx: Tx, node: Node, before: list[str]) -> list[str]:
-    """Say what other endpoint addresses of a node mean; `before`: the earlier ones."""
+def of_node(tx: Tx, node: Node, before: list[str], called_at: tuple[str, int]) -> list[str]:
+    """Say what other addresses of a node mean; `before`: the earlier endpoints, `called_at`: where its agent was."""
+    said = _of_endpoints(tx, node, before)
+    if node.connected and called_at != (node.agent_host, node.agent_port):
+        said.append(
+            Reason(
+                "the panel calls the agent of {node!r} at {host}, port {port}, from now on; where it does not answer, "
+                "no change reaches it any more, and its users are served as they are",
+                node=node.name,
+                host=node.agent_host,
+                port=node.agent_port,
+            )
+        )
+    return said
+
+
+def _of_endpoints(tx: Tx, node: Node, before: list[str]) -> list[str]:
     configs = node_rows.config_names(tx, [node.id])[node.id]
     wanted = node.next_endpoint_addresses or node.endpoint_addresses
     gone = [address for address in before if address not in wanted]
