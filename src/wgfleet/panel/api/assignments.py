@@ -110,7 +110,7 @@ class ForwardingView(View):
     state: ForwardingState = Field(
         description="`ok`: it came back. `failed`: it did not, and the node is why. `not_proven`: nobody could tell."
     )
-    reason: str = Field(description="Who answered, or what is wrong and what to type on the node.")
+    reason: Said = Field(description="Who answered, or what is wrong and what to type on the node.")
 
 
 FORWARDING = Field(
@@ -136,7 +136,7 @@ class AssignmentView(View):
     applied_generation: int = Field(description="The generation that its agent last confirmed; 0: none yet.")
     applied_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to the node's agent.")
-    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    summary: Said = Field(description="What the last reconcile cycle did, or why it could not.")
     drift: list[Said] = Field(
         description="Fields in which the node differs from the desired state; `forwarding`: why users' packets do "
         "not get through it, and what to type there."
@@ -149,7 +149,7 @@ class AssignmentView(View):
         description="Asked for, and used once the node answers the panel there; 0: none, but that of the config."
     )
     public_backbone_port: int | None = Field(description="null: that of the config.")
-    public_port_warning: str | None = Field(description="Why the config's name does not list the node; null: it may.")
+    public_port_warning: Said | None = Field(description="Why the config's name does not list the node; null: it may.")
     no_failover: NoFailoverView | None = NO_FAILOVER
     public_key: str | None = Field(description="The server key in the files of this node's clients.")
     created_at: datetime

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.files import NO_STORE
-from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, View, page
+from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, Said, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import backups, configs
@@ -27,7 +27,7 @@ class BackupView(View):
     node_id: str
     node_name: str
     operation_id: str | None
-    reason: str
+    reason: Said
     peers: int = Field(description="Number of peers in it.")
     created_at: datetime
 

@@ -7,7 +7,7 @@ from fastapi import Query
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Reader
-from wgfleet.panel.api.models import After, Limit, Page, Reference, ReferenceFilter, View, page, utc
+from wgfleet.panel.api.models import After, Limit, Page, Reference, ReferenceFilter, Said, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.certificates import CertificateKind, Telling
@@ -48,7 +48,7 @@ class AcceptanceView(View):
 
     node: str = Field(description="Name of the node.")
     telling: Telling
-    reason: str
+    reason: Said
     until: datetime | None = Field(description="Null: until the agent hears of it, which is tried again and again.")
 
 

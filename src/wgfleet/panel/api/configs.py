@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings, set_here
-from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, page, utc
+from wgfleet.panel.api.models import UNCHANGED, After, Limit, Page, Port, Reference, Said, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import backbone as ports
@@ -135,11 +135,11 @@ class ConfigView(HeldSettingsView):
     name: str
     mode: Mode
     pools: list[str]
-    pools_warning: str | None = Field(description="null: none is a network of the internet.")
+    pools_warning: Said | None = Field(description="null: none is a network of the internet.")
     listen_port: int
     mtu: int | None
     dns: list[str]
-    dns_warning: str | None = Field(description="null: devices get a name server, or none is wanted.")
+    dns_warning: Said | None = Field(description="null: devices get a name server, or none is wanted.")
     client_allowed_ips: list[str]
     excluded_networks: list[str]
     keepalive: int
@@ -153,7 +153,7 @@ class ConfigView(HeldSettingsView):
     )
     backbone: bool
     backbone_port: int = Field(description="UDP port of the links between nodes, where there are any.")
-    backbone_warning: str | None = Field(description="null: it has no backbone, or not too many nodes for one.")
+    backbone_warning: Said | None = Field(description="null: it has no backbone, or not too many nodes for one.")
     enabled: bool
     placement: Strategy
     public_key: str | None = Field(description="Public key of a cluster; null for an independent config.")

@@ -51,7 +51,7 @@ class ConflictView(View):
 
     kind: ConflictKind
     record: RecordView
-    detail: str = Field(description="What the record is, and what to do about it.")
+    detail: Said = Field(description="What the record is, and what to do about it.")
 
 
 class CountsView(View):
@@ -69,7 +69,7 @@ class PlanView(View):
     wanted: list[str] = Field(default=[], description="The addresses that the name should list.")
     ttl: int | None = None
     mode: DnsMode | None = None
-    note: str | None = Field(default=None, description="A remark about the choice of addresses.")
+    note: Said | None = Field(default=None, description="A remark about the choice of addresses.")
     changes: list[ChangeView] = Field(default=[], description="In order: deletes, updates, creates.")
     conflicts: list[ConflictView] = Field(default=[], description="Foreign records at the name.")
     counts: CountsView = CountsView()
@@ -89,10 +89,10 @@ class DnsSyncView(View):
     name: str
     withdrawn: bool = Field(description="The name is no longer wanted; our records are being deleted.")
     state: SyncState
-    reason: str = Field(description="Why the desired records last changed.")
+    reason: Said = Field(description="Why the desired records last changed.")
     requested_by: str
     attempts: int = Field(description="Number of consecutive failed attempts.")
-    error: str | None
+    error: Said | None
     error_class: ErrorClass | None
     next_try_at: datetime | None = Field(
         description="Time of the next attempt; null: immediately, or never if cancelled."
@@ -133,7 +133,7 @@ class FindingView(View):
 
     subject: str = Field(examples=["token"])
     ok: bool
-    detail: str
+    detail: Said
     certain: bool = Field(description="false: the provider could not be asked; try again.")
 
 

@@ -7,7 +7,7 @@ from fastapi import Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, Port, Reference, View
+from wgfleet.panel.api.models import UNCHANGED, Body, PatchBody, Port, Reference, Said, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
@@ -140,7 +140,7 @@ class EndpointGroupView(View):
 
     config_id: str
     domain: str
-    domain_warning: str | None = Field(
+    domain_warning: Said | None = Field(
         default=None, description="null: the name's addresses are outside of the tunnel, or it is published and new."
     )
     port: int
@@ -148,7 +148,7 @@ class EndpointGroupView(View):
     auto_migrate: bool
     publish_only_healthy: bool
     min_nodes: int
-    min_nodes_warning: str | None = Field(default=None, description="null: the config has that many nodes.")
+    min_nodes_warning: Said | None = Field(default=None, description="null: the config has that many nodes.")
     cloudflare_zone_id: str | None = Field(
         default=None, description=f"Set if the provider is `{short_fields.PROVIDER}`."
     )

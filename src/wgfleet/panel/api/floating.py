@@ -7,7 +7,7 @@ from fastapi import Path, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Reference, View, cut_after, utc
+from wgfleet.panel.api.models import MAX_PAGE, After, Body, LongLimit, Page, Reference, Said, View, cut_after, utc
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
@@ -35,7 +35,7 @@ class FloatingAddressView(View):
         description="Who else has the address now, as agents report; null if nobody, or only the former holder."
     )
     since: datetime = Field(description="When the holder was last decided.")
-    error: str | None = Field(description="Why the provider could not move it; null if there is no error.")
+    error: Said | None = Field(description="Why the provider could not move it; null if there is no error.")
     failing_since: datetime | None = Field(description="When the provider began to fail.")
     attempts: int = Field(description="Number of consecutive failed attempts.")
     next_try_at: datetime | None = Field(description="Time of the next attempt; null: immediately.")

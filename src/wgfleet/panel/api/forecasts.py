@@ -18,7 +18,7 @@ class NoFailoverView(View):
 
     code: HoldReason = Field(description="Why.")
     reason: Said = Field(description="The same in words.")
-    detail: str = Field(description="`reason` and the ways out as calls of this API.")
+    detail: Said = Field(description="`reason` and the ways out as calls of this API.")
     hints: list[ProblemHint] = Field(description="The ways out; any one of them is enough.")
 
 

@@ -35,11 +35,11 @@ class NodeHealth(View):
     health: Health
     since: datetime
     reason: Said
-    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    summary: Said = Field(description="What the last reconcile cycle did, or why it could not.")
     first_look: FirstLook | None = FIRST_LOOK
     forwarding: ForwardingView | None = FORWARDING
     owed: OwedView | None = Field(description="Changes that have not reached the node; null: it has everything.")
-    clock_warning: str | None = Field(description="null: its clock is right enough for takeovers.")
+    clock_warning: Said | None = Field(description="null: its clock is right enough for takeovers.")
     no_failover: NoFailoverView | None = NO_FAILOVER
 
 

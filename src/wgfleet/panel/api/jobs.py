@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Body, Identifier, LocalMoment, Reference, View, utc
+from wgfleet.panel.api.models import Body, Identifier, LocalMoment, Reference, Said, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.previews import EffectsView, rehearsal
 from wgfleet.panel.api.subject_router import subject_router
@@ -115,7 +115,7 @@ class PeerLimitsView(View):
     jobs: list[JobInEffectView]
     left: int | None = Field(description="Bytes, in both directions, that it may still use; null: without end.")
     restricted_at: datetime | None = Field(description="Since when jobs keep it out; null: they do not.")
-    restricted_because: str | None
+    restricted_because: Said | None
     devices: int | None = Field(description="How many used its file at once, when more than one last did; null: never.")
     shared_at: datetime | None = Field(description="When that was.")
     reset_at: datetime | None = Field(description="When its usage was last reset, for limits.")

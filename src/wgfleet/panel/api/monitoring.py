@@ -12,7 +12,7 @@ from pydantic import Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import View
+from wgfleet.panel.api.models import Said, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.process_counts import silent
 from wgfleet.panel.api.subject_router import subject_router
@@ -65,7 +65,7 @@ class PanelStatus(View):
     """
 
     status: Literal["ok", "degraded", "unavailable"] = "ok"
-    reasons: list[str] | None = Field(default=None, description="Why it is not ok, in words.")
+    reasons: list[Said] | None = Field(default=None, description="Why it is not ok, in words.")
     standby: bool | None = Field(
         default=None, description="true: another panel decides, and this one takes over when it ends."
     )
@@ -75,7 +75,7 @@ class PanelStatus(View):
     )
     way_out: str | None = Field(default=None, description="What helps where the panel is superseded.")
     failing: list[FailingTask] | None = None
-    warnings: list[str] | None = Field(default=None, description="What to know although the panel does its work.")
+    warnings: list[Said] | None = Field(default=None, description="What to know although the panel does its work.")
 
 
 @router.head("/healthz", include_in_schema=False)

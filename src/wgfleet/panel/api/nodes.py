@@ -18,6 +18,7 @@ from wgfleet.panel.api.models import (
     PatchBody,
     Port,
     Reference,
+    Said,
     Shown,
     View,
     cut,
@@ -139,14 +140,14 @@ class NodeView(View):
     next_endpoint_addresses: list[str] = Field(
         description="Asked for, and used in place of the others once the node answers the panel at each of them."
     )
-    endpoint_warning: str | None = Field(
+    endpoint_warning: Said | None = Field(
         description="null: no other node has one of its addresses, and those of its name, if it has one, are its own."
     )
-    private_endpoint_warning: str | None = Field(
+    private_endpoint_warning: Said | None = Field(
         description="null: clients reach its addresses from the internet, as far as addresses tell."
     )
     agent_host: str
-    agent_host_warning: str | None = Field(
+    agent_host_warning: Said | None = Field(
         description="null: it is an address, or a name whose addresses are outside of the tunnel."
     )
     agent_port: int
@@ -157,20 +158,20 @@ class NodeView(View):
     cordoned: bool = Field(description="Whether it is excluded from new placements, for maintenance.")
     is_panel_node: bool
     witness: bool = Field(description="Whether it serves nobody, and looks at the nodes of all configs.")
-    witness_warning: str | None = Field(description="null: it is none, or its word counts.")
+    witness_warning: Said | None = Field(description="null: it is none, or its word counts.")
     joined: bool = Field(description="Whether an agent has joined as this node.")
     certificate_expires_at: datetime | None
     connected: bool = Field(description="Whether the panel is connected to its agent.")
     last_seen_at: datetime | None
     clock_ahead_s: float | None = Field(description="How far its clock is ahead of the panel's, to half a second.")
-    clock_warning: str | None = Field(description="null: its clock is right enough.")
+    clock_warning: Said | None = Field(description="null: its clock is right enough.")
     agent_version: str | None
     agent_release: Release = Field(description="How its agent's release stands to the panel's.")
     agent_protocol: int | None = Field(description="Version of the protocol that it speaks; null: not heard yet.")
     agent_features: list[str] = Field(description="What it knows beyond 0.1.0.")
     agent_lacks: list[Feature] = Field(description="What the panel would send, and it does not understand.")
-    agent_warning: str | None = Field(description="What its release means for the node; null: nothing.")
-    summary: str = Field(description="What the last reconcile cycle did, or why it could not.")
+    agent_warning: Said | None = Field(description="What its release means for the node; null: nothing.")
+    summary: Said = Field(description="What the last reconcile cycle did, or why it could not.")
     configs: list[str] = Field(description="Names of the configs assigned to it.")
     peers: int = Field(description="Number of peers whose home is this node.")
     load: LoadView | None = Field(description="null: its agent has not reported it recently.")

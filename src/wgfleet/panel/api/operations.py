@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from pydantic import Field, computed_field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import After, Identifier, Limit, Page, View, page
+from wgfleet.panel.api.models import After, Identifier, Limit, Page, Said, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -31,7 +31,7 @@ class OperationView(View):
     options: dict[str, Any]
     progress: dict[str, Any] = Field(description="Counts so far.")
     result: dict[str, Any] = Field(description="The result, once it has finished.")
-    error: str | None = Field(description="Why the last attempt failed; it is retried automatically.")
+    error: Said | None = Field(description="Why the last attempt failed; it is retried automatically.")
     attempts: int
     requested_by: str
     cancelled_by: str | None = Field(description="Who had it end before its time.")

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Reference, View
+from wgfleet.panel.api.models import Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
@@ -48,7 +48,7 @@ class WrongCellView(View):
 
     line: int = Field(description="Line of the file in which the row begins; 0: it is about all new peers.")
     column: str = Field(description="Empty where it is about none.")
-    detail: str
+    detail: Said
 
 
 class ChangedRowView(View):

@@ -9,7 +9,7 @@ from fastapi import Response
 from pydantic import Field
 
 from wgfleet.panel import clock
-from wgfleet.panel.api.models import Shown, View, encoded, encoded_page, utc
+from wgfleet.panel.api.models import Said, Shown, View, encoded, encoded_page, utc
 from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings
 from wgfleet.panel.services import held_settings, rule_sets, usage
 from wgfleet.panel.services.fleet import peers, tags
@@ -61,7 +61,7 @@ class PeerView(View):
     session: SessionView | None
     created_at: datetime
     restricted_at: datetime | None = Field(description="Since when its limits keep it out; null: they do not.")
-    restricted_because: str | None = Field(description="Which limit, and whose it is.")
+    restricted_because: Said | None = Field(description="Which limit, and whose it is.")
     download_speed: int | None = Field(description=f"How fast it gets, {SPEED}")
     upload_speed: int | None = Field(description=f"How fast it sends, {SPEED}")
     rule_set: str | None = Field(

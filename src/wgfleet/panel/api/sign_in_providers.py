@@ -7,7 +7,7 @@ from fastapi import Query, status
 from pydantic import Field, SecretStr
 
 from wgfleet.panel.api.auth import Admin
-from wgfleet.panel.api.models import UNCHANGED, Body, Page, PatchBody, Reference, View, utc
+from wgfleet.panel.api.models import UNCHANGED, Body, Page, PatchBody, Reference, Said, View, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NAME
@@ -118,7 +118,7 @@ class ProviderView(View):
     makes_users: bool = Field(description=MAKES_USERS)
     created_at: datetime
     synced_at: datetime | None = Field(description="When it was last looked who is still in the directory.")
-    sync_error: str | None = Field(description="Why that failed the last time.")
+    sync_error: Said | None = Field(description="Why that failed the last time.")
 
 
 class ProviderTestView(View):

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Admin, Reader
-from wgfleet.panel.api.models import View, utc
+from wgfleet.panel.api.models import Said, View, utc
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.errors import Conflict
@@ -25,7 +25,7 @@ class WebCertificateView(View):
     obtained_at: datetime | None
     expires_at: datetime | None
     failures: int = Field(description="Tries in a row that have failed.")
-    error: str | None = Field(description="Why the last try failed, in the words of the CA where it has some.")
+    error: Said | None = Field(description="Why the last try failed, in the words of the CA where it has some.")
     next_at: datetime | None = Field(description="When there is another try, if the last one failed.")
 
 
