@@ -79,7 +79,7 @@ def test_states_and_other_words_of_ours_are_in_the_readers_language(language: st
 def test_details_are_in_the_readers_language() -> None:
     german = languages.translations("de").gettext
     assert details({"changed": ["name", "keepalive"], "filter": {"tag": "state"}}, german) == (
-        "geändert: name, Keepalive; Filter: {Tag state}"
+        "geändert: name, Keepalive; Filter: {Markierung state}"
     )
     assert details({"expires_at": None, "force": True, "of_a_plugin": 3}, german) == (
         "läuft ab: keine; erzwungen: ja; of a plugin: 3"

@@ -7,6 +7,7 @@ DETAIL_NAMES = {
     "added": marked("added"),
     "address": marked("address"),
     "addresses": marked("addresses"),
+    "agent_host": marked("host of the agent"),
     "answered": marked("answered"),
     "approved_until": marked("approved until"),
     "backup_id": marked("backup"),
