@@ -63,12 +63,14 @@ def login(
         key = secret.strip() if user is None else _token(url, ca_file, user, secret, plain_http=allow_plain_http)
     wanted = PanelAccess(url, key, ca_file, allow_plain_http)
     with panel(wanted) as client:
-        sees_nodes = {"read", "admin"} & set(client.get("/api/me")["scopes"])
+        me = client.get("/api/me")
+        sees_nodes = {"read", "admin"} & set(me["scopes"])
         nodes = client.get("/api/nodes?limit=1")["items"] if sees_nodes else None
     written = connection.save(wanted, os.environ)
     if nodes == []:
         typer.echo("this panel has no nodes yet: wgfleet node create NAME --endpoint ADDRESS", err=True)
-    typer.echo(f"written to {written}")
+    who = f"user {me['name']}" if me["kind"] == "user" else f"key {me['name']} ({', '.join(me['scopes'])})"
+    say(f"{url} is the panel of all commands from now on, as {who}; written to {written}")
 
 
 def _token(url: str, ca_file: Path | None, user: str, password: str, *, plain_http: bool) -> str:
