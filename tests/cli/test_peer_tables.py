@@ -18,6 +18,10 @@ pytestmark = pytest.mark.slow
 @pytest.mark.usefixtures("wg0")
 def test_a_file_makes_peers_and_comes_back(wgfleet: Run, client: httpx.Client, tmp_path: Path) -> None:
     file = tmp_path / "peers.csv"
+    for nothing in (b"", b"\r\n \n"):
+        file.write_bytes(nothing)
+        empty = wgfleet("peer", "from-csv", "wg0", str(file), "--dry-run")
+        assert (empty.returncode, "is empty: give a line of columns" in empty.stderr) == (2, True), empty
     file.write_text("name,notes\nanna,=1+1\nbert,\n")
     looked = wgfleet("peer", "from-csv", "wg0", str(file), "--dry-run")
     assert (looked.returncode, "2 new" in looked.stderr) == (0, True), looked

@@ -60,7 +60,10 @@ def from_csv(
     """
     path = f"/api/configs/{part(config)}/peers/csv"
     with panel() as client:
-        data = file_bytes(file)
+        if not (data := file_bytes(file)).strip():
+            raise typer.BadParameter(
+                "is empty: give a line of columns, such as name, and one a peer", param_hint="FILE"
+            )
         found = client.send_table(f"{path}/preview", data, existing=existing)
         if as_json and dry_run:
             show_json(found)

@@ -110,6 +110,7 @@ def show_departures(
         return
     for config, departure in found.items():
         _show_departure(config, node, departure, "cut off", "refused")
+    say("nothing was changed", err=True)
 
 
 def ask_about_departure(client: Client, config: str, node: str, relay_hours: float) -> None:
@@ -131,6 +132,7 @@ def show_group_departure(client: Client, path: str, relay_hours: float, *, as_js
         say("no node of the group serves a config")
     for each in found:
         _show_departure(each["config_name"], each["node_name"], each["departure"], "left behind", "not moved")
+    say("nothing was changed", err=True)
 
 
 def _show_departure(config: str, node: str, departure: Document, silent: str, refused: str) -> None:
