@@ -13,7 +13,8 @@ from wgfleet.cli.confirmation import ask_secret
 from wgfleet.cli.connection import DEFAULT_URL, PanelAccess
 from wgfleet.cli.output import say
 from wgfleet.cli.tree import complain, single
-from wgfleet.doors.panel_url import panel_url, shown
+from wgfleet.doors.panel_url import panel_url, without_name
+from wgfleet.protocol.quotes import quoted
 
 app = single()
 
@@ -41,7 +42,7 @@ def login(
     """
     if panel_url(url) is None:
         raise typer.BadParameter(
-            f"{shown(url)} is not an address such as https://panel.example.com:8443", param_hint="URL"
+            f"{quoted(without_name(url))} is not an address such as https://panel.example.com:8443", param_hint="URL"
         )
     with panel(PanelAccess(url, None, ca_file, allow_plain_http), sends_secret=True):
         pass  # a way that may not be used is refused before the secret is asked for

@@ -5,8 +5,6 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from wgfleet.protocol.quotes import quoted
-
 _NAME = re.compile(r"//[^/]*@")
 
 
@@ -24,6 +22,6 @@ def panel_url(url: str) -> SplitResult | None:
     return parts if parts.scheme in {"http", "https"} and parts.hostname and has_port and not has_name else None
 
 
-def shown(url: str) -> str:
-    """Return an address as messages quote it, without a name and a password in it."""
-    return quoted(_NAME.sub("//...@", url))
+def without_name(url: str) -> str:
+    """Return an address as messages have it, without a name and a password in it."""
+    return _NAME.sub("//...@", url)

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from wgfleet.panel.agents import connecting
+from wgfleet.panel.agents.answers import AgentAway
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.agents.connecting import AgentWay, ConnectionTries, end_line
-from wgfleet.panel.errors import TransientError
 
 TCP_S = 1.0  # TCP's own second try
 LONG_S = 0.4  # the round trip of a long path
@@ -232,6 +232,6 @@ def test_agents_that_do_not_shake_hands_keep_others_waiting_for_a_moment(monkeyp
     handshakes = Handshakes(60)
     monkeypatch.setattr(connecting, "begin_tls", handshakes.begin)
     ended = asyncio.run(open_lines(3 * connecting.HANDSHAKES))
-    assert {type(each) for each in ended} == {TransientError}
+    assert {type(each) for each in ended} == {AgentAway}
     waited = handshakes.begun[-1] - handshakes.begun[0]
     assert 2 * connecting.HELD_S - 0.1 <= waited < 3.0, "they are given up after 3 s"

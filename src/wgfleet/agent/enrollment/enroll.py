@@ -10,10 +10,11 @@ from wgfleet.agent.enrollment.ca import TIMEOUT, TrustError, fetch_ca, ways_out
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.state.files import write_atomic
 from wgfleet.agent.state.identity import AgentFile, StateDirectory
-from wgfleet.doors.panel_url import panel_url, shown
+from wgfleet.doors.panel_url import panel_url, without_name
 from wgfleet.doors.tries import Tell, Tries, may_be_done
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.messages import Enrolled, EnrollRequest
+from wgfleet.protocol.quotes import quoted
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -70,7 +71,9 @@ def _trust(panel: str, ca_fingerprint: str | None, tell: Tell) -> ssl.SSLContext
     """Decide which certificates prove that the other side is the panel."""
     url = panel_url(panel)
     if url is None:
-        raise EnrollError(f"{shown(panel)} is not a panel address such as https://panel.example.com:8443")
+        raise EnrollError(
+            f"{quoted(without_name(panel))} is not a panel address such as https://panel.example.com:8443"
+        )
     if url.scheme == "http":
         if url.hostname not in _LOOPBACK:
             raise EnrollError(f"{panel}: the token would cross the network unencrypted; use https")

@@ -33,8 +33,18 @@ class AgentFailed(TransientError):
         self.refusal = refusal
 
 
+class AgentAway(TransientError):
+    """No connection to the agent, or none any more; `told` says why, to who knows which agent."""
+
+    def __init__(self, detail: str, told: str) -> None:
+        super().__init__(detail)
+        self.told = told
+
+
 def told_of(error: BaseException) -> str:
     """Return why something failed at a node, for who knows which: the agent's own words, if it has answered."""
+    if isinstance(error, AgentAway):
+        return error.told
     return error.refusal.detail if isinstance(error, AgentRefused | AgentFailed) else words_of(error)
 
 

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
+from wgfleet.panel.agents.answers import AgentAway
 from wgfleet.panel.agents.tls import begin_tls
 from wgfleet.panel.domain.fields import is_address
-from wgfleet.panel.errors import TransientError
 from wgfleet.protocol.reasons import Reason
 
 HUNG_UP = Reason("hung up")
@@ -113,12 +113,14 @@ async def open_line(
 ) -> None:
     """Connect, and shake hands; `protocol` gets the connection then, `came` the sizes of what comes from the first on.
 
-    Raise TransientError where one of both takes longer than `connect_s`, or fails. `call`: how it names what for.
+    Raise AgentAway where one of both takes longer than `connect_s`, or fails. `call`: how it names what for.
     """
     try:
         await _open(way, protocol, came, connect_s)
     except TimeoutError as error:
-        raise TransientError(Reason("{node}: cannot be reached in time {call}", node=way.label, call=call)) from error
+        detail = Reason("{node}: cannot be reached in time {call}", node=way.label, call=call)
+        told = Reason("it does not answer at {host}, port {port}, in time", host=way.host, port=way.port)
+        raise AgentAway(detail, told) from error
     except OSError as error:  # also of TLS
         raise lost(way.label, call, error, way=way) from error
 
@@ -136,13 +138,13 @@ async def is_taken(way: AgentWay, within_s: float) -> bool:
 
 def lost(
     label: str, call: str, error: Exception | None, *, ended: str = HUNG_UP, way: AgentWay | None = None
-) -> TransientError:
+) -> AgentAway:
     """Return what to raise for a connection that broke, or did not come up; `ended`: what to say of one that ended.
 
     `way`: to where one did not come up.
     """
     words = ended if error is None else _known(error, way) or claims.words(str(error)) or type(error).__name__
-    return TransientError(Reason("{node}: {words} {call}", node=label, words=words, call=call))
+    return AgentAway(Reason("{node}: {words} {call}", node=label, words=words, call=call), words)
 
 
 def _known(error: Exception, way: AgentWay | None) -> str | None:

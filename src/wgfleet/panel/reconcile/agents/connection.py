@@ -12,7 +12,7 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.agents import claims
 from wgfleet.panel.agents.allowance import Allowance
-from wgfleet.panel.agents.answers import AgentRefused
+from wgfleet.panel.agents.answers import AgentRefused, told_of
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
@@ -41,7 +41,7 @@ from wgfleet.protocol.messages import (
     WatchMessage,
 )
 from wgfleet.protocol.observed import PeerStats
-from wgfleet.protocol.reasons import Reason, words_of
+from wgfleet.protocol.reasons import Reason
 
 STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
 SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
@@ -208,7 +208,7 @@ class AgentConnection:
             try:
                 await self.client.watch(self._hear)
             except (TransientError, PermanentError) as error:
-                self._lost(words_of(error))
+                self._lost(told_of(error))
                 alone_s = getattr(error, "retry_after_s", None) or 0.0
                 self._refused_as_older(error.refusal if isinstance(error, AgentRefused) else None)
             except Exception:
