@@ -15,7 +15,8 @@ from wgfleet.protocol.destinations import DestinationPlace, DestinationRule, Des
 P, T = DestinationPlace, DestinationTransport
 NETWORKS = ("10.0.0.0/8", "10.1.0.0/16", "10.1.2.3/32", "0.0.0.0/0", "fd00::/8", "fd00:1::/32", "::/0")
 ADDRESSES: tuple[IPAddress, ...] = tuple(
-    ipaddress.ip_address(text) for text in ("10.0.0.1", "10.1.0.1", "10.1.2.3", "192.0.2.1", "fd00:1::1", "2001:db8::1")
+    ipaddress.ip_address(text)
+    for text in ("10.0.0.1", "10.1.0.1", "10.1.2.3", "192.0.2.1", "fd00:1::1", "fd00:9::1", "2001:db8::1")
 )
 PORTS = ("22", "80-443", "443")
 

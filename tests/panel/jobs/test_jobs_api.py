@@ -115,7 +115,7 @@ def test_a_day_and_an_hour_are_of_the_time_zone_of_the_job(client: httpx.Client,
         (2**60 + 1, f"less than or equal to {2**60}"),
         (2**64, f"less than or equal to {2**60}"),
         ([], "a valid integer"),
-        ("soon", "must be a date and a time"),
+        ("soon", "must be a date such as"),
     ],
 )
 def test_a_wrong_number_is_no_moment(client: httpx.Client, field: str, value: object, said: str) -> None:

@@ -3,12 +3,13 @@
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from tests.panel.dying import panel_that_dies_at
 from wgfleet.lab import assembly, fleet, state
+from wgfleet.lab.errors import LabError
 from wgfleet.lab.hosts import Host
 from wgfleet.lab.progress import Progress
 from wgfleet.lab.scenarios import drain, kill, standings
@@ -71,9 +72,11 @@ def test_a_panel_killed_there_ends_the_removal_after_its_restart(lab: Lab, point
     wait_for(lambda: sessions_are_young(lab), "a client has no young session", within_s=PATIENCE_S)
     with fleet.client(lab) as panel:
         node = max(drain.serving(lab, panel), key=lambda host: len(drain.live_peers(host, {})))
-    with passing_on(lab, node), panel_that_dies_at(lab, point) as panel:
-        operation = panel.call("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
+    removal = ("DELETE", f"/api/configs/{fleet.CONFIG}/nodes/{drain.node_id(lab, node)}")
+    with passing_on(lab, node), panel_that_dies_at(lab, point) as panel, suppress(LabError):
+        panel.call(*removal)  # it may die before it has answered
     with fleet.client(lab) as panel:
+        operation = panel.call(*removal)  # the same, while it runs and after
         ended = panel.wait_operation(operation["id"], timeout_s=120)
         assert kill.broken_promises(lab, panel, node) == []
         assert ended["result"]["interface"] == "deleted"
