@@ -83,6 +83,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     """How what is searched for is found: among the next peers, by the index, or by a look at all, some a call."""
     if request.param != "near":
         monkeypatch.setattr(peer_search, "NEAR", 1)
+    if request.param == "index":  # also where the only one that was looked at fits
+        monkeypatch.setattr(peer_search, "FEW", 100_000)
     if request.param == "further":
         monkeypatch.setattr(peer_search, "FEW", 0)
         monkeypatch.setattr(peer_search, "LOOKED_AT", 2)
@@ -129,6 +131,20 @@ def test_a_rare_part_is_found_in_one_call_however_far_it_is(
     assert ([peer.name for peer in rare.peers], rare.looked_up_to) == (["peer19"], None)
     assert short.peers == []
     assert short.looked_up_to is not None
+
+
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_rare_part_is_found_in_one_call_also_where_one_that_fits_is_near(
+    searched: Searched, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(peer_search, "NEAR", 10)
+    monkeypatch.setattr(peer_search, "LOOKED_AT", 40)
+    monkeypatch.setattr(peer_search, "FEW", 8)
+    searched.add([f"anna{number:02}" if number in {0, 59} else f"peer{number:02}" for number in range(60)])
+    with searched.world.store.read() as tx:
+        found = peers.search(tx, searched.config.id, "anna", limit=limit)
+    assert [peer.name for peer in found.peers] == ["anna00", "anna59"][:limit]
+    assert (found.looked_up_to is None) is (limit > 1)
 
 
 BEFORE = """

@@ -68,7 +68,7 @@ def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> 
     ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
     if looked_up_to is not None and len(ids) < wanted:
         # Where as many go on to fit, the index would name more than `FEW`, which takes it longer than to look at them.
-        is_common = len(ids) * LOOKED_AT >= wanted * NEAR
+        is_common = len(ids) * LOOKED_AT > FEW * NEAR
         few = by_index(tx, folded) if len(folded) >= THREE and not is_common else None
         if few is None:
             more, looked_up_to = _walk(tx, config_id, looked_up_to, wanted - len(ids), folded, LOOKED_AT - NEAR)
