@@ -19,6 +19,8 @@ from wgfleet.log_stream import LogForm, as_json, as_text, log_to
 from wgfleet.process import tell_systemd, watchdog_every_s
 
 _LAST_S, _LOOK_S = 3.0, 0.1
+_KEPT: Sequence[Any] = (structlog.processors.format_exc_info, structlog.processors.JSONRenderer(), LOG)
+"""Processors that make a line of JSON of an event, and keep it."""
 
 
 def end_of_process() -> asyncio.Event:
@@ -86,14 +88,13 @@ def log_to_standard_error(form: LogForm = "auto") -> None:
     """
     text = sys.stderr.isatty() if form == "auto" else form == "text"
     stream = log_to(sys.stderr, as_text if text else as_json)
-    rendered: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(), LOG]
     # Plain tracebacks: the pretty ones show local variables, and with them keys.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([_keep, plain] if text else rendered),
+            *([_keep, plain] if text else _KEPT),
         ],
         logger_factory=structlog.PrintLoggerFactory(file=stream),
         cache_logger_on_first_use=True,
@@ -107,6 +108,7 @@ def log_to_standard_error(form: LogForm = "auto") -> None:
 
 def _keep(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keep an event as JSON, and pass it on."""
-    whole = structlog.processors.format_exc_info(logger, method, {**event})
-    LOG(logger, method, structlog.processors.JSONRenderer()(logger, method, whole))
+    whole: Any = {**event}
+    for processor in _KEPT:
+        whole = processor(logger, method, whole)
     return event

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wgfleet.doors.panel_url import without_name
+
 DEFAULT_URL = "http://127.0.0.1:8080"
 FILE_MODE = 0o600
 _END = "-----END CERTIFICATE-----"
@@ -47,7 +49,7 @@ def load(env: Mapping[str, str], *, needs_key: bool = True) -> PanelAccess:
         raise ConnectionSettingsError("no API key: run `wgfleet login`, or set WGFLEET_API_KEY")
     ca_file = env.get("WGFLEET_CA_FILE") or stored.get("ca_file")
     url = env.get("WGFLEET_URL") or stored.get("url") or DEFAULT_URL
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if url != without_name(url):
         raise ConnectionSettingsError(
             "the panel's address (WGFLEET_URL, or `wgfleet login`) has a name or a password before its host: leave "
             "them out, and sign in with `wgfleet login ADDRESS --user NAME`"

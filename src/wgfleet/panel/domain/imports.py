@@ -11,13 +11,13 @@ import msgspec
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
 from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.domain.addressing import gateway
+from wgfleet.panel.domain.client_settings import EVERYTHING
 from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Invalid
 from wgfleet.protocol.reasons import Reason
 
 MAX_NAME = 64
 KEY_IN_NAME = 8
-DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 _KEPT = frozenset("\u200c\u200d\u200e\u200f")  # joiners and marks of direction, which Persian and Arabic need
 
 
@@ -97,15 +97,15 @@ def planned(
 
 def _without_default_routes(peer: ImportedPeer) -> tuple[ImportedPeer, list[str]]:
     """Return a peer without the default routes behind it, and a remark on each: nodes leave by their own uplinks."""
-    dropped = [each for each in DEFAULT_ROUTES if each in peer.networks]
+    dropped = [each for each in EVERYTHING.values() if each in peer.networks]
     if not dropped:
         return peer, []
-    kept = tuple(each for each in peer.networks if each not in DEFAULT_ROUTES)
-    said = [
+    kept = tuple(each for each in peer.networks if each not in dropped)
+    said: list[str] = [
         Reason("{network} behind it is left out: a node sends what has no other way by its own uplink", network=each)
         for each in dropped
     ]
-    return msgspec.structs.replace(peer, networks=kept), list(said)
+    return msgspec.structs.replace(peer, networks=kept), said
 
 
 def _name(peer: ImportedPeer, taken: Collection[str]) -> tuple[str, list[str]]:

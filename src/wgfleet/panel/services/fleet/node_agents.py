@@ -1,7 +1,6 @@
 """Agents of nodes, as their rows have them: how one joins, its certificates, and what was last heard of it."""
 
 from collections.abc import Collection, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from wgfleet.panel.domain import clocks
@@ -19,7 +18,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import AnyNode
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.addresses import parse_port
+from wgfleet.protocol.addresses import is_loopback, parse_port
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.reasons import Reason
 
@@ -41,7 +40,7 @@ def enrolled(
     if parse_port(agent_port, "port") != node.agent_port:
         reach.check_agent_port(tx, agent_port, "port")
         shared_addresses.check(tx, Place.of({"agent_port": agent_port}, node), named={"port"})
-    if node.is_panel_node and came_from is not None and _is_elsewhere(came_from):
+    if node.is_panel_node and came_from is not None and is_address(came_from) and not is_loopback(came_from):
         node.agent_host, node.is_panel_node = came_from, False
         audit.record(tx, actor, "updated", "node", node.id, name=node.name, agent_host=came_from)
     node.agent_port = agent_port
@@ -53,10 +52,6 @@ def enrolled(
     node.summary = Reason("joined; not connected yet")
     audit.record(tx, actor, "enrolled", "node", node.id, certificate_expires_at=issued.expires_at)
     tx.wake(Topic.NODE, node.id)
-
-
-def _is_elsewhere(host: str) -> bool:
-    return is_address(host) and not ip_address(host).is_loopback
 
 
 def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], shown: str | None = None) -> list[str]:
