@@ -16,7 +16,7 @@ demo: ## Three nodes, some clients, one node removed under traffic: the main job
 	@script/bootstrap demo
 	script/as-root $(BIN)/wgfleet lab demo
 
-quick: ## Tests that need no root, no servers and less than a minute
+quick: ## Tests that need no root and no servers, some four minutes on two cores
 	@script/bootstrap quick
 	script/tests --quick
 
