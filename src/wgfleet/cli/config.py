@@ -64,6 +64,12 @@ Backbone = Annotated[
     bool | None, typer.Option("--backbone/--no-backbone", help="Users of different nodes reach each other, by links.")
 ]
 BackbonePort = Annotated[int | None, typer.Option("--backbone-port", help="UDP port of the links between nodes.")]
+BackboneWithinGroups = Annotated[
+    bool | None,
+    typer.Option(
+        "--backbone-within-groups/--backbone-everywhere", help="Whether only nodes of one node group have links."
+    ),
+]
 Placement = Annotated[str | None, typer.Option(help="least_peers, least_load or nearest_group.")]
 Enabled = Annotated[bool | None, typer.Option("--enable/--disable", help="Take interfaces up or down.")]
 
@@ -111,6 +117,7 @@ def create(
     client_to_client: ClientToClient = None,
     backbone: Backbone = None,
     backbone_port: BackbonePort = None,
+    backbone_within_groups: BackboneWithinGroups = None,
     placement: Placement = None,
     download: Download = None,
     upload: Upload = None,
@@ -132,6 +139,7 @@ def create(
         client_to_client=client_to_client,
         backbone=backbone,
         backbone_port=backbone_port,
+        backbone_within_groups=backbone_within_groups,
         placement=placement,
         **speeds.body(download, upload, rule_set),
     )
@@ -164,6 +172,7 @@ def update(
     client_to_client: ClientToClient = None,
     backbone: Backbone = None,
     backbone_port: BackbonePort = None,
+    backbone_within_groups: BackboneWithinGroups = None,
     placement: Placement = None,
     download: Download = None,
     upload: Upload = None,
@@ -188,6 +197,7 @@ def update(
         client_to_client=client_to_client,
         backbone=backbone,
         backbone_port=backbone_port,
+        backbone_within_groups=backbone_within_groups,
         placement=placement,
         enabled=enabled,
         pools=pool,

@@ -63,7 +63,7 @@ def test_nodes_get_links_to_each_other_where_that_is_wanted(
     assert ams1 is not None
     assert shown["backbone_warning"] is None
     monkeypatch.setattr(ports, "MEANT_FOR", 2)
-    assert "its 3 nodes" in client.get("/api/configs/wg0").json()["backbone_warning"]
+    assert "3 nodes are linked" in client.get("/api/configs/wg0").json()["backbone_warning"]
     assert (ams1.port, ams1.tunnel_port) == (52820, 53820)
     assert [node.endpoint for node in ams1.nodes] == ["192.0.2.2:52820", "192.0.2.3:52820"]
     assert patched(client, "wg0", backbone_port=443)["backbone_port"] == 443
@@ -78,22 +78,22 @@ def test_nodes_get_links_to_each_other_where_that_is_wanted(
     assert set(pushed(panel).values()) == {None}, "users that are kept apart need no links"
 
 
+def ends(panel: Panel) -> dict[str, set[str]]:
+    """Return which nodes of wg0 are at the other ends of each node's links."""
+    return {name: set() if each is None else {node.name for node in each.nodes} for name, each in pushed(panel).items()}
+
+
 @pytest.mark.usefixtures("three")
 def test_a_node_that_leaves_or_does_not_know_of_it_is_at_no_end_of_a_link(client: httpx.Client, panel: Panel) -> None:
     before = patched(client, "wg0", backbone=True)["generation"]
     report(panel, "cph1", NONE)
 
-    def ends() -> dict[str, set[str]]:
-        return {
-            name: set() if each is None else {node.name for node in each.nodes} for name, each in pushed(panel).items()
-        }
-
     assert client.get("/api/configs/wg0").json()["generation"] == before + 1, "the others have to hear of it"
-    assert ends()["ams1"] == {"ber1"}
+    assert ends(panel)["ams1"] == {"ber1"}
     report(panel, "cph1", ALL)
     report(panel, "cph1", ALL)
     assert client.get("/api/configs/wg0").json()["generation"] == before + 2
-    assert ends()["ams1"] == {"ber1", "cph1"}
+    assert ends(panel)["ams1"] == {"ber1", "cph1"}
     keys = {each.private_key for each in pushed(panel).values() if each is not None}
     assert client.delete("/api/configs/wg0/nodes/cph1", params={"force": True}).status_code == 202
     assert client.patch("/api/nodes/ber1", json={"endpoint_addresses": ["192.0.2.9"], "name": "ber9"}).is_success
@@ -101,6 +101,38 @@ def test_a_node_that_leaves_or_does_not_know_of_it_is_at_no_end_of_a_link(client
     assert ams1 is not None
     assert ("ber9", "192.0.2.9:52820") in {(node.name, node.endpoint) for node in ams1.nodes}
     assert len(keys) == 3
+
+
+def noticed(client: httpx.Client, path: str, **body: Any) -> str:
+    answer = client.post(f"/api/{path}/preview", json=body)
+    assert answer.status_code == 200, answer.text
+    return " | ".join(answer.json()["effects"])
+
+
+@pytest.mark.usefixtures("three")
+def test_links_stay_within_node_groups_where_that_is_wanted_and_who_is_parted_is_said_beforehand(
+    client: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(client, "/api/configs/wg0/peers", name="anna")
+    made(client, "/api/node-groups", name="north")
+    for node in ("ams1", "ber1"):
+        assert client.patch(f"/api/nodes/{node}", json={"group": "north"}).is_success
+    monkeypatch.setattr(ports, "MEANT_FOR", 1)
+    assert "3 nodes" in patched(client, "wg0", backbone=True)["backbone_warning"]
+    assert noticed(client, "nodes/cph1", group="north") == ""
+    assert "same node group" in noticed(client, "configs/wg0", backbone_within_groups=True)
+    shown = patched(client, "wg0", backbone_within_groups=True)
+    assert "2 nodes" in shown["backbone_warning"]
+    assert ends(panel) == {"ams1": {"ber1"}, "ber1": {"ams1"}, "cph1": set()}
+    assert "'cph1'" in noticed(client, "nodes/cph1", group="north")
+    assert client.patch("/api/nodes/cph1", json={"group": "north"}).is_success
+    assert client.get("/api/configs/wg0").json()["generation"] == shown["generation"] + 1, "all have to hear of it"
+    assert ends(panel)["cph1"] == {"ams1", "ber1"}
+    assert "same node only" in noticed(client, "configs/wg0", backbone=False)
+    for node in ("ams1", "ber1", "cph1"):
+        assert client.patch(f"/api/nodes/{node}", json={"group": None}).is_success
+    assert ends(panel)["cph1"] == {"ams1", "ber1"}, "those of no group are linked with each other"
+    assert noticed(client, "configs/wg0", backbone_within_groups=False) == ""
 
 
 @pytest.mark.usefixtures("three")

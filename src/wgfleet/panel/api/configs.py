@@ -19,7 +19,7 @@ from wgfleet.panel.services import configs, reach, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, ConfigChanges, ConfigSpec
-from wgfleet.panel.services.fleet import pool_changes
+from wgfleet.panel.services.fleet import backbone, pool_changes
 from wgfleet.panel.services.pools import MAX_POOLS
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
@@ -49,6 +49,10 @@ BACKBONE = (
     "Their firewalls have to let UDP to `backbone_port` in from the other nodes."
 )
 BACKBONE_PORT = "UDP port of the links between nodes; null: `listen_port` and 1000."
+BACKBONE_WITHIN_GROUPS = (
+    "Only nodes of one node group have links to each other, and those of none: for more nodes than can all be linked. "
+    "Users of different groups do not reach each other then."
+)
 PLACEMENT = (
     "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
@@ -93,6 +97,7 @@ class NewConfig(NewHeldSettings):
     client_to_client: bool = Field(default=True, description=CLIENT_TO_CLIENT)
     backbone: bool = Field(default=False, description=BACKBONE)
     backbone_port: Port | None = Field(default=None, description=BACKBONE_PORT)
+    backbone_within_groups: bool = Field(default=False, description=BACKBONE_WITHIN_GROUPS)
     enabled: bool = Field(default=True, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default="least_peers", description=PLACEMENT)
 
@@ -124,6 +129,7 @@ class ChangedConfig(ChangedHeldSettings):
     client_to_client: bool = Field(default=UNCHANGED, description=CLIENT_TO_CLIENT)
     backbone: bool = Field(default=UNCHANGED, description=BACKBONE)
     backbone_port: Port | None = Field(default=UNCHANGED, description=BACKBONE_PORT)
+    backbone_within_groups: bool = Field(default=UNCHANGED, description=BACKBONE_WITHIN_GROUPS)
     enabled: bool = Field(default=UNCHANGED, description="false: nodes keep the interface but take it down.")
     placement: Placement = Field(default=UNCHANGED, description=PLACEMENT)
 
@@ -153,6 +159,7 @@ class ConfigView(HeldSettingsView):
     )
     backbone: bool
     backbone_port: int = Field(description="UDP port of the links between nodes, where there are any.")
+    backbone_within_groups: bool = Field(description="Whether only nodes of one node group have links to each other.")
     backbone_warning: Said | None = Field(description="null: it has no backbone, or not too many nodes for one.")
     enabled: bool
     placement: Strategy
@@ -166,7 +173,7 @@ class ConfigView(HeldSettingsView):
 def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     """Show configs with their pools and counts."""
     ids = [config.id for config in rows]
-    networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
+    networks, counts, links = configs.networks(tx, ids), configs.counts(tx, ids), backbone.linked(tx, ids)
     reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
     mixing, held = reach.mixing(tx, rows), set_here(tx, rows)
     return [
@@ -191,7 +198,8 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             client_to_client_on=mixing.get(config.id, []),
             backbone=config.backbone,
             backbone_port=ports.port(config.listen_port, config.backbone_port),
-            backbone_warning=ports.warning(counts[config.id][0]) if config.backbone else None,
+            backbone_within_groups=config.backbone_within_groups,
+            backbone_warning=ports.warning(links[config.id]) if config.backbone else None,
             enabled=config.enabled,
             placement=Strategy(config.placement),
             **held[config.id],

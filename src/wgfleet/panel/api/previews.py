@@ -147,9 +147,9 @@ def preview_node(
         host_names.record(tx, found)
         limits.check_group(tx, caller.limit, changes)
         row = nodes.get(tx, node)
-        before, called_at = row.endpoint_addresses, (row.agent_host, row.agent_port)
+        before, called_at, group_id = row.endpoint_addresses, (row.agent_host, row.agent_port), row.group_id
         nodes.update(tx, caller.actor, row, changes, force=force)
-        return EffectsView(effects=effects.of_node(tx, row, before, called_at))
+        return EffectsView(effects=effects.of_node(tx, row, before, called_at, group_id))
 
 
 @router.post("/api/configs/{config}/nodes/{node_id}/preview", summary="Show what a change of an assignment would mean")

@@ -22,8 +22,8 @@ def warning(nodes: int) -> str | None:
     if nodes <= MEANT_FOR:
         return None
     return Reason(
-        "each of its {nodes} nodes is linked with each other one, which is meant for {meant_for} at most: divide the "
-        "nodes among configs, or watch the CPU time of their agents",
+        "{nodes} nodes are linked, each with each other one, which is meant for {meant_for} at most: put them into "
+        "node groups and have the backbone within groups, or watch the CPU time of their agents",
         nodes=nodes,
         meant_for=MEANT_FOR,
     )

@@ -40,7 +40,7 @@ MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 INTERFACE_SETTINGS = frozenset(
     {
         *("listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"),
-        *("client_to_client", "backbone", "backbone_port"),
+        *("client_to_client", "backbone", "backbone_port", "backbone_within_groups"),
     }
 )
 
@@ -61,6 +61,7 @@ class ConfigChanges(HeldChanges, total=False):
     client_to_client: bool
     backbone: bool
     backbone_port: int | None
+    backbone_within_groups: bool
     enabled: bool
     placement: str
 
@@ -85,6 +86,7 @@ class ConfigSpec:
     client_to_client: bool = True
     backbone: bool = False
     backbone_port: int | None = None
+    backbone_within_groups: bool = False
     enabled: bool = True
     placement: str = Strategy.LEAST_PEERS
     download_speed: int | None = None

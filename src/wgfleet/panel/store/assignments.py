@@ -111,6 +111,15 @@ def standings(tx: Tx, config_ids: Collection[str]) -> list[tuple[str, Phase, Hea
     return [(config_id, phase, state, number) for config_id, phase, state, number in tx.session.execute(query)]
 
 
+def by_group(tx: Tx, config_ids: Collection[str]) -> list[tuple[str, bool, int]]:
+    """Count the nodes of some configs by node group: (config id, whether links stay within groups, how many)."""
+    of = Config.id, Config.backbone_within_groups
+    query = select(*of, func.count()).join(Assignment, Assignment.config_id == Config.id)
+    query = query.join(Node, Node.id == Assignment.node_id).where(Config.id.in_(config_ids))
+    found = tx.session.execute(query.group_by(*of, Node.group_id))
+    return [(config_id, within_groups, number) for config_id, within_groups, number in found]
+
+
 def _pools(*, slices: bool) -> Select[Pool]:
     own = Pool.assignment_id.is_not(None) if slices else Pool.assignment_id.is_(None)
     return select(Pool).where(Pool.config_id == bindparam("config_id"), own).order_by(Pool.id)

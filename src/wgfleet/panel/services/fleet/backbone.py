@@ -3,6 +3,8 @@
 Nodes use the key that they probe each other with; so it is made, sealed, replaced and revoked as that is.
 """
 
+from collections.abc import Collection
+
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain import public_ports
 from wgfleet.panel.domain.phases import Phase
@@ -11,6 +13,7 @@ from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import probe_keys
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
@@ -25,6 +28,7 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
         return None
     port = ports.port(config.listen_port, config.backbone_port)
     new = probe_keys.agents_use_new(tx, config.id)
+    own = node_rows.find(tx, assignment.node_id)
     return Backbone(
         number=assignment.number,
         private_key=PrivateKey(probe_keys.of_node(vault, assignment, new=new)),
@@ -40,7 +44,11 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
                 ),
             )
             for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
-            if other.id != assignment.id and other.phase != Phase.REMOVED and _has_number(other) and _takes_part(node)
+            if other.id != assignment.id
+            and other.phase != Phase.REMOVED
+            and _has_number(other)
+            and _takes_part(node)
+            and (not config.backbone_within_groups or (own is not None and node.group_id == own.group_id))
         ),
     )
 
@@ -65,7 +73,31 @@ def ports_outside(config: Config, own: int | None) -> frozenset[int]:
     return frozenset({public_ports.from_outside(port, own)} if wanted(config) or own else ())
 
 
-def node_changed(tx: Tx, node_id: str) -> None:
-    """Have the nodes of its configs hear that a node is elsewhere, or takes part now, or does no more."""
-    for config_id in sorted(config.id for _, config in assignment_rows.of_node(tx, node_id) if wanted(config)):
+def node_changed(tx: Tx, node_id: str, *, group: bool = False) -> None:
+    """Have the nodes of its configs hear that a node is elsewhere, or takes part now, or does no more.
+
+    `group`: only its node group is another one.
+    """
+    concerned = (config for _, config in assignment_rows.of_node(tx, node_id) if wanted(config))
+    for config_id in sorted(config.id for config in concerned if config.backbone_within_groups or not group):
         generations.bump(tx, config_id, settings=True)
+
+
+def linked(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
+    """Return how many nodes of each config are linked with each other: all of them, or those of its largest group."""
+    found = dict.fromkeys(config_ids, 0)
+    for config_id, within_groups, nodes in assignment_rows.by_group(tx, config_ids):
+        found[config_id] = max(found[config_id], nodes) if within_groups else found[config_id] + nodes
+    return found
+
+
+def within_groups(tx: Tx, node_id: str) -> list[str]:
+    """Return the names of a node's configs whose backbone links the nodes of its node group alone."""
+    of_node = (config for _, config in assignment_rows.of_node(tx, node_id))
+    return sorted(config.name for config in of_node if wanted(config) and config.backbone_within_groups)
+
+
+def divided(tx: Tx, config: Config) -> bool:
+    """Tell whether a config has nodes that its backbone does not link with each other."""
+    groups = assignment_rows.by_group(tx, [config.id])
+    return wanted(config) and config.backbone_within_groups and len(groups) > 1

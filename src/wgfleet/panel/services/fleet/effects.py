@@ -1,6 +1,6 @@
 """Effects of changes and deletions on users: sentences for who is about to make one. None: nobody notices."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from wgfleet.panel.domain import addressing, public_ports
@@ -52,6 +52,7 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
                 config=config.name,
             )
         )
+    said += _of_backbone(tx, config, changed, peers)
     if denied := [
         each for each in config.denied_networks if each not in before.get("denied_networks", config.denied_networks)
     ]:
@@ -73,6 +74,26 @@ def of_config(tx: Tx, config: Config, before: Mapping[str, Any]) -> list[str]:
             )
         )
     return said
+
+
+def _of_backbone(tx: Tx, config: Config, changed: Collection[str], peers: str) -> list[str]:
+    if "backbone" in changed and not config.backbone:
+        return [
+            Reason(
+                "{peers} of {config!r} reach those at the same node only, and networks behind them",
+                peers=peers,
+                config=config.name,
+            )
+        ]
+    if "backbone_within_groups" in changed and "backbone" not in changed and backbone.divided(tx, config):
+        return [
+            Reason(
+                "{peers} of {config!r} reach only those at nodes of the same node group, and networks behind them",
+                peers=peers,
+                config=config.name,
+            )
+        ]
+    return []
 
 
 def _of_listen_port(config: Config, before: int, peers: str) -> list[str]:
@@ -205,8 +226,11 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
     return said
 
 
-def of_node(tx: Tx, node: Node, before: list[str], called_at: tuple[str, int]) -> list[str]:
-    """Say what other addresses of a node mean; `before`: the earlier endpoints, `called_at`: where its agent was."""
+def of_node(tx: Tx, node: Node, before: list[str], called_at: tuple[str, int], group_id: str | None) -> list[str]:
+    """Say what other addresses of a node, or another node group, mean.
+
+    `before`: the earlier endpoints, `called_at`: where its agent was, `group_id`: the group it was in.
+    """
     said = _of_endpoints(tx, node, before)
     if node.connected and called_at != (node.agent_host, node.agent_port):
         said.append(
@@ -216,6 +240,15 @@ def of_node(tx: Tx, node: Node, before: list[str], called_at: tuple[str, int]) -
                 node=node.name,
                 host=node.agent_host,
                 port=node.agent_port,
+            )
+        )
+    if group_id != node.group_id and (configs := backbone.within_groups(tx, node.id)):
+        said.append(
+            Reason(
+                "users of {configs} at {node!r}, and at the other nodes of the group that it was in, no longer reach "
+                "each other, nor networks behind each other; those of its new group do",
+                configs=", ".join(configs),
+                node=node.name,
             )
         )
     return said

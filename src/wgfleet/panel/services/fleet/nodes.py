@@ -194,6 +194,8 @@ def _tell_others(tx: Tx, node: Node, changed: Collection[str]) -> None:
         isolation.witnesses_changed(tx, node.id)
     elif "name" in changed:
         backbone.node_changed(tx, node.id)
+    elif "group_id" in changed:
+        backbone.node_changed(tx, node.id, group=True)
 
 
 def _to_be_proven(tx: Tx, node: Node, wanted: list[str]) -> list[str]:

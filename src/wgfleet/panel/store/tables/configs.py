@@ -23,7 +23,7 @@ class Config(HeldSettingsColumns, Base):
     `placement` is how new homes are chosen: `least_peers`, `least_load` or `nearest_group`.
     `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
     `client_to_client`: whether users reach each other; `backbone`: those of other nodes too, over links between nodes,
-    which listen on `backbone_port` (None: `domain.backbone` chooses).
+    which listen on `backbone_port` (None: `domain.backbone` chooses), all of them or those `backbone_within_groups`.
     `paused_since`: since when no node is taken out of use (None: not paused), and `paused_by` who wanted that.
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
@@ -46,6 +46,7 @@ class Config(HeldSettingsColumns, Base):
     client_to_client: Mapped[bool] = mapped_column(default=True, server_default=true())
     backbone: Mapped[bool] = mapped_column(default=False, server_default=false())
     backbone_port: Mapped[int | None] = mapped_column(default=None)
+    backbone_within_groups: Mapped[bool] = mapped_column(default=False, server_default=false())
     enabled: Mapped[bool]
     disabled_generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     paused_since: Mapped[float | None] = mapped_column(default=None)

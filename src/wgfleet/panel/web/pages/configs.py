@@ -50,7 +50,7 @@ LISTS = {
     "denied_networks",
     "reachable_configs",
 }
-BOXES = {"masquerade", "client_to_client", "backbone"}
+BOXES = {"masquerade", "client_to_client", "backbone", "backbone_within_groups"}
 EMPTIED = LISTS - {"pools"} | {"mtu", "backbone_port"}
 PLACEMENTS = {
     Strategy.LEAST_PEERS: marked("the node with the fewest peers for its weight"),
