@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
 
 WAIT_S = 0.25  # those that nobody can call lose what is sent to them meanwhile
-SPARED_S = 60.0
+# Who is behind NAT stays there for days. One who was spared by mistake, as his answer got lost, may lose one packet or
+# two when he is called again, and is drawn as before once he has answered.
+SPARED_S = 86_400.0
 
 
 class DrawnPeers:
