@@ -64,6 +64,9 @@ Backbone = Annotated[
     bool | None, typer.Option("--backbone/--no-backbone", help="Users of different nodes reach each other, by links.")
 ]
 BackbonePort = Annotated[int | None, typer.Option("--backbone-port", help="UDP port of the links between nodes.")]
+FileNames = Annotated[
+    str | None, typer.Option(help="What files are called, such as {config}-{peer}; '' for after the config.")
+]
 BackboneWithinGroups = Annotated[
     bool | None,
     typer.Option(
@@ -109,6 +112,7 @@ def create(
     dns: Dns = None,
     client_allowed_ip: AllowedIps = None,
     exclude: Excluded = None,
+    file_names: FileNames = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
     node_port: NodePorts = None,
@@ -131,6 +135,7 @@ def create(
         dns=dns,
         client_allowed_ips=client_allowed_ip,
         excluded_networks=items(exclude),
+        file_names=file_names,
         keepalive=keepalive,
         masquerade=masquerade,
         node_ports=items(node_port),
@@ -164,6 +169,7 @@ def update(
     dns: Dns = None,
     client_allowed_ip: AllowedIps = None,
     exclude: Excluded = None,
+    file_names: FileNames = None,
     keepalive: Keepalive = None,
     masquerade: Masquerade = None,
     node_port: NodePorts = None,
@@ -189,6 +195,7 @@ def update(
         dns=dns,
         client_allowed_ips=client_allowed_ip,
         excluded_networks=items(exclude),
+        file_names=file_names,
         keepalive=keepalive,
         masquerade=masquerade,
         node_ports=items(node_port),

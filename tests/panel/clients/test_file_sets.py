@@ -70,6 +70,33 @@ def test_an_independent_config_gives_files_of_homes_or_of_one_node(panel: Panel,
     assert "there are files for ams1, fra1" in refused.json()["detail"]
 
 
+def test_files_are_called_by_the_configs_template_one_by_one_and_in_the_zip(panel: Panel, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"], file_names="{peer}")
+    serve(panel, client, "wg0", "fra1")
+    anna = made(client, "/api/configs/wg0/peers", name="anna")
+    ali = made(client, "/api/configs/wg0/peers", name="\u0639\u0644\u06cc")
+    made(client, "/api/configs/wg0/peers", name="the marketing team")
+    found = unpacked(client.get("/api/configs/wg0/files"))
+    assert [len(name) for name in found] == [len("anna.conf"), len("wg-1234.conf"), 15 + len(".conf")]
+    for peer, name in ((anna, "anna.conf"), (ali, list(found)[1])):
+        answer = client.get(f"/api/peers/{peer['id']}/config")
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+        assert answer.text == found[name]
+
+
+def test_a_template_may_name_the_node_and_ends_with_an_empty_one(panel: Panel, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg1", mode="independent", pools=["10.9.0.0/24"])
+    serve(panel, client, "wg1", "ams1")
+    changed = client.patch("/api/configs/wg1", json={"file_names": "{config}.{peer}-{node}"}).json()
+    assert changed["file_names"] == "{config}.{peer}-{node}"
+    bert = made(client, "/api/configs/wg1/peers", name="bert")
+    names = {each["file_name"] for each in client.get(f"/api/peers/{bert['id']}/configs").json()["items"]}
+    assert names == {"wg1.bert-ams1.conf"}
+    assert client.patch("/api/configs/wg1", json={"file_names": ""}).json()["file_names"] is None
+    refused = client.patch("/api/configs/wg1", json={"file_names": "{owner}"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "file_names")
+
+
 @pytest.mark.usefixtures("wg0")
 def test_only_those_that_fit_are_in_it_under_names_that_do_not_collide(client: httpx.Client) -> None:
     refused = client.get("/api/configs/wg0/files")

@@ -49,6 +49,11 @@ BACKBONE = (
     "Their firewalls have to let UDP to `backbone_port` in from the other nodes."
 )
 BACKBONE_PORT = "UDP port of the links between nodes; null: `listen_port` and 1000."
+FILE_NAMES = (
+    "Template of what files for users are called, of `{config}`, `{peer}` and `{node}`, such as `{config}-{peer}`; "
+    "null or empty: after the config, and the node of an independent config. Devices name the interface after it, so "
+    "15 ASCII characters at most are made of it."
+)
 BACKBONE_WITHIN_GROUPS = (
     "Only nodes of one node group have links to each other, and those of none: for more nodes than can all be linked. "
     "Users of different groups do not reach each other then."
@@ -89,6 +94,7 @@ class NewConfig(NewHeldSettings):
         default=["0.0.0.0/0", "::/0"], description="Networks that clients route through the tunnel."
     )
     excluded_networks: Networks = Field(default=[], description=EXCLUDED_NETWORKS)
+    file_names: str | None = Field(default=None, description=FILE_NAMES)
     keepalive: Keepalive = Field(default=25, description="Interval of client keepalives in seconds; 0 turns them off.")
     masquerade: bool = Field(default=True, description="Nodes forward and masquerade client traffic.")
     node_ports: NodePorts = Field(default=[], description=NODE_PORTS)
@@ -121,6 +127,7 @@ class ChangedConfig(ChangedHeldSettings):
         default=UNCHANGED, description="Networks that clients route through the tunnel."
     )
     excluded_networks: Networks = Field(default=UNCHANGED, description=EXCLUDED_NETWORKS)
+    file_names: str | None = Field(default=UNCHANGED, description=FILE_NAMES)
     keepalive: Keepalive = Field(default=UNCHANGED, description="Client keepalive interval in seconds; 0 turns it off.")
     masquerade: bool = Field(default=UNCHANGED, description="Nodes forward and masquerade client traffic.")
     node_ports: NodePorts = Field(default=UNCHANGED, description=NODE_PORTS)
@@ -148,6 +155,7 @@ class ConfigView(HeldSettingsView):
     dns_warning: Said | None = Field(description="null: devices get a name server, or none is wanted.")
     client_allowed_ips: list[str]
     excluded_networks: list[str]
+    file_names: str | None = Field(description="null: after the config, and the node of an independent config.")
     keepalive: int
     masquerade: bool
     node_ports: list[str]
@@ -189,6 +197,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             dns_warning=dns_warning(config.dns),
             client_allowed_ips=config.client_allowed_ips,
             excluded_networks=config.excluded_networks,
+            file_names=config.file_names,
             keepalive=config.keepalive,
             masquerade=config.masquerade,
             node_ports=config.node_ports,

@@ -14,7 +14,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
 from wgfleet.panel.api.peer_tables import Part
 from wgfleet.panel.api.subject_router import subject_router
-from wgfleet.panel.domain.file_names import file_stem
+from wgfleet.panel.domain.file_names import file_stem, unused
 from wgfleet.panel.domain.zip_stream import ZipStream
 from wgfleet.panel.errors import PanelError, Unauthorized
 from wgfleet.panel.services import configs
@@ -39,7 +39,7 @@ log = structlog.get_logger()
     responses={
         200: {
             "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A ZIP with a wg-quick file for each peer, named after the peer.",
+            "description": "A ZIP with a wg-quick file for each peer, named after the peer, or by `file_names`.",
         }
     },
 )
@@ -87,8 +87,10 @@ def archive_of(panel: Panel, caller: Caller, config: str, wanted: WantedPeers, n
 
 class _Page(NamedTuple):
     files: list[tuple[str, str, str]]
-    """Names and ids of peers, and their files."""
+    """Names for peers, ids, and their files."""
     is_last: bool
+    by_template: bool
+    """Whether the names are by the config's template; otherwise they are those of the peers."""
 
 
 class _Pages:
@@ -105,8 +107,15 @@ class _Pages:
             if not credentials.is_valid(tx, self._caller):
                 raise Unauthorized(Reason("the credential no longer counts"))
             rows, self._after = peer_lists.whole(tx, self.wanted, self._after, size)
-            made = files.one_each(tx, self._panel.vault, configs.get(tx, self._config_id), rows, self._node)
-            return _Page([(peer.name, peer.id, made[peer.id].text) for peer in rows], self._after is None)
+            config = configs.get(tx, self._config_id)
+            made = files.one_each(tx, self._panel.vault, config, rows, self._node)
+            by_template = config.file_names is not None
+            found = []
+            for peer in rows:
+                file = made[peer.id]
+                name = file.file_name.removesuffix(".conf") if by_template else peer.name
+                found.append((name, peer.id, file.text))
+            return _Page(found, self._after is None, by_template)
 
 
 def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
@@ -120,7 +129,7 @@ def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
         for title, peer_id, text in page.files:
             if peer_id > newest:
                 break
-            stem = file_stem(title, peer_id, taken)
+            stem = (unused if page.by_template else file_stem)(title, peer_id, taken)
             taken.add(stem.casefold())
             part += packed.member(f"{stem}.conf", text.encode())
         if part:

@@ -1,21 +1,21 @@
 """WireGuard networks: made, changed, deleted, and their generation counted."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, cast
 
 from wgfleet.panel import clock
-from wgfleet.panel.domain import backbone
+from wgfleet.panel.domain import file_names
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.errors import Conflict, Exhausted, Invalid, NotFound
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import key_pair_of, new_key_pair
-from wgfleet.panel.services import audit, generations, held_settings, pools, reach, tunnel_networks, usage
+from wgfleet.panel.services import audit, config_ports, generations, held_settings, pools, reach, tunnel_networks, usage
 from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx, homes, sealed
 from wgfleet.panel.store import configs as config_rows
@@ -23,7 +23,7 @@ from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.addresses import LAST_PORT, parse_port
+from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.ids import parse_interface_name
 from wgfleet.protocol.reasons import Reason
@@ -34,7 +34,6 @@ PLACEMENTS = tuple(Strategy)
 _OF_CARDS = re.compile(  # systemd.net-naming-scheme(7); VLANs have the card's name and .NUMBER
     r"((eth|wlan|wwan|usb|ppp|bond|br|docker|lxcbr|podman|virbr)\d+|en[opsx]\w*\d\w*|en[A-Z]\d+)(\.\d+)?"
 )
-FIRST_PORT = 51820  # the customary one of WireGuard
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
 INTERFACE_SETTINGS = frozenset(
@@ -51,6 +50,7 @@ class ConfigChanges(HeldChanges, total=False):
     listen_port: int
     mtu: int | None
     dns: Sequence[str]
+    file_names: str | None
     client_allowed_ips: Sequence[str]
     excluded_networks: Sequence[str]
     keepalive: int
@@ -76,6 +76,7 @@ class ConfigSpec:
     listen_port: int | None = None
     mtu: int | None = None
     dns: Sequence[str] = ()
+    file_names: str | None = None
     client_allowed_ips: Sequence[str] = ("0.0.0.0/0", "::/0")
     excluded_networks: Sequence[str] = ()
     keepalive: int = 25
@@ -140,12 +141,12 @@ def create(
         )
     pools.check_free(tx, networks, panel_hosts)
     if spec.listen_port is not None:
-        _check_port_is_free(tx, spec.listen_port)
+        config_ports.check_is_free(tx, spec.listen_port)
     config = Config(
         id=clock.new_id(),
         name=spec.name,
         mode=spec.mode,
-        listen_port=_free_port(tx) if spec.listen_port is None else spec.listen_port,
+        listen_port=config_ports.free(tx) if spec.listen_port is None else spec.listen_port,
         **values,
         private_key_sealed=None,
         public_key=None,
@@ -233,7 +234,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
     check_mtu(changed.get("mtu"), networks(tx, [config.id])[config.id], "mtu")
     if "listen_port" in changed:
         config_rows.serialize_creation(tx)
-        _check_port_is_free(tx, changed["listen_port"], config.id)
+        config_ports.check_is_free(tx, changed["listen_port"], config.id)
         group = endpoint_group_rows.get(tx, config.id)
         if group is not None and group.port == config.listen_port:  # another one is that of a router in front
             group.port = changed["listen_port"]
@@ -312,83 +313,18 @@ def _checked(tx: Tx, changes: ConfigChanges) -> dict[str, Any]:
             ),
             field="placement",
         )
+    if "file_names" in changes:
+        values["file_names"] = changes["file_names"] or None
+        file_names.check_template(values["file_names"] or "{config}", "file_names")
     if "keepalive" in changes:
         check_range(changes["keepalive"], 0, MAX_KEEPALIVE_S, "keepalive", "s")
     return values
 
 
-def _check_port_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
-    """Refuse a port that another config uses on its nodes."""
-    owner = _backbone_ports(config_rows.backbone_ports(tx, config_id)).get(listen_port)
-    if owner is not None:
-        raise Conflict(
-            Reason(
-                "the backbone of config {owner!r} uses UDP port {listen_port}, and a node may serve both; choose "
-                "another",
-                owner=owner,
-                listen_port=listen_port,
-            ),
-            field="listen_port",
-        )
-    other = config_rows.by_port(tx, listen_port)
-    if other is not None:
-        raise Conflict(
-            Reason(
-                "config {other!r} already listens on port {listen_port}, and a node may serve both; choose another",
-                other=other.name,
-                listen_port=listen_port,
-            ),
-            field="listen_port",
-        )
-
-
-def _backbone_ports(of_configs: Iterable[tuple[str, int, bool, int | None]]) -> dict[int, str]:
-    """Return the UDP ports of backbones, each with the name of its config. `of_configs`: as from their rows."""
-    found: dict[int, str] = {}
-    for name, listen_port, on, own_port in of_configs:
-        if on:
-            port = backbone.port(listen_port, own_port)
-            found |= dict.fromkeys((port, backbone.tunnel_port(port)), name)
-    return found
-
-
 def _check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Refuse a backbone where there can be none, and ports of it that a config has already."""
-
-    def value(name: str) -> Any:
-        return changed.get(name, getattr(config, name))
-
-    if not value("backbone"):
-        return
-    if config.mode == INDEPENDENT:
+    """Refuse a backbone where there can be none, or not at its ports."""
+    if changed.get("backbone", config.backbone) and config.mode == INDEPENDENT:
         raise Conflict(
             Reason("an independent config has no backbone: a peer has another address at each node"), field="backbone"
         )
-    port = backbone.port(value("listen_port"), value("backbone_port"))
-    others = config_rows.backbone_ports(tx, config.id)
-    listening = {listen_port: name for name, listen_port, _, _ in others}
-    taken = {**listening, value("listen_port"): config.name, **_backbone_ports(others)}
-    for each in (port, backbone.tunnel_port(port)):
-        if each in taken:
-            raise Conflict(
-                Reason(
-                    "the backbone of config {config!r} would use UDP port {each}, which config {holder!r} has; "
-                    "choose another backbone_port",
-                    config=config.name,
-                    each=each,
-                    holder=taken[each],
-                ),
-                field="backbone_port",
-            )
-
-
-def _free_port(tx: Tx) -> int:
-    rows = config_rows.backbone_ports(tx, "")
-    taken = {listen_port for _, listen_port, _, _ in rows} | _backbone_ports(rows).keys()
-    for port in range(FIRST_PORT, LAST_PORT + 1):
-        if port not in taken:
-            return port
-    raise Exhausted(
-        Reason("every port from {first_port} up is in use; choose a lower listen_port", first_port=FIRST_PORT),
-        field="listen_port",
-    )
+    config_ports.check_backbone(tx, config, changed)

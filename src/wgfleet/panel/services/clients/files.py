@@ -1,13 +1,11 @@
 """The files that a user downloads: one stock file for a cluster, one a node for an independent config."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wgfleet.panel.domain import public_ports, rendering
+from wgfleet.panel.domain import file_names, public_ports, rendering
 from wgfleet.panel.domain.client_settings import InEffect, of_versions, without
-from wgfleet.panel.domain.file_names import is_device
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -21,8 +19,6 @@ from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.reasons import Reason
-
-MAX_STEM = 15  # wg-quick names the interface after the file, and IFNAMSIZ leaves 15 characters
 
 Place = tuple[Assignment, Node]
 
@@ -130,13 +126,14 @@ def _of_cluster(
     ids = [peer.id for peer in peers]
     tags, addresses = tag_rows.of_peers(tx, ids), address_rows.of_peers(tx, ids, config.id)
     maker = _Maker(vault, config, [pool.network for pool in assignment_rows.pools(tx, config.id)])
-    file_name = f"{_stem(config.name)}.conf"
+    homes = {node.id: node.name for _, node in nodes}
     found: dict[str, ClientFile] = {}
     for peer in peers:
         port, host = ends.get(peer.home_node_id or "", end)
+        home = homes.get(peer.home_node_id or "", "")
         said = client_settings.values(client_settings.in_effect(config, peer, tags.get(peer.id, ()), port))
         values = maker.values(peer, addresses.get(peer.id, []), config.public_key or "", host, said)
-        found[peer.id] = ClientFile(None, None, file_name, rendering.client_file(values), values)
+        found[peer.id] = ClientFile(None, None, _file_name(config, peer, home), rendering.client_file(values), values)
     return found
 
 
@@ -145,9 +142,10 @@ def _host(node: Node) -> str:
     return node.endpoint_name or node.endpoint_addresses[0]
 
 
-def _stem(name: str) -> str:
-    """Return a file's name for a config, which must not be one of Windows' devices."""
-    return f"wg-{name}"[:MAX_STEM] if is_device(name) else name
+def _file_name(config: Config, peer: Peer, node: str) -> str:
+    """Return what a file is called: by the config's template, or after the config, and the node where it is of one."""
+    template = config.file_names or ("{config}" if config.mode == configs.CLUSTER else "{config}-{node}")
+    return f"{file_names.filled_in(template, config=config.name, peer=peer.name, node=node)}.conf"
 
 
 def _of_node(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], place: Place) -> dict[str, ClientFile]:
@@ -157,24 +155,15 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], place:
     addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], ids)
     tags, port = tag_rows.of_peers(tx, ids), _port(tx, config, assignment)
     maker = _Maker(vault, config, [pool.network for pool in pools])
-    file_name = f"{_stem_of_node(config, node)}.conf"
     found: dict[str, ClientFile] = {}
     for peer in peers:
         said = client_settings.values(client_settings.in_effect(config, peer, tags.get(peer.id, ()), port))
         own = addresses.get(peer.id, [])
         values = maker.values(peer, own, assignment.public_key or "", _host(node), said)
-        found[peer.id] = ClientFile(node.id, node.name, file_name, rendering.client_file(values), values)
+        found[peer.id] = ClientFile(
+            node.id, node.name, _file_name(config, peer, node.name), rendering.client_file(values), values
+        )
     return found
-
-
-def _stem_of_node(config: Config, node: Node) -> str:
-    stem = _stem(f"{config.name}-{node.name}")
-    stem = "".join(c if c.isascii() and (c.isalnum() or c in "_=+.-") else "-" for c in stem)
-    if len(stem) > MAX_STEM:
-        # Two names that begin alike must not give one file, where the second replaces the first.
-        digest = hashlib.sha256(f"{config.name}-{node.name}".encode()).hexdigest()
-        stem = f"{stem[: MAX_STEM - 5]}-{digest[:4]}"
-    return stem
 
 
 class _Maker:

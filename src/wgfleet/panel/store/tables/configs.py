@@ -24,6 +24,7 @@ class Config(HeldSettingsColumns, Base):
     `node_ports`, `denied_networks` and `reachable_configs` (ids): what users reach through a node (`protocol.reach`).
     `client_to_client`: whether users reach each other; `backbone`: those of other nodes too, over links between nodes,
     which listen on `backbone_port` (None: `domain.backbone` chooses), all of them or those `backbone_within_groups`.
+    `file_names`: template of what files for users are called (None: after the config, and the node if of one).
     `paused_since`: since when no node is taken out of use (None: not paused), and `paused_by` who wanted that.
     `private_key_sealed` and `public_key` are the cluster's; in mode `independent` each assignment has its own.
     """
@@ -38,6 +39,7 @@ class Config(HeldSettingsColumns, Base):
     dns: Mapped[list[str]]
     client_allowed_ips: Mapped[list[str]]
     excluded_networks: Mapped[list[str]] = mapped_column(default=list)
+    file_names: Mapped[str | None] = mapped_column(default=None)
     keepalive: Mapped[int]
     masquerade: Mapped[bool]
     node_ports: Mapped[list[str]] = mapped_column(default=list)

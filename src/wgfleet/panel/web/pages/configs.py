@@ -51,7 +51,7 @@ LISTS = {
     "reachable_configs",
 }
 BOXES = {"masquerade", "client_to_client", "backbone", "backbone_within_groups"}
-EMPTIED = LISTS - {"pools"} | {"mtu", "backbone_port"}
+EMPTIED = LISTS - {"pools"} | {"mtu", "backbone_port", "file_names"}
 PLACEMENTS = {
     Strategy.LEAST_PEERS: marked("the node with the fewest peers for its weight"),
     Strategy.LEAST_LOAD: marked("the least busy node"),
