@@ -1,5 +1,6 @@
 """Pages of configs: who serves one and under which name, made and changed with a word at each wrong field."""
 
+import re
 from html import unescape
 
 import httpx
@@ -89,6 +90,21 @@ def test_what_users_would_notice_is_said_before_it_is_done(admin: httpx.Client) 
     assert "<dd>51820</dd>" in admin.get("/configs/wg0").text
     done = submit(admin, "/configs/wg0/edit", **fields, client_to_client="true", enabled="true", agreed="true")
     assert "<dd>52000</dd>" in done.text
+
+
+def test_pools_are_added_and_who_notices_is_said_before(admin: httpx.Client) -> None:
+    page = admin.get("/configs/wg0/edit").text
+    fields = {"pools": "10.8.0.0/16\nfd00:8::/64", "client_allowed_ips": "0.0.0.0/0 ::/0", "masquerade": "true"}
+    fields |= {"client_to_client": "true", "enabled": "true"}
+    assert re.search(r'<textarea[^>]*name="pools"[^>]*>\s*10\.8\.0\.0/16</textarea>', page)
+    asked = submit(admin, "/configs/wg0/edit", **fields)
+    assert "fd00:8::/64" in asked.text
+    assert 'name="agreed"' in asked.text
+    assert submit(admin, "/configs/wg0/edit", **fields, agreed="true").status_code == 200
+    assert "10.8.0.0/16 fd00:8::/64" in admin.get("/configs/wg0").text
+    refused = submit(admin, "/configs/wg0/edit", **{**fields, "pools": "10.8.0.0/16\nnonsense"}, agreed="true")
+    assert refused.status_code == 422
+    assert 'id="pools-wrong"' in refused.text
 
 
 def test_a_config_that_is_served_is_not_deleted(admin: httpx.Client) -> None:

@@ -1,7 +1,7 @@
 """Configs: the list, one config with who serves it and under which name, and making, changing and deleting one."""
 
-from collections.abc import Container, Mapping
-from typing import Any, cast
+from collections.abc import Container
+from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response
@@ -9,10 +9,10 @@ from starlette.responses import Response
 from wgfleet.panel.api import capacity, forecasts
 from wgfleet.panel.api import dns as dns_views
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.configs import ChangedConfig, NewConfig, check_named, views
+from wgfleet.panel.api.configs import ChangedConfig, NewConfig, change, views
 from wgfleet.panel.api.models import After, Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Strategy
@@ -160,14 +160,12 @@ def update_config(request: Request, panel: ThePanel, caller: Writer, config: Ref
     body = form.read(ChangedConfig, many=LISTS, boxes=BOXES | {"enabled"}, keep_empty=EMPTIED)
     if body is None:
         return _edit(request, panel, config, form)
-    changes: Any = body.given()
     try:
-        noticed = [] if form.ticked("agreed") else _noticed(panel, caller.actor, config, changes)
+        noticed = [] if form.ticked("agreed") else preview_config(panel, caller, config, body).effects
         if noticed:
             return _edit(request, panel, config, form, noticed)
         with panel.store.write() as tx:
-            check_named(tx, caller, changes)
-            configs.update(tx, caller.actor, configs.get(tx, config), changes)
+            change(tx, caller, configs.get(tx, config), body, panel.hosts())
     except REFUSALS as error:
         return _edit(request, panel, config, form.refused(error))
     return gone_on(request, f"/configs/{config}")
@@ -206,15 +204,6 @@ def _names(tx: Tx, row: Config) -> dict[str, Any]:
         "sync": next((each for each in syncs if not each.withdrawn), None),
         "withdrawals": [each for each in syncs if each.withdrawn],
     }
-
-
-def _noticed(panel: Panel, actor: str, config: str, changes: Mapping[str, Any]) -> list[str]:
-    """Return what users would notice of a change, in sentences; nothing is changed yet."""
-    with rehearsal(panel) as tx:
-        row = configs.get(tx, config)
-        before = {name: getattr(row, name) for name in changes}
-        configs.update(tx, actor, row, cast("configs.ConfigChanges", changes))
-        return effects.of_config(tx, row, before)
 
 
 def _new(request: Request, form: SubmittedForm) -> Response:
