@@ -161,3 +161,18 @@ def test_ports_that_another_config_has_and_independent_configs_are_refused(clien
 def test_a_config_that_names_no_port_gets_none_of_a_backbone(client: httpx.Client, port: int) -> None:
     patched(client, "wg0", backbone=True, backbone_port=port)
     assert made(client, "/api/configs", name="wg1", pools=["10.9.0.0/24"])["listen_port"] == 51822
+
+
+@pytest.mark.usefixtures("three")
+def test_no_config_and_no_backbone_gets_the_port_of_the_agents_news(client: httpx.Client) -> None:
+    for change, field in (
+        ({"listen_port": 51899}, "listen_port"),
+        ({"backbone": True, "backbone_port": 51899}, "backbone_port"),
+        ({"backbone": True, "backbone_port": 50899}, "backbone_port"),
+        ({"backbone": True, "listen_port": 50899}, "backbone_port"),
+    ):
+        refused = client.patch("/api/configs/wg0", json=change)
+        assert (refused.status_code, refused.json()["field"]) == (409, field), change
+        assert "51899" in refused.json()["detail"]
+    body = {"name": "wg1", "pools": ["10.9.0.0/24"], "listen_port": 51899}
+    assert client.post("/api/configs", json=body).status_code == 409

@@ -8,15 +8,26 @@ from wgfleet.panel.domain import backbone
 from wgfleet.panel.errors import Conflict, Exhausted
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store.tables import Config
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import LAST_PORT
+from wgfleet.protocol.backbone import NEWS_PORT
 from wgfleet.protocol.reasons import Reason
 
 FIRST_PORT = 51820  # the customary one of WireGuard
 
 
 def check_is_free(tx: Tx, listen_port: int, config_id: str = "") -> None:
-    """Refuse a port that another config uses on its nodes."""
+    """Refuse a port that another config, or agents, use on its nodes."""
+    if listen_port == NEWS_PORT:
+        raise Conflict(
+            Reason(
+                "agents speak with each other at UDP port {listen_port} of a node's end of a backbone; choose another",
+                listen_port=listen_port,
+            ),
+            field="listen_port",
+        )
     owner = _backbone_ports(config_rows.backbone_ports(tx, config_id)).get(listen_port)
     if owner is not None:
         raise Conflict(
@@ -62,6 +73,17 @@ def check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = MappingP
     others = config_rows.backbone_ports(tx, config.id)
     listening = {listen_port: name for name, listen_port, _, _ in others}
     taken = {**listening, value("listen_port"): config.name, **_backbone_ports(others)}
+    if NEWS_PORT in {port, backbone.tunnel_port(port), value("listen_port")}:
+        raise Conflict(
+            Reason(
+                "agents speak with each other at UDP port {port} of a node's end of a backbone, so neither its config "
+                "nor its links can have that; they would have {links} and, inside of the links, {inside}",
+                port=NEWS_PORT,
+                links=port,
+                inside=backbone.tunnel_port(port),
+            ),
+            field="backbone_port" if value("listen_port") != NEWS_PORT else "listen_port",
+        )
     for each in (port, backbone.tunnel_port(port)):
         if each in taken:
             raise Conflict(
@@ -79,7 +101,7 @@ def check_backbone(tx: Tx, config: Config, changed: Mapping[str, Any] = MappingP
 def free(tx: Tx) -> int:
     """Return the first port from the customary one on that no config has."""
     rows = config_rows.backbone_ports(tx, "")
-    taken = {listen_port for _, listen_port, _, _ in rows} | _backbone_ports(rows).keys()
+    taken = {NEWS_PORT} | {listen_port for _, listen_port, _, _ in rows} | _backbone_ports(rows).keys()
     for port in range(FIRST_PORT, LAST_PORT + 1):
         if port not in taken:
             return port
@@ -87,3 +109,9 @@ def free(tx: Tx) -> int:
         Reason("every port from {first_port} up is in use; choose a lower listen_port", first_port=FIRST_PORT),
         field="listen_port",
     )
+
+
+def changed(tx: Tx, config_id: str) -> None:
+    """Have relays led to the ports at which nodes of a config are now."""
+    for node_id in relay_rows.nodes_with(tx, config_id):
+        tx.wake(Topic.RELAY, node_id)

@@ -238,6 +238,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         group = endpoint_group_rows.get(tx, config.id)
         if group is not None and group.port == config.listen_port:  # another one is that of a router in front
             group.port = changed["listen_port"]
+        config_ports.changed(tx, config.id)
     if {"backbone", "backbone_port", "listen_port"} & changed.keys():
         config_rows.serialize_creation(tx)
         _check_backbone(tx, config, changed)

@@ -101,6 +101,12 @@ def endpoint_addresses(tx: Tx) -> dict[str, str]:
     return {address: name for name, addresses in found for address in addresses}
 
 
+def ids_by_address(tx: Tx) -> dict[str, str]:
+    """Return the id of the node behind each endpoint address."""
+    found = tx.session.execute(select(Node.id, Node.endpoint_addresses))
+    return {address: node_id for node_id, addresses in found for address in addresses}
+
+
 def named(tx: Tx) -> Sequence[Node]:
     """Return the nodes whose addresses are those of a name, oldest first."""
     return tx.session.scalars(select(Node).where(Node.endpoint_name.is_not(None)).order_by(Node.id)).all()

@@ -66,9 +66,22 @@ def listing(
     return [RelayRow._make(row) for row in tx.session.execute(query).all()]
 
 
-def nodes_with(tx: Tx) -> list[str]:
-    """Return the nodes that relay anybody."""
-    return list(tx.session.scalars(select(RelayedClient.node_id).distinct().order_by(RelayedClient.node_id)))
+def nodes_with(tx: Tx, config_id: str | None = None) -> list[str]:
+    """Return the nodes that relay anybody, or anybody of a config."""
+    query = select(RelayedClient.node_id).distinct().order_by(RelayedClient.node_id)
+    if config_id is not None:
+        query = query.where(RelayedClient.config_id == config_id)
+    return list(tx.session.scalars(query))
+
+
+def targets(tx: Tx, peer_ids: Collection[str]) -> list[tuple[str, str, str]]:
+    """Return of each relay of some peers: the peer's id, the id of the node that has it, and where it leads."""
+    found: list[tuple[str, str, str]] = []
+    for chunk in chunked(peer_ids):
+        columns = RelayedClient.peer_id, RelayedClient.node_id, RelayedClient.target
+        rows = tx.session.execute(select(*columns).where(RelayedClient.peer_id.in_(chunk)))
+        found += [(peer_id, node_id, target) for peer_id, node_id, target in rows]
+    return found
 
 
 def add(tx: Tx, rows: Sequence[RelayedClient]) -> None:

@@ -12,14 +12,17 @@ from wgfleet.panel import clock, faultpoints
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.moves import relaying
 from wgfleet.panel.services.moves import relay_reports
 from wgfleet.panel.services.moves.relay_reports import RelayWish
 from wgfleet.panel.store import Store
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.ids import ConfigId, InterfaceName
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation
+from wgfleet.protocol.relay import AllRelays, RelayedPeer, RelayEnd, RelayProlongation, RelayRequest
 
 AGAIN_S = 2.0  # while something that was asked for has not been done
+OVER_S = 0.5  # after the time of a relay, when its node has ended it
 
 log = structlog.get_logger()
 
@@ -55,15 +58,32 @@ class RelayReconciler:
             said = await connection.client.relays()
             self._asked[node_id] = connection.status
             unneeded = await in_thread(self._record, node_id, said, wishes)
+            turned = await self._turn(node_id, connection, said)
             for interface, keys in unneeded.items():
                 await connection.client.end_relay(interface, RelayEnd(tuple(map(PublicKey, keys))))
             if unneeded:
                 log.info("relay.unneeded", node_id=node_id, relays=sum(map(len, unneeded.values())))
-                await in_thread(self._record, node_id, await connection.client.relays(), ())
+            if unneeded or turned:
+                said = await connection.client.relays()
+                await in_thread(self._record, node_id, said, ())
         except (TransientError, PermanentError, PanelError) as error:
             log.warning("relay.not_reached", node_id=node_id, error=str(error))
             return AGAIN_S if wishes else None
-        return None
+        left = [each.left_s for told in said.interfaces.values() for each in told.peers.values()]
+        return max(0.0, min(left)) + OVER_S if left else None
+
+    async def _turn(self, node_id: str, connection: AgentConnection, said: AllRelays) -> bool:
+        """Turn relays to the ports that their targets have by now; tell whether there were any."""
+        misled = await in_thread(self._misled, said)
+        for interface, (config_id, peers) in misled.items():
+            alike: dict[float, list[RelayedPeer]] = defaultdict(list)
+            for left_s, peer in peers:
+                alike[relaying.whole_s(left_s)].append(peer)
+            for for_s, together in alike.items():
+                request = RelayRequest(ConfigId(config_id), tuple(together), for_s)
+                await connection.client.relay(InterfaceName(interface), request)
+            log.info("relay.turned", node_id=node_id, interface=interface, relays=len(peers))
+        return bool(misled)
 
     async def _tell(self, connection: AgentConnection, wishes: Collection[RelayWish]) -> None:
         alike: dict[tuple[str, float], list[PublicKey]] = defaultdict(list)
@@ -79,6 +99,10 @@ class RelayReconciler:
     def _read(self, node_id: str) -> list[RelayWish]:
         with self._store.read() as tx:
             return relay_reports.wishes(tx, node_id)
+
+    def _misled(self, said: AllRelays) -> relay_reports.Misled:
+        with self._store.read() as tx:
+            return relay_reports.misled(tx, said)
 
     def _record(self, node_id: str, said: AllRelays, done: Collection[RelayWish]) -> relay_reports.Unneeded:
         with self._store.write() as tx:

@@ -71,7 +71,7 @@ async def _turned(
     for call in hanging:
         relayed = known[call.public_key]
         if call.via is not None and call.via.target is not None:
-            turned[_left_s(relayed)].append(_peer(call, relayed.endpoint, call.via.target))
+            turned[whole_s(relayed.left_s)].append(_peer(call, relayed.endpoint, call.via.target))
             made[call.peer_id] = _at_relay(call, relayed.port)
         else:
             returning.append(PublicKey(call.public_key))
@@ -100,7 +100,7 @@ async def end(connections: Connections, interface: str, made: RelayedCalls, answ
             back: dict[float, list[RelayedPeer]] = defaultdict(list)
             for call in calls:
                 old = made.before[call.public_key]
-                back[_left_s(old)].append(_peer(call, old.endpoint, old.target))
+                back[whole_s(old.left_s)].append(_peer(call, old.endpoint, old.target))
             await _relay(connection, interface, config_id, back)
         except (TransientError, PermanentError, PanelError) as error:
             log.warning("relay.not_ended", node_id=node_id, peers=len(calls), error=str(error))
@@ -124,12 +124,12 @@ def _at_relay(call: TakeoverCall, port: int) -> TakeoverCall:
     return call if call.via is None else replace(call, endpoint=join_endpoint(call.via.address, port))
 
 
-def _left_s(relayed: Relayed) -> float:
+def whole_s(left_s: float) -> float:
     """Return how long a relay has to go, in whole s, so that those that were begun together stay together.
 
-    By the node's own count: its clock may be wrong.
+    `left_s`: by the node's own count, since its clock may be wrong.
     """
-    return min(MAX_RELAY_S, max(SHORTEST_S, round(relayed.left_s)))
+    return min(MAX_RELAY_S, max(SHORTEST_S, round(left_s)))
 
 
 def _by_relay(batch: Collection[TakeoverCall]) -> dict[tuple[str, str, float | None], list[TakeoverCall]]:

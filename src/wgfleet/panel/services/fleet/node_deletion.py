@@ -3,8 +3,10 @@
 from wgfleet.panel import clock
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
+from wgfleet.panel.services.fleet import relay_chains
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.observed import LIVE_S
@@ -48,5 +50,8 @@ def check(tx: Tx, node: Node, *, force: bool = False) -> None:
 
 def relayed(tx: Tx, node: Node) -> str:
     """Return who is live through a relay of a node, some by name; "" for nobody."""
-    found = session_rows.seen_at(tx, node.endpoint_addresses, node.id, clock.steady() - LIVE_S)
+    since, rows = clock.steady() - LIVE_S, relay_rows.listing(tx, node_id=node.id)
+    used = relay_chains.in_use(tx, [row.peer_id for row in rows], since)
+    names = {row.peer_name for row in rows if (row.peer_id, node.id) in used}
+    found = sorted(names.union(session_rows.seen_at(tx, node.endpoint_addresses, node.id, since)))
     return ", ".join(found[:NAMED]) + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")

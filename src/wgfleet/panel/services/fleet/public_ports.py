@@ -2,7 +2,7 @@
 
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Invalid, PanelError
-from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services import audit, config_ports, operations
 from wgfleet.panel.services.configs import CLUSTER
 from wgfleet.panel.services.fleet import assignments, backbone, shared_addresses
 from wgfleet.panel.services.floating import isolation
@@ -46,6 +46,7 @@ def change(
         setattr(assignment, name, value)
     if "public_port" in changed:
         isolation.witnesses_changed(tx, node.id)
+        config_ports.changed(tx, config.id)
     subject = operations.subject(config.id, node.id)
     audit.record(tx, actor, "updated", "config_node", subject, config=config.name, node=node.name, **changed)
     tx.wake(Topic.CONFIG, config.id)

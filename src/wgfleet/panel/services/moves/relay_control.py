@@ -8,13 +8,13 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.fleet import relay_chains
 from wgfleet.panel.services.moves.departures import counted, in_words
 from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import relays as relay_rows
-from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.relays import RelayRow
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.store.wakes import Topic
@@ -69,21 +69,13 @@ def chosen(tx: Tx, config: Config, node: Node, peer: str | None) -> list[Hanging
 
 
 def _shown(tx: Tx, rows: Sequence[RelayRow]) -> list[HangingClient]:
-    sessions = session_rows.latest(tx, [row.peer_id for row in rows])
+    now, used = clock.now(), relay_chains.in_use(tx, [row.peer_id for row in rows], clock.steady() - LIVE_S)
     nodes: dict[str, Node | None] = {row.node_id: node_rows.find(tx, row.node_id) for row in rows}
     at = node_rows.endpoint_addresses(tx) if rows else {}
-    since = clock.steady() - LIVE_S
     found = []
     for row in rows:
-        session, node = sessions.get(row.peer_id), nodes[row.node_id]
-        here = set() if node is None else set(node.endpoint_addresses)
-        live = (
-            session is not None
-            and bool(session.endpoint)
-            and session.node_id != row.node_id
-            and session.latest_handshake >= since
-            and split_endpoint(session.endpoint or "")[0] in here
-        )
+        node = nodes[row.node_id]
+        live = (row.peer_id, row.node_id) in used and row.ends_at > now
         target_id = at.get(split_endpoint(row.target)[0])
         if target_id is not None and target_id not in nodes:
             nodes[target_id] = node_rows.find(tx, target_id)

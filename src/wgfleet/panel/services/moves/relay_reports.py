@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.fleet import relay_chains
+from wgfleet.panel.services.moves import relays
 from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -18,12 +20,11 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import relays as relay_rows
-from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.relays import RelayRow
 from wgfleet.panel.store.tables import Config, Node, RelayedClient
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import split_endpoint
-from wgfleet.protocol.relay import AllRelays, InterfaceRelays, Relayed
+from wgfleet.protocol.relay import AllRelays, InterfaceRelays, Relayed, RelayedPeer
 
 SAME_S = 2.0  # two times that differ by less are one: messages take a while
 
@@ -40,6 +41,8 @@ class RelayWish:
 
 Unneeded = dict[str, list[str]]
 """Public keys of relays that are to end, by interface."""
+Misled = dict[str, tuple[str, list[tuple[float, RelayedPeer]]]]
+"""Relays that are to lead elsewhere, by interface: the config's id, for how many s each lasts, and where to."""
 
 
 def wishes(tx: Tx, node_id: str) -> list[RelayWish]:
@@ -62,12 +65,12 @@ def record(tx: Tx, node_id: str, said: AllRelays, done: Collection[RelayWish] = 
     fulfilled = {wish.row_id: wish.until for wish in done}
     unneeded: Unneeded = {}
     changed = False
-    for interface, relays in said.interfaces.items():
-        config = config_rows.find(tx, str(relays.config_id))
+    for interface, told in said.interfaces.items():
+        config = config_rows.find(tx, str(told.config_id))
         if config is None:
-            unneeded[interface] = [str(key) for key in relays.peers]
+            unneeded[interface] = [str(key) for key in told.peers]
             continue
-        news, strays = _record_one(tx, node, config, relays, known.pop(config.id, {}), fulfilled)
+        news, strays = _record_one(tx, node, config, told, known.pop(config.id, {}), fulfilled)
         changed |= news
         if strays:
             unneeded[interface] = strays
@@ -83,15 +86,15 @@ def _record_one(
     tx: Tx,
     node: Node,
     config: Config,
-    relays: InterfaceRelays,
+    told: InterfaceRelays,
     known: Mapping[str, RelayRow],
     fulfilled: Mapping[str, float],
 ) -> tuple[bool, list[str]]:
     """Record the relays of one config; return whether anything is new, and whom the node need not relay."""
-    peers = relay_rows.peer_ids(tx, config.id, [str(key) for key in relays.peers])
+    peers = relay_rows.peer_ids(tx, config.id, [str(key) for key in told.peers])
     now, changed = clock.now(), False
     begun: list[RelayedClient] = []
-    for key, relayed in relays.peers.items():
+    for key, relayed in told.peers.items():
         if key not in peers:
             continue
         row, ends_at = known.get(key), now + relayed.left_s
@@ -106,10 +109,10 @@ def _record_one(
         relay_rows.add(tx, begun)
         names = dict(peers.values())
         _audit(tx, "relay_begun", config.id, config.name, node, [names[row.peer_id] for row in begun])
-    gone = [row for key, row in known.items() if key not in relays.peers]
+    gone = [row for key, row in known.items() if key not in told.peers]
     _forget(tx, node, gone, fulfilled)
     ids = {key: peer_id for key, (peer_id, _) in peers.items()}
-    strays = [str(key) for key in relays.peers if key not in peers]
+    strays = [str(key) for key in told.peers if key not in peers]
     return bool(changed or begun or gone), strays + _not_hanging(tx, config, node, ids)
 
 
@@ -169,13 +172,26 @@ def _not_hanging(tx: Tx, config: Config, node: Node, peer_ids: Mapping[str, str]
     serves = assignment is not None and assignment.phase == Phase.SERVING and assignment.health.in_use
     if not peer_ids or not serves or operation_rows.active_of(tx, config.id):
         return []
-    own = set(node.endpoint_addresses)
-    sessions = session_rows.latest(tx, list(peer_ids.values()))
+    used = relay_chains.in_use(tx, list(peer_ids.values()))
+    return [key for key, peer_id in peer_ids.items() if (peer_id, node.id) not in used]
 
-    def hangs(peer_id: str) -> bool:
-        session = sessions.get(peer_id)
-        return bool(
-            session and session.endpoint and session.node_id != node.id and split_endpoint(session.endpoint)[0] in own
-        )
 
-    return [key for key, peer_id in peer_ids.items() if not hangs(peer_id)]
+def misled(tx: Tx, said: AllRelays) -> Misled:
+    """Return the relays that lead to a port that their target has no more.
+
+    What changes is the config's listen port, or that of a router in front of the target.
+    """
+    at = node_rows.ids_by_address(tx)
+    found: Misled = {}
+    for interface, told in said.interfaces.items():
+        config = config_rows.find(tx, str(told.config_id))
+        turned = []
+        for key, relayed in told.peers.items() if config is not None else ():
+            host, _ = split_endpoint(relayed.target)
+            node_id = at.get(host)
+            right = relays.endpoint(tx, config, node_id, host) if node_id is not None and config is not None else None
+            if right is not None and right != relayed.target:
+                turned.append((relayed.left_s, RelayedPeer(key, relayed.endpoint, right)))
+        if turned:
+            found[interface] = str(told.config_id), turned
+    return found

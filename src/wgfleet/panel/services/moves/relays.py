@@ -107,7 +107,7 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
         if there is None and not returns:
             found.append(call)
             continue
-        target = None if returns or there is None else _endpoint(tx, config, call.node_id, there)
+        target = None if returns or there is None else endpoint(tx, config, call.node_id, there)
         at = address_of(call.endpoint) if for_this is None else here
         found.append(replace(call, via=RelayVia(relay.id, at, target, config.id, for_this)))
     return found
@@ -129,7 +129,7 @@ def _address(node: Node | None, *, six: bool) -> str | None:
     return None if node is None else next((each for each in node.endpoint_addresses if (":" in each) is six), None)
 
 
-def _endpoint(tx: Tx, config: Config, node_id: str, address: str) -> str:
+def endpoint(tx: Tx, config: Config, node_id: str, address: str) -> str:
     """Return where a relay sends packets for a node, which another port than its own may lead to."""
     assignment = assignment_rows.get(tx, config.id, node_id)
     own = None if assignment is None else assignment.public_port
