@@ -88,6 +88,16 @@ def test_totals_have_what_was_counted_before_an_import_and_other_sums_do_not(sit
     assert (None, "carol", 0, 5) in asked(client, per="total")
 
 
+def test_a_cursor_counts_for_its_own_sums_alone(site: Used, client: httpx.Client) -> None:
+    site.fill()
+    first = client.get("/api/usage", params={"per": "total", "limit": 1}).json()
+    for other in ({"per": "total", "by": "config"}, {"per": "day"}, {"per": "total", "config": "wg0"}):
+        answer = client.get("/api/usage", params={**other, "after": first["next"]})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "after")
+    rest = client.get("/api/usage", params={"per": "total", "limit": 100, "after": first["next"]}).json()
+    assert rest["items"]
+
+
 def test_csv_has_a_page_and_no_formulas(site: Used, client: httpx.Client) -> None:
     site.fill()
     answer = client.get("/api/usage", params={"per": "total", "format": "csv", "limit": 1})

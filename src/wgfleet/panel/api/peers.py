@@ -30,6 +30,7 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.shown_peers import PeerView
 from wgfleet.panel.api.subject_router import subject_router
+from wgfleet.panel.domain import cursors
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.domain.held_settings import HELD
@@ -194,12 +195,14 @@ def list_peers(
     part = search.strip() if search else ""  # as where what is found is changed, or downloaded
     if part and sort != "created":
         raise Invalid(Reason("what is searched for comes in the order of creation"), field="sort")
-    if sort == "created":
-        peer_lists.check_cursor(after)
     live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag).id if tag else None
+        asked = (config_id, part, tag_id, sort)
+        after = cursors.place_of(after, *asked)
+        if sort == "created":
+            peer_lists.check_cursor(after)
         if part:
             rows, following = peers.search(tx, config_id, one_spelling(part), after, limit)
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
@@ -215,7 +218,7 @@ def list_peers(
         else:
             rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
         items = shown_peers.of_rows(tx, rows)
-    return shown_peers.page(items, following)
+    return shown_peers.page(items, cursors.bound(following, *asked))
 
 
 @router.post(

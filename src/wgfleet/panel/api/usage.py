@@ -12,6 +12,7 @@ from wgfleet.panel.api.auth import Reader
 from wgfleet.panel.api.models import Limit, Moment, Page, View
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
+from wgfleet.panel.domain import cursors
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, usage
 from wgfleet.panel.services.access import limits
@@ -83,9 +84,12 @@ def list_usage(
             configs=None if caller.limit is None else frozenset(caller.limit.configs),
             ever=since is None and to is None,
         )
-        found = usage.sums(tx, question, _last(after), limit + 1)
+        moments = (None if each is None else each.isoformat() for each in (since, to))
+        asked = (per, by, *moments, peer, question.node_id, question.config_id)
+        found = usage.sums(tx, question, _last(cursors.place_of(after, *asked)), limit + 1)
     shown = found[:limit]
-    following = f"{shown[-1].sum.period}~{shown[-1].sum.id}" if len(found) > limit else None
+    last = f"{shown[-1].sum.period}~{shown[-1].sum.id}" if len(found) > limit else None
+    following = cursors.bound(last, *asked)
     items = [_view(each, per) for each in shown]
     if form == "csv":
         return _csv(items, following)

@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import structlog
 
+from wgfleet.panel.domain import cursors
 from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.domain.usage import Added, Claimed, added, allowance, claimed, clipped, hours
-from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx, node_traffic, usage_sums
 from wgfleet.panel.store import usage as usage_rows
 from wgfleet.panel.store.node_traffic import Traffic
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.usage import CounterRow, HourUse, PeerUse, SourceRow
 from wgfleet.panel.store.usage_sums import FORMS, By, Per, Sum, Total, UsageQuestion
-from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.usage import UsageBatch, UsageRow
 
 OLDEST_S = 14 * 86400.0  # an hour further back is that far back: agents tell two days apart
@@ -248,7 +247,7 @@ def by_traffic(tx: Tx, config_id: str, after: str | None, limit: int) -> tuple[l
     count, separator, peer_id = (after or "").partition("-")
     is_count = count.isascii() and count.isdigit() and len(count) < MAX_DIGITS
     if after is not None and not (separator and is_count and may_be_id(peer_id)):
-        raise Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
+        raise cursors.refused()
     last = None if after is None else (int(count), peer_id)
     found = usage_sums.by_traffic(tx, config_id, last, limit + 1)
     rows = [peer for _, peer in found[:limit]]

@@ -6,14 +6,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.cursors import refused
 from wgfleet.panel.domain.fields import may_be_id, one_spelling
-from wgfleet.panel.errors import Invalid
 from wgfleet.panel.store import Tx, listed_peers
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder, Place
 from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.tables import Peer
-from wgfleet.protocol.reasons import Reason
 
 MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
@@ -76,17 +75,13 @@ def _place(order: PeerOrder, cursor: str) -> Place:
     try:
         return (_value(order, text), peer_id)
     except (ValueError, binascii.Error):
-        raise _refused() from None
+        raise refused() from None
 
 
 def check_cursor(cursor: str | None) -> None:
     """Refuse what is no id of the last peer of a page: taken for one it would say that there are no more."""
     if cursor is not None and not may_be_id(cursor):
-        raise _refused()
-
-
-def _refused() -> Invalid:
-    return Invalid(Reason("pass `next` of the page before, sorted the same way"), field="after")
+        raise refused()
 
 
 def _value(order: PeerOrder, text: str) -> str | int | float:

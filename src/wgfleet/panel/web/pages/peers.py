@@ -13,6 +13,7 @@ from wgfleet.panel.api.auth import Reader, SecretReader, Writer
 from wgfleet.panel.api.models import Identifier, PeersAfter, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH, NewPeer, specs_of
+from wgfleet.panel.domain import cursors
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
@@ -67,6 +68,7 @@ def list_peers(
     chosen = {"config": config, "node": node, "search": search, "tag": tag}
     chosen |= {"live": live, "enabled": enabled, "sort": sort}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
+    place = cursors.place_of(after, *chosen.values())
     with panel.store.read() as tx:
         seen = configs.page(tx, None, MOST_CONFIGS, caller.limit)
         wanted = PeerFilter(
@@ -78,10 +80,11 @@ def list_peers(
         )
         live_s = panel.settings.drain.live_s
         if search:
-            found = peer_lists.search(tx, wanted, live_s, search, after, PAGE)
+            found = peer_lists.search(tx, wanted, live_s, search, place, PAGE)
         else:
             order, backwards = PeerOrder(sort.removeprefix("-")), sort.startswith("-")
-            found = peer_lists.page(tx, wanted, live_s, order, after, PAGE, backwards=backwards)
+            found = peer_lists.page(tx, wanted, live_s, order, place, PAGE, backwards=backwards)
+        following = cursors.bound(found.looked_up_to, *chosen.values())
         context = {
             "peers": _rows(tx, found.peers),
             "configs": seen,
@@ -92,7 +95,7 @@ def list_peers(
             "chips": [(name, value, with_query("/peers", {**given, name: ""})) for name, value in given.items()],
             "here": with_query("/peers", {**given, "after": after}),
             "first": with_query("/peers", given) if after else None,
-            "following": with_query("/peers", {**given, "after": found.looked_up_to}) if found.looked_up_to else None,
+            "following": with_query("/peers", {**given, "after": following}) if following else None,
             "sort": sort,
             "with_query": with_query,
         }
