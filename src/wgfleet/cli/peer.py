@@ -59,7 +59,7 @@ def list_peers(
     client: Client,
     config: Config,
     *,
-    search: Annotated[str | None, typer.Option(help="Text in names and public keys.")] = None,
+    search: Annotated[str | None, typer.Option(help="Part of the name; or a whole public key, or address.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only peers with this tag.")] = None,
     online: Annotated[
         bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")

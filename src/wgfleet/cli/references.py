@@ -75,7 +75,7 @@ def peers(client: Client, references: Sequence[str]) -> list[str]:
 
 def _called(client: Client, config: str, name: str) -> Document | None:
     wanted = unicodedata.normalize("NFC", name)
-    found = client.all(f"/api/configs/{part(config)}/peers", search=name) if name else []
+    found = client.all(f"/api/configs/{part(config)}/peers", search=name) if name.strip() else []
     return next((each for each in found if each["name"] == wanted), None)
 
 

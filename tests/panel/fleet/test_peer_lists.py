@@ -8,7 +8,7 @@ from wgfleet.panel.services.fleet import peer_lists, peers
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.services.fleet.peers import PeerChanges
 from wgfleet.panel.store import listed_peers, usage
-from wgfleet.panel.store.listed_peers import holders
+from wgfleet.panel.store.peer_search import holders
 from wgfleet.panel.store.usage import PeerUse
 
 NAMES = ["b", "a", "A2", "ä", "c", "a3", "Z", "é", "same"]

@@ -18,6 +18,11 @@ MAX_PAGE = 1000
 _ID = r"^[0-9a-f]{32}$"
 _PRINTABLE = r"^[!-~]+$"  # what no id or name of ours goes beyond; a NUL would upset PostgreSQL
 
+_NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f]"
+LINE, SOME_LINE = f"^{_NO_CONTROLS}*$", f"^{_NO_CONTROLS}+$"
+WORD_IN_PATH = r"^[^\x00-\x1f/\x7f-\x9f]+$"
+"""Patterns of what names may be made of: no control characters."""
+
 _NUMBER = re.compile(r"[+-]?[0-9.]+")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -147,7 +152,7 @@ PeersAfter = Annotated[
 """Of peers, which may be sorted by name: the cursor has the one that was last."""
 NameAfter = Annotated[
     str | None,
-    Query(max_length=64, pattern=r"^[^\x00-\x1f]*$", description="Cursor: pass `next` from the previous page."),
+    Query(max_length=64, pattern=LINE, description="Cursor: pass `next` from the previous page."),
 ]
 Reference = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id or a name.")]
 Identifier = Annotated[str, Path(max_length=64, pattern=_PRINTABLE, description="An id.")]

@@ -11,18 +11,17 @@ from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.held_settings import DOWNLOAD, UPLOAD, Speed
 from wgfleet.panel.api.jobs import NewJob
-from wgfleet.panel.api.models import MAX_PAGE, Body, Reference, Said, View
+from wgfleet.panel.api.models import MAX_PAGE, SOME_LINE, Body, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
-from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import SPEEDS
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import nodes, tags
+from wgfleet.panel.services.fleet import nodes, peer_lists, tags
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from wgfleet.panel.services.held_settings import HeldChanges
 
 router = subject_router("peers")
-Text = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Text = Annotated[str, Field(min_length=1, max_length=100, pattern=SOME_LINE)]
 TagName = Annotated[str, Field(min_length=1, max_length=MAX_TAG_NAME)]
 
 
@@ -136,13 +135,8 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
 def filter_of(
     tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers, field: str = "search"
 ) -> PeerFilter:
-    """Return which peers of a config are meant; refuse a node that the caller does not see.
-
-    And what is searched for where nothing can be seen of it, in a `field`: all peers would be meant.
-    """
-    part = None if wanted.search is None else one_spelling(wanted.search.strip())
-    if part == "":
-        raise Invalid(Reason("must have characters that can be seen, and no spaces at its ends"), field=field)
+    """Return which peers of a config are meant; refuse a node that the caller does not see; `field`: of the search."""
+    part = peer_lists.searched(wanted.search, field)
     if wanted.node is not None:
         limits.check(tx, caller.limit, "node", wanted.node, "filter")
     if wanted.peers is not None:

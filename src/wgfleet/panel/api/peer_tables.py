@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import Reference, Said, View
+from wgfleet.panel.api.models import SOME_LINE, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
@@ -26,7 +26,7 @@ from wgfleet.protocol.reasons import Reason
 
 router = subject_router("peers")
 PAGE = 500
-Part = Annotated[str | None, Query(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+Part = Annotated[str | None, Query(min_length=1, max_length=64, pattern=SOME_LINE)]
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A table, in UTF-8."}
 }

@@ -17,6 +17,8 @@ from wgfleet.panel.api.client_settings import (
 from wgfleet.panel.api.held_settings import ChangedHeldSettings, NewHeldSettings
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
+    LINE,
+    SOME_LINE,
     UNCHANGED,
     Body,
     Identifier,
@@ -175,11 +177,16 @@ def list_peers(
     *,
     search: Annotated[
         str | None,
-        Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$", description="Text to find in names and public keys."),
+        Query(
+            min_length=1,
+            max_length=MAX_SEARCH,
+            pattern=LINE,
+            description="Part of the name; or a whole public key, or address.",
+        ),
     ] = None,
     tag: Annotated[
         str | None,
-        Query(max_length=MAX_TAG_NAME, pattern=r"^[^\x00-\x1f]+$", description="Id or name of a tag that they have."),
+        Query(max_length=MAX_TAG_NAME, pattern=SOME_LINE, description="Id or name of a tag that they have."),
     ] = None,
     sort: Annotated[
         Literal["created", "name", "traffic", "handshake"],
@@ -192,7 +199,7 @@ def list_peers(
     limit: Limit = 100,
 ) -> Response:
     """Follow `next` until it is null: a page of a search may have fewer peers than `limit`, or none."""
-    part = search.strip() if search else ""  # as where what is found is changed, or downloaded
+    part = peer_lists.searched(search)
     if part and sort != "created":
         raise Invalid(Reason("what is searched for comes in the order of creation"), field="sort")
     live_s = panel.settings.drain.live_s
@@ -204,7 +211,7 @@ def list_peers(
         if sort == "created":
             peer_lists.check_cursor(after)
         if part:
-            rows, following = peers.search(tx, config_id, one_spelling(part), after, limit)
+            rows, following = peers.search(tx, config_id, part, after, limit)
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
         elif sort == "traffic" and tag_id is None:
             rows, following = usage.by_traffic(tx, config_id, after, limit)

@@ -8,7 +8,7 @@ from fastapi import Path, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import UNCHANGED, After, Body, PatchBody, Said, View, page, utc
+from wgfleet.panel.api.models import UNCHANGED, WORD_IN_PATH, After, Body, PatchBody, Said, View, page, utc
 from wgfleet.panel.api.models import Limit as PageSize
 from wgfleet.panel.api.models import Page as PageOf
 from wgfleet.panel.api.panel import Panel, ThePanel
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from wgfleet.panel.services.rule_sets import RuleSetChanges
 
 router = subject_router("rule sets")
-RuleSetReference = Annotated[
-    str, Path(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f/]+$", description="An id or a name.")
-]
+RuleSetReference = Annotated[str, Path(max_length=MAX_NAME, pattern=WORD_IN_PATH, description="An id or a name.")]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern="^[^/]*$", examples=["guests"])]
 OTHERWISE = "What is done with a connection that no rule fits: true: it is let through, false: it is refused."
 

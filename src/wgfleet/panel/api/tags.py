@@ -11,7 +11,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.client_settings import ChangedClientSettings, ClientSettingsView, NewClientSettings
 from wgfleet.panel.api.held_settings import ChangedHeldSettings, HeldSettingsView, NewHeldSettings, set_here
 from wgfleet.panel.api.large_bodies import LargeBodies
-from wgfleet.panel.api.models import UNCHANGED, After, Body, Limit, Page, View, page, utc
+from wgfleet.panel.api.models import UNCHANGED, WORD_IN_PATH, After, Body, Limit, Page, View, page, utc
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.client_settings import SETTINGS
@@ -23,7 +23,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Tag
 
 router = subject_router("tags", route_class=LargeBodies)
-TagReference = Annotated[str, Path(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f/]+$", description="An id or a name.")]
+TagReference = Annotated[str, Path(max_length=MAX_NAME, pattern=WORD_IN_PATH, description="An id or a name.")]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern="^[^/]*$", examples=["office"])]
 Color = Annotated[str, Field(max_length=7, description="`#rrggbb`.", examples=["#2fb344"])]
 PeerIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_BATCH)]

@@ -3,6 +3,8 @@
 Nor who filters by what there is no filter for: a list of all peers, or all of their files, is no answer to `?tags=`.
 """
 
+from urllib.parse import unquote_to_bytes
+
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -20,6 +22,7 @@ async def refuse_unread_input(request: Request) -> None:
     route = request.scope["route"]
     if not isinstance(route, APIRoute) or not route.path.startswith("/api/"):
         return  # /healthz and the like: what asks there may add something of its own
+    refuse_other_encodings(request)
     known = _parameters(route)
     for name in request.query_params:
         if name not in known and not (request.method in READS and name in _OF_PAGES):
@@ -29,6 +32,19 @@ async def refuse_unread_input(request: Request) -> None:
     if request.method not in READS and route.body_field is None and (await request.body()).strip() not in _NOTHING:
         has = Reason("; parameters of its address are {known}", known=", ".join(known)) if known else ""
         raise Invalid(Reason("the call takes no body{has}", has=has), field="body")
+
+
+def refuse_other_encodings(request: Request) -> None:
+    """Refuse a parameter that is no UTF-8: what is looked for instead would be found nowhere."""
+    query: bytes = request.scope["query_string"]
+    if query.isascii() and b"%" not in query:
+        return
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        try:
+            unquote_to_bytes(value).decode()
+        except UnicodeDecodeError:
+            raise Invalid(Reason("is not UTF-8"), field=unquote_to_bytes(name).decode(errors="replace")) from None
 
 
 def _parameters(route: APIRoute) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from wgfleet.panel import clock
 from wgfleet.panel.api import spreadsheets
 from wgfleet.panel.api.auth import Reader
-from wgfleet.panel.api.models import Limit, Moment, Page, View
+from wgfleet.panel.api.models import LINE, Limit, Moment, Page, View
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import cursors
@@ -23,7 +23,7 @@ from wgfleet.protocol.reasons import Reason
 router = subject_router("usage")
 HOUR_S = 3600
 COLUMNS = ("start", "id", "name", "received", "sent")
-Name = Annotated[str | None, Query(max_length=64, pattern=r"^[^\x00-\x1f]*$")]
+Name = Annotated[str | None, Query(max_length=64, pattern=LINE)]
 
 
 class UsageView(View):

@@ -6,7 +6,6 @@ For the order of traffic or of handshakes all peers that fit are looked at: 53 a
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
@@ -18,7 +17,7 @@ from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.peer_search import LOOKED_AT, THREE, Found
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.tables import Address, Config, Peer, PeerSession, PeerTag, Pool, UsageTotal
+from wgfleet.panel.store.tables import Config, Peer, PeerSession, PeerTag, UsageTotal
 
 
 class PeerOrder(StrEnum):
@@ -156,22 +155,6 @@ def names(tx: Tx, wanted: PeerFilter, limit: int) -> list[str]:
     return list(tx.session.scalars(query))
 
 
-def holders(tx: Tx, address: str) -> list[str]:
-    """Return the ids of the peers that have an address; none where it is no address."""
-    try:
-        wanted = ip_address(address)
-    except ValueError:
-        return []
-    found: list[str] = []
-    for pool_id, text in tx.connection.execute(select(Pool.id, Pool.network)).all():
-        network = ip_network(text)
-        if wanted in network:
-            offset = int(wanted) - int(network.network_address)
-            query = select(Address.peer_id).where(Address.pool_id == pool_id, Address.offset == offset)
-            found += tx.connection.scalars(query).all()
-    return found
-
-
 def _beyond(columns: Sequence[Any], place: Sequence[Any], *, backwards: bool) -> ColumnElement[bool]:
     """Compare column by column: not every database compares rows by an index."""
 
@@ -209,5 +192,5 @@ def conditions(tx: Tx, wanted: PeerFilter) -> list[ColumnElement[bool]]:
         found.append(Peer.id.in_(select(PeerTag.peer_id).where(PeerTag.tag_id == wanted.tag_id)))
     if wanted.part is not None:
         has_part = _position(tx)(Peer.name_folded, folded(wanted.part)) > 0
-        found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(holders(tx, wanted.part))))
+        found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(peer_search.holders(tx, wanted.part))))
     return found

@@ -8,6 +8,7 @@ compared as `str.casefold` does, on both databases.
 """
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple, cast
 
 from sqlalchemy import ColumnElement, MetaData, Select, Table, bindparam, func, select, text
@@ -19,7 +20,7 @@ from wgfleet.panel.store.chunks import SIZE, chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many
 from wgfleet.panel.store.shown_peers import ShownPeer
-from wgfleet.panel.store.tables import Peer
+from wgfleet.panel.store.tables import Address, Peer, Pool
 from wgfleet.protocol.keys import KEY_CHARACTERS
 
 THREE = 3
@@ -60,11 +61,11 @@ class Found(NamedTuple):
 
 
 def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> Found:
-    """Return up to `limit` peers of a config after an id whose name has a part, or whose public key it is."""
+    """Return up to `limit` peers of a config after an id whose name has a part, or whose key or address it is."""
     folded, wanted = look_alikes.folded(part), limit + 1  # the one too many says that there are more
-    keyed: Sequence[str] = ()
+    owners: Sequence[str] = [each for each in holders(tx, part, config_id) if each > (after or "")]
     if len(part) == KEY_CHARACTERS:
-        keyed = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
+        owners = tx.connection.scalars(_BY_KEY, {"config_id": config_id, "after": after or "", "key": part}).all()
     ids, looked_up_to = _walk(tx, config_id, after, wanted, folded, NEAR)
     if looked_up_to is not None and len(ids) < wanted:
         # Where as many go on to fit, the index would name more than `FEW`, which takes it longer than to look at them.
@@ -75,11 +76,30 @@ def search(tx: Tx, config_id: str, after: str | None, limit: int, part: str) -> 
             ids += more
         else:
             ids, looked_up_to = _of_config(tx, config_id, after, folded, few), None
-    found = sorted({*ids, *(each for each in keyed if looked_up_to is None or each <= looked_up_to)})
+    found = sorted({*ids, *(each for each in owners if looked_up_to is None or each <= looked_up_to)})
     shown = found[:limit]
     if len(found) > limit:
         looked_up_to = shown[-1]
     return Found(shown_peers.by_ids(tx, shown), looked_up_to)
+
+
+def holders(tx: Tx, address: str, config_id: str | None = None) -> list[str]:
+    """Return the ids of the peers, of a config or of all, that have an address; none where it is no address."""
+    try:
+        wanted = ip_address(address)
+    except ValueError:
+        return []
+    found: list[str] = []
+    pools = select(Pool.id, Pool.network)
+    if config_id is not None:
+        pools = pools.where(Pool.config_id == config_id)
+    for pool_id, each in tx.connection.execute(pools).all():
+        network = ip_network(each)
+        if wanted in network:
+            offset = int(wanted) - int(network.network_address)
+            query = select(Address.peer_id).where(Address.pool_id == pool_id, Address.offset == offset)
+            found += tx.connection.scalars(query).all()
+    return found
 
 
 def _walk(

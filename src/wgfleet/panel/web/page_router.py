@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.succession import refuse_where_superseded
+from wgfleet.panel.api.unread_input import refuse_other_encodings
 from wgfleet.panel.web.forms import TheForm
 
 # What a panel that decides nothing does all the same; a test holds every other change to be refused there.
@@ -23,10 +24,11 @@ STILL_TAKEN = {
 
 def page_router() -> APIRouter:
     """Return a router for pages, which are none of the API's calls."""
-    return APIRouter(include_in_schema=False, dependencies=[Depends(_decides), Depends(_checked)])
+    return APIRouter(include_in_schema=False, dependencies=[Depends(_may_be_answered), Depends(_checked)])
 
 
-async def _decides(panel: ThePanel, request: Request) -> None:
+async def _may_be_answered(panel: ThePanel, request: Request) -> None:
+    refuse_other_encodings(request)
     if request.scope["route"].path not in STILL_TAKEN:
         await refuse_where_superseded(panel, request)
 

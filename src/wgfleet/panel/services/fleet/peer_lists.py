@@ -8,15 +8,17 @@ from dataclasses import replace
 from wgfleet.panel import clock
 from wgfleet.panel.domain.cursors import refused
 from wgfleet.panel.domain.fields import may_be_id, one_spelling
-from wgfleet.panel.store import Tx, listed_peers
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.store import Tx, listed_peers, peer_search
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder, Place
 from wgfleet.panel.store.peer_search import Found
 from wgfleet.panel.store.tables import Peer
+from wgfleet.protocol.reasons import Reason
 
 MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
-__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "extent", "page", "search", "whole"]
+__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "extent", "page", "search", "searched", "whole"]
 
 
 def page(
@@ -52,10 +54,18 @@ def search(tx: Tx, wanted: PeerFilter, live_s: float, part: str, after: str | No
     """
     part, timed = one_spelling(part.strip()), replace(wanted, live_since=clock.steady() - live_s)
     if after is None:
-        holders = listed_peers.holders(tx, part)
+        holders = peer_search.holders(tx, part)
         if holders:
             return Found(listed_peers.of_some(tx, timed, holders), None)
     return listed_peers.search(tx, timed, part, after, limit)
+
+
+def searched(text: str | None, field: str = "search") -> str | None:
+    """Return what is searched for; refuse, in a `field`, what nothing can be seen of: all peers would be meant."""
+    part = None if text is None else one_spelling(text.strip())
+    if part == "":
+        raise Invalid(Reason("must have characters that can be seen, and no spaces at its ends"), field=field)
+    return part
 
 
 def _cursor(order: PeerOrder, place: Place) -> str:

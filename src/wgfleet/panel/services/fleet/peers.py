@@ -249,7 +249,7 @@ def page(tx: Tx, config_id: str | None, after: str | None = None, limit: int = 1
 
 
 def search(tx: Tx, config_id: str, part: str, after: str | None = None, limit: int = 100) -> Found:
-    """Return the peers whose name has a part in it, or whose public key it is, in the order of creation."""
+    """Return the peers whose name has a part in it, or whose key or address it is, in the order of creation."""
     return peer_search.search(tx, config_id, after, limit, one_spelling(part))
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from wgfleet.panel import clock
 from wgfleet.panel.api import peer_changes
 from wgfleet.panel.api.auth import Writer
-from wgfleet.panel.api.models import ReferenceFilter
+from wgfleet.panel.api.models import LINE, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_batches import PeerBatchCall
 from wgfleet.panel.api.peer_changes import PeersFoundView, PeersToChangeNow, WantedPeers
@@ -61,7 +61,7 @@ _NOBODY = "0-" + "0" * 32  # what a look sends, which is compared with nothing
 NOT_CHOSEN = marked("must be chosen")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
 ONE_LIMIT = marked("is a second limit; give them one after the other")
-Chosen = Annotated[str, Query(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
+Chosen = Annotated[str, Query(max_length=100, pattern=LINE)]
 Ticked = Annotated[list[Chosen] | None, Query(max_length=MOST)]
 
 

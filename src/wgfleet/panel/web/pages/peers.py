@@ -10,7 +10,7 @@ from starlette.responses import Response
 from wgfleet.panel.api import files as file_answers
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Reader, SecretReader, Writer
-from wgfleet.panel.api.models import Identifier, PeersAfter, ReferenceFilter
+from wgfleet.panel.api.models import LINE, Identifier, PeersAfter, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH, NewPeer, specs_of
 from wgfleet.panel.domain import cursors
@@ -42,7 +42,7 @@ PAGE = 50
 MOST_CONFIGS = 1000
 LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
 
-Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$")]
+Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=LINE)]
 Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]  # a form sends also what is left empty
 Live = Annotated[Literal["", "yes", "no"], Query()]
 Sort = Annotated[Literal["made", "-made", "name", "-name", "traffic", "-traffic", "handshake", "-handshake"], Query()]

@@ -7,6 +7,7 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader
+from wgfleet.panel.api.models import LINE
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import MAX_SEARCH
 from wgfleet.panel.services import configs
@@ -40,7 +41,7 @@ PAGES = (
     (marked("Your account"), "/profile", OWN),
 )
 """Pages without a place in the navigation."""
-Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=r"^[^\x00-\x1f]*$")]
+Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=LINE)]
 
 
 class Hit(NamedTuple):
