@@ -1,10 +1,11 @@
 """Names that differ in nothing that can be seen are one name; those that look different stay two."""
 
-from typing import Any
+import unicodedata
+from typing import Any, Literal
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.panel.conftest import made, one_database
@@ -18,6 +19,7 @@ MARKS = (
     "\u200e", "\u200f", "\u061c", "\u00ad", "\u200b", "\u2060", "\ufeff", "\u034f", "\u180e", "\u3164", "\ufe0f",
     "\U000e0101", "\U000e0041", "\u200c", "\u200d", "\u2063",
 )  # fmt: skip
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 ALIKE = [(f"an{mark}na", "anna") for mark in MARKS] + [
     ("anna\u200e", "anna"),
     ("\u200f\u05d3\u05e0\u05d4", "\u05d3\u05e0\u05d4"),
@@ -50,6 +52,43 @@ def test_what_is_seen_does(one: str, other: str) -> None:
 def test_what_is_seen_is_seen_the_same_once_more(text: str) -> None:
     assert seen(seen(text)) == seen(text)
     assert folded(text) or not text
+
+
+def is_capitalized_alone(name: str) -> bool:
+    """Say whether capital letters leave the order of what stands above and below: a mark below becomes a letter."""
+    return "\u0345" not in unicodedata.normalize("NFD", name)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(is_capitalized_alone))
+@example("\u0390")
+@example("\u03b0\u1fb7\u1fc7")
+@example("\u017f\u0323\u0307")
+@example("\u1e9bx")
+@example("\u0131s\u0131\u0130")
+@example("stra\xdfe \ufb03 \u01f0")
+def test_a_name_is_compared_the_same_however_it_is_typed(name: str) -> None:
+    wanted = folded(one_spelling(name))
+    for typed in (name, name.upper(), name.lower(), name.casefold()):
+        for form in FORMS:
+            assert folded(unicodedata.normalize(form, typed)) == wanted, ascii(typed)
+    assert folded(wanted) == wanted
+
+
+@pytest.mark.parametrize("name", ["\u1f82", "\u1fb3\u03c9", "\u1fbc"])
+def test_a_letter_with_a_mark_below_is_that_of_capital_letters(name: str) -> None:
+    assert folded(name) == folded(name.upper()) == folded(name.lower())
+
+
+@one_database
+@pytest.mark.usefixtures("wg0")
+@pytest.mark.parametrize("name", ["\u0390\u03c9", "x\u017f\u0323\u0307", "\u0131s\u0131", "Stra\xdfe"])
+def test_a_peer_is_found_however_its_name_is_typed(client: httpx.Client, name: str) -> None:
+    made(client, "/api/configs/wg0/peers", name=name)
+    for typed in (name, name.upper(), name.lower()):
+        for form in FORMS:
+            params = {"search": unicodedata.normalize(form, typed)}
+            assert len(client.get("/api/configs/wg0/peers", params=params).json()["items"]) == 1
+            assert client.get("/api/configs/wg0/peers/csv", params=params).text.count("\n") == 2
 
 
 @pytest.mark.parametrize("mark", ["\u200e", "\u200f", "\u00ad"])

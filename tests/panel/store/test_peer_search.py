@@ -196,6 +196,14 @@ def test_names_from_before_are_found_by_what_is_seen_of_them(empty_database_url:
         assert peer_search.by_index(tx, "anna") == ["1"]
 
 
+def test_names_from_before_are_found_in_capital_letters_too(empty_database_url: str) -> None:
+    before = "UPDATE peers SET name = '\u0390\u03c9\u1fd3', name_folded = '\u03b9\u0308\u0301\u03c9\u03b9\u0308\u0301'"
+    with upgraded(empty_database_url, ("0074", before)) as store, store.read() as tx:
+        for part in ("\u0390\u03c9", "\u0390\u03c9".upper(), composed("\u0390\u03c9\u1fd3".upper())):
+            assert [peer.id for peer in peer_search.search(tx, "config", None, 5, part).peers] == ["1"]
+        assert peer_search.by_index(tx, folded("\u0390\u03c9\u1fd3")) == ["1"]
+
+
 def test_a_peer_that_the_index_does_not_know_is_changed_and_deleted(searched: Searched) -> None:
     made, *_ = searched.add(["Änne"])
     if searched.world.store.engine.dialect.name == "sqlite":

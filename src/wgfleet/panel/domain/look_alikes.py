@@ -39,8 +39,20 @@ def seen(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Return a name as searches compare it: what can be seen of it, in small letters; all of what shows nothing."""
-    return (seen(name) or name).casefold()
+    """Return a name as searches compare it: what can be seen of it, in small letters; all of what shows nothing.
+
+    By way of capital letters, since some small ones share one (the i without a dot); decomposed before each step, as
+    both want it, and composed again, as what is typed comes.
+    """
+    text = seen(name) or name
+    if text.isascii():
+        return text.lower()
+    capital = _decomposed(_decomposed(text).upper())
+    return unicodedata.normalize("NFC", capital.casefold())
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFD", text)
 
 
 def check(name: str, others: Iterable[str], field: str = "name") -> None:

@@ -4,7 +4,7 @@ A part that is common is found by looking at the next peers in order; a rare one
 index of all the threes of characters in names (revision 0024): FTS5's trigrams on SQLite, a GIN index of arrays on
 PostgreSQL, which needs no extension and knows every script. A shorter part, and one that is rare
 here and common elsewhere, is looked for in `LOOKED_AT` peers a call, after which the caller goes on. Letters are
-compared as `str.casefold` does, on both databases.
+compared as `look_alikes.folded` has them, on both databases.
 """
 
 from collections.abc import Callable, Sequence
