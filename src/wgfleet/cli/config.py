@@ -21,6 +21,7 @@ from wgfleet.cli.config_health import (
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
 from wgfleet.cli.config_public_port import port_warnings, public_port, warn_of_ports
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
@@ -219,13 +220,13 @@ def update(
 
 
 @app.command()
-def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False) -> None:
+def delete(config: Config, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Delete a config that is assigned to no node, and its peers."""
     with panel() as client:
         path = f"/api/configs/{part(config)}"
         ask(client, path, None, yes=yes, dry_run=dry_run)
         client.call("DELETE", path)
-    say(f"config {config} was deleted", err=True)
+    deleted(f"config {config} was deleted", "config", config, as_json=as_json, err=True)
 
 
 @app.command()

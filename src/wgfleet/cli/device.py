@@ -8,9 +8,10 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Device
 from wgfleet.cli.client import Client, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, Output, age_cell, say
+from wgfleet.cli.output import AsJson, Output, age_cell
 from wgfleet.cli.peer_files import Format, check_format, save
 from wgfleet.cli.tree import commands
 
@@ -58,14 +59,14 @@ def rotate(device: Device, *, yes: Yes = False, as_json: AsJson = False) -> None
 
 
 @app.command()
-def delete(device: Device, *, yes: Yes = False) -> None:
+def delete(device: Device, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a device of yours: it is cut off."""
     with panel() as client:
         found = client.get(f"/api/me/devices/{_id(client, device)}")
         if not yes:
             go_on(f"Delete {found['name']}?")
         client.call("DELETE", f"/api/me/devices/{_id(client, device)}")
-    say(f"{found['name']} is deleted")
+    deleted(f"{found['name']} is deleted", "device", found["name"], found["id"], as_json=as_json)
 
 
 def _id(client: Client, reference: str) -> str:

@@ -14,6 +14,7 @@ from wgfleet.cli.arguments import Config
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import ABSENT, USAGE, CallFailed, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_thing
 from wgfleet.cli.given_files import file_text
 from wgfleet.cli.output import AsJson, say
@@ -109,13 +110,14 @@ def endpoint_delete(
     *,
     yes: Yes = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete the endpoint group of a cluster; its name is withdrawn, and new files carry the address of a node."""
     with panel() as client:
         path = f"/api/configs/{part(config)}/endpoint-group"
         ask(client, path, None, yes=yes, dry_run=dry_run)
         client.call("DELETE", path)
-    say(f"the endpoint group of {config} was deleted", err=True)
+    deleted(f"the endpoint group of {config} was deleted", "endpoint_group", config, as_json=as_json, err=True)
 
 
 app.command("update")(endpoint)

@@ -8,9 +8,10 @@ from wgfleet.cli.arguments import Group
 from wgfleet.cli.asking import DryRun
 from wgfleet.cli.client import Client, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, say, show_json, show_table
+from wgfleet.cli.output import AsJson, show_json, show_table
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, show_group_departure, show_operation
 
@@ -69,11 +70,11 @@ def update(
 
 
 @app.command()
-def delete(group: Group, *, _yes: Yes = False) -> None:
+def delete(group: Group, *, _yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete an empty node group."""
     with panel() as client:
         client.call("DELETE", f"/api/node-groups/{part(group)}")
-    say(f"node group {group} was deleted")
+    deleted(f"node group {group} was deleted", "node_group", group, as_json=as_json)
 
 
 @app.command()

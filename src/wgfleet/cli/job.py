@@ -9,9 +9,10 @@ from wgfleet.cli import references
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, duration, say, size, text
+from wgfleet.cli.output import AsJson, duration, size, text
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
@@ -80,13 +81,14 @@ def delete(
     peer: ForPeer = None,
     tag: ForTag = None,
     config: ForConfig = None,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a job; peers that it keeps out are let in again within seconds."""
     with panel() as client:
         path = _path(client, peer, tag, config)
         found = references.identifier(client, path, job, ("field", "action"))
         client.call("DELETE", f"{path}/{part(found)}")
-    say("the job was deleted")
+    deleted("the job was deleted", "job", None, found, as_json=as_json)
 
 
 def _worded(job: Document) -> Document:

@@ -9,6 +9,7 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import Key
 from wgfleet.cli.client import Client, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_json
 from wgfleet.cli.tree import commands
@@ -51,7 +52,7 @@ def create(
 
 
 @app.command()
-def delete(key: Key, *, yes: Yes = False) -> None:
+def delete(key: Key, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Revoke an API key: what uses it is refused from now on."""
     with panel() as client:
         identifier = references.identifier(client, "/api/keys", key, ("name",), name="name")
@@ -61,4 +62,5 @@ def delete(key: Key, *, yes: Yes = False) -> None:
             begun = f"; {found['operations']} operations that it began stop" if found.get("operations") else ""
             go_on(f"Revoke {found['name']} ({', '.join(found['scopes'])}; {used}{begun})?")
         client.call("DELETE", f"/api/keys/{part(identifier)}")
-    say(f"{found['name'] if found else key} is revoked")
+    name = found["name"] if found else key
+    deleted(f"{name} is revoked", "key", name, identifier, as_json=as_json)

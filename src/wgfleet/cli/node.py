@@ -10,6 +10,7 @@ from wgfleet.cli.arguments import Node
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_thing
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, duration, say, show_json, text
@@ -18,7 +19,7 @@ from wgfleet.cli.waiting import RelayHours, Wait, ended, report, require_success
 from wgfleet.cli.watching import Watch
 
 app = commands()
-COLUMNS = ("name", "endpoints", "connected", "cordoned", "configs", "peers", "agent", "summary")
+COLUMNS = ("name", "endpoints", "health", "connected", "cordoned", "configs", "peers", "agent", "summary")
 FOR_PROGRAMS = {"agent_features", "agent_protocol"}
 WITH_WITNESSES = ("name", "role", *COLUMNS[1:])
 AFTER_JOINING = """\
@@ -58,6 +59,7 @@ def list_nodes(client: Client) -> ListResult:
             **node,
             "role": "witness" if node.get("witness") else "node",
             "agent": _agent(node),
+            "summary": _summary(node),
             "endpoints": [*filter(None, [node.get("endpoint_name")]), *node["endpoint_addresses"]],
         }
         for node in found
@@ -75,6 +77,13 @@ def _warnings(node: Document, *fields: str) -> list[str]:
 def _warn(node: Document, *fields: str) -> None:
     for each in _warnings(node, *fields):
         say(f"warning: {each}", err=True)
+
+
+def _summary(node: Document) -> str:
+    """Return what a node's last cycle did, after why one of its configs is not well: that is about all of them."""
+    if node.get("health") in {None, "serving"}:
+        return str(node["summary"])
+    return f"{node['health_config']}: {node['health_reason']}; {node['summary']}"
 
 
 def _agent(node: Document) -> str:
@@ -269,12 +278,13 @@ def delete(
     force: Annotated[bool, typer.Option("--force", help="Delete even if interfaces stay on it.")] = False,
     yes: Yes = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a node that is assigned to no config."""
     with panel() as client:
         ask(client, f"/api/nodes/{part(node)}", None, yes=yes, dry_run=dry_run, force=force)
         client.call("DELETE", f"/api/nodes/{part(node)}", force=force)
-    say(f"node {node} was deleted", err=True)
+    deleted(f"node {node} was deleted", "node", node, as_json=as_json, err=True)
 
 
 @app.command()

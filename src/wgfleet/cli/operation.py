@@ -16,9 +16,9 @@ from wgfleet.cli.waiting import ended, follow, moved, report, require_success, t
 from wgfleet.cli.watching import Watch
 
 app = commands()
-COLUMNS = ("id", "kind", "config", "node", "state", "moved", "age", "error")
+COLUMNS = ("id", "kind", "state", "age", "config", "node", "moved", "error")
 
-LEFT_OUT = {"config_id", "node_id", "subject", "peers_migrated"}
+LEFT_OUT = {"config_id", "config_name", "node_id", "node_name", "subject", "peers_migrated"}
 
 
 @app.command("list")
@@ -45,9 +45,14 @@ def row(operation: Document, configs: dict[str | None, str], nodes: dict[str | N
         "moved": moved(operation),
         "age": age_cell(operation["created_at"]),
         "error": trouble(operation),
-        "config": configs.get(operation["config_id"], operation["config_id"]),
-        "node": nodes.get(operation["node_id"], operation["node_id"]),
+        "config": configs.get(operation["config_id"], operation.get("config_name") or _short(operation["config_id"])),
+        "node": nodes.get(operation["node_id"], operation.get("node_name") or _short(operation["node_id"])),
     }
+
+
+def _short(identifier: str | None) -> str | None:
+    """Return what is left of the id of a thing that is gone, as a name has it that is longer than a column."""
+    return None if identifier is None else short(identifier)
 
 
 @app.command()
@@ -65,7 +70,10 @@ def _show(client: Client, identifier: str, *, as_json: bool) -> None:
         return
     names = references.names(client, "configs") | references.names(client, "nodes")
     shown: Document = {"id": found["id"], "kind": found["kind"].replace("_", " ")}
-    shown |= {"config": names.get(found["config_id"]), "node": names.get(found["node_id"])}
+    shown |= {
+        kind: names.get(found[f"{kind}_id"], found.get(f"{kind}_name") or found[f"{kind}_id"])
+        for kind in ("config", "node")
+    }
     left_out = LEFT_OUT | ({"progress"} if found["finished_at"] else set())  # which the result replaces
     shown |= {name: _worded(value) for name, value in found.items() if name not in {*shown, *left_out}}
     show_fields({name: value for name, value in shown.items() if value is not None}, as_json=False)

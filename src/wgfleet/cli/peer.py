@@ -20,6 +20,7 @@ from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, ask, ask_about
 from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import show_deleted
 from wgfleet.cli.fields import show_fields, show_thing, with_names
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
@@ -231,7 +232,7 @@ def update(
 
 
 @app.command()
-def delete(peer: Peers, *, yes: Yes = False, dry_run: DryRun = False) -> None:
+def delete(peer: Peers, *, yes: Yes = False, dry_run: DryRun = False, as_json: AsJson = False) -> None:
     """Delete peers; say which nodes could not be told within a few seconds, and may still let them in."""
     with panel() as client:
         paths = [f"/api/peers/{each}" for each in references.peers(client, peer)]
@@ -244,10 +245,14 @@ def delete(peer: Peers, *, yes: Yes = False, dry_run: DryRun = False) -> None:
             if time.monotonic() >= ends_at:
                 break
             time.sleep(ARRIVES_S / 10)
+    warnings = [f"{name} may still be let in by {reason}" for name, reason in owed]
+    if as_json:
+        show_deleted("peer", [(each["name"], each["id"]) for each in found], warnings)
+        return
     for each in found:
         say(f"peer {each['name']} was deleted", err=True)
-    for name, reason in owed:
-        say(f"warning: {name} may still be let in by {reason}", err=True)
+    for each in warnings:
+        say(f"warning: {each}", err=True)
 
 
 def _owed(client: Client, peers: list[Document]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import typer
 from wgfleet.cli.arguments import Provider
 from wgfleet.cli.client import CallFailed, Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, ask_secret, go_on
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.given_files import file_text
 from wgfleet.cli.listing import ListResult, listed
@@ -138,13 +139,13 @@ def sync(
 
 
 @app.command()
-def delete(provider: Provider, *, yes: Yes = False) -> None:
+def delete(provider: Provider, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a provider that no user signs in with."""
     if not yes:
         go_on(f"Delete {provider}?")
     with panel() as client:
         client.call("DELETE", f"/api/sign-in-providers/{part(provider)}")
-    say(f"{provider} is deleted")
+    deleted(f"{provider} is deleted", "sign_in_provider", provider, as_json=as_json)
 
 
 def _create(

@@ -8,6 +8,7 @@ from wgfleet.cli import completion
 from wgfleet.cli.asking import DryRun, ask
 from wgfleet.cli.client import Client, Document, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, say, show_json
@@ -86,11 +87,11 @@ def update(
 
 
 @app.command()
-def delete(rule_set: RuleSet, *, _yes: Yes = False) -> None:
+def delete(rule_set: RuleSet, *, _yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a set; refused while a peer, a tag or a config has it."""
     with panel() as client:
         client.call("DELETE", f"/api/rule-sets/{part(rule_set)}")
-    say(f"rule set {rule_set} was deleted")
+    deleted(f"rule set {rule_set} was deleted", "rule_set", rule_set, as_json=as_json)
 
 
 def _body(rules: list[str] | None, otherwise: str | None) -> Document:

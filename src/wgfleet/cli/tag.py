@@ -9,6 +9,7 @@ from wgfleet.cli.arguments import Peers
 from wgfleet.cli.asking import ask
 from wgfleet.cli.client import Client, given, panel, part
 from wgfleet.cli.confirmation import Yes
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
@@ -100,12 +101,12 @@ def update(
 
 
 @app.command()
-def delete(tag: Tag, *, yes: Yes = False) -> None:
+def delete(tag: Tag, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a tag; its peers stay. Asks first where it opens or closes destinations to them."""
     with panel() as client:
         ask(client, f"/api/tags/{part(tag)}", None, yes=yes, dry_run=False)
         client.call("DELETE", f"/api/tags/{part(tag)}")
-    say(f"tag {tag} was deleted")
+    deleted(f"tag {tag} was deleted", "tag", tag, as_json=as_json)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from wgfleet.cli import references
 from wgfleet.cli.arguments import SignIn, SomeUser, User
 from wgfleet.cli.client import Client, Document, panel, part
 from wgfleet.cli.confirmation import Yes, go_on
+from wgfleet.cli.deleting import deleted
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, short, show_json
@@ -117,7 +118,7 @@ def _ends(found: Document, changes: Document) -> list[str]:
 
 
 @app.command()
-def delete(user: User, *, yes: Yes = False) -> None:
+def delete(user: User, *, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a user, who is signed out at once."""
     with panel() as client:
         found = client.get(f"/api/users/{part(user)}")
@@ -128,7 +129,7 @@ def delete(user: User, *, yes: Yes = False) -> None:
                 f"devices are deleted{begun})?"
             )
         client.call("DELETE", f"/api/users/{part(user)}?devices=delete")
-    say(f"{found['name']} is deleted")
+    deleted(f"{found['name']} is deleted", "user", found["name"], found["id"], as_json=as_json)
 
 
 @app.command()

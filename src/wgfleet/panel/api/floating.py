@@ -95,6 +95,6 @@ def move_floating_address(
         operation = address_move.start(
             tx, caller.actor, row, parse_address(address, "address"), nodes.named(tx, body.node, "node")
         )
-        shown = operation_view(operation)
+        shown = operation_view(tx, operation)
     lead_to(response, panel, shown)
     return shown

@@ -10,6 +10,7 @@ from wgfleet.panel.api.nodes import NodeView
 from wgfleet.panel.api.nodes import views as node_views
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.operations import view as operation_view
+from wgfleet.panel.api.operations import views as operation_views
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.removals import MAX_WINDOW_S, RelayFor
 from wgfleet.panel.api.subject_router import subject_router
@@ -72,7 +73,7 @@ def drain_node(
             drain_window_s=drain_window_s,
             relay_s=relay_s,
         )
-        return Page(items=[operation_view(operation) for operation in started])
+        return Page(items=operation_views(tx, started))
 
 
 @router.post(
@@ -101,7 +102,7 @@ def drain_node_group(
             drain_window_s=drain_window_s,
             relay_s=relay_s,
         )
-        shown = operation_view(started)
+        shown = operation_view(tx, started)
     lead_to(response, panel, shown)
     return shown
 
@@ -119,6 +120,6 @@ def rebalance_config(panel: ThePanel, caller: Writer, config: Reference, respons
     """Move as few peers and live sessions as it takes for each node to have its share by weight."""
     with panel.store.write() as tx:
         grace_s = panel.settings.drain.grace_s
-        shown = operation_view(rebalance.start(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
+        shown = operation_view(tx, rebalance.start(tx, caller.actor, configs.get(tx, config), grace_s=grace_s))
     lead_to(response, panel, shown)
     return shown

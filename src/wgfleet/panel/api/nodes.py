@@ -28,6 +28,8 @@ from wgfleet.panel.api.models import (
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NAME, private_warning
+from wgfleet.panel.domain.health.votes import WORST_FIRST, Health
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import host_names
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import NODES, Caller
@@ -35,7 +37,7 @@ from wgfleet.panel.services.fleet import loads, node_agents, node_names, nodes, 
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.nodes import AnyNode, LoadRow
+from wgfleet.panel.store.nodes import AnyNode, LoadRow, NodeConfig
 from wgfleet.protocol import releases
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.messages import AGENT_PORT
@@ -171,6 +173,11 @@ class NodeView(View):
     agent_features: list[str] = Field(description="What it knows beyond 0.1.0.")
     agent_lacks: list[Feature] = Field(description="What the panel would send, and it does not understand.")
     agent_warning: Said | None = Field(description="What its release means for the node; null: nothing.")
+    health: Health | None = Field(
+        description="The worst of its configs, as `GET /api/configs/{config}/health` has it; null: it serves none yet."
+    )
+    health_config: str | None = Field(description="Name of the config of which that is.")
+    health_reason: Said | None = Field(description="Why; null likewise.")
     summary: Said = Field(description="What the last reconcile cycle did, or why it could not.")
     configs: list[str] = Field(description="Names of the configs assigned to it.")
     peers: int = Field(description="Number of peers whose home is this node.")
@@ -189,10 +196,19 @@ def _load(row: LoadRow | None) -> Shown | None:
     return {"cpu": row.cpu, "memory": row.memory, "bandwidth": row.bandwidth, "at": utc(row.at)}
 
 
+def _worst(of_node: Sequence[NodeConfig]) -> Shown:
+    """Return the worst health of a node; of a config that it is joining, nobody judges it yet."""
+    judged = [each for each in of_node if each.phase != Phase.JOINING or each.health != Health.SERVING]
+    worst = min(judged, key=lambda each: WORST_FIRST.index(each.health), default=None)
+    if worst is None:
+        return {"health": None, "health_config": None, "health_reason": None}
+    return {"health": worst.health, "health_config": worst.name, "health_reason": worst.health_reason}
+
+
 def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
     """Return nodes as they are shown, with what they have."""
     ids = [node.id for node in rows]
-    configs, homes = nodes.config_names(tx, ids), nodes.home_counts(tx, ids)
+    configs, homes = nodes.configs_of(tx, ids), nodes.home_counts(tx, ids)
     busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
     doubts, names = witnesses.warnings(tx), node_names.warnings(tx, rows)
@@ -228,8 +244,9 @@ def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
             "agent_features": node.agent_features,
             "agent_lacks": list(releases.missing(node.agent_features)) if node.agent_version else [],
             "agent_warning": releases.warning(node.agent_version, wgfleet.__version__, node.agent_features),
+            **_worst(configs[node.id]),
             "summary": node.summary,
-            "configs": configs[node.id],
+            "configs": [each.name for each in configs[node.id]],
             "peers": homes.get(node.id, 0),
             "load": _load(busy.get(node.id)),
             "created_at": utc(node.created_at),

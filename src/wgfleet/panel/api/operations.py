@@ -1,5 +1,6 @@
 """`/api/operations`: long-running work and its progress."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,8 +12,10 @@ from wgfleet.panel.api.models import After, Identifier, Limit, Page, Said, View,
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.operations import OperationKind, OperationState
-from wgfleet.panel.services import operations
+from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.moves import cancelling
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Operation
 
 router = subject_router("operations")
@@ -25,7 +28,9 @@ class OperationView(View):
     kind: OperationKind
     subject: str = Field(description="The object that it works on.")
     config_id: str | None
+    config_name: str | None = Field(description="The last one, of a config that was deleted; null: nobody knows it.")
     node_id: str | None
+    node_name: str | None = Field(description="Likewise.")
     state: OperationState
     step: str = Field(description="The current step.")
     options: dict[str, Any]
@@ -46,9 +51,31 @@ class OperationView(View):
         return self.result.get("peers_migrated")
 
 
-def view(row: Operation) -> OperationView:
+def view(tx: Tx, row: Operation) -> OperationView:
     """Show an operation."""
-    return OperationView.model_validate(row, from_attributes=True)
+    return views(tx, [row])[0]
+
+
+def views(tx: Tx, rows: Sequence[Operation]) -> list[OperationView]:
+    """Show operations."""
+    of_configs = _names(tx, "config", {row.config_id for row in rows if row.config_id is not None}, configs.names)
+    of_nodes = _names(tx, "node", {row.node_id for row in rows if row.node_id is not None}, nodes.names)
+    return [
+        OperationView(
+            config_name=of_configs.get(row.config_id or ""),
+            node_name=of_nodes.get(row.node_id or ""),
+            **{name: getattr(row, name) for name in _OF_ROWS},
+        )
+        for row in rows
+    ]
+
+
+_OF_ROWS = OperationView.model_fields.keys() - {"config_name", "node_name"}
+
+
+def _names(tx: Tx, kind: str, ids: set[str], names: Callable[[Tx, set[str]], dict[str, str]]) -> dict[str, str]:
+    there = names(tx, ids)
+    return there | audit.last_names(tx, kind, ids - there.keys())
 
 
 def lead_to(response: Response, panel: Panel, shown: OperationView) -> None:
@@ -68,13 +95,13 @@ def list_operations(
 ) -> Page[OperationView]:
     with panel.store.read() as tx:
         rows = operations.page(tx, state, kind, after, limit + 1, caller.limit)
-        return page(rows, limit, lambda shown: [view(row) for row in shown])
+        return page(rows, limit, lambda shown: views(tx, shown))
 
 
 @router.get("/api/operations/{operation_id}", summary="Show an operation")
 def show_operation(panel: ThePanel, _caller: Reader, operation_id: Identifier) -> OperationView:
     with panel.store.read() as tx:
-        return view(operations.get(tx, operation_id))
+        return view(tx, operations.get(tx, operation_id))
 
 
 @router.post("/api/operations/{operation_id}/cancel", summary="Cancel an operation")
@@ -87,4 +114,4 @@ def cancel_operation(panel: ThePanel, caller: Writer, operation_id: Identifier) 
     with panel.store.write() as tx:
         operation = operations.get(tx, operation_id)
         cancelling.cancel(tx, caller.actor, operation)
-        return view(operation)
+        return view(tx, operation)

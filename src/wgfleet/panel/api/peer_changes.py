@@ -129,7 +129,7 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
         wanted = filter_of(tx, panel, caller, row.id, body.filter, "filter.search")
         operation = peer_changes.start(tx, caller.actor, row, wanted, spec, body.expect)
         tx.refresh(operation)
-        return view(operation)
+        return view(tx, operation)
 
 
 def filter_of(

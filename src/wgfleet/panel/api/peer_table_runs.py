@@ -53,7 +53,7 @@ def _begin(panel: Panel, caller: Caller, config: str, changes: Sequence[RowChang
     with panel.store.write() as tx:
         operation = table_changes.start(tx, caller.actor, configs.get(tx, config), _lines(tx, caller, changes))
         tx.refresh(operation)
-        return operations.view(operation)
+        return operations.view(tx, operation)
 
 
 def _change(panel: Panel, caller: Caller, changes: Sequence[RowChange], done: TablePlan) -> None:

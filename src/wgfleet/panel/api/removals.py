@@ -85,7 +85,7 @@ async def remove_node(
                 drain_window_s=drain_window_s,
                 relay_s=relay_s,
             )
-            return operation_view(started)
+            return operation_view(tx, started)
 
     shown = await run_in_threadpool(begin)
     deadline = clock.monotonic() + wait
@@ -100,4 +100,4 @@ async def remove_node(
 
 def _show(panel: Panel, operation_id: str) -> OperationView:
     with panel.store.read() as tx:
-        return operation_view(operations.get(tx, operation_id))
+        return operation_view(tx, operations.get(tx, operation_id))

@@ -50,6 +50,11 @@ def _add(tx: Tx, address: str | None, actor: str, kind: EntryKind, entity_id: st
     )
 
 
+def last_names(tx: Tx, entity_type: str, entity_ids: Collection[str]) -> dict[str, str]:
+    """Return the names that things had when they were deleted, by id, as far as the log has them."""
+    return audit_rows.last_names(tx, entity_type, entity_ids) if entity_ids else {}
+
+
 SHORTENED = "audit_shortened"
 
 

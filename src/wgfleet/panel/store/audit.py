@@ -205,6 +205,14 @@ def _about(about: AuditSubjects) -> ColumnElement[bool]:
     return or_(False, *exact, *beginning)
 
 
+def last_names(tx: Tx, entity_type: str, entity_ids: Collection[str]) -> dict[str, str]:
+    """Return the names that things had when they were deleted, by id; of those whose entry is gone, none."""
+    query = select(AuditEntry).where(
+        AuditEntry.entity_type == entity_type, AuditEntry.entity_id.in_(entity_ids), AuditEntry.action == "deleted"
+    )
+    return {each.entity_id: str(each.details["name"]) for each in tx.session.scalars(query) if "name" in each.details}
+
+
 def between(tx: Tx, entity_type: str, entity_id: str, begin: float, end: float, most: int) -> list[AuditEntry]:
     """Return up to `most` entries about one thing from a time to another, the oldest first."""
     query = select(AuditEntry).where(AuditEntry.entity_type == entity_type, AuditEntry.entity_id == entity_id)

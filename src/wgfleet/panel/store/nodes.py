@@ -7,7 +7,9 @@ from sqlalchemy import Table, bindparam, or_, select, update
 from sqlalchemy import delete as delete_rows
 
 from wgfleet.panel.domain.authorities import Trust
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_many
@@ -156,6 +158,12 @@ _CONFIG_NAMES = (
     .where(among(Assignment.node_id, "ids"))
     .order_by(Config.name)
 )
+_CONFIGS = (
+    select(Assignment.node_id, Config.name, Assignment.phase, Assignment.health, Assignment.health_reason)
+    .join(Config, Config.id == Assignment.config_id)
+    .where(among(Assignment.node_id, "ids"))
+    .order_by(Config.name)
+)
 _LOADS = select(*(getattr(NodeLoad, name) for name in LoadRow._fields)).where(among(NodeLoad.node_id, "ids"))
 _BANDWIDTHS = select(Node.id, Node.bandwidth_mbps).where(among(Node.id, "ids"))
 
@@ -166,6 +174,25 @@ def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     tx.settle()
     for node_id, name in tx.connection.execute(_CONFIG_NAMES, {"ids": list(node_ids)}):
         found[node_id].append(name)
+    return found
+
+
+class NodeConfig(NamedTuple):
+    """A config that is assigned to a node, and how the node serves it."""
+
+    node_id: str
+    name: str
+    phase: Phase
+    health: Health
+    health_reason: str
+
+
+def configs_of(tx: Tx, node_ids: Collection[str]) -> dict[str, list[NodeConfig]]:
+    """Return the configs assigned to each node, in whatever phase, by name."""
+    found: dict[str, list[NodeConfig]] = {node_id: [] for node_id in node_ids}
+    tx.settle()
+    for row in tx.connection.execute(_CONFIGS, {"ids": list(node_ids)}):
+        found[row[0]].append(NodeConfig(*row))
     return found
 
 

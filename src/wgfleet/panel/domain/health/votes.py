@@ -33,6 +33,7 @@ class Health(StrEnum):
         return self in _IN_USE
 
 
+WORST_FIRST = (Health.DOWN, Health.SUSPECT, Health.UNMANAGED, Health.RECOVERING, Health.SERVING)
 _IN_USE = frozenset({Health.SERVING, Health.SUSPECT, Health.UNMANAGED})
 
 

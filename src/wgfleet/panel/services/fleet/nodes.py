@@ -19,7 +19,7 @@ from wgfleet.panel.services.floating import isolation
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
-from wgfleet.panel.store.nodes import ShownNode
+from wgfleet.panel.store.nodes import NodeConfig, ShownNode
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -145,6 +145,11 @@ def shown(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | No
 def names(tx: Tx, node_ids: Collection[str]) -> dict[str, str]:
     """Return the names of nodes, by id; of those that are gone, none."""
     return node_rows.names(tx, node_ids)
+
+
+def configs_of(tx: Tx, node_ids: Collection[str]) -> dict[str, list[NodeConfig]]:
+    """Return the configs assigned to each node, with how it serves them."""
+    return node_rows.configs_of(tx, node_ids)
 
 
 def config_names(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:

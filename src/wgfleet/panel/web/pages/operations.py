@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Identifier
-from wgfleet.panel.api.operations import view
+from wgfleet.panel.api.operations import view, views
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.services import audit, operations
@@ -58,7 +58,7 @@ def list_operations(
         rows = operations.page(tx, *wanted, after, PAGE + 1, caller.limit)
         shown = rows[:PAGE]
         context = {
-            "operations": [view(row) for row in shown],
+            "operations": views(tx, shown),
             "names": names_of(tx, shown),
             "chosen": {"state": state, "kind": kind},
             "given": given,
@@ -101,7 +101,7 @@ def cancel_operation(
 
 
 def _of_operation(tx: Tx, row: Operation) -> dict[str, Any]:
-    return {"operation": view(row), "names": names_of(tx, [row]), "steps": _steps(row), "step_words": STEPS}
+    return {"operation": view(tx, row), "names": names_of(tx, [row]), "steps": _steps(row), "step_words": STEPS}
 
 
 def _steps(row: Operation) -> list[tuple[str, str]]:
