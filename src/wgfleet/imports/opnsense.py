@@ -20,7 +20,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import number
+from wgfleet.imports.numbers import keepalive_of, number
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.reasons import Reason
 
@@ -63,7 +63,7 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
         own_members = [each for each in members if not _text(each, "serveraddress")]
         peers = peers_of(
             own_members,
-            lambda each: _opnsense_peer(each, own),  # noqa: B023 - used at once
+            lambda each: _opnsense_peer(each, own, said),  # noqa: B023 - used at once
             lambda each: Reason("{name}: client {client}", name=name, client=_text(each, "name")),  # noqa: B023 - as above
             said,
         )
@@ -96,7 +96,7 @@ def _server(
     )
 
 
-def _opnsense_peer(client: Element, interface: tuple[str, ...]) -> ImportedPeer:
+def _opnsense_peer(client: Element, interface: tuple[str, ...], said: list[str]) -> ImportedPeer:
     name = _text(client, "name")
     own, behind = divided(listed(_text(client, "tunneladdress")), interface)
     return ImportedPeer(
@@ -106,7 +106,7 @@ def _opnsense_peer(client: Element, interface: tuple[str, ...]) -> ImportedPeer:
         addresses=own,
         networks=behind,
         enabled=_text(client, "enabled") != "0",
-        keepalive=number(_text(client, "keepalive")),
+        keepalive=keepalive_of(_text(client, "keepalive"), name, said) or None,
         place=str(Reason("client {client}", client=name)),
     )
 
@@ -130,14 +130,14 @@ def _pfsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
         ]
         found = peers_of(
             [peer for peer in mine if not _text(peer, "endpoint")],
-            lambda peer: _pfsense_peer(peer, own),  # noqa: B023 - used at once
+            lambda peer: _pfsense_peer(peer, own, said),  # noqa: B023 - used at once
             lambda peer: Reason("{name}: peer {peer}", name=name, peer=_text(peer, "descr")),  # noqa: B023 - as above
             said,
         )
         yield _server(name, tunnel, "privatekey", "listenport", own, found)
 
 
-def _pfsense_peer(peer: Element, interface: tuple[str, ...]) -> ImportedPeer:
+def _pfsense_peer(peer: Element, interface: tuple[str, ...], said: list[str]) -> ImportedPeer:
     addresses, behind = divided(list(_rows(peer, "allowedips")), interface)
     return ImportedPeer(
         public_key=public_key(_text(peer, "publickey"), f"peer {_text(peer, 'descr')}"),
@@ -146,7 +146,7 @@ def _pfsense_peer(peer: Element, interface: tuple[str, ...]) -> ImportedPeer:
         addresses=addresses,
         networks=behind,
         enabled=_text(peer, "enabled") == "yes",
-        keepalive=number(_text(peer, "persistentkeepalive")),
+        keepalive=keepalive_of(_text(peer, "persistentkeepalive"), _text(peer, "descr"), said) or None,
         place=str(Reason("peer {peer}", peer=_text(peer, "descr"))),
     )
 

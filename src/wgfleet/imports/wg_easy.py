@@ -27,7 +27,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import number, time_of, whole_number
+from wgfleet.imports.numbers import keepalive_of, number, time_of, whole_number
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
@@ -236,7 +236,7 @@ def _peer_15(
         client_allowed_ips=None if allowed is None else networks(allowed),
         dns=_json_list(row.get("dns")),
         mtu=row.get("mtu") or None,
-        keepalive=row.get("persistent_keepalive"),
+        keepalive=keepalive_of(row.get("persistent_keepalive"), str(row.get("name") or place), said),
         owner=None if owner is None else str(owner),
         created_at=time_of(row.get("created_at")),
         expires_at=expiry(row.get("expires_at"), place, said),

@@ -17,7 +17,7 @@ from wgfleet.imports.fleet import (
     public_key,
     public_of,
 )
-from wgfleet.imports.numbers import time_of
+from wgfleet.imports.numbers import keepalive_of, time_of
 from wgfleet.protocol.reasons import Reason
 
 ENCRYPTED = "WG_ENC_"
@@ -117,7 +117,7 @@ def _peer(
         client_allowed_ips=networks(listed(row.get("allowed_ips_str_v"))) or None,
         dns=listed(row.get("iface_dns_str_v")) or None,
         mtu=row.get("iface_mtu_v") or None,
-        keepalive=row.get("persistent_keep_alive_v"),
+        keepalive=keepalive_of(row.get("persistent_keep_alive_v"), place, said),
         endpoint=row.get("endpoint_v") or None,
         notes=str(row.get("notes") or ""),
         owner=row.get("user_identifier") or None,

@@ -20,7 +20,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import number, whole_number
+from wgfleet.imports.numbers import keepalive_of, number, whole_number
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, words_of
 
@@ -191,7 +191,7 @@ def server(
         addresses=addresses,
         mtu=head.number("mtu"),
         hooks=tuple(f"{each}: {command}" for each in HOOKS for command in head.settings.get(each, ()) if command),
-        peers=tuple(with_client(peer, clients.get(peer.public_key), public) for peer in peers),
+        peers=tuple(with_client(peer, clients.get(peer.public_key), public, said) for peer in peers),
         endpoint=most_used(clients.values(), public),
     )
 
@@ -235,7 +235,7 @@ class UserFile:
     client_allowed_ips: tuple[str, ...]
     dns: tuple[str, ...]
     mtu: int | None
-    keepalive: int
+    keepalive: str | None
     endpoint: str | None
 
 
@@ -257,7 +257,7 @@ def client(name: str, text: str) -> tuple[str, UserFile] | None:
             client_allowed_ips=allowed,
             dns=own[0].many("dns"),
             mtu=own[0].number("mtu"),
-            keepalive=peers[0].number("persistentkeepalive") or 0,
+            keepalive=peers[0].one("persistentkeepalive"),
             endpoint=peers[0].one("endpoint"),
         )
     except (FieldError, ValueError):
@@ -265,7 +265,7 @@ def client(name: str, text: str) -> tuple[str, UserFile] | None:
     return public_of(private), said
 
 
-def with_client(peer: ImportedPeer, said: UserFile | None, server_key: str) -> ImportedPeer:
+def with_client(peer: ImportedPeer, said: UserFile | None, server_key: str, warnings: list[str]) -> ImportedPeer:
     """Return a peer with what its user's file says; a file for another server says nothing."""
     if said is None or said.server_key != server_key:
         return peer
@@ -276,7 +276,7 @@ def with_client(peer: ImportedPeer, said: UserFile | None, server_key: str) -> I
         "client_allowed_ips": said.client_allowed_ips,
         "dns": said.dns,
         "mtu": said.mtu,
-        "keepalive": said.keepalive,
+        "keepalive": keepalive_of(said.keepalive, peer.name or said.name, warnings) or 0,
         "endpoint": said.endpoint,
     }
     return ImportedPeer(**values)

@@ -28,7 +28,7 @@ from wgfleet.imports.fleet import (
     well_formed,
     why,
 )
-from wgfleet.imports.numbers import number, whole_number
+from wgfleet.imports.numbers import keepalive_of, number
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.reasons import Reason
 
@@ -174,6 +174,11 @@ def _endpoint(
     return next((peer.endpoint for peer in peers.values() if peer.endpoint), None)
 
 
+def _whose(row: Row, place: str) -> str:
+    """Return the name of a peer, or where it stands."""
+    return " ".join(str(row.get("name") or "").split()) or place
+
+
 def _peer(
     row: Row, place: str, interface: ImportedInterface, override: Mapping[str, Any], *, enabled: bool
 ) -> tuple[ImportedPeer, list[str]]:
@@ -208,7 +213,7 @@ def _peer(
         client_allowed_ips=networks(listed(client_allowed)) if client_allowed and "{{" not in client_allowed else None,
         dns=(listed(dns) or None) if "{{" not in (dns := value("DNS", "DNS")) else None,
         mtu=number(numbers["mtu"]),
-        keepalive=whole_number(numbers["keepalive"]),
+        keepalive=keepalive_of(numbers["keepalive"], _whose(row, place), said),
         notes=str(row.get("notes") or ""),
         received=round(sums["receive"] * GIB),
         sent=round(sums["sent"] * GIB),

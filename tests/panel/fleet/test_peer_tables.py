@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.panel.conftest import made
+from tests.panel.conftest import made, one_database
 from tests.panel.store.plans import explained
 from wgfleet.panel.api import Panel, peer_table_plans, peer_table_runs
 from wgfleet.panel.api.peer_table_plans import Existing
@@ -140,6 +140,17 @@ def test_a_table_that_comes_back_changes_what_was_edited_alone(client: httpx.Cli
     assert send(client, edited, preview=True, existing="update").json()["same"] == 2
     assert send(client, edited, preview=True).json()["wrong"] == 2
     assert send(client, edited, existing="skip").json()["same"] == 2
+
+
+@one_database
+@pytest.mark.usefixtures("wg0")
+def test_numbers_are_taken_in_the_digits_of_other_keyboards(client: httpx.Client) -> None:
+    table = "name,mtu,keepalive\nanna,\u06f1\u06f4\u06f0\u06f0,\u0662\u0665\n"
+    assert send(client, table).status_code == 201
+    details = client.get(f"/api/peers/{peers(client)['anna']['id']}/details").json()
+    settings = {each["name"]: each["value"] for each in details["settings"]}
+    assert (settings["mtu"], settings["keepalive"]) == (1400, 25)
+    assert send(client, "name,mtu\nbert,\u06f1\u0627\n").status_code == 422
 
 
 @pytest.mark.usefixtures("wg0")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.quantities import speed_of
 from wgfleet.protocol.reasons import Reason
 
@@ -88,7 +89,7 @@ def _tag_names(cell: str) -> list[str]:
 
 
 def _number(cell: str) -> int | None:
-    text = cell.strip()
+    text = ascii_digits(cell).strip()
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 9):  # noqa: PLR2004 - digits of what fits anywhere
