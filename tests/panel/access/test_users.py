@@ -350,3 +350,37 @@ def test_no_secret_of_a_user_is_kept_or_shown(client: httpx.Client, visitor: htt
         assert secret not in json.dumps(shown)
         assert secret not in repr(rows)
     assert re.search(r"\$argon2id\$", repr(rows))
+
+
+@pytest.mark.parametrize("name", ["anna", "ANNA", "aNNa"])
+def test_a_name_that_differs_in_case_alone_is_taken(client: httpx.Client, name: str) -> None:
+    new_user(client, "Anna")
+    answer = client.post("/api/users", json={"name": name, "role": "admin"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "name")
+    assert "'Anna' already exists" in answer.json()["detail"]
+    made(client, "/api/users", name="Anna2", role="viewer")
+
+
+def test_users_of_an_earlier_release_who_differ_in_case_alone_stay(
+    client: httpx.Client, visitor: httpx.Client, panel: Panel
+) -> None:
+    new_user(client, "anna")
+    other = made(client, "/api/users", name="bert", role="viewer")
+    with panel.store.write() as tx:
+        users.get(tx, other["id"]).name = "ANNA"
+    assert visitor.get("/api/me", headers=signed_in(visitor)).json()["name"] == "anna"
+    assert {each["name"] for each in client.get("/api/users").json()["items"]} == {"anna", "ANNA"}
+    assert client.patch("/api/users/ANNA", json={"role": "operator"}).status_code == 200
+    refused = client.post("/api/users", json={"name": "ANNA", "role": "viewer"})
+    assert (refused.status_code, "'ANNA'" in refused.json()["detail"]) == (409, True)
+    assert client.delete("/api/users/ANNA").status_code == 204
+    assert client.post("/api/users", json={"name": "ANNA", "role": "viewer"}).status_code == 409
+
+
+def test_of_two_who_are_made_at_once_one_is_refused(client: httpx.Client) -> None:
+    names = ["carl", "Carl", "CARL", "cARL"]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda name: client.post("/api/users", json={"name": name, "role": "viewer"}).status_code, names)
+        )
+    assert sorted(answers) == [201, 409, 409, 409]

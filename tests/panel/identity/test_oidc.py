@@ -95,6 +95,17 @@ def test_the_first_sign_in_makes_the_user_with_the_role_of_the_groups(
 
 
 @SQLITE
+def test_nobody_is_made_beside_a_user_whose_name_differs_in_case_alone(
+    client: httpx.Client, visitor: httpx.Client, issuer: str
+) -> None:
+    company(client, issuer)
+    made(client, "/api/users", name="Anna-Example.COM", role="viewer")
+    started = begun(visitor)
+    answer = finished(visitor, started, signed_in_there(started["url"], "1"))
+    assert (answer.status_code, "'Anna-Example.COM' already" in answer.json()["detail"]) == (401, True)
+
+
+@SQLITE
 def test_a_code_counts_in_the_browser_that_began_alone(
     client: httpx.Client, visitor: httpx.Client, issuer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,8 @@ from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Passkey, PasswordLink, SignIn, User
 
+_CREATION_LOCK = 0x77676675  # any constant that no other advisory lock of ours uses
+
 
 def add(tx: Tx, user: User) -> None:
     """Add a user."""
@@ -19,6 +21,15 @@ def add(tx: Tx, user: User) -> None:
 def find(tx: Tx, reference: str) -> User | None:
     """Return the user of that id or name."""
     return tx.session.scalar(select(User).where(or_(User.id == reference, User.name == reference)))
+
+
+def alike(tx: Tx, name: str) -> str | None:
+    """Return the name of a user that is that one but for its letters' case; nobody else makes one meanwhile."""
+    if tx.writes and tx.connection.dialect.name == "postgresql":
+        tx.session.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+    # In an order: of those that an earlier release let be, the same one is named each time.
+    same = select(User.name).where(func.lower(User.name) == name.lower())
+    return tx.session.scalar(same.order_by(User.name != name, User.id).limit(1))
 
 
 def names(tx: Tx, user_ids: Collection[str]) -> dict[str, str]:

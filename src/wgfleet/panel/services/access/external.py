@@ -119,11 +119,12 @@ def _made(tx: Tx, provider: SignInProvider, identity: VouchedPerson, role: Role)
         raise SignInRefused(
             Reason("{provider} gives no name that could be a user's here", provider=provider.name), "name", None
         )
-    if user_rows.find(tx, name) is not None:
+    there = user_rows.alike(tx, name)
+    if there is not None:
         raise SignInRefused(
             Reason(
                 "there is a user {name!r} already, who does not sign in with {provider}; ask an administrator",
-                name=name,
+                name=there,
                 provider=provider.name,
             ),
             "name taken",

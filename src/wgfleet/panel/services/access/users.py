@@ -54,8 +54,9 @@ def add(tx: Tx, actor: str, spec: UserSpec) -> User:
     """Make a user without a link."""
     name, role = spec.name, spec.role
     parse_name(name)
-    if user_rows.find(tx, name) is not None:
-        raise Conflict(Reason("a user named {name!r} already exists; choose another name", name=name), field="name")
+    there = user_rows.alike(tx, name)
+    if there is not None:
+        raise Conflict(Reason("a user named {name!r} already exists; choose another name", name=there), field="name")
     limit_configs, limit_groups = limits.resolved(tx, spec.configs, spec.groups)
     api_keys.check_limited(ROLES[role], kept(limit_configs, limit_groups), "role")
     user = User(
