@@ -16,6 +16,7 @@ from wgfleet.cli.config_health import (
     owed_warnings,
     pause,
     resume,
+    unproven_forwarding,
     warn_of_no_failover,
 )
 from wgfleet.cli.config_probe_keys import rotate_probe_keys
@@ -240,7 +241,13 @@ def nodes(client: Client, config: Config) -> ListResult:
     return ListResult(
         found,
         [_node(each) for each in found],
-        warnings=first_look_warnings(found) + port_warnings(found) + forwarding_warnings(found) + owed_warnings(found),
+        warnings=[
+            *first_look_warnings(found),
+            *port_warnings(found),
+            *forwarding_warnings(found),
+            *unproven_forwarding(found),
+            *owed_warnings(found),
+        ],
     )
 
 

@@ -76,6 +76,18 @@ def forwarding_warnings(nodes: list[Document]) -> list[str]:
     ]
 
 
+def unproven_forwarding(nodes: list[Document]) -> list[str]:
+    """Say why nobody knows of a node that serves whether it forwards."""
+    said = []
+    for node in nodes:
+        found = node.get("forwarding")
+        if found is not None and found["state"] == "not_proven":
+            said.append(f"{node['node_name']}: it is not proven that it forwards what users send: {found['reason']}")
+        elif node.get("forwarding_unknown") and node["phase"] != "joining":
+            said.append(f"{node['node_name']}: whether it forwards is not known: {node['forwarding_unknown']}")
+    return said
+
+
 def health_row(node: Document) -> Document:
     """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
     row = {**node, "node": node["node_name"], "for": age(node["since"])}

@@ -1,18 +1,24 @@
 """A node that is proven not to let users' packets through is chosen last, and no config is left without nodes."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import httpx
 import pytest
 
+import wgfleet
 from tests.panel.world import World
+from wgfleet.cli.config_health import unproven_forwarding
 from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.dns.listing import DnsNode, desired_addresses
 from wgfleet.panel.domain.forwarding import ForwardingFound
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.dns import serving_nodes
 from wgfleet.panel.services.fleet import assignments, forwardings, placement
 from wgfleet.panel.services.floating import carriers
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.messages import Forwarding, ForwardingState
@@ -99,3 +105,40 @@ def test_a_cordoned_node_that_forwards_comes_before_one_that_does_not() -> None:
         DnsNode("shut", ("192.0.2.2",), in_use=True, forwards=False),
     ]
     assert desired_addresses(nodes, (), only_healthy=True, min_nodes=1).addresses == ("192.0.2.1",)
+
+
+def test_why_nothing_is_known_is_said(world: World, client: httpx.Client) -> None:
+    config = world.config()
+    tried, joining, away, old, fresh = world.serving(config, "tried", "joining", "away", "old", "fresh")
+    says(world, config, tried, (4, NOT_PROVEN))
+    with world.store.write() as tx:
+        for node in (tried, joining, away, old, fresh):
+            values = {"connected": node is not away, "agent_version": "0.0.1" if node is old else wgfleet.__version__}
+            node_rows.set_values(tx, node.id, values)
+        joined = assignment_rows.get(tx, config.id, joining.id)
+        assert joined is not None
+        joined.phase = Phase.JOINING
+    found = {each["node_name"]: each for each in client.get(f"/api/configs/{config.name}/nodes").json()["items"]}
+    reasons = {name: each["forwarding_unknown"] for name, each in found.items()}
+    assert reasons.pop("tried") is None
+    assert found["tried"]["forwarding"] == {"state": "not_proven", "reason": "it is not_proven"}
+    assert all(found[name]["forwarding"] is None for name in reasons)
+    words = {
+        "joining": "it is joining",
+        "away": "does not answer",
+        "old": "earlier release",
+        "fresh": "not tried it yet",
+    }
+    for name, word in words.items():
+        assert word in reasons[name], name
+    said = unproven_forwarding(list(found.values()))
+    assert sorted(each.partition(":")[0] for each in said) == ["away", "fresh", "old", "tried"]
+    assert "tried: it is not proven that it forwards what users send: it is not_proven" in said
+
+
+def test_an_older_panel_says_no_reason() -> None:
+    nodes: list[dict[str, Any]] = [
+        {"node_name": "fra1", "phase": "serving", "forwarding": None},
+        {"node_name": "par1", "phase": "serving"},
+    ]
+    assert unproven_forwarding(nodes) == []

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query, status
 from pydantic import Field
 
+import wgfleet
 from wgfleet.panel.api import forecasts
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.forecasts import NO_FAILOVER, NoFailoverView
@@ -42,6 +43,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.protocol.messages import ForwardingState
 from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.releases import compared
 
 router = subject_router("assignments")
 PUBLIC_PORT = (
@@ -142,6 +144,7 @@ class AssignmentView(View):
         "not get through it, and what to type there."
     )
     forwarding: ForwardingView | None = FORWARDING
+    forwarding_unknown: Said | None = Field(description="Why `forwarding` is null; null: it is not.")
     owed: OwedView | None = Field(description="What has not reached the node; null: it has everything.")
     first_look: FirstLook | None = FIRST_LOOK
     public_port: int | None = Field(description="null: that of the config.")
@@ -207,6 +210,12 @@ def _view(
         summary=row.summary,
         drift=row.drift,
         forwarding=forwarding_view(row),
+        forwarding_unknown=forwarding.unknown(
+            row.forwarding,
+            row.phase,
+            connected=node.connected,
+            release=compared(node.agent_version, wgfleet.__version__),
+        ),
         owed=owed_view(missing),
         first_look=row.first_look,
         public_port=row.public_port,

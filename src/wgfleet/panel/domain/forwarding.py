@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict, TypeVar
 
+from wgfleet.panel.domain.phases import Phase
 from wgfleet.protocol.messages import ForwardingState
+from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.releases import Release
 
 T = TypeVar("T")
 _IPV6 = 6
@@ -40,6 +43,19 @@ def overall(found: Sequence[ForwardingFound]) -> Forwards | None:
         return None
     words = (each["why"] if len(found) == 1 else f"IPv{each['version']}: {each['why']}" for each in by_version)
     return Forwards(ForwardingState(by_version[0]["state"]), "; ".join(words))
+
+
+def unknown(found: Sequence[ForwardingFound], phase: Phase, *, connected: bool, release: Release) -> str | None:
+    """Say why nothing was found out yet, None where something was."""
+    if found:
+        return None
+    if phase == Phase.JOINING:
+        return Reason("it is joining: its agent tries it once it has the interface")
+    if not connected:
+        return Reason("its agent does not answer the panel, and has said nothing of it before")
+    if release is Release.OLDER:
+        return Reason("its agent is of an earlier release, which may not try it: upgrade it")
+    return Reason("its agent has not tried it yet: it does within seconds after it has the interface")
 
 
 def fails(found: Sequence[ForwardingFound]) -> bool:
