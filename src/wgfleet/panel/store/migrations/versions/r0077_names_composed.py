@@ -8,8 +8,8 @@ from alembic import op
 
 from wgfleet.panel.domain.look_alikes import folded
 
-revision = "0075"
-down_revision: str | None = "0074"
+revision = "0077"
+down_revision: str | None = "0076"
 
 CHUNK = 1000
 
