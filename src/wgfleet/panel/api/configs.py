@@ -181,7 +181,8 @@ class ConfigView(HeldSettingsView):
 def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     """Show configs with their pools and counts."""
     ids = [config.id for config in rows]
-    networks, counts, links = configs.networks(tx, ids), configs.counts(tx, ids), backbone.linked(tx, ids)
+    networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
+    links = backbone.linked(tx, [config.id for config in rows if config.backbone])
     reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
     mixing, held = reach.mixing(tx, rows), set_here(tx, rows)
     return [

@@ -13,7 +13,6 @@ from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import probe_keys
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
-from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import join_endpoint
@@ -28,7 +27,8 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
         return None
     port = ports.port(config.listen_port, config.backbone_port)
     new = probe_keys.agents_use_new(tx, config.id)
-    own = node_rows.find(tx, assignment.node_id)
+    pairs = sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
+    groups = {other.id: node.group_id if config.backbone_within_groups else None for other, node in pairs}
     return Backbone(
         number=assignment.number,
         private_key=PrivateKey(probe_keys.of_node(vault, assignment, new=new)),
@@ -43,12 +43,12 @@ def rendered(tx: Tx, vault: Vault, config: Config, assignment: Assignment) -> Ba
                     node.endpoint_addresses[0], public_ports.from_outside(port, other.public_backbone_port)
                 ),
             )
-            for other, node in sorted(assignment_rows.of_config(tx, config.id), key=lambda pair: pair[0].number)
+            for other, node in pairs
             if other.id != assignment.id
             and other.phase != Phase.REMOVED
             and _has_number(other)
             and _takes_part(node)
-            and (not config.backbone_within_groups or (own is not None and node.group_id == own.group_id))
+            and groups[other.id] == groups.get(assignment.id)
         ),
     )
 
@@ -86,7 +86,7 @@ def node_changed(tx: Tx, node_id: str, *, group: bool = False) -> None:
 def linked(tx: Tx, config_ids: Collection[str]) -> dict[str, int]:
     """Return how many nodes of each config are linked with each other: all of them, or those of its largest group."""
     found = dict.fromkeys(config_ids, 0)
-    for config_id, within_groups, nodes in assignment_rows.by_group(tx, config_ids):
+    for config_id, within_groups, nodes in assignment_rows.by_group(tx, config_ids) if config_ids else ():
         found[config_id] = max(found[config_id], nodes) if within_groups else found[config_id] + nodes
     return found
 
@@ -99,5 +99,4 @@ def within_groups(tx: Tx, node_id: str) -> list[str]:
 
 def divided(tx: Tx, config: Config) -> bool:
     """Tell whether a config has nodes that its backbone does not link with each other."""
-    groups = assignment_rows.by_group(tx, [config.id])
-    return wanted(config) and config.backbone_within_groups and len(groups) > 1
+    return wanted(config) and config.backbone_within_groups and len(assignment_rows.by_group(tx, [config.id])) > 1

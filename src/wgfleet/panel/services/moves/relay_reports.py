@@ -23,7 +23,7 @@ from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store.relays import RelayRow
 from wgfleet.panel.store.tables import Config, Node, RelayedClient
 from wgfleet.panel.store.wakes import Topic
-from wgfleet.protocol.addresses import split_endpoint
+from wgfleet.protocol.addresses import address_of
 from wgfleet.protocol.relay import AllRelays, InterfaceRelays, Relayed, RelayedPeer
 
 SAME_S = 2.0  # two times that differ by less are one: messages take a while
@@ -185,13 +185,18 @@ def misled(tx: Tx, said: AllRelays) -> Misled:
     found: Misled = {}
     for interface, told in said.interfaces.items():
         config = config_rows.find(tx, str(told.config_id))
-        turned = []
-        for key, relayed in told.peers.items() if config is not None else ():
-            host, _ = split_endpoint(relayed.target)
-            node_id = at.get(host)
-            right = relays.endpoint(tx, config, node_id, host) if node_id is not None and config is not None else None
-            if right is not None and right != relayed.target:
-                turned.append((relayed.left_s, RelayedPeer(key, relayed.endpoint, right)))
+        if config is None:
+            continue
+        right = {
+            target: relays.endpoint(tx, config, at[host], host)
+            for target in {relayed.target for relayed in told.peers.values()}
+            if (host := address_of(target)) in at
+        }
+        turned = [
+            (relayed.left_s, RelayedPeer(key, relayed.endpoint, right[relayed.target]))
+            for key, relayed in told.peers.items()
+            if right.get(relayed.target, relayed.target) != relayed.target
+        ]
         if turned:
             found[interface] = str(told.config_id), turned
     return found

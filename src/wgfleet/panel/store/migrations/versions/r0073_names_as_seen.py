@@ -1,30 +1,12 @@
 """names of peers as searches compare them, without what shows nothing.
 
-Two names that differ in nothing that can be seen are found as one by them.
+Two names that differ in nothing that can be seen are found as one by them. All that folding does to a name is written
+at once, by revision 0077, which comes in the same transaction.
 """
-
-import sqlalchemy as sa
-from alembic import op
-
-from wgfleet.panel.domain.look_alikes import folded
 
 revision = "0073"
 down_revision: str | None = "0072"
 
-CHUNK = 1000
-
 
 def upgrade() -> None:
-    peers = sa.table("peers", sa.column("id"), sa.column("name"), sa.column("name_folded"))
-    change = sa.update(peers).where(peers.c.id == sa.bindparam("peer")).values(name_folded=sa.bindparam("folded"))
-    connection, after = op.get_bind(), ""
-    while rows := connection.execute(
-        sa.select(peers.c.id, peers.c.name, peers.c.name_folded)
-        .where(peers.c.id > after)
-        .order_by(peers.c.id)
-        .limit(CHUNK)
-    ).all():
-        others = [{"peer": row.id, "folded": now} for row in rows if (now := folded(row.name)) != row.name_folded]
-        if others:
-            connection.execute(change, others)
-        after = rows[-1].id
+    """Leave it to the later revision."""
