@@ -37,11 +37,14 @@ VALUES = frozenset({
     "addresses", "agent_host", "agent_port", "backbone_port", "bandwidth_mbps", "capacity", "client_allowed_ips",
     "code", "count", "days", "denied_networks", "device_limit", "dns", "dns.record_name", "domain", "download_speed",
     "drain_window_s", "endpoint_address", "endpoint_addresses", "endpoint_name", "endpoint_port", "excluded_networks",
-    "expires_at", "keepalive", "limit_date", "limit_gib", "listen_port", "min_nodes", "mtu", "networks", "node_ports",
-    "pools", "port", "priority", "public_backbone_port", "public_port", "relay_s", "rules", "ttl", "upload_speed",
-    "value", "weight", "windows",
+    "expires_at", "file_names", "keepalive", "limit_date", "limit_gib", "listen_port", "min_nodes", "mtu", "networks",
+    "node_ports", "pools", "port", "priority", "public_backbone_port", "public_port", "relay_s", "rules", "ttl",
+    "upload_speed", "value", "weight", "windows",
 })  # fmt: skip
-"""Fields of numbers, dates, addresses, sizes, times and names of hosts, in which digits may be of any keyboard."""
+"""Fields in which digits may be of any keyboard.
+
+They are of numbers, dates, addresses, sizes and times, and of names in ASCII, those of hosts and files.
+"""
 
 REFUSALS = (PanelError, FieldError)
 """What pages catch around a service, to show the form again with what is wrong."""
