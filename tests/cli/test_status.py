@@ -12,10 +12,13 @@ from typer.testing import CliRunner
 from tests.panel.conftest import made
 from wgfleet.cli import app, fleet_state
 from wgfleet.cli import status as status_command
+from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import relays as relay_rows
+from wgfleet.panel.store.tables import RelayedClient
 
 pytestmark = pytest.mark.slow
 
@@ -166,3 +169,39 @@ def test_sentences_keep_to_the_width_of_the_screen_and_to_one_line_in_a_pipe(
     assert any(line == "/var/lib/wgfleet/a-very-long-name-of-a-file/" * 3 for line in lines), "a path is not divided"
     monkeypatch.delenv("COLUMNS")
     assert f"wrong: {long}" in status().output.splitlines()
+
+
+@pytest.mark.usefixtures("reached")
+def test_a_node_that_relays_clients_is_named_though_it_has_no_config_any_more(
+    client: httpx.Client, panel: Panel
+) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    for name, address in (("old", "192.0.2.1"), ("new", "192.0.2.2")):
+        made(client, "/api/nodes", name=name, endpoint_addresses=[address])
+    made(client, "/api/configs/wg0/nodes", node_id="new")
+    peers = [made(client, "/api/configs/wg0/peers", name=name) for name in ("anna", "ben")]
+    ids = {each["name"]: each["id"] for each in client.get("/api/nodes").json()["items"]}
+    ends_at = clock.now() + 3600
+    with panel.store.write() as tx:
+        relay_rows.add(
+            tx,
+            [
+                RelayedClient(
+                    id=clock.new_id(), config_id=peer["config_id"], node_id=ids["old"], peer_id=peer["id"],
+                    target="192.0.2.2:51820", since=clock.now(), ends_at=ends_at + number, wanted_ends_at=None,
+                )
+                for number, peer in enumerate(peers)
+            ],
+        )  # fmt: skip
+    said = "relays 2 clients, who are cut off if it ends before they have come to other nodes"
+    assert said in " ".join(status().stderr.split())
+    health = " ".join(CliRunner().invoke(app, ["config", "health", "wg0"]).stderr.split())
+    assert said in health
+    assert "wgfleet relay list --node old" in health
+    (told,) = client.get("/api/configs/wg0/health").json()["relays"]
+    shown = client.get("/api/nodes/old").json()
+    assert (told["node_name"], told["clients"], told["until"]) == ("old", 2, shown["relayed_until"])
+    assert shown["relayed_clients"] == 2
+    assert client.get("/api/nodes/new").json()["relayed_until"] is None
+    refused = CliRunner().invoke(app, ["relay", "prolong", "wg0", "old", "--hours", "0.5", "--all"])
+    assert "--relay-hours: some relays have longer than that" in " ".join(refused.stderr.split()), refused.stderr

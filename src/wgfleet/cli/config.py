@@ -26,7 +26,7 @@ from wgfleet.cli.deleting import deleted
 from wgfleet.cli.endpoint import endpoint, endpoint_delete
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
-from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
+from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table, text
 from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import RelayHours, Wait, ask_about_departure, show_departures, show_operation
@@ -350,6 +350,9 @@ def unassign(
         operation = client.call(
             "DELETE", f"/api/configs/{part(config)}/nodes/{part(node)}", force=force, relay_s=relay_hours * 3600
         )
+        if operation["finished_at"] is not None:  # the one that removed it, whose repetition does nothing
+            ended = text(operation["finished_at"])
+            say(f"{config} is not assigned to {node} any more; this is its removal, which ended {ended}", err=True)
         show_operation(client, operation, wait=wait, as_json=as_json)
 
 

@@ -88,6 +88,15 @@ def unproven_forwarding(nodes: list[Document]) -> list[str]:
     return said
 
 
+def relay_warning(name: str, clients: int, until: str | None) -> str:
+    """Say of a node whom its end would cut off, though their sessions are on other nodes."""
+    who = "1 client, which is" if clients == 1 else f"{clients} clients, who are"
+    return (
+        f"{name} relays {who} cut off if it ends before they have come to other nodes (at the latest until "
+        f"{text(until)}): wgfleet relay list --node {name}"
+    )
+
+
 def health_row(node: Document) -> Document:
     """Show a node that has never served as joining, with what it waits for: nobody judges its health yet."""
     row = {**node, "node": node["node_name"], "for": age(node["since"])}
@@ -128,7 +137,8 @@ def _health(client: Client, config: str, history: int, *, as_json: bool) -> None
     nodes = found["nodes"]
     show_table([health_row(node) for node in nodes], NODES)
     seen = first_look_warnings(nodes) + forwarding_warnings(nodes)
-    _warn([*seen, *owed_warnings(nodes), *no_failover_warnings(nodes)])
+    relays = [relay_warning(each["node_name"], each["clients"], each["until"]) for each in found.get("relays") or ()]
+    _warn([*seen, *owed_warnings(nodes), *relays, *no_failover_warnings(nodes)])
     if not found["history"]:
         return
     names = {node["node_id"]: node["node_name"] for node in found["nodes"]}

@@ -6,7 +6,13 @@ from http import HTTPStatus
 from typing import Any
 
 from wgfleet.cli.client import CallFailed, Client, Document, part
-from wgfleet.cli.config_health import first_look_warnings, forwarding_warnings, no_failover_warnings, owed_warnings
+from wgfleet.cli.config_health import (
+    first_look_warnings,
+    forwarding_warnings,
+    no_failover_warnings,
+    owed_warnings,
+    relay_warning,
+)
 from wgfleet.cli.output import age
 from wgfleet.cli.waiting import trouble
 
@@ -164,6 +170,8 @@ def _warn(state: FleetState) -> None:
     for node in state.nodes:
         if not node["joined"]:
             state.warnings.append(f"node {node['name']} has not joined yet: wgfleet node join {node['name']}")
+        if clients := node.get("relayed_clients"):
+            state.warnings.append(f"node {relay_warning(node['name'], clients, node['relayed_until'])}")
     for config in state.configs:
         warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning", "pools_warning")))
         state.warnings.extend(f"{config['name']}: {each}" for each in warnings)

@@ -72,9 +72,9 @@ def sentence(problem: dict[str, Any]) -> str:
         return detail
 
 
-def with_ways_out(reason: str, codes: list[str]) -> str:
+def with_ways_out(reason: str, codes: list[str], arguments: dict[str, str]) -> str:
     """Return a reason and its ways out, as commands; those that only a newer panel knows are left out."""
-    return joined(reason, [_words(code, {}) for code in codes if code in set(HintCode)])
+    return joined(reason, [_words(code, arguments) for code in codes if code in set(HintCode)])
 
 
 def _words(code: str, arguments: dict[str, Any]) -> str:

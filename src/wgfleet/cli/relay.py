@@ -75,7 +75,7 @@ def prolong(
     config: Config,
     node: RelayingNode,
     *,
-    hours: Annotated[
+    relay_hours: Annotated[
         float, typer.Option("--hours", "--relay-hours", min=0.01, max=24 * 90, help="For how long from now.")
     ],
     peer: OnePeer = None,
@@ -85,8 +85,8 @@ def prolong(
     path = _path(config, node)
     with panel() as client:
         one = _one(peer, every=every)
-        asked = client.call("POST", f"{path}/prolong", {"relay_s": hours * 3600}, **one)["peers"]
-    _report(asked, f"will be relayed for {hours:g} hours from now")
+        asked = client.call("POST", f"{path}/prolong", {"relay_s": relay_hours * 3600}, **one)["peers"]
+    _report(asked, f"will be relayed for {relay_hours:g} hours from now")
 
 
 def _path(config: str, node: str) -> str:

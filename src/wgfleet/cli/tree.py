@@ -27,6 +27,7 @@ OPTIONS = {
     "node_id": "node",
     "pools": "pool",
     "reachable_configs": "reach_config",
+    "relay_s": "relay_hours",
     "upload_speed": "upload",
 }
 SYNONYMS = {"ls": "list", "rm": "delete", "remove": "delete", "add": "create", "edit": "update", "get": "show"}

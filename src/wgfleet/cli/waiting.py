@@ -73,10 +73,12 @@ def require_success(operations: Iterable[Document]) -> None:
 
 
 def trouble(operation: Document) -> str | None:
-    """Return what keeps an operation waiting, or why it failed."""
+    """Return what keeps an operation waiting, or why it failed; ways out of that are commands."""
     result = operation["result"] or {}
     reason: str | None = operation["error"] or (result.get("reason") if operation["state"] == "failed" else None)
-    return with_ways_out(reason, result.get("ways_out") or []) if reason else reason
+    about = {name: operation.get(f"{name}_name") for name in ("config", "node")}
+    known = {name: value for name, value in about.items() if value}
+    return with_ways_out(reason, result.get("ways_out") or [], known) if reason else reason
 
 
 def report(operation: Document) -> None:
@@ -110,6 +112,7 @@ def show_departures(
         return
     for config, departure in found.items():
         _show_departure(config, node, departure, "cut off", "refused")
+        _show_relays(node, departure, relay_hours)
     say("nothing was changed", err=True)
 
 
@@ -132,6 +135,7 @@ def show_group_departure(client: Client, path: str, relay_hours: float, *, as_js
         say("no node of the group serves a config")
     for each in found:
         _show_departure(each["config_name"], each["node_name"], each["departure"], "left behind", "not moved")
+        _show_relays(each["node_name"], each["departure"], relay_hours)
     say("nothing was changed", err=True)
 
 
@@ -145,7 +149,22 @@ def _show_departure(config: str, node: str, departure: Document, silent: str, re
         if names:
             say(f"  {what}: {', '.join(names)}{more}; all: wgfleet config clients {config} {node} --reach {way}")
     if departure["hints"]:
-        say("  " + with_ways_out(refused, [hint["code"] for hint in departure["hints"]]), err=True)
+        codes = [hint["code"] for hint in departure["hints"]]
+        say("  " + with_ways_out(refused, codes, {"config": config, "node": node}), err=True)
+
+
+def _show_relays(node: str, departure: Document, hours: float) -> None:
+    """Say what `--relay-hours` changes: who is relayed for that time, or that nobody can be."""
+    reach = departure["reach"]
+    if not hours or not (reach["silent"] or reach["unknown"]):
+        return
+    if not departure["can_relay"]:
+        say(f"  relayed: nobody; the agent of node {node} does not answer, or is too old", err=True)
+        return
+    names = departure.get("relayed") or []
+    more = [f"and {reach['silent'] - len(names)} more"] if reach["silent"] > len(names) else []
+    maybe = [f"those of the {reach['unknown']} never called before who do not answer"] if reach["unknown"] else []
+    say(f"  relayed by {node} for up to {hours:g} h: {', '.join([*names, *more, *maybe])}")
 
 
 def moved(operation: Document) -> str:

@@ -105,7 +105,9 @@ def load(name: str) -> Lab:
     """Return a lab that is up."""
     document = _read(check_name(name))
     if document is None or document["phase"] != "up":
-        raise LabError(f"lab {name} is not up; start it with: wgfleet lab up --name {name}")
+        others = [f"{each} (give --name {each})" for each in found() if each != name]
+        there = f"there is {', '.join(others)}; or " if others else ""
+        raise LabError(f"lab {name} is not up; {there}start it with: wgfleet lab up --name {name}")
     hosts = {key: Host(**{**value, "directory": Path(value["directory"])}) for key, value in document["hosts"].items()}
     return Lab(
         name,

@@ -199,3 +199,17 @@ def test_nobody_is_placed_on_a_witness(world: World) -> None:
         assert nodes.home_counts(tx, [helper.id]) == {}
     with pytest.raises(Conflict, match="is a witness"):
         world.assign(config, helper)
+
+
+def test_a_witness_has_nothing_to_keep_from_it(client: httpx.Client) -> None:
+    made(client, "/api/node-groups", name="site")
+    made(client, "/api/nodes", **HELPER, group="site")
+    for what in ("cordon", "drain"):
+        refused = client.post(f"/api/nodes/helper/{what}")
+        assert (refused.status_code, "is a witness" in refused.json()["detail"]) == (409, True), refused.text
+    assert "has no nodes" in client.post("/api/node-groups/site/drain").json()["detail"]
+    made(client, "/api/nodes", name="fra1", endpoint_addresses=["192.0.2.1"], group="site")
+    assert client.post("/api/node-groups/site/drain").status_code == 202
+    assert client.get("/api/nodes/helper").json()["cordoned"] is False
+    assert client.get("/api/nodes/fra1").json()["cordoned"] is True
+    assert client.post("/api/node-groups/site/uncordon").status_code == 200

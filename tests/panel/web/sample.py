@@ -16,9 +16,9 @@ from wgfleet.panel.services.fleet import nodes as node_service
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating.settings import FloatingSpec
 from wgfleet.panel.services.usage import NodeBatch
-from wgfleet.panel.store import assignments, nodes, sessions
+from wgfleet.panel.store import assignments, nodes, relays, sessions
 from wgfleet.panel.store.sessions import NodeSessions
-from wgfleet.panel.store.tables import Node
+from wgfleet.panel.store.tables import Node, RelayedClient
 from wgfleet.protocol.features import Feature
 from wgfleet.protocol.ids import ConfigId
 from wgfleet.protocol.keys import PublicKey
@@ -97,9 +97,29 @@ def make_for_pages(panel: Panel) -> None:
     """Put a fleet into the rows of which each page shows something: it is published, and a node was removed."""
     world = make(panel, peers=55)
     publish(panel, world)
+    relay(panel, "user-000")
     with panel.store.read() as tx:
         office, fra = configs.get(tx, "office"), node_service.get(tx, "fra1")
     world.remove(office, fra, force=True)
+
+
+def relay(panel: Panel, *names: str) -> None:
+    """Have the node ams1, which is down, relay peers of wg0 to fra1."""
+    with panel.store.write() as tx:
+        config = configs.get(tx, "wg0")
+        node, target = (node_service.get(tx, name) for name in ("ams1", "fra1"))
+        at, now = f"{target.endpoint_addresses[0]}:{config.listen_port}", clock.now()
+        found = {peer.name: peer.id for peer in peers.page(tx, config.id, None, 100)}
+        relays.add(
+            tx,
+            [
+                RelayedClient(
+                    id=clock.new_id(), config_id=config.id, node_id=node.id, peer_id=found[name], target=at,
+                    since=now - 600, ends_at=now + 86400, wanted_ends_at=None,
+                )
+                for name in names
+            ],
+        )  # fmt: skip
 
 
 def world_nodes(panel: Panel) -> list[Node]:

@@ -38,6 +38,7 @@ class DepartureView(View):
         description=f"How many of them can be had by other nodes in which way. {REACH}"
     )
     cut_off: Names = Field(description="Those that would be cut off: `silent`. None where the node would relay them.")
+    relayed: Names = Field(description="Those of them that the node relays for `relay_s`, instead of that.")
     unknown: Names = Field(
         description="Those that the removal would call for the first time. It ends without cutting off who is silent."
     )
@@ -77,11 +78,13 @@ def _view(found: Departure, config: Config, node: Node, relay_s: float) -> Depar
         departures.check(found, config, node, relay_s=relay_s)
     except Conflict as error:
         refusal = error
-    silent = found.of(ClientReach.SILENT) if refusal is not None else []
+    silent = found.of(ClientReach.SILENT)
+    relayed = refusal is None and bool(relay_s)
     return DepartureView(
         live=len(found.clients),
         reach=found.counts(),
-        cut_off=[client.name for client in silent[:NAMED]],
+        cut_off=[] if relayed else [client.name for client in silent[:NAMED]],
+        relayed=[client.name for client in silent[:NAMED]] if relayed else [],
         unknown=[client.name for client in found.of(ClientReach.UNKNOWN)[:NAMED]],
         can_relay=found.can_relay,
         refusal=None if refusal is None else sentence(refusal.detail, refusal.hints),

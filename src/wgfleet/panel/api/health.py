@@ -18,6 +18,7 @@ from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, health
 from wgfleet.panel.services.fleet import assignments, node_agents, owed
+from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import HealthFreeze
@@ -53,6 +54,15 @@ class HealthChange(View):
     reason: Said
 
 
+class RelayingNode(View):
+    """A node that passes on the packets of clients whose sessions are on other nodes."""
+
+    node_id: str
+    node_name: str
+    clients: int
+    until: datetime = Field(description="When the last of these relays ends, by itself.")
+
+
 class ConfigHealth(View):
     """The health of a config."""
 
@@ -62,6 +72,10 @@ class ConfigHealth(View):
     paused_since: datetime | None = Field(description="Since when automation is paused; null: it is not.")
     paused_by: str | None
     nodes: list[NodeHealth]
+    relays: list[RelayingNode] = Field(
+        description="Nodes, also such that the config is not assigned to any more, whose end would cut clients off; "
+        "`GET /api/relays` names them."
+    )
     history: list[HealthChange] = Field(description="Newest first.")
 
 
@@ -186,6 +200,12 @@ def show_health(
                     no_failover=lacking.get(assigned.node.id),
                 )
                 for assigned in assignments.listing(tx, row.id)
+            ],
+            relays=[
+                RelayingNode(
+                    node_id=found.node_id, node_name=found.node_name, clients=found.clients, until=utc(found.ends_at)
+                )
+                for found in relay_control.tallies(tx, row)
             ],
             history=[
                 HealthChange(

@@ -36,6 +36,7 @@ from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import loads, node_agents, node_names, nodes, shared_addresses, witnesses
 from wgfleet.panel.services.fleet.node_values import MAX_BANDWIDTH, MAX_CAPACITY, MAX_WEIGHT, NodeChanges
 from wgfleet.panel.services.fleet.nodes import NodeSpec
+from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.nodes import AnyNode, LoadRow, NodeConfig
 from wgfleet.protocol import releases
@@ -181,6 +182,11 @@ class NodeView(View):
     summary: Said = Field(description="What the last reconcile cycle did, or why it could not.")
     configs: list[str] = Field(description="Names of the configs assigned to it.")
     peers: int = Field(description="Number of peers whose home is this node.")
+    relayed_clients: int = Field(
+        description="Number of clients whose packets it passes on to the nodes that have their sessions: they are cut "
+        "off where it ends. `GET /api/relays` names them."
+    )
+    relayed_until: datetime | None = Field(description="When the last of these relays ends; null: there are none.")
     load: LoadView | None = Field(description="null: its agent has not reported it recently.")
     created_at: datetime
 
@@ -211,6 +217,7 @@ def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
     configs, homes = nodes.configs_of(tx, ids), nodes.home_counts(tx, ids)
     busy, shared = loads.fresh(tx, ids), shared_addresses.warnings(tx, rows)
     warnings = host_names.warnings(tx, {node.agent_host for node in rows})
+    relays = relay_control.of_nodes(tx, ids)
     doubts, names = witnesses.warnings(tx), node_names.warnings(tx, rows)
     return [
         {
@@ -248,6 +255,8 @@ def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
             "summary": node.summary,
             "configs": [each.name for each in configs[node.id]],
             "peers": homes.get(node.id, 0),
+            "relayed_clients": relays.get(node.id, (0, 0.0))[0],
+            "relayed_until": utc(relays[node.id][1]) if node.id in relays else None,
             "load": _load(busy.get(node.id)),
             "created_at": utc(node.created_at),
         }

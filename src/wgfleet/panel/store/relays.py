@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -64,6 +64,40 @@ def listing(
     if after is not None:
         query = query.where(RelayedClient.id > after)
     return [RelayRow._make(row) for row in tx.session.execute(query).all()]
+
+
+class RelayTally(NamedTuple):
+    """How many clients of a config hang on a node's relays, and when the last of these ends."""
+
+    config_id: str
+    config_name: str
+    node_id: str
+    node_name: str
+    clients: int
+    ends_at: float
+
+
+def tallies(tx: Tx, *, config_id: str | None = None, node_ids: Collection[str] | None = None) -> list[RelayTally]:
+    """Count the relays of a config, of some nodes (a page of them), or all: by config and node, in their order."""
+    query = (
+        select(
+            RelayedClient.config_id,
+            Config.name,
+            RelayedClient.node_id,
+            Node.name,
+            func.count(),
+            func.max(RelayedClient.ends_at),
+        )
+        .join(Config, Config.id == RelayedClient.config_id)
+        .join(Node, Node.id == RelayedClient.node_id)
+        .group_by(RelayedClient.config_id, Config.name, RelayedClient.node_id, Node.name)
+        .order_by(Config.name, Node.name)
+    )
+    if config_id is not None:
+        query = query.where(RelayedClient.config_id == config_id)
+    if node_ids is not None:
+        query = query.where(RelayedClient.node_id.in_(node_ids))
+    return [RelayTally._make(row) for row in tx.session.execute(query)]
 
 
 def nodes_with(tx: Tx, config_id: str | None = None) -> list[str]:

@@ -43,8 +43,10 @@ WAYS_OUT = {
     HintCode.PLAN_ADOPTION: HelpfulPage(marked("look at the new plan"), "/dns/{config}/plan?adopt=true"),
     HintCode.COUNT_AGAIN: HelpfulPage(marked("or, if this database is to count, run `wgfleet panel restored`"), ""),
     HintCode.RELAY: HelpfulPage(marked("let the node pass on packets for a while"), ""),
-    HintCode.LIST_RELAYS: HelpfulPage(marked("see who still hangs on the node"), "/configs/{config}"),
-    HintCode.WAIT_FOR_RELAYS: HelpfulPage(marked("wait until they have come to other nodes"), "/configs/{config}"),
+    HintCode.LIST_RELAYS: HelpfulPage(marked("see who still hangs on the node"), "/configs/{config}/relays"),
+    HintCode.WAIT_FOR_RELAYS: HelpfulPage(
+        marked("wait until they have come to other nodes"), "/configs/{config}/relays"
+    ),
     HintCode.ADD_FLOATING: HelpfulPage(marked("give the config floating addresses"), "/configs/{config}"),
     HintCode.FORCE: HelpfulPage(marked("do it all the same, where the form offers that"), ""),
 }

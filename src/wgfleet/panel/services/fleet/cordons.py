@@ -1,16 +1,22 @@
 """Cordons: nodes that get no new homes."""
 
 from wgfleet.panel.domain.operations import OperationKind
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.store.wakes import Topic
+from wgfleet.protocol.reasons import Reason
 
 
 def cordon(tx: Tx, actor: str, node: Node) -> None:
-    """Give a node no new homes."""
+    """Give a node no new homes; `Conflict` for a witness, which never has any."""
+    if node.witness:
+        raise Conflict(
+            Reason("node {node!r} is a witness: it serves nobody, so there is nothing to keep from it", node=node.name)
+        )
     _set_cordoned(tx, actor, node, cordoned=True)
 
 

@@ -45,7 +45,7 @@ def start(
     if earlier is not None and earlier.finished_at is None:
         relays.check_same(earlier, relay_s)
         return earlier
-    nodes = node_group_rows.nodes(tx, group.id)
+    nodes = [node for node in node_group_rows.nodes(tx, group.id) if not node.witness]
     if not nodes:
         raise Conflict(
             Reason("node group {group!r} has no nodes; put some in it, or drain nodes by themselves", group=group.name)

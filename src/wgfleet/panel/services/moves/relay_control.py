@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
@@ -15,7 +16,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import relays as relay_rows
-from wgfleet.panel.store.relays import RelayRow
+from wgfleet.panel.store.relays import RelayRow, RelayTally
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import split_endpoint
@@ -46,6 +47,26 @@ def listing(
         limit=limit,
     )
     return _shown(tx, rows)
+
+
+def tallies(tx: Tx, config: Config) -> list[RelayTally]:
+    """Return how many of a config's clients hang on the relays of which node."""
+    return relay_rows.tallies(tx, config_id=config.id)
+
+
+def of_node(tx: Tx, node: Node, limit: Limit | None) -> list[RelayTally]:
+    """Return how many clients hang on a node's relays, by config, of those within a caller's limit."""
+    found = relay_rows.tallies(tx, node_ids=[node.id])
+    return [each for each in found if limit is None or each.config_id in limit.configs]
+
+
+def of_nodes(tx: Tx, node_ids: Collection[str]) -> dict[str, tuple[int, float]]:
+    """Return of each of some nodes that relay anybody how many clients, of all configs, and until when."""
+    found: dict[str, tuple[int, float]] = {}
+    for each in relay_rows.tallies(tx, node_ids=node_ids):
+        clients, ends_at = found.get(each.node_id, (0, 0.0))
+        found[each.node_id] = clients + each.clients, max(ends_at, each.ends_at)
+    return found
 
 
 def chosen(tx: Tx, config: Config, node: Node, peer: str | None) -> list[HangingClient]:

@@ -166,8 +166,10 @@ def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: 
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.SERVING)
     holders.reassign(tx, r.config.id, renew=True)
     hanging = relays.relayed(tx, r.operation, taken)
+    rehomed = operation_rows.rehomed(tx, r.operation.id)
+    homes = Reason("; {count} of its peers have new homes, and keep them until a rebalance", count=rehomed)
     result = RemovalResult(
-        peers_migrated=operation_rows.rehomed(tx, r.operation.id),
+        peers_migrated=rehomed,
         sessions_taken_over=steps.counts(tx, r.operation.id).taken_over or 0,
         left_behind=len(names),
         left=tuple(sorted(names)[: steps.NAMED]) or None,
@@ -177,10 +179,11 @@ def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: 
         interface=KEPT,
         backup_id=operations.progress_of(r.operation, RemovalProgress).backup_id,
         reason=Reason(
-            "{reason}; node {node!r} goes on serving config {config!r}",
+            "{reason}; node {node!r} goes on serving config {config!r}{homes}",
             reason=reason,
             node=r.node.name,
             config=r.config.name,
+            homes=homes if rehomed and names else "",
         ),
         ways_out=tuple(hint.code.value for hint in ways_out) or None,
     )

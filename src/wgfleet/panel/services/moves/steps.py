@@ -288,8 +288,6 @@ def _nobody_moved(tx: Tx, operation: Operation, count: int) -> str:
         if apart_s
         else ""
     )
-    if operation.kind is OperationKind.DRAIN and not relays.relay_s(operation):
-        why += Reason("; those behind NAT can be relayed by the node that they know")
     return Reason("no other node got an answer of {whom} to connect again first{why}", whom=whom, why=why)
 
 

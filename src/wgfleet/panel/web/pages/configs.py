@@ -25,6 +25,7 @@ from wgfleet.panel.services.fleet import assignments, effects, endpoint_groups, 
 from wgfleet.panel.services.fleet.assignments import NodeAssignment
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.services.floating import views as floating
+from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.web.addresses import with_query
@@ -118,6 +119,7 @@ def show_config(request: Request, panel: ThePanel, _caller: Reader, config: Refe
             "served_count": len(listed),
             "here": with_query(f"/configs/{row.name}", {"every": every}),
             "serving": sum(each.assignment.health.in_use and each.assignment.phase == "serving" for each in listed),
+            "relays": relay_control.tallies(tx, row),
             "owed": {each.assignment_id: each for each in missing if each.assignment_id},
             "no_failover": forecasts.of_config(tx, panel, row),
             "group": endpoint_groups.find(tx, row),

@@ -15,6 +15,7 @@ from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
+from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
@@ -71,6 +72,7 @@ def show_node(request: Request, panel: ThePanel, caller: Reader, node: Reference
         context = {
             "node": views(tx, [row])[0],
             "served": [{"config": config.name, "assignment": assignment} for assignment, config in served],
+            "relays": relay_control.of_node(tx, row, caller.limit),
             "free": [each.name for each in configs.page(tx, None, MOST_FREE, caller.limit) if each.id not in taken],
             "group": node_groups.name_of(tx, row.group_id),
             "group_id": row.group_id,

@@ -10,6 +10,7 @@ from wgfleet.panel.api.models import After, Identifier
 from wgfleet.panel.api.operations import view, views
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.operations import OperationKind, OperationState
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.access.callers import READ, WRITE
 from wgfleet.panel.services.moves import cancelling
@@ -79,7 +80,12 @@ def show_operation(request: Request, panel: ThePanel, caller: Reader, operation_
         row = operations.get(tx, operation_id)
         asked = caller.may(WRITE) and row.cancelled_by is None
         cancellable = asked and refusal(lambda: cancelling.check(tx, row)) is None
-        context = {**_of_operation(tx, row), "log": _log(tx, row), "cancellable": cancellable}
+        context = {
+            **_of_operation(tx, row),
+            "log": _log(tx, row),
+            "cancellable": cancellable,
+            "ways_out": _ways_out(tx, row),
+        }
         return page(request, "operations/operation.html", context, blocks={"now"})
 
 
@@ -102,6 +108,14 @@ def cancel_operation(
 
 def _of_operation(tx: Tx, row: Operation) -> dict[str, Any]:
     return {"operation": view(tx, row), "names": names_of(tx, [row]), "steps": _steps(row), "step_words": STEPS}
+
+
+def _ways_out(tx: Tx, row: Operation) -> list[Hint]:
+    """Return what helps where an operation failed; those that only a newer panel knows are left out."""
+    names = names_of(tx, [row])
+    config, node = names.configs.get(row.config_id or ""), names.nodes.get(row.node_id or "")
+    codes = [code for code in row.result.get("ways_out") or () if code in set(HintCode)]
+    return [Hint(HintCode(code), config=config, node=node) for code in codes]
 
 
 def _steps(row: Operation) -> list[tuple[str, str]]:
