@@ -61,10 +61,11 @@ def test_who_is_cut_off_is_named_before_a_removal(admin: httpx.Client, monkeypat
 
 def test_a_removal_needs_the_name_and_leads_to_its_operation(admin: httpx.Client, panel: Panel) -> None:
     assert submit(admin, REMOVAL, typed_name="fra", force="true").status_code == 422
-    assert submit(admin, REMOVAL, typed_name="fra1", relay_s="-1").status_code == 422
-    begun = submit(admin, REMOVAL, typed_name="fra1", force="true", drain_window_s="600")
+    assert submit(admin, REMOVAL, typed_name="fra1", relay_hours="-1").status_code == 422
+    begun = submit(admin, REMOVAL, typed_name="fra1", force="true", drain_window_s="600", relay_hours="1.5")
     assert begun.url.path.startswith("/operations/")
     assert "Removal of" in begun.text
+    assert "in hours</dt><dd>1.5</dd>" in begun.text
     with panel.store.read() as tx:
         assert nodes.get(tx, "fra1") is not None
     assert "draining" in admin.get("/configs/wg0").text

@@ -64,7 +64,7 @@ def remove_node(
             row, machine = configs.get(tx, config), nodes.get(tx, node)
             typed_name_is(form, machine.name)
             grace_s = panel.settings.drain.grace_s
-            asked = body.model_dump()
+            asked = body.asked()
             operation_id = removal.start(tx, caller.actor, row, machine, grace_s=grace_s, **asked).id
     except REFUSALS as error:
         return _remove(request, panel, config, node, form.refused(error))

@@ -66,7 +66,7 @@ def drain_node(request: Request, panel: ThePanel, caller: Writer, node: Referenc
         return _drain(request, panel, caller, node, form)
     try:
         with panel.store.write() as tx:
-            asked = body.model_dump()
+            asked = body.asked()
             started = drain.start(tx, caller.actor, nodes.get(tx, node), grace_s=panel.settings.drain.grace_s, **asked)
             ids = [operation.id for operation in started]
     except REFUSALS as error:
@@ -88,7 +88,7 @@ def begin_group_drain(request: Request, panel: ThePanel, caller: Writer, group: 
     try:
         with panel.store.write() as tx:
             row, grace_s = node_groups.get(tx, group), panel.settings.drain.grace_s
-            operation_id = group_drain.start(tx, caller.actor, row, grace_s=grace_s, **body.model_dump()).id
+            operation_id = group_drain.start(tx, caller.actor, row, grace_s=grace_s, **body.asked()).id
     except REFUSALS as error:
         return _drain_group(request, panel, caller, group, form.refused(error))
     return gone_on(request, f"/operations/{operation_id}")

@@ -14,7 +14,7 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.web.addresses import with_query
-from wgfleet.panel.web.departing import refusal
+from wgfleet.panel.web.departing import HOUR_S, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
@@ -22,7 +22,6 @@ from wgfleet.protocol.relay import MAX_RELAY_S
 
 router = page_router()
 PAGE = 100
-HOUR_S = 3600.0
 
 
 class Longer(Body):
