@@ -29,6 +29,7 @@ FEATURES = frozenset(
     {
         Feature.ADDRESS_TIMES,
         Feature.FEATURES,
+        Feature.FLOW_LISTING,
         Feature.HISTORY,
         Feature.MUTE,
         Feature.PROBE_SERIES,

@@ -11,6 +11,7 @@ from bench.simulated.interface import Kept, pushed
 from bench.simulated.sessions import now_ms
 from wgfleet.agent.enrollment.certificates import check_certificate, make_request
 from wgfleet.agent.interfaces.admission import KeptInterface, Situation, check_delete, check_push, config_of, not_found
+from wgfleet.protocol.backbone import MAX_FLOWS
 from wgfleet.protocol.desired import Push, field_error
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.features import COUNTERS_HEADER, PANEL_HEADER, held_back_s
@@ -26,12 +27,14 @@ from wgfleet.protocol.messages import (
     Takeover,
     TakeoverResult,
 )
+from wgfleet.protocol.open_flows import FlowListing
 from wgfleet.protocol.usage import UsageBatch, UsageRequest
 
 ANSWERED_S = 0.06  # after which a client that is called answers
 PROBED_S = 0.0005
 Handler = Callable[[SimulatedAgent, Request], Answer]
 _encode = msgspec.json.Encoder().encode
+_MOST_FLOWS = _encode(FlowListing(bytes(12 * MAX_FLOWS)))
 
 
 class RefusedError(Exception):
@@ -167,6 +170,12 @@ def _usage(agent: SimulatedAgent, request: Request) -> Answer:
     return Answer(200, _encode(UsageBatch("simulated", now_ms(now), now, found)))
 
 
+def _flows(agent: SimulatedAgent, request: Request) -> Answer:
+    """Say that its NAT carries as many connections as an agent tells of."""
+    _kept(agent, _name(request))
+    return Answer(200, _MOST_FLOWS)
+
+
 def _kept(agent: SimulatedAgent, name: str) -> Kept:
     if (kept := agent.interfaces.get(name)) is None:
         raise RefusedError(not_found(InterfaceName(name)))
@@ -199,6 +208,7 @@ _HANDLERS: Mapping[tuple[str, str], Handler] = {
     ("PUT", "/v1/certificate"): _install_certificate,
     ("PUT", "/v1/revoked"): _revoke,
     ("PUT", "/v1/wg/*"): _push,
+    ("GET", "/v1/wg/*/flows"): _flows,
     ("DELETE", "/v1/wg/*"): _delete,
     ("POST", "/v1/wg/*/takeover"): _takeover,
     ("POST", "/v1/wg/*/unmute"): _unmute,

@@ -14,10 +14,10 @@ from tests.agent.values import private_key, settings
 from tests.waiting import eventually
 from wgfleet.agent.interfaces import flow_watch
 from wgfleet.agent.interfaces.flow_watch import FlowWatch
-from wgfleet.agent.interfaces.flows_elsewhere import user_of
 from wgfleet.agent.kernel import conntrack, tcp_challenges
 from wgfleet.protocol.backbone import Backbone, Flows
 from wgfleet.protocol.desired import InterfaceSettings, MuteSettings
+from wgfleet.protocol.flow_owners import user_of
 from wgfleet.protocol.keys import PublicKey
 
 LINKED = msgspec.structs.replace(
@@ -85,6 +85,21 @@ def test_where_connections_live_on_or_nodes_tell_each_other_the_panel_ends_none(
     until = time.monotonic() + 0.3
     asyncio.run(brought(made, FLOWS.flows, lambda: time.monotonic() > until))
     assert Sent.tried == 0
+
+
+def test_all_connections_of_users_to_others_are_listed_where_nodes_do_not_tell_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    six, among_users = flow("fd08::2", server="2001:db8::9"), flow("10.8.0.2", server="10.8.0.9")
+    there = {*FLOWS.flows, six, among_users, flow("192.0.2.1")}
+    monkeypatch.setattr(conntrack, "masqueraded", lambda is_users: {each for each in there if is_users(user_of(each))})
+
+    def listed(made: InterfaceSettings) -> set[bytes]:
+        watch = FlowWatch(lambda: made, lambda _parts: None, lambda _carries: None)
+        return set(asyncio.run(watch.listing()).flows())
+
+    assert listed(msgspec.structs.replace(APART, routes=(*APART.routes, "fd08::/64"))) == {*FLOWS.flows, six}
+    assert listed(LINKED) == listed(msgspec.structs.replace(APART, masquerade=False)) == set()
 
 
 def test_the_connections_of_each_peer_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ import ipaddress
 
 import pytest
 
-from wgfleet.agent.interfaces.flows_elsewhere import CHALLENGES_S, SLICE, FlowsElsewhere, Users, choose, parts
+from wgfleet.agent.interfaces.flows_elsewhere import CHALLENGES_S, SLICE, FlowsElsewhere, choose, parts
 from wgfleet.protocol.backbone import MAX_DATAGRAM, MAX_FLOWS, Flows, decode, encode
+from wgfleet.protocol.flow_owners import Users
 
 
 def flow(user: str, port: int = 1000, server: str = "203.0.113.9") -> bytes:

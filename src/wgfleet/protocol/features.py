@@ -52,6 +52,7 @@ class Feature(StrEnum):
     RULES = "rules"  # refuses connections of peers by their destination
     SETTLED_CALLS = "settled_calls"  # names those who answered a call while others are still waited for
     OPEN_FLOWS = "open_flows"  # says which TCP connections of peers it carries, and ends those of peers who come
+    FLOW_LISTING = "flow_listing"  # says which TCP connections of all users it carries
     BACKBONE = "backbone"  # has links to the other nodes of a config; keeps users apart where that is wanted
 
 

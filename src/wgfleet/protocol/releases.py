@@ -26,6 +26,7 @@ WITHOUT: Mapping[Feature, str] = {
     Feature.DRAWN_PEERS: "users of other nodes lose some packets to a user who is moved to it by plan",
     Feature.SETTLED_CALLS: "users who are moved to it by plan may lose packets for 2 s where another one is silent",
     Feature.OPEN_FLOWS: "downloads of users who are moved from it or to it by plan hang where there is no backbone",
+    Feature.FLOW_LISTING: "downloads of its users hang when it dies where there is no backbone",
     Feature.RELAY: "a removal cannot have it relay clients that cannot be called, so they are left behind",
     Feature.REVOKED: "certificates of the panel that were revoked are accepted until they expire",
     Feature.USAGE: "what its users send and receive through it is not counted",

@@ -1,22 +1,30 @@
 """Connections of clients who move: asked of the node that had them, and told to the one that they came to."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
+import msgspec
 import pytest
 
 from tests.agent.test_flows_elsewhere import flow
 from tests.panel.conftest import one_database
-from tests.panel.moves.test_worker import Line, carried_out, fleet
+from tests.panel.moves.test_worker import DRAIN, Line, carried_out, fleet
 from tests.panel.world import World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.operations import OperationState
 from wgfleet.panel.errors import TransientError
-from wgfleet.panel.reconcile.moves import open_flows
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.moves import flow_copies, open_flows
+from wgfleet.panel.reconcile.moves.worker import MoveWorker
+from wgfleet.panel.reconcile.outlook import Outlook
+from wgfleet.panel.services import configs, operations
 from wgfleet.panel.services.fleet import peers
-from wgfleet.panel.store.tables import Peer
+from wgfleet.panel.store.tables import Operation, Peer
 from wgfleet.protocol.features import ALL, Feature
 from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.open_flows import CarriedFlows, FlowQuestion
+from wgfleet.protocol.open_flows import CarriedFlows, FlowListing, FlowQuestion
 
 WITHOUT = ALL - {Feature.OPEN_FLOWS}
 
@@ -91,3 +99,76 @@ def test_a_node_that_does_not_answer_holds_up_no_removal(world: World, monkeypat
     ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync_all(config, one, two)))
     assert ended.state == OperationState.SUCCEEDED
     assert len(lines[one.id].asked) == 1
+
+
+async def died(
+    world: World, dead: str, lines: dict[str, Line], operation: Callable[[], Operation], meanwhile: Callable[[], None]
+) -> Operation:
+    """Ask all nodes what they carry, have one die, and carry out what follows from that."""
+    worker = MoveWorker(world.store, world.vault, DRAIN, cast("dict[str, AgentConnection]", lines), Outlook())
+    await worker.flow_copies.look()
+    lines[dead].connected = False
+    begun = operation()
+    try:
+        async with asyncio.timeout(120):
+            while (pause := await worker.reconcile(begun.id)) is not None:
+                meanwhile()
+                await asyncio.sleep(min(pause, 0.1))
+    finally:
+        await worker.close()
+    with world.store.read() as tx:
+        return operations.get(tx, begun.id)
+
+
+@one_database
+def test_what_a_node_carried_that_has_died_is_known_from_when_it_was_heard_last(world: World) -> None:
+    config, (one, two), made = fleet(world, "one", "two")
+    theirs = {PublicKey(peer.public_key): (flow(address(world, peer), 1000),) for peer in made}
+    stranger = {PublicKey("who does not move"): (flow("10.8.0.99"),)}
+    lines = {one.id: Line(features=ALL, carries={**theirs, **stranger}), two.id: Line(features=ALL)}
+    ended = asyncio.run(
+        died(world, one.id, lines, lambda: world.failover(config, one), lambda: world.sync(config, two))
+    )
+    assert ended.state == OperationState.SUCCEEDED
+    assert told(lines[two.id]) == theirs
+    assert not lines[one.id].asked, "it is dead"
+
+
+@pytest.mark.parametrize("reason", ["backbone", "masquerade", "older agent", "one node"])
+@one_database
+def test_nodes_that_tell_each_other_and_whose_connections_live_on_are_not_asked(world: World, reason: str) -> None:
+    names = ("one",) if reason == "one node" else ("one", "two")
+    config, nodes, _ = fleet(world, *names)
+    with world.store.write() as tx:
+        row = configs.get(tx, config.id)
+        row.backbone, row.masquerade = reason == "backbone", reason != "masquerade"
+    known = ALL - {Feature.FLOW_LISTING} if reason == "older agent" else ALL
+    lines = {node.id: Line(features=known) for node in nodes}
+    copies = flow_copies.FlowCopies(world.store, cast("dict[str, AgentConnection]", lines))
+    asyncio.run(copies.look())
+    assert [line.listed for line in lines.values()] == [0] * len(nodes)
+
+
+@one_database
+def test_a_node_is_asked_the_more_rarely_the_longer_it_takes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, nodes, _ = fleet(world, "one", "two")
+    quick, slow = Line(features=ALL), SlowListing(features=ALL)
+    lines = {nodes[0].id: quick, nodes[1].id: slow}
+    copies = flow_copies.FlowCopies(world.store, cast("dict[str, AgentConnection]", lines))
+    now = clock.monotonic()
+    for second in range(0, 60, 2):
+        monkeypatch.setattr(clock, "monotonic", lambda: now + second)  # noqa: B023 - it is called within the round
+        asyncio.run(copies.look())
+    assert (quick.listed, slow.listed) == (30, 3), "20 s for 0.4 s of its processor"
+
+
+class SlowListing(Line):
+    """A node that takes its time to find what it carries."""
+
+    async def flow_listing(self, interface: str) -> FlowListing:
+        return msgspec.structs.replace(await super().flow_listing(interface), took_s=0.4)
+
+
+def address(world: World, peer: Peer) -> str:
+    with world.store.read() as tx:
+        return peers.addresses(tx, [peer])[peer.id][0]

@@ -27,7 +27,7 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.features import NONE, Feature
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverResult
-from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowQuestion
+from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowListing, FlowQuestion
 
 ENDPOINT = "198.51.100.7:4000"
 DRAIN = DrainSettings(unreachable_s=0.5)
@@ -56,6 +56,7 @@ class Line:
     carries: dict[PublicKey, tuple[bytes, ...]] = field(default_factory=dict)
     asked: list[FlowQuestion] = field(default_factory=list)
     ended_flows: list[EndedFlows] = field(default_factory=list)
+    listed: int = 0
 
     @property
     def client(self) -> "Line":
@@ -64,6 +65,10 @@ class Line:
     async def carried_flows(self, _interface: str, question: FlowQuestion) -> CarriedFlows:
         self.asked.append(question)
         return CarriedFlows({key: flows for key, flows in self.carries.items() if key in question.networks})
+
+    async def flow_listing(self, _interface: str) -> FlowListing:
+        self.listed += 1
+        return FlowListing(b"".join(flow for flows in self.carries.values() for flow in flows))
 
     async def end_flows(self, _interface: str, ended: EndedFlows) -> None:
         self.ended_flows.append(ended)

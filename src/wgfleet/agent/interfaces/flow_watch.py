@@ -1,8 +1,8 @@
 """The watch over TCP connections of users: tells other nodes which this one's NAT carries, and ends those of arrivals.
 
-With a backbone the nodes tell each other. Otherwise the panel asks one and tells another, where users move from a node
-whose agent lives. What is to be told and ended is decided by `flows_elsewhere`. It is a help for users after a
-takeover: where it fails, nothing else does.
+With a backbone the nodes tell each other. Otherwise the panel asks one and tells another: where users move from a node
+whose agent lives, or, of one that has died, with what that one said last. What is to be told and ended is decided by
+`flows_elsewhere`. It is a help for users after a takeover: where it fails, nothing else does.
 """
 
 import asyncio
@@ -16,11 +16,13 @@ from itertools import chain
 import structlog
 
 from wgfleet.agent.interfaces.believed_networks import pools
-from wgfleet.agent.interfaces.flows_elsewhere import FlowsElsewhere, Users, choose, of_peers, parts, server_of, user_of
+from wgfleet.agent.interfaces.flows_elsewhere import FlowsElsewhere, choose, parts
 from wgfleet.agent.kernel import conntrack, tcp_challenges
 from wgfleet.protocol.backbone import Flows
 from wgfleet.protocol.desired import InterfaceSettings
+from wgfleet.protocol.flow_owners import SIZES, Users, of_peers, server_of, user_of
 from wgfleet.protocol.keys import PublicKey
+from wgfleet.protocol.open_flows import FlowListing
 
 _LOOK_S = 2.0
 _SHARE = 50  # looks take at most a fiftieth of the time
@@ -77,6 +79,22 @@ class FlowWatch:
             _log.warning("flows.not_read", interface=settings.name, reason=str(error))
             return {}
         return of_peers(networks, choose(found, ()))
+
+    async def listing(self) -> FlowListing:
+        """Return the connections that this node's NAT has of all users; none where the nodes tell each other."""
+        settings = self._settings()
+        if settings.backbone is not None or not _masquerades(settings):
+            return FlowListing()
+        users = Users([*map(str, pools(settings)), *settings.routes])
+        try:
+            found, took_s = await asyncio.to_thread(_timed, users)
+        except OSError as error:
+            _log.warning("flows.not_read", interface=settings.name, reason=str(error))
+            return FlowListing()
+        chosen = choose((flow for flow in found if not users.has(server_of(flow))), self._told)
+        self._told = frozenset(chosen)
+        four, six = (b"".join(flow for flow in chosen if len(flow) == size) for size in SIZES)
+        return FlowListing(four, six, took_s)
 
     def brought(self, networks: Collection[str], flows: Iterable[bytes]) -> None:
         """End connections that a peer with some networks, who has come, had through another node."""

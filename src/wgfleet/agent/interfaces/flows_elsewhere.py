@@ -5,21 +5,18 @@ the rule `unknown_flows`; in one where he only receives nothing would ever be se
 Times are in s of the monotonic clock.
 """
 
-import socket
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from wgfleet.protocol.backbone import FLOWS_IN_DATAGRAM, MAX_FLOWS, Flows
-from wgfleet.protocol.keys import PublicKey
-from wgfleet.protocol.open_flows import MOST_OF_PEER
+from wgfleet.protocol.flow_owners import SIZES, Users, parsed, user_of
 
 # After an arrival: packets get lost, and what the former node has to say may come later than the user. A kernel answers
 # once in 0.5 s for a connection.
 CHALLENGES_S = (0.0, 0.7, 2.0)
 SLICE = 2000  # networks of arrivals between other work, some ms
 _KEPT_S = 120.0  # what a node said is of use until its users have come
-_SIZES = {12: 4, 36: 16}  # of a flow in bytes, and of an address in it
 _OF_ONE_USER = 64  # of one node, so that one who opens many hides nobody else's, and a lie costs him little
 
 
@@ -64,7 +61,7 @@ class FlowsElsewhere:
             listing = self._listings[node] = _Listing(message.listing, now, before)
         listing.heard_at = now
         for flow in message.flows:
-            if len(flow) in _SIZES and listing.size < MAX_FLOWS:
+            if len(flow) in SIZES and listing.size < MAX_FLOWS:
                 listing.add(flow)
 
     def arrived(self, networks: Iterable[str], now: float) -> None:
@@ -80,7 +77,7 @@ class FlowsElsewhere:
     def brought(self, networks: Collection[str], flows: Iterable[bytes], now: float) -> None:
         """Have those connections ended that users of some networks, who have come, are said to have had."""
         users = Users(networks)
-        theirs = tuple(flow for flow in flows if len(flow) in _SIZES and users.has(user_of(flow)))
+        theirs = tuple(flow for flow in flows if len(flow) in SIZES and users.has(user_of(flow)))
         if theirs:
             self._brought += 1
             self.heard(-self._brought, Flows(0, theirs), now)
@@ -111,7 +108,7 @@ def _chosen(listings: Sequence[_Listing], due: Iterable[Sequence[str]]) -> Itera
         for start in range(0, len(networks), SLICE):
             hosts: list[bytes] = []
             for each in networks[start : start + SLICE]:
-                address, bits = _parsed(each)
+                address, bits = parsed(each)
                 if bits == 8 * len(address):
                     hosts.append(address)
                 else:
@@ -121,44 +118,6 @@ def _chosen(listings: Sequence[_Listing], due: Iterable[Sequence[str]]) -> Itera
         for listing in listings if wide else ():
             users = [user for user in {**listing.flows, **listing.before} if inside.has(user)]
             yield [flow for user in users for flow in listing.of(user)]
-
-
-class Users:
-    """A set of networks of users."""
-
-    def __init__(self, networks: Iterable[str]) -> None:
-        self._hosts = set[bytes]()
-        self._wide: dict[tuple[int, int], set[int]] = {}  # by size of addresses, and bits that networks do not fix
-        for address, bits in map(_parsed, networks):
-            free = 8 * len(address) - bits
-            if free:
-                self._wide.setdefault((len(address), free), set()).add(int.from_bytes(address) >> free)
-            else:
-                self._hosts.add(address)
-
-    def has(self, address: bytes) -> bool:
-        """Whether a packed address is in one of them."""
-        if address in self._hosts:
-            return True
-        number = int.from_bytes(address)
-        return any(size == len(address) and number >> free in fixed for (size, free), fixed in self._wide.items())
-
-
-def _parsed(network: str) -> tuple[bytes, int]:
-    """Return address and bits of a network in canonical form, 20 times as fast as `ipaddress` does."""
-    address, _, bits = network.partition("/")
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address), int(bits)
-
-
-def user_of(flow: bytes) -> bytes:
-    """Return the packed address of a flow's user."""
-    return flow[: _SIZES[len(flow)]]
-
-
-def server_of(flow: bytes) -> bytes:
-    """Return the packed address of a flow's server."""
-    size = _SIZES[len(flow)]
-    return flow[size + 2 : 2 * size + 2]
 
 
 def choose(found: Iterable[bytes], told: Collection[bytes]) -> list[bytes]:
@@ -173,35 +132,13 @@ def choose(found: Iterable[bytes], told: Collection[bytes]) -> list[bytes]:
     return chosen
 
 
-def of_peers(
-    networks: Mapping[PublicKey, Collection[str]], flows: Iterable[bytes]
-) -> dict[PublicKey, tuple[bytes, ...]]:
-    """Divide flows among peers by their networks; a peer without any is left out."""
-    hosts: dict[bytes, PublicKey] = {}
-    wide: list[tuple[Users, PublicKey]] = []
-    for key, each in networks.items():
-        for network in each:
-            address, bits = _parsed(network)
-            if bits == 8 * len(address):
-                hosts[address] = key
-            else:
-                wide.append((Users([network]), key))
-    found: dict[PublicKey, list[bytes]] = {}
-    for flow in flows:
-        user = user_of(flow)
-        of = hosts.get(user) or next((key for users, key in wide if users.has(user)), None)
-        if of is not None and len(found.setdefault(of, [])) < MOST_OF_PEER:
-            found[of].append(flow)
-    return {key: tuple(each) for key, each in found.items()}
-
-
 def parts(listing: int, flows: Collection[bytes]) -> list[Flows]:
     """Divide a list into messages that fit a datagram each; an empty one is a message, too."""
     found: list[Flows] = []
     part: list[bytes] = []
     size = 0
     for flow in flows:
-        cost = 1 if len(flow) == min(_SIZES) else 3
+        cost = 1 if len(flow) == min(SIZES) else 3
         if size + cost > FLOWS_IN_DATAGRAM:
             found.append(Flows(listing, tuple(part)))
             part, size = [], 0

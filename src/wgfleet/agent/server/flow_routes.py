@@ -21,9 +21,14 @@ class FlowRoutes:
     def routes(self) -> list[Route]:
         """Return the routes."""
         return [
+            Route("/v1/wg/{name}/flows", self.listing, methods=["GET"]),
             Route("/v1/wg/{name}/flows", self.carried, methods=["POST"]),
             Route("/v1/wg/{name}/flows/end", self.end, methods=["POST"]),
         ]
+
+    async def listing(self, request: Request) -> Response:
+        """`GET /v1/wg/{name}/flows`: of all users, for the panel to keep in memory in case the node dies."""
+        return answer(await self._reconciler(interface_name(request)).backbone.open_flows.listing())
 
     async def carried(self, request: Request) -> Response:
         """`POST /v1/wg/{name}/flows`: of peers that have moved, so the panel names their networks."""

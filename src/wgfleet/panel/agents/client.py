@@ -39,7 +39,7 @@ from wgfleet.protocol.messages import (
     TakeoverResult,
     WatchMessage,
 )
-from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowQuestion
+from wgfleet.protocol.open_flows import CarriedFlows, EndedFlows, FlowListing, FlowQuestion
 from wgfleet.protocol.panel_name import PanelName
 from wgfleet.protocol.quota import QuotasKept, QuotaUpdate
 from wgfleet.protocol.relay import AllRelays, RelayEnd, RelayProlongation, RelayRequest, RelayStatus
@@ -149,6 +149,10 @@ class AgentClient:
     async def end_relay(self, interface: str, ended: RelayEnd) -> RelayStatus:
         """Have the node pass on some clients' packets no more."""
         return await self._call("POST", f"/v1/wg/{interface}/relay/end", RelayStatus, ended)
+
+    async def flow_listing(self, interface: str) -> FlowListing:
+        """Return the TCP connections that a node's NAT has of all users of an interface."""
+        return await self._call("GET", f"/v1/wg/{interface}/flows", FlowListing, timeout_s=ANSWER_S / 6)
 
     async def carried_flows(self, interface: str, question: FlowQuestion) -> CarriedFlows:
         """Say which TCP connections the node's NAT has of some peers."""

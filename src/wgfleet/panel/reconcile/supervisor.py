@@ -109,6 +109,7 @@ class Supervisor:
         )
         patience_s = settings.health.rules.longest_timeout_s
         self._pusher.look = FirstLooks(store, vault, self._connections, patience_s).look
+        self._keeps_flow_copies = settings.drain.flow_copies
         self._moves = MoveWorker(store, vault, settings.drain, self._connections, outlook)
         self._operations: dict[str, Reconcile] = {
             **dict.fromkeys(KINDS, self._moves.reconcile),
@@ -146,6 +147,8 @@ class Supervisor:
         self._tasks.start("statistics", always(Work.TELEMETRY, Statistics(self._store).run))
         if self._web_certificates.wanted:
             self._tasks.start("web_certificates", self._web_certificates.run)
+        if self._keeps_flow_copies:
+            self._tasks.start("flow_copies", always(Work.TELEMETRY, self._moves.flow_copies.run))
         self._tasks.start("owed", self._owed.run)
         self._tasks.start("key_rotations", self._key_rotations.run)
         self._tasks.start("host_names", self._host_names.run)

@@ -42,3 +42,9 @@ class DrainSettings(Group):
         description="Seconds that an agent may stay silent before a removal goes on without it; its interface is then "
         "deleted when it returns.",
     )
+    flow_copies: bool = Field(
+        default=True,
+        description="Whether nodes of configs without a backbone are asked every few seconds which TCP connections of "
+        "users they carry, so that a download through one that dies ends at once, and does not hang. Nothing of it is "
+        "stored; the panel has it in memory.",
+    )

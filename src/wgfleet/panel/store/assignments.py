@@ -46,6 +46,23 @@ def carried(tx: Tx, node_ids: Collection[str]) -> set[tuple[str, str]]:
     return {(node_id, config_id) for node_id, config_id in rows}
 
 
+def carriers(tx: Tx) -> list[tuple[str, str]]:
+    """Return (node id, config's name) of nodes whose NAT has connections that die with them: there are others.
+
+    Those with a backbone tell each other.
+    """
+    serving = select(Assignment.config_id).where(Assignment.phase == Phase.SERVING)
+    several = serving.group_by(Assignment.config_id).having(func.count() > 1)
+    query = (
+        select(Assignment.node_id, Config.name)
+        .join(Config, Config.id == Assignment.config_id)
+        .where(Assignment.phase == Phase.SERVING, Assignment.config_id.in_(several))
+        .where(Config.enabled, Config.masquerade, Config.backbone.is_(False), Config.mode == "cluster")
+        .order_by(Config.name, Assignment.node_id)
+    )
+    return [(node_id, name) for node_id, name in tx.session.execute(query)]
+
+
 def by_id(tx: Tx, assignment_id: str) -> Assignment | None:
     """Return an assignment by its id."""
     return tx.session.get(Assignment, assignment_id)

@@ -1,6 +1,7 @@
 """Open TCP connections of clients who have moved: what the node before carries, told to the node that they came to.
 
 Its NAT does not know them. Where a program sends, it learns that at once; one that only receives would wait for hours.
+Of a node that does not answer they are those that it said it carries when it was heard last.
 A help for users: where it fails the move goes on, and nothing is tried again. With a backbone the nodes see to it.
 """
 
@@ -13,6 +14,7 @@ import structlog
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
+from wgfleet.panel.reconcile.moves.flow_copies import FlowCopies
 from wgfleet.panel.services.moves import takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.store import Store
@@ -32,9 +34,10 @@ class OpenFlows:
     meanwhile are asked for with the next question.
     """
 
-    def __init__(self, store: Store, connections: Mapping[str, AgentConnection]) -> None:
+    def __init__(self, store: Store, connections: Mapping[str, AgentConnection], copies: FlowCopies) -> None:
         self._store = store
         self._connections = connections
+        self._copies = copies
         self._waiting: defaultdict[tuple[str, str], list[TakeoverCall]] = defaultdict(list)
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
@@ -70,19 +73,31 @@ class OpenFlows:
             del self._asking[node_id, interface]
 
     async def _pass_on(self, node_id: str, interface: str, calls: Collection[TakeoverCall]) -> None:
-        source, targets = self._knowing(node_id), defaultdict[str, list[TakeoverCall]](list)
+        targets = defaultdict[str, list[TakeoverCall]](list)
         for call in calls:
             if self._knowing(call.node_id) is not None:
                 targets[call.node_id].append(call)
-        if source is None or not targets:
+        if not targets:
             return
         networks = await in_thread(self._networks, [call.peer_id for of in targets.values() for call in of])
-        said = await source.client.carried_flows(interface, FlowQuestion(networks))
+        known = self._copies.of(node_id, interface, networks)
+        await self._tell(interface, targets, known)  # at once: a machine that has died costs a time-out to ask
+        if (source := self._knowing(node_id)) is not None:
+            said = (await source.client.carried_flows(interface, FlowQuestion(networks))).flows
+            news = {key: tuple(set(flows).difference(known.get(key, ()))) for key, flows in said.items()}
+            await self._tell(interface, targets, {key: flows for key, flows in news.items() if flows})
+
+    async def _tell(
+        self,
+        interface: str,
+        targets: Mapping[str, Collection[TakeoverCall]],
+        flows: Mapping[PublicKey, tuple[bytes, ...]],
+    ) -> None:
         for target_id, of in targets.items():
-            theirs = {PublicKey(call.public_key) for call in of} & said.flows.keys()
+            theirs = {PublicKey(call.public_key) for call in of} & flows.keys()
             target = self._knowing(target_id)
             if theirs and target is not None:
-                await target.client.end_flows(interface, EndedFlows({key: said.flows[key] for key in theirs}))
+                await target.client.end_flows(interface, EndedFlows({key: flows[key] for key in theirs}))
 
     def _knowing(self, node_id: str) -> AgentConnection | None:
         connection = self._connections.get(node_id)

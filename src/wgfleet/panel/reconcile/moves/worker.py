@@ -12,6 +12,7 @@ from wgfleet.panel.domain.moves import MoveStep, MoveView, may_begin, needs_sess
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import Work, doing, in_thread
 from wgfleet.panel.reconcile.moves.drops import Drops
+from wgfleet.panel.reconcile.moves.flow_copies import FlowCopies
 from wgfleet.panel.reconcile.moves.open_flows import OpenFlows
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.reconcile.moves.session_reports import Reports
@@ -53,7 +54,8 @@ class MoveWorker:
         recalls = Recalls(store, drain, connections)
         self._drops = Drops(store, vault, connections, recalls, drain.live_s)
         self._sleepers = Sleepers(store, vault, connections, recalls, drain.live_s)
-        self._open_flows = OpenFlows(store, connections)
+        self.flow_copies = FlowCopies(store, connections)
+        self._open_flows = OpenFlows(store, connections, self.flow_copies)
         self._takeovers = {
             urgent: TakeoverRounds(store, vault, drain, connections, self._drops, self._open_flows, urgent=urgent)
             for urgent in (False, True)
