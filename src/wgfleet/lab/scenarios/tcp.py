@@ -5,9 +5,9 @@ Each client runs the four programs of tcp_flows.py. In each round the node with 
 API (`planned`) and put back, then another one is killed (`killed`) and put back. Counted, of the programs of clients
 whose session was on that node, by what the program does: `kept`: its connection lived on; `ended`: the program learnt
 that it had ended, and made a new one, with `known_s`, from the event until it learnt that, and `wait_s`, the longest
-time that it waited for anything; `hanging`: it still waited when `WATCH_S` had passed. Promised is that nothing hangs
-but `download` where the node was killed: who sends nothing learns nothing, and the new node does not know of that
-connection. With `--backbone` nodes tell each other of connections, and that does not hang either.
+time that it waited for anything; `hanging`: it still waited when `WATCH_S` had passed. Promised is that nothing hangs,
+`download` included, which sends nothing and would learn nothing: nodes tell each other of connections (with
+`--backbone`), or the panel.
 """
 
 import json
@@ -32,7 +32,6 @@ WATCH_S = 12.0
 _BEFORE_S = 7.0  # in which `idle` asks, too, and the node and the panel get to know of connections
 _RATE = 10.0
 _ENDS_S = 30.0
-UNKNOWABLE = ("killed", "download")
 FIREWALL = f"""
 table inet lab_firewall {{
   chain in {{
@@ -62,7 +61,7 @@ def run(lab: Lab, options: ScenarioOptions, progress: Progress) -> dict[str, Any
                 standings.wait_all_serving(lab, panel, RETURN_S)
                 with progress.step(f"round {number + 1} of {options.rounds}: {event}"):
                     rounds.append(lose(lab, panel, event))
-    return summary(rounds, backbone=options.backbone)
+    return summary(rounds)
 
 
 def lose(lab: Lab, panel: PanelClient, event: str) -> Round:
@@ -125,7 +124,7 @@ def judge(kind: str, fate: dict[str, Any], at: float) -> Round:
     }
 
 
-def summary(rounds: list[Round], *, backbone: bool = False) -> dict[str, Any]:
+def summary(rounds: list[Round]) -> dict[str, Any]:
     """Sum rounds up, by event and by what the programs do (pure)."""
     figures: dict[str, Any] = {}
     ok = True
@@ -136,7 +135,7 @@ def summary(rounds: list[Round], *, backbone: bool = False) -> dict[str, Any]:
         for kind in tcp_flows.KINDS:
             mine = [each for each in programs if each["kind"] == kind]
             counts = {fate: sum(each["fate"] == fate for each in mine) for fate in ("kept", "ended", "hanging")}
-            ok &= not counts["hanging"] or ((event, kind) == UNKNOWABLE and not backbone)
+            ok &= not counts["hanging"]
             moved = [each for each in mine if each["fate"] != "hanging"]
             known = [each["known_s"] for each in moved if each["known_s"] is not None]
             figures[event][kind] = {

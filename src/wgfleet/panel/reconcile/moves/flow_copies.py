@@ -83,7 +83,7 @@ class FlowCopies:
             try:
                 listing = await self._connections[node_id].client.flow_listing(interface)
             except (TransientError, PermanentError, PanelError, KeyError):
-                pass  # it is late, or has gone: whoever judges that does so elsewhere
+                pass  # it is late, or has gone, which others judge
             else:
                 self._copies[carrier] = _Copy(listing, clock.monotonic())
                 took_s = listing.took_s
