@@ -7,6 +7,7 @@ import asyncio
 import multiprocessing
 import os
 import shutil
+from collections.abc import Callable, Collection
 from ipaddress import ip_network
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -25,12 +26,13 @@ from wgfleet.panel.agents.authorities import Authorities, AuthorityState
 from wgfleet.panel.agents.authority import described
 from wgfleet.panel.domain.certificates import NO_KEY
 from wgfleet.panel.domain.tunnel_networks import special_range
-from wgfleet.panel.errors import Conflict, NotFound, PanelError
+from wgfleet.panel.errors import Conflict, PanelError
 from wgfleet.panel.services import installation
 from wgfleet.panel.services.fleet import node_agents, node_values, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import Store, Tx
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel_node.child import LOOPBACK, run_child
 from wgfleet.protocol.ids import NodeId
@@ -83,7 +85,7 @@ class PanelNode:
 
     def _enroll(self, store: Store, authorities: Authorities) -> dict[str, Any]:
         with store.write() as tx:
-            node = find_or_create(tx, self._settings)
+            node = find_or_create(tx, self._settings, self._kept_id())
             installation.lock_authority(tx)
             state = authorities.read(tx)
             if not self._enrolled_as(node, state):
@@ -96,6 +98,13 @@ class PanelNode:
                 write_atomic(self._state.agent, msgspec.json.encode(about))
                 node_agents.enrolled(tx, node, agent_port=node.agent_port, issued=made.issued, trusts=made.trusts)
             return {"node_id": node.id, "node": node.name, "endpoint_addresses": node.endpoint_addresses}
+
+    def _kept_id(self) -> str | None:
+        """Return the node that the agent of this machine was last, whatever it is called by now."""
+        try:
+            return self._state.read_agent().node_id
+        except (OSError, ValueError):
+            return None
 
     def _enrolled_as(self, node: Node, state: AuthorityState) -> bool:
         """Tell whether the panel will take the agent's certificate; not one of after the copy it was restored from."""
@@ -128,20 +137,19 @@ class PanelNode:
             process.close()
 
 
-def find_or_create(tx: Tx, settings: Settings) -> Node:
-    """Return this machine's node, by its host name; raise a `PanelError` where there can be none."""
+def find_or_create(tx: Tx, settings: Settings, kept_id: str | None = None) -> Node:
+    """Return this machine's node; raise a `PanelError` where there can be none. `kept_id`: what its agent says."""
     name = machine.host_name()
     port = settings.panel_node.agent_port
     addresses = settings.panel_node.endpoint_addresses
-    try:
-        node = nodes.get(tx, name)
-    except NotFound:
+    node = _found(tx, kept_id, name, addresses or machine.outbound_addresses())
+    if node is None:
         addresses = addresses or machine.outbound_addresses() or _listening(settings)
         if not addresses:
             raise Conflict(
                 "no address is known at which clients reach this machine, which has no default route; "
                 "start with --panel-node-address ADDRESS"
-            ) from None
+            )
         spec = NodeSpec(name, addresses, agent_host=LOOPBACK, agent_port=port, is_panel_node=True)
         return nodes.create(tx, "panel", spec)
     if not node.is_panel_node:
@@ -150,6 +158,24 @@ def find_or_create(tx: Tx, settings: Settings) -> Node:
     if addresses:
         changes |= {"endpoint_addresses": addresses, "endpoint_name": None}
     return nodes.update(tx, "panel", node, changes)
+
+
+def _found(tx: Tx, kept_id: str | None, name: str, addresses: Collection[str]) -> Node | None:
+    """Return the panel's own node by what its agent was last, by the host name, or by an address of this machine.
+
+    People rename nodes, and the agent's state may be lost. The panel's node of another machine, in a database that was
+    moved here, is none of these: users are sent to its addresses.
+    """
+    signs: tuple[Callable[[Node], bool], ...] = (
+        lambda node: node.id == kept_id,
+        lambda node: node.name == name,
+        lambda node: not set(addresses).isdisjoint(node.endpoint_addresses),
+    )
+    own = node_rows.of_panels(tx)
+    for is_it in signs:
+        if (node := next(filter(is_it, own), None)) is not None:
+            return node
+    return node_rows.find(tx, name)
 
 
 def _listening(settings: Settings) -> tuple[str, ...]:

@@ -130,6 +130,11 @@ def everything(tx: Tx) -> Sequence[Node]:
     return tx.session.scalars(select(Node).order_by(Node.id)).all()
 
 
+def of_panels(tx: Tx) -> Sequence[Node]:
+    """Return the nodes that a panel made of its own machine, oldest first."""
+    return tx.session.scalars(select(Node).where(Node.is_panel_node).order_by(Node.id)).all()
+
+
 class NodePlace(NamedTuple):
     """Where clients find a node."""
 
