@@ -209,6 +209,48 @@ def test_where_peers_are_to_move_is_within_the_limit_and_what_is_not_is_as_if_it
         assert "is a node and a node group" not in answers(to)[0][1]
 
 
+@pytest.mark.usefixtures("halves")
+def test_a_tag_that_no_peer_within_the_limit_has_is_as_if_it_were_not_there(client: httpx.Client) -> None:
+    me = limited(client, "read", "write", "secrets", **LIMIT)
+    for which in ("in", "out"):
+        made(client, "/api/tags", name=f"tag-{which}")
+        (peer,) = client.get(f"/api/configs/wg-{which}/peers").json()["items"]
+        assert client.patch(f"/api/peers/{peer['id']}", json={"tags": [f"tag-{which}"]}).is_success
+    own = client.get("/api/configs/wg-in/peers").json()["items"][0]["id"]
+    config, csv = "/api/configs/wg-in", {"Content-Type": "text/csv"}
+
+    def answers(tag: str) -> list[tuple[int, str]]:
+        who = {"expect": f"1-{'0' * 32}"}
+        calls: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", f"{config}/peers", {"params": {"tag": tag}}),
+            ("GET", f"{config}/peers", {"params": {"tag": tag, "search": "peer"}}),
+            ("GET", f"{config}/peers/csv", {"params": {"tag": tag}}),
+            ("GET", f"{config}/files", {"params": {"tag": tag}}),
+            ("POST", f"{config}/peers", {"json": {"name": "a", "tags": [tag]}}),
+            ("POST", f"{config}/peers/batch", {"json": {"peers": [{"name": "b", "tags": [tag]}]}}),
+            ("PATCH", f"/api/peers/{own}", {"json": {"tags": [tag]}}),
+            ("POST", f"{config}/peers/changes/preview", {"json": {"action": "enable", "filter": {"tag": tag}}}),
+            ("POST", f"{config}/peers/changes/preview", {"json": {"action": "add_tag", "tag": tag}}),
+            ("POST", f"{config}/peers/changes", {"json": {"action": "add_tag", "tag": tag} | who}),
+            ("POST", f"{config}/peers/csv/preview", {"content": f"name,tags\nc,{tag}\n", "headers": csv}),
+            ("GET", f"/api/tags/{tag}", {}),
+        ]
+        found = []
+        for method, path, sent in calls:
+            answer = client.request(method, path, **sent | {"headers": me | sent.get("headers", {})})
+            said = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+            said.pop("request_id", None)
+            found.append((answer.status_code, str(said).replace(tag, "NAME")))
+        return found
+
+    assert answers("tag-out") == answers("tag-nil")
+    assert {status for status, _ in answers("tag-nil")} <= {200, 403, 404, 422}, (
+        "a table is answered with what is wrong"
+    )
+    statuses = [status for status, _ in answers("tag-in")]
+    assert statuses[:3] + statuses[4:9] == [200, 200, 200, 201, 201, 200, 200, 200]
+
+
 def test_a_limit_outlives_what_it_is_about_and_never_becomes_none(client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     me = limited(client, "read", configs=["wg0"])

@@ -12,7 +12,8 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
+from wgfleet.panel.services.fleet.nodes import NodeSpec
 
 PARTIAL = {"HX-Request": "true", "HX-Target": "div#results", "HX-Request-Type": "partial"}
 
@@ -176,6 +177,37 @@ def test_who_is_limited_to_a_config_sees_its_peers_only(panel: Panel, person: Pe
     answer = submit(limited, "/peers/new", config="wg0", name="smuggled")
     assert answer.status_code == 404
     assert "user-001" not in limited.get("/").text
+
+
+def test_who_is_limited_sees_no_name_of_a_tag_a_group_or_a_node_of_others(panel: Panel, person: Person) -> None:
+    limited = person(Role.OPERATOR, "limited-names")
+    with panel.store.write() as tx:
+        user = users.get(tx, "limited-names")
+        user.limit_configs, user.limit_groups = [configs.id_of(tx, "office")], []
+        for name in ("tag-own", "tag-others"):
+            tags.create(tx, "test", {"name": name})
+        for name in ("group-own", "group-others"):
+            node_groups.create(tx, "test", name)
+        mine, others = (peers.page(tx, configs.id_of(tx, name))[0].id for name in ("office", "wg0"))
+        tags.change_peers(tx, "test", tags.get(tx, "tag-own"), add=[mine])
+        tags.change_peers(tx, "test", tags.get(tx, "tag-others"), add=[others])
+        own_group = node_groups.get(tx, "group-own").id
+        peers.update(tx, panel.vault, "test", peers.get(tx, mine), {"group_id": own_group}, panel_hosts={})
+        nodes.create(tx, "test", NodeSpec("node-others", ["192.0.2.77"]))
+    for path in ("/peers", f"/peers/{mine}/edit", "/peers/many/change", f"/peers/many/change?peer={others}"):
+        page = limited.get(path).text
+        assert "tag-own" in page, path
+        for name in ("tag-others", "group-others", "node-others"):
+            assert name not in page, (path, name)
+    assert 'value="group-own" selected' in limited.get(f"/peers/{mine}/edit").text, "it stays as it is"
+    for query in ("tag=tag-", "node=node-"):
+        assert [limited.get(f"/peers?{query}{name}").status_code for name in ("others", "nil")] == [404, 404], query
+    assert names(limited.get("/peers?tag=tag-own").text) == ["printer"]
+    with panel.store.write() as tx:
+        for name in ("tag-own", "tag-others"):
+            tags.delete(tx, "test", tags.get(tx, name))
+        nodes.delete(tx, "test", nodes.get(tx, "node-others"))
+        peers.update(tx, panel.vault, "test", peers.get(tx, mine), {"group_id": None}, panel_hosts={})
 
 
 def test_one_is_switched_off_and_on_and_who_notices_is_said_before(admin: httpx.Client) -> None:

@@ -135,7 +135,7 @@ def begun(panel: Panel, caller: Caller, config: str, body: PeersToChangeNow) -> 
 def filter_of(
     tx: Tx, panel: Panel, caller: Caller, config_id: str, wanted: WantedPeers, field: str = "search"
 ) -> PeerFilter:
-    """Return which peers of a config are meant; refuse a node that the caller does not see; `field`: of the search."""
+    """Return which peers of a config are meant; refuse what the caller does not see; `field`: of the search."""
     part = peer_lists.searched(wanted.search, field)
     if wanted.node is not None:
         limits.check(tx, caller.limit, "node", wanted.node, "filter")
@@ -149,7 +149,7 @@ def filter_of(
         live=wanted.live,
         live_since=clock.steady() - panel.settings.drain.live_s,
         restricted=wanted.restricted,
-        tag_id=None if wanted.tag is None else tags.get(tx, wanted.tag).id,
+        tag_id=None if wanted.tag is None else tags.get(tx, wanted.tag, caller.limit).id,
         part=part,
     )
 
@@ -163,8 +163,10 @@ def _check_of_config(tx: Tx, config_id: str, peer_ids: Sequence[str]) -> None:
 
 
 def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChangeSpec:
-    """Return what is to be done; refuse a node group, or a node, that the caller does not see."""
+    """Return what is to be done; refuse a tag, a node group, or a node, that the caller does not see."""
     limits.check_named_group(tx, caller.limit, body.group)
+    if body.tag is not None:
+        tags.check_named(tx, caller.limit, [body.tag], "tag")
     to = body.to
     if to is not None and caller.limit is not None:
         to = peer_moves.destination(tx, to, caller.limit).id  # what the caller does not see may have the same name

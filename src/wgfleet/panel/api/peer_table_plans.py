@@ -19,7 +19,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables
+from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, tags
 from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.quotes import quoted
@@ -112,15 +112,19 @@ def _with_known(
         "owner": lambda name: ownership.owner_id(tx, name),
         "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
     }
+    if caller.limit is not None:
+        checks["tags"] = lambda name: tags.get(tx, name, caller.limit)
     known: dict[tuple[str, str], str | None] = {}
     kept = []
     for row, values in rows:
         for column, check in checks.items():
-            if not (name := values.get(column)):
-                continue
-            if (column, name) not in known:
-                known[column, name] = _refusal(check, name)
-            if (why := known[column, name]) is not None:
+            cell = values.get(column) or ()
+            names = (cell,) if isinstance(cell, str) else cell
+            for name in names:
+                if (column, name) not in known:
+                    known[column, name] = _refusal(check, name)
+            why = next(filter(None, (known[column, name] for name in names)), None)
+            if why is not None:
                 found.wrong.append(WrongCell(row.line, column, why))
                 break
         else:

@@ -16,7 +16,7 @@ from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, peer_changes, rule_sets, table_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers
+from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers, tags
 from wgfleet.panel.services.peer_changes import LINES
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.peer_changes import TableLine
@@ -95,6 +95,7 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
         if (rule_set := each.changes.get("rule_set")) and rule_set not in sets:
             rule_sets.check_named(tx, caller.limit, each.changes)
             sets.add(rule_set)
+        tags.check_named(tx, caller.limit, each.changes.get("tags") or (), "tags")
         values = table_changes.resolved(each.changes, groups.get(group or ""), owners.get(owner or ""))
         found.append(TableLine(each.peer_id, each.line, values))
     return found

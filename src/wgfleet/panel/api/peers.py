@@ -142,6 +142,8 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
             limits.check_named_group(tx, caller.limit, group)
         for rule_set in {body.rule_set for body in bodies}:
             rule_sets.check_named(tx, caller.limit, {"rule_set": rule_set})
+        for references in {tuple(body.tags) for body in bodies if body.tags}:
+            tags.check_named(tx, caller.limit, references, "tags")
     return [_spec(body, owners[body.owner]) for body in bodies]
 
 
@@ -172,7 +174,7 @@ def _details(body: NewPeer) -> PeerDetails | None:
 @router.get("/api/configs/{config}/peers", response_model=Page[PeerView], summary="List the peers of a config")
 def list_peers(
     panel: ThePanel,
-    _caller: Reader,
+    caller: Reader,
     config: Reference,
     *,
     search: Annotated[
@@ -205,7 +207,7 @@ def list_peers(
     live_s = panel.settings.drain.live_s
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
-        tag_id = tags.get(tx, tag).id if tag else None
+        tag_id = tags.get(tx, tag, caller.limit).id if tag else None
         asked = (config_id, part, tag_id, sort)
         after = cursors.place_of(after, *asked)
         if sort == "created":
@@ -293,6 +295,7 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     # A group and settings may be taken away with null; for all else, null says the same as nothing.
     given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
     rule_sets.check_named(tx, caller.limit, given)
+    tags.check_named(tx, caller.limit, given.get("tags", ()), "tags")
     if "group" in body.model_fields_set:
         given.pop("group", None)
         limits.check_named_group(tx, caller.limit, body.group)

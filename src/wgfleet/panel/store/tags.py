@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, or_, select, update
 
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
@@ -52,9 +53,22 @@ def hold(tx: Tx, tag_ids: Collection[str], *, alone: bool) -> list[Tag]:
     return list(tx.session.scalars(query.execution_options(populate_existing=True)))
 
 
-def page(tx: Tx, after: str | None, limit: int) -> Sequence[Tag]:
-    """Return tags in the order they were made, after the id `after`."""
+def _in_configs(config_ids: Collection[str]) -> ColumnElement[bool]:
+    """Return what is true of a tag that a peer of some configs has."""
+    query = select(PeerTag.peer_id).join(Peer, Peer.id == PeerTag.peer_id)
+    return query.where(PeerTag.tag_id == Tag.id, Peer.config_id.in_(config_ids)).exists()
+
+
+def is_in_configs(tx: Tx, tag_id: str, config_ids: Collection[str]) -> bool:
+    """Say whether a peer of some configs has a tag."""
+    return tx.session.scalar(select(Tag.id).where(Tag.id == tag_id, _in_configs(config_ids))) is not None
+
+
+def page(tx: Tx, after: str | None, limit: int, within: Limit | None = None) -> Sequence[Tag]:
+    """Return tags in the order they were made, after the id `after`; `within`: those of the peers of a limit."""
     query = select(Tag).order_by(Tag.id).limit(limit)
+    if within is not None:
+        query = query.where(_in_configs(within.configs))
     return tx.session.scalars(query.where(Tag.id > after) if after else query).all()
 
 

@@ -12,6 +12,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain import look_alikes
 from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, generations, held_settings
@@ -68,19 +69,32 @@ def delete_unused(tx: Tx, actor: str, tag_ids: Sequence[str]) -> None:
             delete(tx, actor, tag)
 
 
-def get(tx: Tx, reference: str) -> Tag:
-    """Return a tag by id or name."""
-    tag = tag_rows.find(tx, one_spelling(reference))
+def get(tx: Tx, reference: str, within: Limit | None = None) -> Tag:
+    """Return a tag by id or name; one that no peer within a limit has is not there."""
+    tag = _seen(tx, reference, within)
     if tag is None:
         raise NotFound(Reason("there is no tag {reference!r}", reference=reference), Hint(HintCode.LIST_TAGS))
     return tag
 
 
-def named(tx: Tx, references: Sequence[str], field: str) -> list[Tag]:
-    """Return the tags that a field of a body names, each once."""
+def _seen(tx: Tx, reference: str, within: Limit | None) -> Tag | None:
+    tag = tag_rows.find(tx, one_spelling(reference))
+    if tag is None or within is None or tag_rows.is_in_configs(tx, tag.id, within.configs):
+        return tag
+    return None
+
+
+def check_named(tx: Tx, within: Limit | None, references: Sequence[str], field: str) -> None:
+    """Refuse tags that somebody with a limit does not see, in the words for those that do not exist."""
+    if within is not None:
+        named(tx, references, field, within)
+
+
+def named(tx: Tx, references: Sequence[str], field: str, within: Limit | None = None) -> list[Tag]:
+    """Return the tags that a field of a body names, each once; those that no peer within a limit has are not there."""
     found: dict[str, Tag] = {}
     for i, reference in enumerate(references):
-        tag = tag_rows.find(tx, one_spelling(reference))
+        tag = _seen(tx, reference, within)
         if tag is None:
             raise Invalid(
                 Reason("there is no tag {reference!r}", reference=reference),
@@ -95,9 +109,9 @@ def named(tx: Tx, references: Sequence[str], field: str) -> list[Tag]:
     return list(found.values())
 
 
-def page(tx: Tx, after: str | None = None, limit: int = 100) -> Sequence[Tag]:
-    """Return tags in the order of creation, starting after the id `after`."""
-    return tag_rows.page(tx, after, limit)
+def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | None = None) -> Sequence[Tag]:
+    """Return tags in the order of creation, starting after the id `after`; `within`: those of the peers of a limit."""
+    return tag_rows.page(tx, after, limit, within)
 
 
 def counts(tx: Tx, tags: Iterable[Tag]) -> dict[str, int]:

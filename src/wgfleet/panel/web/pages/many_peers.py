@@ -94,9 +94,13 @@ def _change_ticked(request: Request, panel: Panel, caller: Caller, peer_ids: lis
     if not peer_ids:
         return gone_on(request, "/peers")
     with panel.store.read() as tx:
-        shown = peer_rows.by_ids(tx, peer_ids)
+        shown = [each for each in peer_rows.by_ids(tx, peer_ids) if _sees(caller, each.config_id)]
         config = configs.get(tx, shown[0].config_id).name if shown else ""
     return _change(request, panel, caller, SubmittedForm({"config": config, PEERS: ",".join(peer_ids)}), None)
+
+
+def _sees(caller: Caller, config_id: str) -> bool:
+    return caller.limit is None or config_id in caller.limit.configs
 
 
 @router.post("/peers/many/change")
@@ -213,7 +217,7 @@ def _change(
             "filter": {name.removeprefix(FILTER): value for name, value in kept.items() if name != PEERS},
             "ticked": len(form.get(PEERS).split(",")) if form.get(PEERS) else 0,
             "configs": configs.page(tx, None, MOST, caller.limit),
-            "tags": tags.page(tx, None, MOST),
+            "tags": tags.page(tx, None, MOST, caller.limit),
             "groups": node_groups.page(tx, None, MOST, caller.limit),
             "nodes": nodes.page(tx, None, MOST, caller.limit),
         }

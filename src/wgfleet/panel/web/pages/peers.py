@@ -71,12 +71,14 @@ def list_peers(
     place = cursors.place_of(after, *chosen.values())
     with panel.store.read() as tx:
         seen = configs.page(tx, None, MOST_CONFIGS, caller.limit)
+        if node:
+            limits.check(tx, caller.limit, "node", node)
         wanted = PeerFilter(
             config_ids=_config_ids(tx, caller, config or None, [each.id for each in seen]),
             node_id=nodes.get(tx, node).id if node else None,
             live={"yes": True, "no": False}.get(live),
             enabled={"yes": True, "no": False}.get(enabled),
-            tag_id=tags.get(tx, tag).id if tag else None,
+            tag_id=tags.get(tx, tag, caller.limit).id if tag else None,
         )
         live_s = panel.settings.drain.live_s
         if search:
@@ -89,7 +91,7 @@ def list_peers(
             "peers": _rows(tx, found.peers),
             "configs": seen,
             "nodes": nodes.page(tx, None, MOST_CONFIGS, caller.limit),
-            "tags": tags.page(tx, None, MOST_CONFIGS),
+            "tags": tags.page(tx, None, MOST_CONFIGS, caller.limit),
             "given": given,
             "chosen": {name: value or "" for name, value in chosen.items()},
             "chips": [(name, value, with_query("/peers", {**given, name: ""})) for name, value in given.items()],

@@ -98,11 +98,14 @@ def _switch(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -
 def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm) -> Response:
     details = api.show_details(panel, caller, peer_id)
     with panel.store.read() as tx:
+        about = of_peer(tx, peers.shown(tx, peer_id))
+        groups = [each.name for each in node_groups.page(tx, None, MOST_CONFIGS, caller.limit)]
+        own = about["group"].name if about["group"] else None  # which may be outside of the caller's limit
         context = {
-            **of_peer(tx, peers.shown(tx, peer_id)),
+            **about,
             "form": form,
-            "groups": node_groups.page(tx, None, MOST_CONFIGS),
-            "tags": tags.page(tx, None, MOST_CONFIGS),
+            "groups": groups if own is None or own in groups else [own, *groups],
+            "tags": tags.page(tx, None, MOST_CONFIGS, caller.limit),
             "notes": details.notes,
             "given": {each.name: each.value for each in details.settings if each.origin == "peer"},
         }
