@@ -9,13 +9,14 @@ from playwright.sync_api import Browser, Error, Page, Route
 
 from tests.imports.samples import Keys
 from tests.panel.web import sample
-from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Visit, complaints, peer_path, submit
+from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Person, Visit, complaints, peer_path, submit
 from tests.scanned import scanned
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import users as user_rows
 
 pytestmark = pytest.mark.slow
 DOTS = """async image => {
@@ -40,6 +41,26 @@ def test_a_search_shows_its_results_while_somebody_types(visit: Visit) -> None:
     page.get_by_role("link", name="user-001").wait_for(state="detached")
     assert "search=anna" in page.url
     page.locator("#announcements", has_text="1 result").wait_for(state="attached")
+
+
+def test_who_is_signed_out_while_a_page_is_open_comes_back_to_it(
+    chromium: Browser, address: str, person: Person, panel: Panel
+) -> None:
+    token = person(Role.VIEWER, "left").cookies["wgfleet"]
+    context = chromium.new_context(base_url=address)
+    context.add_cookies([{"name": "wgfleet", "value": token, "url": address}])
+    page = context.new_page()
+    page.goto("/peers?search=anna")
+    with panel.store.write() as tx:
+        user_rows.end_sign_ins(tx, users.get(tx, "left").id)
+    page.get_by_role("searchbox").fill("anna-")
+    page.get_by_text("You were signed out").wait_for()
+    page.get_by_label("Name").fill("left")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.get_by_role("link", name="anna-phone").wait_for()
+    assert page.url == f"{address}/peers?search=anna"
+    context.close()
 
 
 def test_a_search_is_not_undone_by_a_refresh_that_began_before_it(visit: Visit) -> None:

@@ -31,6 +31,44 @@ def test_a_person_signs_in_and_out(admin: httpx.Client) -> None:
     assert admin.get("/", follow_redirects=False).status_code == 303, "what the cookie had is worth nothing any more"
 
 
+def ended(browser: Browser, method: str = "GET", path: str = "/peers?search=a", **headers: str) -> httpx.Response:
+    """Ask for something with a sign-in that was ended."""
+    client = browser(**{name.replace("_", "-"): value for name, value in headers.items()})
+    client.cookies.set("wgfleet", "wgs_of-yesterday", domain="127.0.0.1")
+    return client.request(method, path, follow_redirects=False)
+
+
+def test_whose_sign_in_has_ended_is_told_and_comes_back_to_the_page(browser: Browser, address: str) -> None:
+    shown = ended(browser).headers["location"]
+    assert shown == "/login?next=%2Fpeers%3Fsearch%3Da&ended=yes"
+    assert "You were signed out" in browser().get(shown).text
+    assert "You were signed out" not in browser().get("/login?next=%2Fpeers").text
+    assert "was not carried out" not in browser().get(shown).text
+    script = {"HX_Request": "true", "HX_Current_URL": f"{address}/peers?node=a%26b"}
+    fragment = ended(browser, path="/live", **script)
+    assert (fragment.status_code, fragment.headers["hx-redirect"]) == (
+        401,
+        "/login?next=%2Fpeers%3Fnode%3Da%2526b&ended=yes",
+    )
+    sent = ended(browser, "POST", "/peers/new", Referer=f"{address}/peers/new?config=wg0").headers["location"]
+    assert sent == "/login?next=%2Fpeers%2Fnew%3Fconfig%3Dwg0&ended=unsent"
+    assert "was not carried out" in browser().get(sent).text
+    assert ended(browser, "POST", "/logout").headers["location"] == "/login?ended=unsent"
+    assert ended(browser, path=f"/peers?search={'a' * 2000}").headers["location"] == "/login?ended=yes", (
+        "no page takes it"
+    )
+
+
+@pytest.mark.parametrize(
+    "page", [*LOCATIONS, "http://evil.example/peers", "http://[", "{}//evil.example/", "{}/login?next=x"]
+)
+def test_nobody_whose_sign_in_has_ended_is_led_elsewhere(browser: Browser, address: str, page: str) -> None:
+    named = page.replace("{}", address).replace("\n", "").replace("\\", "")
+    fragment = ended(browser, path="/", HX_Request="true", HX_Current_URL=named)
+    assert fragment.headers["hx-redirect"] == "/login?ended=yes"
+    assert ended(browser, "POST", "/peers/new", Referer=named).headers["location"] == "/login?ended=unsent"
+
+
 def test_each_sign_in_has_a_cookie_of_its_own(admin: httpx.Client, browser: Browser) -> None:
     other = browser()
     other.cookies.set("wgfleet", "wgs_chosen-by-somebody-else")

@@ -79,6 +79,9 @@ def test_operations_are_shown_below_the_path(below: str, panel: Panel) -> None:
 def test_strangers_are_sent_to_sign_in_below_the_path(below: str) -> None:
     with httpx.Client(base_url=below, trust_env=False, verify=NO_AUTHORITY) as stranger:
         assert stranger.get(f"{BASE}/nodes").headers["location"] == f"{BASE}/login?next=%2Fnodes"
+        script = {"HX-Request": "true", "HX-Current-URL": f"https://example.com{BASE}/nodes?a=1"}
+        redirected = stranger.get(f"{BASE}/nodes", headers=script).headers["hx-redirect"]
+        assert redirected == f"{BASE}/login?next=%2Fnodes%3Fa%3D1&ended=yes"
         signed_in = submit(stranger, f"{BASE}/login", name="admin", password=PASSWORD, next="/nodes")
         assert signed_in.headers["location"] == f"{BASE}/nodes"
 

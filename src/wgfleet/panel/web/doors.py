@@ -9,11 +9,10 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http import HTTPStatus
-from urllib.parse import quote
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wgfleet.panel import clock, origin
@@ -27,6 +26,7 @@ from wgfleet.panel.services.access import credentials
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.visitors import SIGN_IN, VISIT, VISITOR, Visitor
+from wgfleet.panel.web.ways_back import to_sign_in
 
 # Paths that need no sign-in, each with its reason. A test holds every other page to a scope.
 OPEN_PAGES = {
@@ -95,7 +95,7 @@ class Doors:
 
     async def _let_in(self, scope: Scope, state: dict[str, object], visitor: Visitor) -> Response | None:
         """Note who is signed in; return an answer where that is nobody, and the page is not open."""
-        token = visitors.sign_in_of(scope)
+        token = shown = visitors.sign_in_of(scope)
         if token is not None:
             try:
                 caller = await asyncio.get_running_loop().run_in_executor(_LOOKUPS, self._authenticate, token)
@@ -113,23 +113,11 @@ class Doors:
                 return None
         if _OPEN.fullmatch(scope["path"]):
             return None
-        return _to_sign_in(scope, visitor)
+        return to_sign_in(scope, visitor, self._panel.settings.public_url, expired=shown is not None)
 
     def _authenticate(self, token: str) -> Caller:
         with self._panel.store.read() as tx:
             return credentials.authenticate(tx, token)
-
-
-def _to_sign_in(scope: Scope, visitor: Visitor) -> Response:
-    """Send somebody to the page that signs in, and from there back to a page that was only to be shown."""
-    back = visitor.path if scope["method"] == "GET" else "/"
-    address = visitor.url("/login") + (f"?next={quote(back, safe='')}" if back != "/" else "")
-    headers = Headers(scope=scope)
-    if headers.get("hx-request") == "true":
-        return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": visitor.url("/login")})
-    if headers.get("accept", "").startswith("text/event-stream"):
-        return Response(status_code=HTTPStatus.UNAUTHORIZED)  # a stream ends for good at anything but 200
-    return RedirectResponse(address, HTTPStatus.SEE_OTHER)
 
 
 class _Guarded:

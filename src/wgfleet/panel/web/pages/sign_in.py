@@ -18,7 +18,7 @@ from wgfleet.panel.errors import Invalid, NotFound, PanelError
 from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.tokens import pasted
-from wgfleet.panel.web import pending_sign_ins, visitors
+from wgfleet.panel.web import pending_sign_ins, visitors, ways_back
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
@@ -27,21 +27,26 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pending_sign_ins import PendingSignIn
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
+from wgfleet.panel.web.ways_back import Ended
 from wgfleet.protocol.reasons import Reason
 
 router = page_router()
-Next = Annotated[str | None, Query(max_length=2000)]
+Next = Annotated[str | None, Query(max_length=ways_back.MOST)]
 AGAIN = marked("it took too long; give the password again")
 DIFFERENT = marked("is not the same as the first one")
 
 
 @router.get("/login")
 def sign_in_page(
-    request: Request, panel: ThePanel, visitor: TheVisitor, following: Annotated[Next, Query(alias="next")] = None
+    request: Request,
+    panel: ThePanel,
+    visitor: TheVisitor,
+    following: Annotated[Next, Query(alias="next")] = None,
+    ended: Ended = "",
 ) -> Response:
     if visitor.caller is not None:
         return gone_on(request, visitors.own_path(following))
-    return password_page(request, panel, SubmittedForm(), visitors.own_path(following))
+    return password_page(request, panel, SubmittedForm(), visitors.own_path(following), ended=ended)
 
 
 @router.post("/login")
@@ -126,7 +131,13 @@ def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
 
 
 def password_page(
-    request: Request, panel: Panel, form: SubmittedForm, following: str, *, password_set: bool = False
+    request: Request,
+    panel: Panel,
+    form: SubmittedForm,
+    following: str,
+    *,
+    password_set: bool = False,
+    ended: Ended = "",
 ) -> Response:
     """Answer with the page that signs in: a name and a password, and what else there is to sign in with just now."""
     connection = getattr(request.state, CONNECTION, None)
@@ -137,6 +148,7 @@ def password_page(
         "form": form,
         "next": following,
         "password_set": password_set,
+        "ended": ended,
         "passkeys": has_host_name(panel, request),
         "oidc": [name for kind, name in enabled if kind == ProviderKind.OIDC],
         "directories": [name for kind, name in enabled if kind == ProviderKind.LDAP],
