@@ -84,6 +84,86 @@ def later(admin: httpx.Client, path: str, meanwhile: dict[str, str], mine: dict[
         assert answer.status_code == 303, answer.text[-3000:]
 
 
+def both(admin: httpx.Client, path: str, theirs: dict[str, str], mine: dict[str, str], off: str = "") -> str:
+    """Have two change one field of a form; return the page that the later one gets, who saves all the same then."""
+    first, second = (Fields(admin.get(path).text, path).sent for _ in range(2))
+    if off:
+        assert first.pop(off, None) is not None
+    agreed = {"agreed": ["true"]}
+    theirs_sent = first | {name: [value] for name, value in theirs.items()} | agreed
+    assert admin.post(path, data=theirs_sent, follow_redirects=False).status_code == 303
+    asked = admin.post(path, data=second | {name: [value] for name, value in mine.items()} | agreed)
+    assert asked.status_code == 409, asked.text[-3000:]
+    again = Fields(asked.text, path).sent
+    assert {name: again[name] for name in mine} == {name: [value] for name, value in mine.items()}
+    saved = admin.post(path, data=again | agreed, follow_redirects=False)
+    assert saved.status_code == 303, saved.text[-3000:]
+    return asked.text
+
+
+def test_who_changes_what_somebody_else_has_changed_meanwhile_is_asked(admin: httpx.Client, panel: Panel) -> None:
+    path = peer_path(panel)
+    page = both(admin, path, {"notes": "theirs"}, {"notes": "mine", "mtu": "1390"})
+    assert "Nothing was saved yet" in page
+    assert page.count("Somebody else has changed it to") == 1
+    assert "“theirs” meanwhile" in page
+    with panel.store.read() as tx:
+        row = peer_rows.get(tx, path.split("/")[2])
+        assert row is not None
+        assert (row.notes, row.mtu) == ("mine", 1390)
+    assert "Somebody else has emptied it" in both(admin, path, {"notes": ""}, {"notes": "mine again"})
+    later(admin, path, {"notes": "the same"}, {"notes": "the same"})
+
+
+def test_each_page_asks_who_changes_what_somebody_else_has_changed(admin: httpx.Client, panel: Panel) -> None:
+    with panel.store.write() as tx:
+        node_groups.create(tx, "test", "asked")
+        tag = tags.create(tx, "test", {"name": "asked"}).id
+        rule_set = rule_sets.create(tx, "test", {"name": "asked"}).id
+        node = nodes.page(tx)[0].name
+        users.create(tx, "test", UserSpec("dora", Role.OPERATOR))
+        if endpoint_groups.find(tx, configs.get(tx, "wg0")) is None:
+            endpoint_groups.put(tx, panel.vault, "test", configs.get(tx, "wg0"), EndpointGroupSpec("vpn.example.com"))
+    both(admin, "/settings/users/dora/edit", {"device_limit": "3"}, {"device_limit": "4"})
+    assert "“viewer" in both(admin, "/settings/users/dora/edit", {"role": "viewer"}, {"role": "self-service"})
+    both(admin, "/configs/office/edit", {"keepalive": "31"}, {"keepalive": "32"})
+    both(admin, f"/nodes/{node}/edit", {"weight": "3"}, {"weight": "4"})
+    both(admin, "/node-groups/asked", {"site": "a"}, {"site": "b"})
+    both(admin, f"/tags/{tag}", {"mtu": "1300"}, {"mtu": "1310"})
+    both(admin, f"/rule-sets/{rule_set}", {"rules": "deny 10.0.0.0/8"}, {"rules": "deny 10.1.0.0/16"})
+    both(admin, "/configs/wg0/endpoint-group", {"ttl": "91"}, {"ttl": "92"})
+
+
+def test_tags_that_somebody_else_gave_meanwhile_are_named(admin: httpx.Client, panel: Panel) -> None:
+    with panel.store.write() as tx:
+        one, two = (tags.create(tx, "test", {"name": name}).id for name in ("tag one", "tag two"))
+    assert "“tag one” meanwhile" in both(admin, peer_path(panel), {"tags": one}, {"tags": two})
+
+
+@pytest.mark.parametrize("place", ["peer", "tag", "config"])
+def test_who_sets_a_speed_that_somebody_else_has_set_meanwhile_is_asked(
+    admin: httpx.Client, panel: Panel, place: str
+) -> None:
+    with panel.store.write() as tx:
+        tag = tags.create(tx, "test", {"name": f"speed of a {place}"}).id
+    paths = {"peer": peer_path(panel).replace("/edit", "/limits"), "tag": f"/tags/{tag}/limits"}
+    path = paths.get(place, "/configs/office/limits")
+    first, second = (Fields(admin.get(path).text, f"{path}/speeds").sent for _ in range(2))
+    answers = [
+        admin.post(
+            f"{path}/speeds",
+            data=sent | {"download_speed": [speed], "agreed_speeds": ["true"]},
+            follow_redirects=False,
+        )
+        for sent, speed in ((first, "30mbit"), (second, "40mbit"))
+    ]
+    assert [answer.status_code for answer in answers] == [303, 409]
+    assert "“30 Mbit/s” meanwhile" in answers[1].text
+    again = Fields(answers[1].text, f"{path}/speeds").sent | {"agreed_speeds": ["true"]}
+    assert admin.post(f"{path}/speeds", data=again, follow_redirects=False).status_code == 303
+    assert Fields(admin.get(path).text, f"{path}/speeds").sent["download_speed"] == ["40 Mbit/s"]
+
+
 def test_a_peer_that_was_switched_off_stays_off(admin: httpx.Client, panel: Panel) -> None:
     path = peer_path(panel)
     later(admin, path, {"notes": "stolen: keep it off"}, {"mtu": "1380"}, off="enabled")
@@ -186,9 +266,10 @@ def test_a_provider_that_was_switched_off_stays_off(admin: httpx.Client) -> None
     assert made.status_code == 303, made.text
     path = f"{httpx.URL(made.headers['location']).path}/edit"
     later(admin, path, {"groups_claim": "teams"}, {"roles": "staff = viewer\r\nboss = admin"}, off="enabled")
+    assert "“rooms” meanwhile" in both(admin, path, {"groups_claim": "rooms"}, {"groups_claim": "halls"})
     found = Fields(admin.get(path).text, path).sent
     assert "enabled" not in found
-    assert found["groups_claim"] == ["teams"]
+    assert found["groups_claim"] == ["halls"]
     assert "boss = admin" in found["roles"][0]
 
 

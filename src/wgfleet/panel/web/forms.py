@@ -4,7 +4,7 @@ A change needs two things that a stranger's page does not have: the browser's wo
 token that our forms carry.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import field_words
-from wgfleet.panel.errors import Forbidden, Invalid, PanelError
+from wgfleet.panel.errors import Conflict, Forbidden, Invalid, PanelError
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
 from wgfleet.protocol.digits import ascii_digits
@@ -31,6 +31,7 @@ MOST_FIELDS = 500
 _URLENCODED = "application/x-www-form-urlencoded"
 ELSEWHERE = marked("the form was sent from another site; open the page here and send it again")
 OTHER_NAME = marked("is another name; nothing was done")
+OVERTAKEN = marked("was changed by somebody else meanwhile; save again to have yours")
 OLD_FORM = marked("the form is of an earlier visit; go back, load the page again and send it again")
 
 VALUES = frozenset({
@@ -62,6 +63,9 @@ class SubmittedForm:
     error: PanelError | None = None
     edits: bool = False
     """Whether it is of something that is there, and is shown for the first time."""
+    others: dict[str, str] = field(default_factory=dict)
+    """What somebody else has set meanwhile, of fields that this form was to change as well."""
+    _now: dict[str, str] = field(default_factory=dict)
 
     @property
     def remembers(self) -> bool:
@@ -69,8 +73,25 @@ class SubmittedForm:
         return self.edits or any(name.startswith(WAS) for name in self.values)
 
     def was(self, name: str, value: object) -> object:
-        """Return what a field showed first; `value`: what it shows now."""
-        return self.values.get(WAS + name, value)
+        """Return what a field showed first; `value`: what it would show now. Where that was said, it is the latter."""
+        self._now[name] = str(value)
+        return value if name in self.others else self.values.get(WAS + name, value)
+
+    def overtaken(self, draw: Callable[[], object]) -> bool:
+        """Say whether somebody else has changed what this form changes, since it was drawn. `draw` draws it again.
+
+        It has to be drawn once more then, and says so at each such field. Sent again, it counts: from then on the field
+        is one that showed what the other had set.
+        """
+        if self.remembers:
+            draw()  # which calls `was` with what is stored now
+        for name, now in self._now.items():
+            before = self.values.get(WAS + name)
+            sent = _plain(" ".join(sorted(self.lists.get(name, ()))))
+            if before is not None and _plain(before) not in {sent, _plain(now)} and _plain(now) != sent:
+                self.others[name] = now
+                self.wrong[name] = OVERTAKEN
+        return bool(self.others)
 
     def unchanged(self, name: str) -> bool:
         """Whether a field was sent as it was shown: somebody else may have changed it meanwhile."""
@@ -110,6 +131,8 @@ class SubmittedForm:
         """The status of the answer that shows it."""
         if self.error is not None:
             return self.error.status
+        if self.others:
+            return Conflict.status
         return Invalid.status if self.wrong else HTTPStatus.OK
 
     def read(

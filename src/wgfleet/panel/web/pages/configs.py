@@ -1,6 +1,7 @@
 """Configs: the list, one config with who serves it and under which name, and making, changing and deleting one."""
 
 from collections.abc import Container
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -160,7 +161,7 @@ def edit_page(request: Request, panel: ThePanel, _caller: Writer, config: Refere
 def update_config(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Change a config. Where users would notice, the form comes back with how, and is to be sent once more."""
     body = form.read(ChangedConfig, many=LISTS, boxes=BOXES | {"enabled"}, keep_empty=EMPTIED)
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, panel, config, form)):
         return _edit(request, panel, config, form)
     try:
         noticed = [] if form.ticked("agreed") else preview_config(panel, caller, config, body).effects

@@ -1,6 +1,7 @@
 """The name of a config: what files say and how it is published, changed with what users would notice beforehand."""
 
 import json
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -45,7 +46,8 @@ def set_name(request: Request, panel: ThePanel, caller: Writer, config: Referenc
         else:
             read = form.read(ChangedEndpointGroup, boxes=BOXES, keep_empty={"port"})
             changed_dns = _dns(form, ChangedDns)
-            if read is None or form.wrong:
+            drawn = partial(_shown, request, panel, caller, config, form)
+            if read is None or form.wrong or form.overtaken(drawn):
                 return _shown(request, panel, caller, config, form)
             wanted = {**read.given(), "dns": None if changed_dns is None else changed_dns.given()}
             body = made_of(ChangedEndpointGroup, **wanted)

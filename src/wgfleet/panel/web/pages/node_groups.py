@@ -1,6 +1,7 @@
 """Node groups: listed, made and changed, the nodes that are in them, and deleted; each page says for whom it counts."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -71,7 +72,7 @@ def update_group(request: Request, panel: ThePanel, caller: Writer, group: Refer
     """Change a group; homes stay where they are."""
     emptied = {name: "" for name in EMPTIED if name in form.values and not form.get(name).strip()}
     body = form.read(ChangedNodeGroup, more=emptied)
-    if body is None:
+    if body is None or form.overtaken(partial(_group, request, panel, caller, group, form)):
         return _group(request, panel, caller, group, form)
     try:
         changed = api.update_node_group(panel, caller, group, body)

@@ -1,5 +1,6 @@
 """Sign-in providers: OpenID providers, directories and proxies that vouch for people; made, tested and changed."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Path, Request
@@ -102,7 +103,7 @@ def update_provider(request: Request, panel: ThePanel, caller: Admin, provider: 
     """Change a provider. The secret stays where none is given, unless another server is asked now."""
     row = show_sign_in_provider(panel, caller, provider)
     body = _read(form, row.kind, ChangedProvider, getattr(row, row.kind))
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, panel, row.kind, form, row)):
         return _edit(request, panel, row.kind, form, row)
     try:
         update_sign_in_provider(panel, caller, provider, body)

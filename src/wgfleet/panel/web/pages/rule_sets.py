@@ -1,6 +1,7 @@
 """Sets of destination rules: listed, made, changed after a look at who is cut off from what, and deleted."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -71,7 +72,7 @@ def update_rule_set(
     """Change a set. A form that has not agreed comes back with who would reach what no more."""
     shown = api.show_rule_set(panel, caller, rule_set)
     body = _body(form, ChangedRuleSet)
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, shown, form)):
         return _edit(request, shown, form)
     try:
         noticed = [] if form.ticked("agreed") else preview_rule_set(panel, caller, shown.id, body).effects

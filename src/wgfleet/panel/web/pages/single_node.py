@@ -1,5 +1,7 @@
 """A single node changed: its name, addresses, group and share of the peers."""
 
+from functools import partial
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -31,7 +33,7 @@ def update_node(request: Request, panel: ThePanel, caller: Writer, node: Referen
     """Change a node. Where one that serves has new addresses, they are tried first."""
     closed = set() if caller.may(NODES) else WHERE_ITS_AGENT_IS
     body = form.read(ChangedNode, many={"endpoint_addresses"}, keep_empty=EMPTIED, without=closed)
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, panel, caller, node, form)):
         return _edit(request, panel, caller, node, form)
     try:
         changed = api.update_node(panel, caller, node, body)

@@ -1,5 +1,7 @@
 """A single peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
 
+from functools import partial
+
 from fastapi import Request
 from starlette.responses import Response
 
@@ -80,7 +82,7 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
         without={*more, "owner", "public_key"},
         more=more,
     )
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, panel, caller, peer_id, form)):
         return _edit(request, panel, caller, peer_id, form)
     try:
         api.update_peer(panel, caller, peer_id, body)

@@ -1,5 +1,6 @@
 """Speeds that nodes hold peers to, as the pages of limits give them: to a peer, or to each of a tag or config."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -25,6 +26,8 @@ router = page_router()
 @router.post("/peers/{peer_id}/limits/speeds")
 def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Hold a peer to speeds of its own; a field that is left empty leaves its speed to tags and config."""
+    if form.overtaken(partial(jobs.peer_page, request, panel, peer_id, form)):
+        return jobs.peer_page(request, panel, peer_id, form)
     try:
         update_peer(panel, caller, peer_id, made_of(ChangedPeer, **_wanted(form)))
     except REFUSALS as error:
@@ -35,6 +38,8 @@ def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: 
 @router.post("/configs/{config}/limits/speeds")
 def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Hold each peer of a config to speeds. A form that has not agreed comes back with whom that would hit."""
+    if form.overtaken(partial(jobs.config_page, request, panel, caller, config, form)):
+        return jobs.config_page(request, panel, caller, config, form)
     try:
         body = made_of(ChangedConfig, **_wanted(form))
         noticed = [] if form.ticked("agreed_speeds") else preview_config(panel, caller, config, body).effects
@@ -49,6 +54,8 @@ def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config:
 @router.post("/tags/{tag}/limits/speeds")
 def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Hold each peer of a tag to speeds."""
+    if form.overtaken(partial(jobs.tag_page, request, panel, caller, tag, form)):
+        return jobs.tag_page(request, panel, caller, tag, form)
     try:
         update_tag(panel, caller, tag, made_of(ChangedTag, **_wanted(form)))
     except REFUSALS as error:

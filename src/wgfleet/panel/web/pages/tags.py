@@ -1,5 +1,6 @@
 """Tags: words for some peers, of any config, with settings of their files; listed, made, changed and deleted."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -79,7 +80,7 @@ def update_tag(request: Request, panel: ThePanel, caller: Writer, tag: TagRefere
     """Change a tag. Files that users have stay as they are."""
     shown = api.show_tag(panel, caller, tag)
     body = form.read(ChangedTag, many=LISTS, more=left_open(form))
-    if body is None:
+    if body is None or form.overtaken(partial(_edit, request, shown, form)):
         return _edit(request, shown, form)
     try:
         api.update_tag(panel, caller, shown.id, body)

@@ -1,5 +1,6 @@
 """Users: who may sign in and do what; invited by a link, limited, disabled, signed out and deleted."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import Request
@@ -77,7 +78,7 @@ def edit_page(request: Request, panel: ThePanel, _caller: Admin, user: Reference
 def update_user(request: Request, panel: ThePanel, caller: Admin, user: Reference, form: TheForm) -> Response:
     """Change a user; a limit that is left empty is none."""
     body = form.read(UserChange, many=LISTS, boxes={"disabled"})
-    if body is None:
+    if body is None or form.overtaken(partial(_about, request, panel, user, "users/edit.html", form)):
         return _about(request, panel, user, "users/edit.html", form)
     given = body.given()
     fields = ("role", "disabled", "configs", "node_groups", "device_limit")
