@@ -129,6 +129,11 @@ def test_a_passkey_is_added_by_who_knows_the_password_for_this_panel_alone(
     me, bea = signed_in(visitor), signed_in(visitor, "bea")
     answer = visitor.post("/api/me/passkeys/begin", json={"password": "it is not this one"}, headers=me)
     assert (answer.status_code, answer.json()["field"]) == (422, "password")
+    for name in ("", "two\nlines", "x" * 65):
+        unnamed = visitor.post("/api/me/passkeys/begin", json={"password": WORDS, "name": name}, headers=me)
+        assert (unnamed.status_code, unnamed.json()["field"]) == (422, "name")
+    named = visitor.post("/api/me/passkeys/begin", json={"password": WORDS, "name": "laptop"}, headers=me)
+    assert named.status_code == 200
     by_address = client.post("/api/sign-in/passkey/begin")
     assert (by_address.status_code, "public_url" in by_address.json()["detail"]) == (409, True)
     asked = begun(visitor, me)

@@ -90,7 +90,20 @@ def asked(client: httpx.Client, page: str, path: str, **fields: str) -> dict[str
 def test_passkeys_belong_to_a_host_name(person: Person) -> None:
     client = person(Role.VIEWER, "fred")
     assert "public_url" in client.get("/profile").text
-    assert "public_url" in asked(client, "/profile", "/profile/passkeys/begin", password=PASSWORD)["detail"]
+    assert (
+        "public_url" in asked(client, "/profile", "/profile/passkeys/begin", password=PASSWORD, name="laptop")["detail"]
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "one\nline", "left\u202eright", "\u200b"])
+def test_the_name_of_a_passkey_is_looked_at_before_an_authenticator_makes_one(person: Person, name: str) -> None:
+    client = person(Role.VIEWER, "konrad")
+    answer = asked(client, "/profile", "/profile/passkeys/begin", password=PASSWORD, name=name)
+    assert answer["detail"].startswith("Name: must "), answer
+    client.headers["Accept-Language"] = "de"
+    german = asked(client, "/profile", "/profile/passkeys/begin", password=PASSWORD, name=name)["detail"]
+    assert german.startswith("Name: ")
+    assert german != answer["detail"]
 
 
 def test_every_sign_in_is_listed_and_ended(person: Person) -> None:

@@ -48,6 +48,17 @@ class PasskeyAnswer(Body):
     credential: dict[str, Any]
 
 
+class WantedPasskey(PresentPassword):
+    """The password that counts now, and what the passkey is to be called."""
+
+    name: str | None = Field(
+        default=None,
+        max_length=passkeys.MAX_NAME,
+        description="Checked before an authenticator makes a key, which would be left there where the name is refused.",
+        examples=["laptop"],
+    )
+
+
 class NewPasskey(PasskeyAnswer):
     """The passkey to keep."""
 
@@ -74,8 +85,10 @@ def list_my_passkeys(panel: ThePanel, caller: Anyone) -> Page[PasskeyView]:
 
 
 @router.post("/api/me/passkeys/begin", summary="Begin to add a passkey")
-def begin_passkey(panel: ThePanel, request: Request, caller: Anyone, body: PresentPassword) -> AskedView:
+def begin_passkey(panel: ThePanel, request: Request, caller: Anyone, body: WantedPasskey) -> AskedView:
     checked(panel, caller, body)
+    if body.name is not None:
+        passkeys.checked_name(body.name)
     with panel.store.read() as tx:
         return _asked(passkeys.begin_registration(tx, panel.vault, caller, site_of(panel, request)))
 

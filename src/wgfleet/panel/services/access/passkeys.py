@@ -68,6 +68,11 @@ class _Challenge:
     at: float
 
 
+def checked_name(name: str) -> str:
+    """Return a name for a passkey in its one spelling; asked before a device makes a key that would not be kept."""
+    return parse_title(name, MAX_NAME)
+
+
 def begin_registration(tx: Tx, vault: Vault, caller: Caller, site: Site) -> Asked:
     """Ask for a new passkey of the caller's."""
     user = users.of_caller(tx, caller)
@@ -117,7 +122,7 @@ def register(
     row = Passkey(
         id=clock.new_id(),
         user_id=user.id,
-        name=parse_title(name, MAX_NAME),
+        name=checked_name(name),
         credential_id=credential_id,
         public_key=verified.credential_public_key,
         uses=verified.sign_count,

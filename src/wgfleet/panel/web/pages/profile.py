@@ -23,7 +23,6 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_length, check_new_password
 from wgfleet.panel.web.pages.sign_in_passkey import answer_of, refused_challenge, shown_challenge
 from wgfleet.panel.web.rendering import gone_on, page
-from wgfleet.protocol.reasons import Reason
 
 router = page_router()
 DONE = {
@@ -153,20 +152,19 @@ def passkey_form(request: Request, _caller: Anyone) -> Response:
 def begin_passkey(request: Request, panel: ThePanel, caller: Anyone, form: TheForm) -> Response:
     """Give the script what the authenticator is to answer, to who knows the password."""
     try:
-        return shown_challenge(passkeys.begin_passkey(panel, request, caller, _password(form)))
-    except PanelError as error:
-        return refused_challenge(error)
+        name = _passkey_name(form)
+        body = passkeys.WantedPasskey(password=_password(form).password, name=name)
+        return shown_challenge(passkeys.begin_passkey(panel, request, caller, body))
+    except REFUSALS as error:
+        return refused_challenge(request, error)
 
 
 @router.post("/profile/passkeys/new")
 def add_passkey(request: Request, panel: ThePanel, caller: Anyone, form: TheForm) -> Response:
     try:
-        name = form.get("name").strip()
-        if len(name) > kept_passkeys.MAX_NAME:
-            raise Invalid(Reason("has more than {max_name} characters", max_name=kept_passkeys.MAX_NAME), field="name")
-        passkeys.add_passkey(panel, request, caller, NewPasskey(name=name, **answer_of(form)))
+        passkeys.add_passkey(panel, request, caller, NewPasskey(name=_passkey_name(form), **answer_of(form)))
     except REFUSALS as error:
-        shown = SubmittedForm({"name": name}).refused(error)
+        shown = SubmittedForm({"name": form.get("name")}).refused(error)
         return page(
             request, "profile/passkey.html", {"form": shown, "longest": kept_passkeys.MAX_NAME}, status=shown.status
         )
@@ -195,6 +193,10 @@ def end_other_sign_ins(request: Request, panel: ThePanel, caller: Anyone) -> Res
 def _asking(request: Request, asked: AskedPassword, error: PanelError | None = None) -> Response:
     form = SubmittedForm() if error is None else SubmittedForm().refused(error)
     return page(request, "profile/present_password.html", {"form": form, "asked": asked}, status=form.status)
+
+
+def _passkey_name(form: SubmittedForm) -> str:
+    return kept_passkeys.checked_name(form.get("name").strip())
 
 
 def _password(form: SubmittedForm) -> PresentPassword:

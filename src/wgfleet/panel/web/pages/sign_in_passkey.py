@@ -13,10 +13,13 @@ from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
+from wgfleet.panel.web.languages import translations
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import password_page
-from wgfleet.panel.web.rendering import gone_on
+from wgfleet.panel.web.reasons import in_words
+from wgfleet.panel.web.rendering import gone_on, visitor_of
 from wgfleet.panel.web.visitors import TheVisitor
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
 router = page_router()
@@ -28,7 +31,7 @@ def begin_with_passkey(request: Request, panel: ThePanel) -> Response:
     try:
         return shown_challenge(begin_passkey_sign_in(panel, request))
     except PanelError as error:
-        return refused_challenge(error)
+        return refused_challenge(request, error)
 
 
 @router.post("/login/passkey")
@@ -47,9 +50,13 @@ def shown_challenge(asked: AskedView) -> Response:
     return JSONResponse(asked.model_dump(mode="json"))
 
 
-def refused_challenge(error: PanelError) -> Response:
-    """Tell the script of a page why there is nothing to answer."""
-    return JSONResponse({"detail": error.detail}, error.status)
+def refused_challenge(request: Request, error: PanelError | FieldError) -> Response:
+    """Tell the script of a page why there is nothing to answer, in the reader's language."""
+    refused = Invalid(error.said or error.detail, field=error.field) if isinstance(error, FieldError) else error
+    translate = translations(visitor_of(request).language).gettext
+    words = in_words(translate, refused.said or refused.detail)
+    field = {"name": translate("Name"), "password": translate("Present password")}.get(refused.field or "")
+    return JSONResponse({"detail": f"{field}: {words}" if field else words}, refused.status)
 
 
 def answer_of(form: SubmittedForm) -> dict[str, Any]:
