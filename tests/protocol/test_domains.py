@@ -14,11 +14,15 @@ RIGHT = {
     "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.ir": "xn--mgba3gch31f060k.ir",
     "a\u3002example": "a.example",
     "\u2603.example": "xn--n3h.example",
+    "0x7f.example": "0x7f.example",
+    "1e400": "1e400",
+    "a.1e400": "a.1e400",
     "_sip._udp.ad._corp.local": "_sip._udp.ad._corp.local",
 }
 WRONG = (
     "", ".", "a..b", "*.example.com", "vpn.*.com", "192.0.2.1", "1.2.3", "vpn example", "-a.example", "a-.example",
     "xn--a.example", "xn--strasse-.example", "a\u200d.example", "\u0301a.example", "vpn.example.com:51820",
+    "0x7f000001", "0X10", "a.0x7f", "a.0x", "a.1", "017700000001", "127.1", "0x7f.1", "a.0x7f.", "\uff10x10",
     "https://vpn.example.com", "a" * 64 + ".example", "\u00fc" * 63 + ".example", "a\n.example", "\u05d0a.example",
 )  # fmt: skip
 

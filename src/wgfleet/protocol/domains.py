@@ -11,6 +11,8 @@ from wgfleet.protocol.reasons import Reason
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_DIGITS = re.compile(r"[0-9.]*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _A_LABEL = "xn--"  # RFC 5890, section 2.3.2.1
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
@@ -33,8 +35,9 @@ def parse_domain(text: str, field: str) -> str:
             field,
             Reason("{text!r} stands for many names; give one of them, such as vpn{name}", text=text, name=name[1:]),
         )
+    refuse_number(name, field, text)
     # RFC 1123, section 2.1: the last label is never all digits, which is what tells a name from an address.
-    if not _NAME.fullmatch(name) or name.rpartition(".")[2].isdigit():
+    if not _NAME.fullmatch(name) or _DIGITS.fullmatch(name):
         more = (
             Reason("; give the name alone, without scheme, port or path") if any(sign in name for sign in ":/") else ""
         )
@@ -42,6 +45,35 @@ def parse_domain(text: str, field: str) -> str:
             field, Reason("{text!r} is not a domain name such as vpn.example.com{more}", text=text, more=more)
         )
     return name
+
+
+def refuse_number(name: str, field: str, text: str | None = None) -> None:
+    """Refuse a name that programs read as an IPv4 address: inet_aton(3) and browsers do where its end is a number.
+
+    Not what is plainly meant for an address, of digits and dots alone. `text`: what was given for the name.
+    """
+    if not _DIGITS.fullmatch(name) and _NUMBER.fullmatch(name.lower().removesuffix(".").rpartition(".")[2]):
+        raise FieldError(
+            field,
+            Reason(
+                "{text!r} ends in a number, which some programs read as an address; give a domain name such as "
+                "vpn.example.com, or an address as 192.0.2.1",
+                text=text or name,
+            ),
+        )
+
+
+def refuse_single_label(domain: str, field: str) -> None:
+    """Refuse a name without a dot, parsed before: beyond its own network nobody finds it."""
+    if "." not in domain:
+        raise FieldError(
+            field,
+            Reason(
+                "{text!r} is only the first part of a domain name, which devices elsewhere cannot look up; give all of "
+                "it, such as {text}.example.com",
+                text=domain,
+            ),
+        )
 
 
 def _mapped(text: str) -> str:

@@ -48,6 +48,35 @@ def test_a_name_that_leads_nowhere_is_refused(client: httpx.Client, domain: str)
     assert (answer.status_code, answer.json()["field"]) == (422, "domain"), answer.text
 
 
+@one_database
+@pytest.mark.parametrize("name", ["0x7f000001", "0x10", "a.0x7f", "a.1", "017700000001", "10"])
+def test_a_name_that_programs_read_as_an_address_is_refused_everywhere(client: httpx.Client, name: str) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    node = {"name": "fra1", "endpoint_addresses": ["192.0.2.1"]}
+    for path, body, field in (
+        ("/api/configs/wg0/endpoint-group", {"domain": name}, "domain"),
+        ("/api/nodes", {"name": "fra1", "endpoint_name": name}, "endpoint_name"),
+        ("/api/nodes", node | {"agent_host": name}, "agent_host"),
+        ("/api/configs", {"name": "wg1", "pools": ["10.9.0.0/24"], "dns": [name]}, "dns[0]"),
+    ):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.text
+        assert "such as vpn.example.com" in answer.json()["detail"]
+
+
+@one_database
+@pytest.mark.parametrize("name", ["a", "1e400", "vpn."])
+def test_a_name_without_a_dot_is_refused_where_devices_are_to_find_it(client: httpx.Client, name: str) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    for path, body, field in (
+        ("/api/configs/wg0/endpoint-group", {"domain": name}, "domain"),
+        ("/api/nodes", {"name": "fra1", "endpoint_name": name}, "endpoint_name"),
+    ):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json()["field"]) == (422, field), answer.text
+        assert f"give all of it, such as {name.rstrip('.')}.example.com" in answer.json()["detail"]
+
+
 def test_more_nodes_than_there_are_may_be_wanted_and_that_is_said(client: httpx.Client) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     group = made(client, "/api/configs/wg0/endpoint-group", domain="vpn.example.com")

@@ -237,6 +237,12 @@ def test_where_the_panel_is_reached_is_kept_as_certificates_have_it(url: str, me
     assert load_settings(None, {"WGFLEET_PUBLIC_URL": url}).public_url == meant
 
 
+@pytest.mark.parametrize("host", ["0x7f000001", "2130706433", "127.1", "vpn.0x1"])
+def test_a_public_address_is_no_number_in_disguise(host: str) -> None:
+    [(key, reason)] = problems(None, {"WGFLEET_PUBLIC_URL": f"https://{host}"})
+    assert (key, "such as vpn.example.com" in reason) == ("WGFLEET_PUBLIC_URL", True)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -8,8 +8,8 @@ from ipaddress import IPv6Network, ip_address, ip_network
 
 from wgfleet.panel.domain.tunnel_networks import is_of_the_internet, private_range, special_range
 from wgfleet.panel.errors import Invalid
-from wgfleet.protocol.addresses import parse_address, parse_network
-from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.addresses import parse_address, parse_network, pasted
+from wgfleet.protocol.domains import parse_domain, refuse_number
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, joined
 
@@ -186,6 +186,7 @@ def parse_host(text: str, field: str) -> str:
     """Parse an address or a DNS name."""
     if is_address(text):
         return parse_address(text, field)
+    refuse_number(pasted(text), field)
     try:
         return parse_domain(text, field)
     except FieldError:

@@ -13,7 +13,7 @@ from wgfleet.panel.services.dns.syncs import name_of
 from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.domains import parse_domain, refuse_single_label
 from wgfleet.protocol.reasons import Reason, words_of
 
 
@@ -51,6 +51,8 @@ def apply(vault: Vault, plugins: DnsPlugins, group: EndpointGroup, spec: DnsSpec
     kept = options(vault, group) if (group.dns_provider, group.dns_zone) == (spec.provider, spec.zone) else {}
     given = plugins.canonical(spec.provider, plugins.with_kept(spec.provider, spec.options, kept))
     record_name = None if spec.record_name is None else parse_domain(spec.record_name, spec.path("record_name"))
+    if record_name is not None:
+        refuse_single_label(record_name, spec.path("record_name"))
     plugins.check_name(spec.provider, given, record_name or group.domain, spec.path("record_name"))
     _check_ttl(group.ttl, _capabilities(plugins, spec, given), spec.provider)
     group.dns_provider, group.dns_zone, group.dns_record_name = spec.provider, spec.zone, record_name

@@ -26,7 +26,7 @@ from wgfleet.panel.store.tables import Config, EndpointGroup
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import parse_port
-from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.domains import parse_domain, refuse_single_label
 from wgfleet.protocol.reasons import Reason
 
 NOWHERE = frozenset({"localhost", "invalid"})
@@ -242,6 +242,7 @@ def _domain(spec: EndpointGroupSpec) -> str:
                 Reason("{domain} leads nowhere (RFC 6761): give the name that clients use", domain=domain),
                 field="domain",
             )
+        refuse_single_label(domain, "domain")
         return domain
     if _dns_of(spec) is not None:
         raise Invalid(

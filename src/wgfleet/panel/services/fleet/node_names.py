@@ -16,7 +16,7 @@ from wgfleet.panel.store import host_names as host_name_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import AnyNode
 from wgfleet.panel.store.tables import HostName, Node
-from wgfleet.protocol.domains import parse_domain
+from wgfleet.protocol.domains import parse_domain, refuse_single_label
 from wgfleet.protocol.reasons import Reason, words_of
 
 FIELD = "endpoint_name"
@@ -46,6 +46,7 @@ def resolved(tx: Tx, changes: Mapping[str, Any], node: Node | None = None) -> di
     if values.get("endpoint_addresses"):
         raise Invalid(Reason("give a name or addresses, not both: the addresses of a name are followed"), field=FIELD)
     name = values[FIELD] = parse_domain(named, FIELD)
+    refuse_single_label(name, FIELD)
     row = host_name_rows.get(tx, name)
     values["endpoint_addresses"] = _usable(row)
     if not values["endpoint_addresses"]:
