@@ -62,13 +62,14 @@ def list_peers(
     *,
     search: Annotated[str | None, typer.Option(help="Part of the name; or a whole public key, or address.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only peers with this tag.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only the devices of this user.")] = None,
     online: Annotated[
         bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")
     ] = None,
     node: OnlyNode = None,
 ) -> ListResult:
     """List the peers of a config, with what their nodes last reported."""
-    peers = client.all(f"/api/configs/{part(config)}/peers", search=search, tag=tag)
+    peers = client.all(f"/api/configs/{part(config)}/peers", search=search, tag=tag, owner=owner)
     names = references.names(client, "nodes")
     rows = [(peer, peer_row(peer, names)) for peer in peers]
     rows = [(peer, row) for peer, row in rows if online in {None, row["online"]} and node in {None, row["node"]}]

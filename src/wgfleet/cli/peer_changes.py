@@ -29,6 +29,7 @@ All = Annotated[
 ]
 Search = Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")]
 Tag = Annotated[str | None, typer.Option(help="Only those with this tag.")]
+Owned = Annotated[str | None, typer.Option("--owner", help="Only the devices of this user.")]
 Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Only those.")]
 Live = Annotated[bool | None, typer.Option("--online/--offline", help="Only those.")]
 Restricted = Annotated[
@@ -48,6 +49,7 @@ def change(
     search: Search = None,
     tag: Tag = None,
     node: OnlyNode = None,
+    owner: Owned = None,
     enabled: Enabled = None,
     live: Live = None,
     restricted: Restricted = None,
@@ -68,7 +70,7 @@ def change(
     --download and --upload. Each is changed once, also where the panel is restarted meanwhile; `operation show` has how
     far it is.
     """
-    wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    wanted = given(search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted)
     with panel() as client:
         body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
         body |= speeds.body(download, upload)
@@ -84,6 +86,7 @@ def move(
     search: Search = None,
     tag: Tag = None,
     node: OnlyNode = None,
+    owner: Owned = None,
     enabled: Enabled = None,
     live: Live = None,
     restricted: Restricted = None,
@@ -96,7 +99,7 @@ def move(
 
     Who is connected is called by the new node, as in a rebalance; who does not answer stays, and is not cut off.
     """
-    wanted = given(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    wanted = given(search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted)
     body: Document = {"filter": wanted, "action": "move", "to": to}
     show = _Shown(yes=yes, dry_run=dry_run, wait=not no_wait, as_json=as_json)
     with panel() as client:

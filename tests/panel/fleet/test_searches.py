@@ -74,3 +74,26 @@ def test_a_name_beside_other_letters_is_still_found(client: httpx.Client) -> Non
 def test_what_is_not_utf_8_is_refused_by_its_name(client: httpx.Client) -> None:
     answer = client.get("/api/audit-logs?actor=%E9")
     assert (answer.status_code, answer.json()["field"]) == (422, "actor")
+
+
+def test_the_devices_of_a_user_are_listed_page_by_page(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    made(client, "/api/users", name="carl", role="self-service")
+    wanted = [made(client, "/api/configs/wg0/peers", name=f"carl-{n}", owner="carl")["id"] for n in range(3)]
+    made(client, "/api/configs/wg0/peers", name="carla")
+    found, after = [], None
+    while True:
+        query = {"owner": "carl", "limit": "2"} | ({"after": after} if after else {})
+        page = client.get("/api/configs/wg0/peers", params=query).json()
+        found += [each["id"] for each in page["items"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert found == wanted
+    for more in ({"search": "carl"}, {"sort": "name"}, {"sort": "traffic"}):
+        names = [
+            each["name"]
+            for each in client.get("/api/configs/wg0/peers", params={"owner": "carl"} | more).json()["items"]
+        ]
+        assert sorted(names) == ["carl-0", "carl-1", "carl-2"]
+    assert client.get("/api/configs/wg0/peers", params={"owner": "nobody"}).json()["items"] == []

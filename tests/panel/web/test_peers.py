@@ -210,6 +210,33 @@ def test_who_is_limited_sees_no_name_of_a_tag_a_group_or_a_node_of_others(panel:
         peers.update(tx, panel.vault, "test", peers.get(tx, mine), {"group_id": None}, panel_hosts={})
 
 
+def test_peers_have_an_owner_on_their_pages_and_are_found_by_it(
+    panel: Panel, admin: httpx.Client, person: Person
+) -> None:
+    person(Role.SELF_SERVICE, "olga")
+    path = submit(admin, "/peers/new", config="wg0", name="of-olga", enabled="true", owner="olga").url.path
+    page = path.removesuffix("/access")
+    assert names(admin.get("/peers?owner=olga").text) == ["of-olga"]
+    assert names(admin.get("/peers?owner=olga&search=of-ol").text) == ["of-olga"]
+    assert names(admin.get("/peers?owner=olga&config=office").text) == names(admin.get("/peers?owner=x").text) == []
+    assert 'href="/peers?owner=olga"' in admin.get(page).text
+    assert "filter_owner" in admin.get("/peers/many/change?config=wg0&owner=olga").text
+    assert b"of-olga" in admin.get("/configs/wg0/peers/csv?owner=olga").content
+    assert b"user-001" not in admin.get("/configs/wg0/peers/csv?owner=olga").content
+    form = admin.get(f"{page}/edit").text
+    assert 'value="olga"' in form
+    kept = submit(admin, f"{page}/edit", name="of-olga", enabled="true", owner="olga", **{"was:owner": "olga"})
+    assert kept.status_code == 200
+    assert names(admin.get("/peers?owner=olga").text) == ["of-olga"]
+    refused = submit(admin, f"{page}/edit", name="of-olga", owner="nobody-at-all", **{"was:owner": "olga"})
+    assert refused.status_code == 404
+    assert 'id="owner-wrong"' in refused.text
+    submit(admin, f"{page}/edit", name="of-olga", enabled="true", owner="", **{"was:owner": "olga"})
+    assert names(admin.get("/peers?owner=olga").text) == []
+    with panel.store.write() as tx:
+        users.delete(tx, "test", users.get(tx, "olga"))
+
+
 def test_one_is_switched_off_and_on_and_who_notices_is_said_before(admin: httpx.Client) -> None:
     found = re.search(r"/peers/\w{32}", admin.get("/peers?search=user-004").text)
     assert found

@@ -21,7 +21,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import nodes, peer_lists, tags
+from wgfleet.panel.services.fleet import nodes, ownership, peer_lists, tags
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
@@ -43,6 +43,7 @@ class WantedPeers(Body):
     search: Text | None = Field(default=None, description="Part of the name; or a whole public key, or address.")
     tag: TagName | None = Field(default=None, description="Id or name of a tag that they have.")
     node: Text | None = Field(default=None, description="Id or name of the node that is their home.")
+    owner: Text | None = Field(default=None, description="Id or name of the user whose devices they are.")
     enabled: bool | None = None
     live: bool | None = Field(default=None, description="Whether they are connected now.")
     restricted: bool | None = Field(default=None, description="Whether a limit keeps them out.")
@@ -145,6 +146,7 @@ def filter_of(
         config_ids=[config_id],
         ids=wanted.peers,
         node_id=None if wanted.node is None else nodes.get(tx, wanted.node).id,
+        owner_id=None if wanted.owner is None else ownership.wanted_id(tx, wanted.owner),
         enabled=wanted.enabled,
         live=wanted.live,
         live_since=clock.steady() - panel.settings.drain.live_s,

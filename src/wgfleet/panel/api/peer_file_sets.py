@@ -55,6 +55,7 @@ def download_files(
     search: Annotated[Part, Query(description="Only those with this part in the name, or this key or address.")] = None,
     tag: Annotated[Part, Query(description="Only those with this tag.")] = None,
     home: Annotated[Part, Query(description="Only those whose home this node is.")] = None,
+    owner: Annotated[Part, Query(description="Only the devices of this user.")] = None,
     enabled: bool | None = None,
     live: Annotated[bool | None, Query(description="Whether they are connected now.")] = None,
     restricted: Annotated[bool | None, Query(description="Whether a limit keeps them out.")] = None,
@@ -64,7 +65,9 @@ def download_files(
     They come as they are made, a few hundred at a time, of the peers that there are when it begins. The audit log has
     one entry for all of them, with their number. An answer that breaks off is no whole ZIP: it has no directory.
     """
-    wanted = WantedPeers(search=search, tag=tag, node=home, enabled=enabled, live=live, restricted=restricted)
+    wanted = WantedPeers(
+        search=search, tag=tag, node=home, owner=owner, enabled=enabled, live=live, restricted=restricted
+    )
     return archive_of(panel, caller, config, wanted, node)
 
 

@@ -123,6 +123,7 @@ def download_table(
     search: Annotated[Part, Query(description="Only those with this part in the name, or this key or address.")] = None,
     tag: Annotated[Part, Query(description="Only those with this tag.")] = None,
     node: Annotated[Part, Query(description="Only those whose home this node is.")] = None,
+    owner: Annotated[Part, Query(description="Only the devices of this user.")] = None,
     enabled: bool | None = None,
     live: Annotated[bool | None, Query(description="Whether they are connected now.")] = None,
     restricted: Annotated[bool | None, Query(description="Whether a limit keeps them out.")] = None,
@@ -136,7 +137,9 @@ def download_table(
     It can be sent back, changed, with `existing=update`. Texts that a spreadsheet would take for formulas have an
     apostrophe before them, which is taken off again.
     """
-    wanted = WantedPeers(search=search, tag=tag, node=node, enabled=enabled, live=live, restricted=restricted)
+    wanted = WantedPeers(
+        search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted
+    )
     return table_of(panel, caller, config, wanted, separator)
 
 

@@ -190,6 +190,10 @@ def list_peers(
         str | None,
         Query(max_length=MAX_TAG_NAME, pattern=SOME_LINE, description="Id or name of a tag that they have."),
     ] = None,
+    owner: Annotated[
+        str | None,
+        Query(max_length=64, pattern=SOME_LINE, description="Id or name of the user whose devices they are."),
+    ] = None,
     sort: Annotated[
         Literal["created", "name", "traffic", "handshake"],
         Query(
@@ -208,20 +212,24 @@ def list_peers(
     with panel.store.read() as tx:
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag, caller.limit).id if tag else None
-        asked = (config_id, part, tag_id, sort)
+        owner_id = ownership.wanted_id(tx, owner) if owner else None
+        asked = (config_id, part, tag_id, sort, *filter(None, [owner]))
+        wanted = PeerFilter(config_ids=[config_id], tag_id=tag_id, owner_id=owner_id)
         after = cursors.place_of(after, *asked)
         if sort == "created":
             peer_lists.check_cursor(after)
         if part:
             rows, following = peers.search(tx, config_id, part, after, limit)
             rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
-        elif sort == "traffic" and tag_id is None:
+            rows = rows if owner_id is None else [row for row in rows if row.owner_id == owner_id]
+        elif sort == "traffic" and tag_id is None and owner_id is None:
             rows, following = usage.by_traffic(tx, config_id, after, limit)
         elif sort != "created":
-            wanted = PeerFilter(config_ids=[config_id], tag_id=tag_id)
             rows, following = peer_lists.page(
                 tx, wanted, live_s, PeerOrder(sort), after, limit, backwards=sort != "name"
             )
+        elif owner_id is not None:
+            rows, following = peer_lists.page(tx, wanted, live_s, PeerOrder.MADE, after, limit, backwards=False)
         elif tag_id is not None:
             rows, following = cut(tags.peers(tx, tag_id, config_id, after, limit + 1), limit)
         else:

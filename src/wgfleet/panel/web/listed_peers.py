@@ -11,10 +11,20 @@ YesOrNo = Annotated[Literal["yes", "no"] | None, Query()]
 
 
 def _wanted(
-    search: Part = None, tag: Part = None, node: Part = None, enabled: YesOrNo = None, live: YesOrNo = None
+    search: Part = None,
+    tag: Part = None,
+    node: Part = None,
+    owner: Part = None,
+    enabled: YesOrNo = None,
+    live: YesOrNo = None,
 ) -> WantedPeers:
     return WantedPeers(
-        search=search, tag=tag, node=node, enabled=enabled and enabled == "yes", live=live and live == "yes"
+        search=search,
+        tag=tag,
+        node=node,
+        owner=owner,
+        enabled=enabled and enabled == "yes",
+        live=live and live == "yes",
     )
 
 

@@ -19,6 +19,9 @@ from wgfleet.panel.store.users import HeldUser
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.reasons import Reason
 
+NOBODY = ""
+"""The id of no user."""
+
 
 def owner_id(tx: Tx, reference: str) -> str:
     """Return the id of the user that a field of a body names as the owner."""
@@ -28,6 +31,15 @@ def owner_id(tx: Tx, reference: str) -> str:
             Reason("there is no user {reference!r}", reference=reference), Hint(HintCode.LIST_USERS), field="owner"
         )
     return user.id
+
+
+def wanted_id(tx: Tx, reference: str) -> str:
+    """Return the id of the user whose peers are looked for; that of nobody where there is none of the name.
+
+    Who may see peers need not know which users there are.
+    """
+    user = user_rows.find(tx, reference)
+    return NOBODY if user is None else user.id
 
 
 def hold(tx: Tx, drafts: Sequence[PeerDraft], *, field: str = "", first: int = 0) -> None:

@@ -75,6 +75,7 @@ def change_page(
     search: Chosen = "",
     tag: Chosen = "",
     node: Chosen = "",
+    owner: Chosen = "",
     live: Chosen = "",
     enabled: Chosen = "",
     peer: Ticked = None,
@@ -85,7 +86,7 @@ def change_page(
     """
     if peer is not None:
         return _change_ticked(request, panel, caller, [each for each in peer if each])
-    given = {"search": search.strip(), "tag": tag, "node": node, "live": live, "enabled": enabled}
+    given = {"search": search.strip(), "tag": tag, "node": node, "owner": owner, "live": live, "enabled": enabled}
     values = {FILTER + name: value for name, value in given.items() if value}
     return _change(request, panel, caller, SubmittedForm({"config": config, **values}), None)
 

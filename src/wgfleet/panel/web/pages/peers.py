@@ -17,10 +17,19 @@ from wgfleet.panel.domain import cursors
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.access import limits
-from wgfleet.panel.services.access.callers import READ, Caller
+from wgfleet.panel.services.access import limits, users
+from wgfleet.panel.services.access.callers import ADMIN, READ, Caller
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.fleet import assignments, endpoint_groups, node_groups, nodes, peer_lists, peers, tags
+from wgfleet.panel.services.fleet import (
+    assignments,
+    endpoint_groups,
+    node_groups,
+    nodes,
+    ownership,
+    peer_lists,
+    peers,
+    tags,
+)
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -44,6 +53,7 @@ LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
 
 Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=LINE)]
 Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]  # a form sends also what is left empty
+Owner = Annotated[str, Query(max_length=64, pattern=LINE)]
 Live = Annotated[Literal["", "yes", "no"], Query()]
 Sort = Annotated[Literal["made", "-made", "name", "-name", "traffic", "-traffic", "handshake", "-handshake"], Query()]
 
@@ -58,6 +68,7 @@ def list_peers(
     node: Chosen = "",
     search: Search = "",
     tag: Search = "",
+    owner: Owner = "",
     live: Live = "",
     enabled: Live = "",
     sort: Sort = "made",
@@ -65,7 +76,7 @@ def list_peers(
 ) -> Response:
     """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
     search = search.strip()
-    chosen = {"config": config, "node": node, "search": search, "tag": tag}
+    chosen = {"config": config, "node": node, "search": search, "tag": tag, "owner": owner.strip()}
     chosen |= {"live": live, "enabled": enabled, "sort": sort}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
     place = cursors.place_of(after, *chosen.values())
@@ -79,6 +90,7 @@ def list_peers(
             live={"yes": True, "no": False}.get(live),
             enabled={"yes": True, "no": False}.get(enabled),
             tag_id=tags.get(tx, tag, caller.limit).id if tag else None,
+            owner_id=ownership.wanted_id(tx, chosen["owner"]) if chosen["owner"] else None,
         )
         live_s = panel.settings.drain.live_s
         if search:
@@ -92,6 +104,7 @@ def list_peers(
             "configs": seen,
             "nodes": nodes.page(tx, None, MOST_CONFIGS, caller.limit),
             "tags": tags.page(tx, None, MOST_CONFIGS, caller.limit),
+            "users": users_for(tx, caller),
             "given": given,
             "chosen": {name: value or "" for name, value in chosen.items()},
             "chips": [(name, value, with_query("/peers", {**given, name: ""})) for name, value in given.items()],
@@ -119,6 +132,7 @@ def create_peer(request: Request, panel: ThePanel, caller: Writer, form: TheForm
         drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
         hosts = panel.hosts() if body.networks else {}
         with panel.store.write() as tx:
+            ownership.hold(tx, drafts)
             limits.check(tx, caller.limit, "config", form.get("config"), "config")
             made = peers.create(tx, caller.actor, configs.get(tx, form.get("config")), drafts, panel_hosts=hosts)
     except REFUSALS as error:
@@ -191,6 +205,7 @@ def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) ->
             "form": form,
             "configs": configs.page(tx, None, MOST_CONFIGS, caller.limit),
             "groups": node_groups.page(tx, None, MOST_CONFIGS, caller.limit),
+            "users": users_for(tx, caller),
         }
         return page(request, "peers/new.html", context, status=form.status)
 
@@ -199,6 +214,11 @@ def _delete(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -
     with panel.store.read() as tx:
         context = {**of_peer(tx, peers.shown(tx, peer_id)), "form": form, "live_s": panel.settings.drain.live_s}
         return page(request, "peers/delete.html", context, status=form.status)
+
+
+def users_for(tx: Tx, caller: Caller) -> list[str]:
+    """Return the names of users that a field of an owner proposes: those who see the users have them all."""
+    return [user.name for user in users.page(tx, None, MOST_CONFIGS)] if caller.may(ADMIN) else []
 
 
 def _config_ids(tx: Tx, caller: Caller, reference: str | None, seen: Sequence[str]) -> list[str] | None:

@@ -14,11 +14,13 @@ from wgfleet.panel.api.visits import list_sessions
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.page_router import page_router
-from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer
+from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer, users_for
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
 from wgfleet.panel.web.rendering import gone_on, page
 
@@ -44,7 +46,7 @@ def show_peer(request: Request, panel: ThePanel, caller: Reader, peer_id: Identi
             "more_visits": visits.next is not None,
             "node_names": nodes.names(tx, {each.node_id for each in visits.items}),
             "tags": tags.of_peer(tx, peer_id),
-            "owner": None if peer.owner_id is None else users.get(tx, peer.owner_id).name,
+            "owner": _owner(tx, peer),
             "with_query": with_query,
         }
         return page(request, "peers/peer.html", context, blocks={"now"})
@@ -78,8 +80,8 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
         ChangedPeer,
         many=LISTS | {"networks"},
         boxes=BOXES,
-        keep_empty={"networks", "group"},
-        without={*more, "owner", "public_key"},
+        keep_empty={"networks", "group", "owner"},
+        without={*more, "public_key"},
         more=more,
     )
     if body is None or form.overtaken(partial(_edit, request, panel, caller, peer_id, form)):
@@ -100,15 +102,22 @@ def _switch(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -
 def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm) -> Response:
     details = api.show_details(panel, caller, peer_id)
     with panel.store.read() as tx:
-        about = of_peer(tx, peers.shown(tx, peer_id))
+        peer = peers.shown(tx, peer_id)
+        about = of_peer(tx, peer)
         groups = [each.name for each in node_groups.page(tx, None, MOST_CONFIGS, caller.limit)]
         own = about["group"].name if about["group"] else None  # which may be outside of the caller's limit
         context = {
             **about,
             "form": form,
+            "owner": _owner(tx, peer),
+            "users": users_for(tx, caller),
             "groups": groups if own is None or own in groups else [own, *groups],
             "tags": tags.page(tx, None, MOST_CONFIGS, caller.limit),
             "notes": details.notes,
             "given": {each.name: each.value for each in details.settings if each.origin == "peer"},
         }
         return page(request, "peers/edit.html", context, status=form.status)
+
+
+def _owner(tx: Tx, peer: ShownPeer) -> str | None:
+    return None if peer.owner_id is None else users.get(tx, peer.owner_id).name
