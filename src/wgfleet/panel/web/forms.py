@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Depends, Request
+from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -109,6 +110,17 @@ class SubmittedForm:
     def ticked(self, name: str) -> bool:
         """Say whether a box is ticked."""
         return name in self.values
+
+    @property
+    def place(self) -> Markup:
+        """What stands in a page where `form_summaries` puts what is wrong with the form."""
+        return Markup(f"<!--form {id(self)}-->" if self.wrong or self.error is not None else "")  # noqa: S704 - a number
+
+    @property
+    def refused_at(self) -> str | None:
+        """The field that a service refused; of a list, the field that has it."""
+        field = None if self.error is None else self.error.field
+        return None if field is None else field.partition("[")[0]
 
     @property
     def sent(self) -> bool:

@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 import wgfleet
 from wgfleet.panel.web import assets, detail_names, event_words, formats, hints, languages, reasons, words
+from wgfleet.panel.web.form_summaries import summarized
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
 
@@ -100,8 +101,10 @@ def page(
     headers = {"Vary": "HX-Request, HX-Target, Cookie, Accept-Language"}
     target = _target(request)
     if target is not None and target in {*blocks, DIALOG} and target in made.get_template(template).blocks:
-        return HTMLResponse(render_block(made, template, target, **values), status, headers)
-    return HTMLResponse(made.get_template(template).render(values), status, headers)
+        text = render_block(made, template, target, **values)
+    else:
+        text = made.get_template(template).render(values)
+    return HTMLResponse(summarized(made, text, values), status, headers)
 
 
 def _target(request: Request) -> str | None:

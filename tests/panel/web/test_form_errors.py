@@ -1,0 +1,43 @@
+"""What is wrong with a form is said once: beside the field, by the name that the page has for it."""
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import submit
+from wgfleet.panel.api import Panel
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fleet(panel: Panel) -> None:
+    sample.make(panel, peers=3)
+
+
+def test_what_a_service_refuses_is_said_once_beside_its_field(admin: httpx.Client) -> None:
+    page = submit(admin, "/new/config", name="wg7", pools="10.8.0.1/24").text
+    assert page.count("has host bits set") == 1
+    assert 'id="pools-wrong"' in page
+    assert "pools[0]" not in page
+    assert "That was refused" not in page
+    assert "<!--form" not in page
+
+
+def test_several_wrong_fields_are_named_by_their_labels(admin: httpx.Client) -> None:
+    page = submit(admin, "/peers/new", config="wg0", name="x" * 70, keepalive="x").text
+    assert "Some fields need another value" in page
+    assert '<a href="#keepalive">Keepalive in seconds</a>' in page
+    assert '<a href="#name">Name</a>' in page
+
+
+def test_one_wrong_field_needs_no_summary(admin: httpx.Client) -> None:
+    page = submit(admin, "/peers/new", config="wg0", name="anna", keepalive="x").text
+    assert 'id="keepalive-wrong"' in page
+    assert '<div class="notice bad"' not in page
+
+
+def test_what_is_about_no_field_of_the_page_is_said_above_them(admin: httpx.Client) -> None:
+    page = submit(admin, "/peers/new", config="wg0", name="anna", group="none-such").text
+    assert 'id="group-wrong"' in page
+    assert page.count("none-such") == 1
+    page = submit(admin, "/peers/many/new", config="wg0", count="2", name_prefix="a", first_number="x").text
+    assert '<span lang="en" dir="auto">first number:</span>' in page
