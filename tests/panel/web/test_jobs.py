@@ -91,4 +91,4 @@ def test_readers_see_limits_and_give_none(person: Person, peer_id: str) -> None:
     viewer = person(Role.VIEWER)
     page = viewer.get(f"/peers/{peer_id}/limits")
     assert page.status_code == 200
-    assert "Give a limit" not in page.text
+    assert "Set a limit" not in page.text

@@ -11,7 +11,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.reconcile.agents.visits import Visits
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import nodes, peers
+from wgfleet.panel.services.fleet import nodes, peers, tags
 from wgfleet.panel.store import visits
 from wgfleet.panel.store.sessions import NodeSessions
 from wgfleet.protocol.observed import PeerStats
@@ -115,3 +115,23 @@ def test_a_peer_says_when_it_was_connected(admin: httpx.Client, panel: Panel, pe
     page = admin.get(peer).text
     assert "198.51.100.77:9" in page
     assert ">fra1<" in page
+
+
+def test_a_new_tag_is_typed_where_it_is_given(panel: Panel, admin: httpx.Client) -> None:
+    made = submit(admin, "/peers/new", config="wg0", name="typed-tag", enabled="true", new_tags="brand-new, other")
+    page = made.url.path.removesuffix("/access")
+    with panel.store.read() as tx:
+        assert [tag.name for tag in tags.of_peer(tx, page.split("/")[2])] == ["brand-new", "other"]
+    assert 'name="new_tags"' in admin.get(f"{page}/edit").text
+    submit(admin, f"{page}/edit", name="typed-tag", enabled="true", new_tags="third", **{"was:tags": ""})
+    with panel.store.read() as tx:
+        assert [tag.name for tag in tags.of_peer(tx, page.split("/")[2])] == ["third"]
+    refused = submit(admin, "/peers/new", config="wg0", name="typed-tag", new_tags="never-made")
+    assert refused.status_code == 409
+    wrong = submit(admin, "/peers/new", config="wg0", name="typed-two", new_tags="a/b")
+    assert 'id="new_tags-wrong"' in wrong.text
+    with panel.store.read() as tx:
+        assert "never-made" not in {tag.name for tag in tags.page(tx)}
+    with panel.store.write() as tx:
+        peers.delete(tx, "test", configs.get(tx, "wg0"), [page.split("/")[2]])
+        tags.delete_unused(tx, "test", [tag.id for tag in tags.page(tx) if tag.name in {"brand-new", "other", "third"}])

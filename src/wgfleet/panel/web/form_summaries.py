@@ -1,4 +1,4 @@
-"""Summaries of forms: what is wrong with one is said once, beside its field, where the page has that, and else above all fields.
+"""Summaries of forms: what is wrong is said once, beside its field where the page has that, and else above all fields.
 
 Which fields a page has is known once it is made: so it is made first, and what belongs above is put in then.
 """

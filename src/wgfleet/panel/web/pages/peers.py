@@ -40,6 +40,7 @@ from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.panel.web.typed_tags import typed_tags
 
 if TYPE_CHECKING:
     from wgfleet.panel.services.clients.files import ClientFile
@@ -125,20 +126,26 @@ def new_peer_page(request: Request, panel: ThePanel, caller: Writer, config: Ref
 @router.post("/peers/new")
 def create_peer(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     """Make a peer and go on to its file, or to the peer where the caller may read no secrets."""
-    body = form.read(NewPeer, many=LISTS, boxes=BOXES)
+    more = {"tags": form.chosen("tags")}
+    body = form.read(NewPeer, many=LISTS, boxes=BOXES, without=more, more=more)
     if body is None:
         return _new(request, panel, caller, form)
     try:
-        drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
-        hosts = panel.hosts() if body.networks else {}
-        with panel.store.write() as tx:
-            ownership.hold(tx, drafts)
-            limits.check(tx, caller.limit, "config", form.get("config"), "config")
-            made = peers.create(tx, caller.actor, configs.get(tx, form.get("config")), drafts, panel_hosts=hosts)
+        with typed_tags(panel, caller, form) as typed:
+            made = _made(panel, caller, form.get("config"), body.model_copy(update={"tags": [*body.tags, *typed]}))
     except REFUSALS as error:
         return _new(request, panel, caller, form.refused(error))
     peer_id = made.rows()[0].id
     return gone_on(request, f"/peers/{peer_id}/access" if caller.may("secrets") else f"/peers/{peer_id}")
+
+
+def _made(panel: Panel, caller: Caller, config: str, body: NewPeer) -> peers.Created:
+    drafts = peers.draft(panel.vault, specs_of(panel, caller, [body]))
+    hosts = panel.hosts() if body.networks else {}
+    with panel.store.write() as tx:
+        ownership.hold(tx, drafts)
+        limits.check(tx, caller.limit, "config", config, "config")
+        return peers.create(tx, caller.actor, configs.get(tx, config), drafts, panel_hosts=hosts)
 
 
 @router.get("/peers/{peer_id}/access")
@@ -206,6 +213,7 @@ def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) ->
             "configs": configs.page(tx, None, MOST_CONFIGS, caller.limit),
             "groups": node_groups.page(tx, None, MOST_CONFIGS, caller.limit),
             "users": users_for(tx, caller),
+            "tags": tags.page(tx, None, MOST_CONFIGS),
         }
         return page(request, "peers/new.html", context, status=form.status)
 

@@ -23,6 +23,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer, users_for
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.panel.web.typed_tags import typed_tags
 
 router = page_router()
 VISITS = 10
@@ -87,7 +88,10 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
     if body is None or form.overtaken(partial(_edit, request, panel, caller, peer_id, form)):
         return _edit(request, panel, caller, peer_id, form)
     try:
-        api.update_peer(panel, caller, peer_id, body)
+        with typed_tags(panel, caller, form) as typed:
+            if typed:
+                body = body.model_copy(update={"tags": [*form.chosen("tags"), *typed]})
+            api.update_peer(panel, caller, peer_id, body)
     except REFUSALS as error:
         return _edit(request, panel, caller, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}")

@@ -1,0 +1,42 @@
+"""Tags that somebody types on a peer's form: those that there are not yet are made with it, or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wgfleet.panel.api import tags as api
+from wgfleet.panel.api.panel import Panel
+from wgfleet.panel.api.tags import NewTag
+from wgfleet.panel.errors import NotFound
+from wgfleet.panel.services.access.callers import Caller
+from wgfleet.panel.services.fleet import tags
+from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, made_of
+from wgfleet.protocol.errors import FieldError
+
+FIELD = "new_tags"
+
+
+@contextmanager
+def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[list[str]]:
+    """Yield the ids of the tags that a form has as text; where it is refused, those made for it are gone again."""
+    made: list[str] = []
+    found: list[str] = []
+    try:
+        found += [_id(panel, caller, name, made) for each in form.get(FIELD).split(",") if (name := each.strip())]
+        yield found
+    except REFUSALS:
+        with panel.store.write() as tx:
+            tags.delete_unused(tx, caller.actor, made)
+        raise
+
+
+def _id(panel: Panel, caller: Caller, name: str, made: list[str]) -> str:
+    with panel.store.read() as tx:
+        try:
+            return tags.get(tx, name).id
+        except NotFound:
+            pass
+    try:
+        made.append(api.create_tag(panel, caller, made_of(NewTag, name=name)).id)
+    except REFUSALS as error:
+        raise FieldError(FIELD, getattr(error, "said", None) or error.detail) from None
+    return made[-1]
