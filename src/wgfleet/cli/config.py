@@ -37,6 +37,10 @@ CAPACITY_COLUMNS = ("node_name", "homes", "live", "load", "capacity", "headroom"
 NODE_COLUMNS = ("node", "phase", "health", "connected", "forwards", "peers", "applied", "summary")
 
 Port = Annotated[int | None, typer.Option("--listen-port", help="UDP port on each node.")]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option("--server-address", help="The nodes' own address in a pool, if not its first; repeatable."),
+]
 Mtu = Annotated[int | None, typer.Option(help="In bytes.")]
 Dns = Annotated[list[str] | None, typer.Option("--dns", help="DNS server or search domain; repeatable.")]
 AllowedIps = Annotated[
@@ -109,6 +113,7 @@ def create(
     *,
     pool: Annotated[list[str], typer.Option("--pool", help="Address pool, IPv4 or IPv6; repeatable.")],
     mode: Annotated[str, typer.Option(help="cluster: one key for all nodes; independent: one each.")] = "cluster",
+    server_address: Servers = None,
     listen_port: Port = None,
     mtu: Mtu = None,
     dns: Dns = None,
@@ -132,6 +137,7 @@ def create(
 ) -> None:
     """Create a config."""
     body = given(
+        server_addresses=server_address,
         listen_port=listen_port,
         mtu=mtu,
         dns=dns,
@@ -166,6 +172,7 @@ def update(
     add_pool: Annotated[
         list[str] | None, typer.Option("--add-pool", help="One more pool: each peer gets an address of it; repeatable.")
     ] = None,
+    server_address: Servers = None,
     listen_port: Port = None,
     mtu: Mtu = None,
     dns: Dns = None,
@@ -192,6 +199,7 @@ def update(
 ) -> None:
     """Change a config; options that are not given keep their values."""
     body = given(
+        server_addresses=server_address,
         listen_port=listen_port,
         mtu=mtu,
         dns=dns,

@@ -61,6 +61,28 @@ def test_the_node_has_the_first_host_address_and_peers_the_others(network: str, 
     assert addressing.capacity(network) == capacity
 
 
+@given(networks(), st.data())
+def test_a_chosen_address_of_the_node_is_no_peers_and_all_other_hosts_are(network: str, data: st.DataObject) -> None:
+    last = addressing.last_offset(network)
+    at = data.draw(st.integers(addressing.gateway_offset(network), max(last, addressing.gateway_offset(network))))
+    server = addressing.server_address(network, addressing.address_at(network, at))
+    assert (server is None) is (at == addressing.gateway_offset(network))
+    assert addressing.gateway(network, server) == addressing.address_at(network, at)
+    assert addressing.gateway_offset(network, server) == at
+    with pytest.raises(ValueError, match="own address"):
+        addressing.offset_of(network, addressing.address_at(network, at), server)
+    if addressing.capacity(network):
+        first = addressing.first_offset(network, server)
+        assert first != at
+        assert addressing.offset_of(network, addressing.address_at(network, first), server) == first
+
+
+@pytest.mark.parametrize("address", ["10.8.0.0", "10.8.0.255", "10.8.1.1", "fd00::5"])
+def test_an_address_that_no_node_can_have_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(address)):
+        addressing.server_address("10.8.0.0/24", address)
+
+
 @given(networks(), st.ip_addresses())
 def test_an_address_that_no_peer_may_have_is_refused_by_name(network: str, value: ipaddress.IPv4Address) -> None:
     address = parse_address(str(value), "address")

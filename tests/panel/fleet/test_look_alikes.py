@@ -130,7 +130,7 @@ def test_an_import_gives_another_name_to_who_would_look_the_same() -> None:
     peers = tuple(
         ImportedPeer(public_key=new_key_pair()[1], name=name) for name in ("an\u200ena", "anna", "bert\u200e")
     )
-    found = planned(ImportedInterface(name="wg0", peers=peers), ["10.8.0.0/24"], {"a key": "bert"}, {})
+    found = planned(ImportedInterface(name="wg0", peers=peers), {"10.8.0.0/24": "10.8.0.1"}, {"a key": "bert"}, {})
     assert found[0].name == "an\u200ena"
     assert [each.name.startswith(("anna-", "bert\u200e-")) for each in found] == [False, True, True]
     assert all("is taken" in str(each.remarks) for each in found[1:])

@@ -31,9 +31,13 @@ def add_config(tx: Tx, config_id: str) -> Config:
     return config
 
 
-def add_pool(tx: Tx, config_id: str, network: str) -> Pool:
+def add_pool(tx: Tx, config_id: str, network: str, server: str | None = None) -> Pool:
     pool = Pool(
-        id=f"{config_id} {network}", config_id=config_id, network=network, next_offset=addressing.first_offset(network)
+        id=f"{config_id} {network}",
+        config_id=config_id,
+        network=network,
+        next_offset=addressing.first_offset(network, server),
+        server_address=server,
     )
     tx.session.add(pool)
     return pool

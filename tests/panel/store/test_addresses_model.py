@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tests.panel.store.networks import add_config, add_peers, add_pool
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.errors import Conflict, Exhausted
-from wgfleet.panel.store import Store, addresses
+from wgfleet.panel.errors import Conflict, Exhausted, Invalid
+from wgfleet.panel.store import Store, addresses, assignments
 from wgfleet.panel.store.addresses import AddressClaim
 from wgfleet.panel.store.schema import migrate
 from wgfleet.panel.store.tables import Pool
@@ -29,11 +29,20 @@ class Allocation(RuleBasedStateMachine):
         self.held: dict[str, set[tuple[str, str]]] = {}
         self.names = (f"{self.config_id}-p{number}" for number in itertools.count())
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(servers=st.tuples(*[st.none() | st.integers(1, 14)] * len(NETWORKS)))
+    def start(self, servers: tuple[int | None, ...]) -> None:
         with self.store.write() as tx:
             add_config(tx, self.config_id)
-            self.pools = [add_pool(tx, self.config_id, network) for network in NETWORKS]
+            self.pools = [
+                add_pool(
+                    tx, self.config_id, network, None if offset is None else addressing.address_at(network, offset)
+                )
+                for network, offset in zip(NETWORKS, servers, strict=True)
+            ]
+
+    def own(self, pool: Pool) -> str:
+        """Return the address of the nodes, which no peer ever has."""
+        return addressing.gateway(pool.network, pool.server_address)
 
     def used(self, pool: Pool) -> set[str]:
         return {address for held in self.held.values() for network, address in held if network == pool.network}
@@ -41,11 +50,12 @@ class Allocation(RuleBasedStateMachine):
     def inside(self, pool: Pool, texts: set[str]) -> set[str]:
         return set(addressing.inside(pool.network, texts))
 
-    @rule(count=st.integers(1, 6), both=st.booleans(), kept=st.frozensets(st.integers(2, 14), max_size=4))
+    @rule(count=st.integers(1, 6), both=st.booleans(), kept=st.frozensets(st.integers(1, 14), max_size=4))
     def allocate(self, count: int, both: bool, kept: frozenset[int]) -> None:
         names = list(itertools.islice(self.names, count))
         pools = self.pools if both else self.pools[:1]
         spoken_for = {addressing.address_at(pool.network, offset) for pool in self.pools for offset in kept}
+        spoken_for -= {self.own(pool) for pool in self.pools}
         fits = all(
             count <= addressing.capacity(pool.network) - len(self.used(pool) | self.inside(pool, spoken_for))
             for pool in pools
@@ -65,7 +75,7 @@ class Allocation(RuleBasedStateMachine):
         for name, texts in given.items():
             self.held[name] = {(pool.network, text) for pool, text in zip(pools, texts, strict=True)}
 
-    @rule(index=st.integers(0, 1), offset=st.integers(2, 14))
+    @rule(index=st.integers(0, 1), offset=st.integers(1, 14))
     def claim(self, index: int, offset: int) -> None:
         pool = self.pools[index]
         address = addressing.address_at(pool.network, offset)
@@ -77,8 +87,19 @@ class Allocation(RuleBasedStateMachine):
         except Conflict:
             assert address in self.used(pool)
             return
-        assert address not in self.used(pool)
+        except Invalid:
+            assert address == self.own(pool)
+            return
+        assert address not in {*self.used(pool), self.own(pool)}
         self.held[name] = {(pool.network, address)}
+
+    @rule(index=st.integers(0, 1), offset=st.integers(1, 14))
+    def serve_at(self, index: int, offset: int) -> None:
+        pool = self.pools[index]
+        wanted = addressing.server_address(pool.network, addressing.address_at(pool.network, offset))
+        with self.store.write() as tx:
+            assert addresses.serve_at(tx, pool, wanted) is not bool(self.used(pool))
+            self.pools[index] = next(each for each in assignments.pools(tx, self.config_id) if each.id == pool.id)
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -104,6 +125,7 @@ class Allocation(RuleBasedStateMachine):
         assert {name: set(texts) for name, texts in rows.items()} == {
             name: {address for _, address in held} for name, held in self.held.items()
         }
+        assert not {self.own(pool) for pool in self.pools} & {text for texts in rows.values() for text in texts}
 
 
 def test_allocation_agrees_with_the_model(database_url: str) -> None:

@@ -50,6 +50,18 @@ def test_a_config_is_made_with_its_name_and_then_changed(admin: httpx.Client) ->
     assert submit(admin, "/configs/lab/delete", typed_name="lab").url.path == "/configs"
 
 
+def test_the_address_of_the_nodes_is_chosen_and_changed_while_no_device_is_there(admin: httpx.Client) -> None:
+    made = submit(admin, "/new/config", **NEW | {"name": "lab2"}, server_addresses="\u06f1\u06f0.20.0.254")
+    assert "10.20.0.254 fd00:20::1" in made.text
+    page = admin.get("/configs/lab2/edit").text
+    assert 'value="10.20.0.254 fd00:20::1"' in page
+    fields = {"client_allowed_ips": "0.0.0.0/0", "enabled": "true"}
+    assert "10.20.0.5 fd00:20::1" in submit(admin, "/configs/lab2/edit", **fields, server_addresses="10.20.0.5").text
+    refused = submit(admin, "/configs/lab2/edit", **fields, server_addresses="10.21.0.5")
+    assert (refused.status_code, 'id="server_addresses-wrong"' in refused.text) == (422, True)
+    assert submit(admin, "/configs/lab2/delete", typed_name="lab2").url.path == "/configs"
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -15,7 +15,7 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import backbone as ports
 from wgfleet.panel.domain.fields import MAX_LIST, MAX_NETWORKS, dns_warning, pools_warning
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.services import configs, reach, rule_sets
+from wgfleet.panel.services import configs, pools, reach, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.configs import MAX_KEEPALIVE_S, ConfigChanges, ConfigSpec
@@ -33,6 +33,7 @@ Keepalive = Annotated[int, Field(ge=0, le=MAX_KEEPALIVE_S)]
 Networks = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_NETWORKS)]
 DnsEntries = Annotated[list[Annotated[str, Field(max_length=253)]], Field(max_length=MAX_LIST)]
 NodePorts = Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=MAX_LIST, examples=[["udp/53"]])]
+ServerAddresses = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_POOLS)]
 Placement = Literal["least_peers", "least_load", "nearest_group"]
 MTU = f"In bytes, from {MIN_IPV6_MTU} on where a pool is IPv6; null: the driver's default."
 NODE_PORTS = (
@@ -62,6 +63,10 @@ PLACEMENT = (
     "How a new peer's home is chosen, after the peer's own group. `least_peers`: fewest peers for the node's weight; "
     "`least_load`: the least busy node; `nearest_group`: groups of the same region first."
 )
+SERVER_ADDRESSES = (
+    "The nodes' own addresses in the pools, at most one in each, which no peer gets; in a pool without one: the first. "
+    "Of a cluster only."
+)
 EXCLUDED_NETWORKS = (
     "Networks that files leave out of what they route through the tunnel, such as those of an office; the pools stay. "
     "With `::/0` files have no IPv6 at all, for devices where it is off."
@@ -80,11 +85,12 @@ class NewConfig(NewHeldSettings):
         "slice of the pools for each node.",
     )
     pools: list[Annotated[str, Field(max_length=64)]] = Field(
-        description="Networks from which peers get addresses; the first address of each is the node's own.",
+        description="Networks from which peers get addresses.",
         min_length=1,
         max_length=MAX_POOLS,
         examples=[["10.8.0.0/16", "fd00:8::/64"]],
     )
+    server_addresses: ServerAddresses = Field(default=[], description=SERVER_ADDRESSES)
     listen_port: Port | None = Field(
         default=None, description="UDP port on each node; null: the first free one from 51820."
     )
@@ -118,6 +124,10 @@ class ChangedConfig(ChangedHeldSettings):
         description="All pools. One that begins as an earlier one takes its place, larger or smaller, and addresses "
         "stay; of a new one each peer gets an address, which new files have; one left out goes, with its addresses.",
     )
+    server_addresses: ServerAddresses = Field(
+        default=UNCHANGED,
+        description="The nodes' own in pools that are new, or of which no peer has an address; others keep theirs.",
+    )
     listen_port: Port = Field(
         default=UNCHANGED, description="UDP port on each node. Users need new files after a change."
     )
@@ -148,6 +158,9 @@ class ConfigView(HeldSettingsView):
     name: str
     mode: Mode
     pools: list[str]
+    server_addresses: list[str] = Field(
+        description="The nodes' own in each of `pools`; of an independent config none: each node has its own."
+    )
     pools_warning: Said | None = Field(description="null: none is a network of the internet.")
     listen_port: int
     mtu: int | None
@@ -181,7 +194,7 @@ class ConfigView(HeldSettingsView):
 def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
     """Show configs with their pools and counts."""
     ids = [config.id for config in rows]
-    networks, counts = configs.networks(tx, ids), configs.counts(tx, ids)
+    networks, counts, servers = configs.networks(tx, ids), configs.counts(tx, ids), pools.servers(tx, ids)
     links = backbone.linked(tx, [config.id for config in rows if config.backbone])
     reachable = reach.names(tx, {other for config in rows for other in config.reachable_configs})
     mixing, held = reach.mixing(tx, rows), set_here(tx, rows)
@@ -191,6 +204,7 @@ def views(tx: Tx, rows: Sequence[Config]) -> list[ConfigView]:
             name=config.name,
             mode=cast("Mode", config.mode),
             pools=networks[config.id],
+            server_addresses=servers[config.id] if config.mode == configs.CLUSTER else [],
             pools_warning=pools_warning(networks[config.id]),
             listen_port=config.listen_port,
             mtu=config.mtu,
@@ -264,9 +278,9 @@ def change(tx: Tx, caller: Caller, config: Config, body: ChangedConfig, panel_ho
     """Change a config as a caller asked for. `panel_hosts`: the panel's own, of which no pool may contain one."""
     changes = body.given()
     check_named(tx, caller, changes)
-    wanted = changes.pop("pools", None)
-    if wanted is not None:
-        pool_changes.change(tx, caller.actor, config, wanted, panel_hosts)
+    wanted, servers = changes.pop("pools", None), changes.pop("server_addresses", ())
+    if wanted is not None or servers:
+        pool_changes.change(tx, caller.actor, config, wanted, panel_hosts, servers)
     configs.update(tx, caller.actor, config, cast("ConfigChanges", changes))
 
 

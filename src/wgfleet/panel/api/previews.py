@@ -93,9 +93,11 @@ def preview_config(panel: ThePanel, caller: Writer, config: Reference, body: Cha
         row = configs.get(tx, config)
         changes: Any = body.given()
         check_named(tx, caller, changes)
-        wanted = changes.pop("pools", None)
+        wanted, servers = changes.pop("pools", None), changes.pop("server_addresses", ())
         # Only planned: to give many peers addresses takes long, and all changes would wait for it.
-        of_pools = PoolChange() if wanted is None else pool_changes.planned(tx, row, wanted, panel.hosts())
+        of_pools = PoolChange()
+        if wanted is not None or servers:
+            of_pools = pool_changes.planned(tx, row, wanted, panel.hosts(), servers)
         before = {name: getattr(row, name) for name in changes}
         with reach.compared(tx, [row.id] if changes.keys() & ABOUT_RULES else []):
             configs.update(tx, caller.actor, row, changes)

@@ -30,7 +30,7 @@ def _parsed(network: str) -> _Network:
     return _Network(value.version, int(value.network_address), value.num_addresses)
 
 
-def _gateway_offset(network: str) -> int:
+def _first_host(network: str) -> int:
     # The network address itself is no host's: RFC 1122, section 3.2.1.3, and for IPv6 RFC 4291, section 2.6.1.
     return 1 if _parsed(network).size > _POINT_TO_POINT else 0
 
@@ -42,19 +42,34 @@ def _format(version: int, number: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, number.to_bytes(16))
 
 
-def gateway(network: str) -> str:
-    """Return the first host address: the node's own, which no peer gets."""
+def gateway(network: str, server: str | None = None) -> str:
+    """Return the node's own address, which no peer gets: the one that was chosen, or the first host's."""
+    if server is not None:
+        return server
     parsed = _parsed(network)
-    return _format(parsed.version, parsed.base + _gateway_offset(network))
+    return _format(parsed.version, parsed.base + _first_host(network))
 
 
-def first_offset(network: str) -> int:
+def interface_address(network: str, server: str | None = None) -> str:
+    """Return the node's own address with the length of the network, as interfaces have it."""
+    return f"{gateway(network, server)}/{network.rpartition('/')[2]}"
+
+
+def gateway_offset(network: str, server: str | None = None) -> int:
+    """Return the offset of the node's own address."""
+    if server is None:
+        return _first_host(network)
+    return int(ipaddress.ip_address(server)) - _parsed(network).base
+
+
+def first_offset(network: str, server: str | None = None) -> int:
     """Return the offset of the first address that a peer may have."""
-    return _gateway_offset(network) + 1
+    first = _first_host(network)
+    return first + 1 if gateway_offset(network, server) == first else first
 
 
 def last_offset(network: str) -> int:
-    """Return the offset of the last address that a peer may have; less than `first_offset` where there is none."""
+    """Return the offset of the last address of a host that is given out; less than `first_offset` without one."""
     version, _, size = _parsed(network)
     broadcast = 1 if version == _IPV4 and size > _POINT_TO_POINT else 0
     return min(size - 1 - broadcast, MAX_OFFSET)
@@ -62,7 +77,7 @@ def last_offset(network: str) -> int:
 
 def capacity(network: str) -> int:
     """Return how many peers the network has addresses for."""
-    return max(0, last_offset(network) - first_offset(network) + 1)
+    return max(0, last_offset(network) - _first_host(network))
 
 
 def address_at(network: str, offset: int) -> str:
@@ -71,14 +86,53 @@ def address_at(network: str, offset: int) -> str:
     return _format(parsed.version, parsed.base + offset)
 
 
-def offset_of(network: str, address: str) -> int:
+def server_address(network: str, address: str) -> str | None:
+    """Return the node's own address as pools keep it: None for the first host's; `ValueError` where it is no host's."""
+    version, base, size = _parsed(network)
+    value = ipaddress.ip_address(address)
+    offset = int(value) - base
+    if value.version != version or not 0 <= offset < size:
+        raise ValueError(Reason("{address} is not in the pool {network}", address=address, network=network))
+    _check_host(network, address, offset)
+    return None if offset == _first_host(network) else _format(version, int(value))
+
+
+def is_host(network: str, address: str) -> bool:
+    """Tell whether an address is one that a host of the network may have."""
+    try:
+        server_address(network, address)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_host(network: str, address: str, offset: int) -> None:
+    """Raise `ValueError` for the addresses at the ends of a network, which no host has."""
+    version, _, size = _parsed(network)
+    if offset < _first_host(network):
+        raise ValueError(
+            Reason(
+                "{address} is the network address of the pool {network}; use another", address=address, network=network
+            )
+        )
+    if version == _IPV4 and size > _POINT_TO_POINT and offset == size - 1:
+        raise ValueError(
+            Reason(
+                "{address} is the broadcast address of the pool {network}; use another",
+                address=address,
+                network=network,
+            )
+        )
+
+
+def offset_of(network: str, address: str, server: str | None = None) -> int:
     """Return the offset of an address that a peer may have; `ValueError` says why it may not."""
     version, base, size = _parsed(network)
     value = ipaddress.ip_address(address)
     offset = int(value) - base
     if value.version != version or not 0 <= offset < size:
         raise ValueError(Reason("{address} is not in the pool {network}", address=address, network=network))
-    if offset == _gateway_offset(network):
+    if offset == gateway_offset(network, server):
         raise ValueError(
             Reason(
                 "{address} is the node's own address in the pool {network}; use another",
@@ -86,12 +140,7 @@ def offset_of(network: str, address: str) -> int:
                 network=network,
             )
         )
-    if offset < first_offset(network):
-        raise ValueError(
-            Reason(
-                "{address} is the network address of the pool {network}; use another", address=address, network=network
-            )
-        )
+    _check_host(network, address, offset)
     if offset > MAX_OFFSET:
         raise ValueError(
             Reason(
@@ -99,14 +148,6 @@ def offset_of(network: str, address: str) -> int:
                 address=address,
                 network=network,
                 last=_last(network),
-            )
-        )
-    if offset > last_offset(network):
-        raise ValueError(
-            Reason(
-                "{address} is the broadcast address of the pool {network}; use another",
-                address=address,
-                network=network,
             )
         )
     return offset

@@ -9,8 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
-from wgfleet.panel.domain import look_alikes
-from wgfleet.panel.domain.addressing import gateway
+from wgfleet.panel.domain import addressing, look_alikes
 from wgfleet.panel.domain.client_settings import EVERYTHING
 from wgfleet.panel.domain.fields import one_spelling, parse_title
 from wgfleet.panel.errors import Invalid
@@ -49,28 +48,40 @@ def pools(interface: ImportedInterface) -> list[str]:
     return list(dict.fromkeys(str(ipaddress.ip_interface(each).network) for each in interface.addresses))
 
 
-def moved_server(interface: ImportedInterface, networks: Sequence[str]) -> list[str]:
-    """Say where the server's own address is another than a node's would be: the first host of each pool."""
-    own = {str(ipaddress.ip_interface(each).ip) for each in interface.addresses}
+def servers(interface: ImportedInterface, networks: Sequence[str]) -> list[str]:
+    """Return the addresses that nodes keep of a server: the first that a host can have in each network."""
+    kept: dict[str, str] = {}
+    for each in interface.addresses:
+        address = str(ipaddress.ip_interface(each).ip)
+        network = next((network for network in networks if _inside(address, network)), None)
+        if network is not None and network not in kept and addressing.is_host(network, address):
+            kept[network] = address
+    return list(kept.values())
+
+
+def moved_server(interface: ImportedInterface, own: Collection[str]) -> list[str]:
+    """Say which addresses of the server no node has. `own`: those that nodes have."""
     return [
         Reason(
-            "nodes have {address} in {network}, where the server had another address: files that name the "
-            "old one as DNS server need a new one",
-            address=gateway(network),
-            network=network,
+            "the server had {address}, which nodes do not have: files that name it as DNS server need a new one",
+            address=address,
         )
-        for network in networks
-        if gateway(network) not in own
+        for address in dict.fromkeys(str(ipaddress.ip_interface(each).ip) for each in interface.addresses)
+        if address not in own
     ]
 
 
 def planned(
-    interface: ImportedInterface, networks: Sequence[str], keys: Mapping[str, str], held: Mapping[str, str]
+    interface: ImportedInterface,
+    networks: Mapping[str, str],
+    keys: Mapping[str, str],
+    held: Mapping[str, str],
 ) -> list[PlannedPeer]:
     """Plan the peers of an interface.
 
-    `networks`: the pools. `keys` and `held`: public keys and addresses of the config's peers, with their names: a peer
-    is the same by its key, whatever it is called. The order of the source decides who keeps a name or an address.
+    `networks`: the pools, with the nodes' own address in each. `keys` and `held`: public keys and addresses of the
+    config's peers, with their names: a peer is the same by its key, whatever it is called. The order of the source
+    decides who keeps a name or an address.
     """
     taken = {look_alikes.seen(name) for name in keys.values()}
     addresses = dict(held)
@@ -133,7 +144,7 @@ def _why(name: str) -> str:
 
 
 def _addresses(
-    peer: ImportedPeer, networks: Sequence[str], taken: Mapping[str, str]
+    peer: ImportedPeer, networks: Mapping[str, str], taken: Mapping[str, str]
 ) -> tuple[tuple[str, ...], list[str]]:
     """Return the addresses that a peer keeps, at most one a pool, and remarks on the others and on missing ones."""
     kept: dict[str, str] = {}
@@ -144,7 +155,7 @@ def _addresses(
             said.append(Reason("{address} is in none of the pools, and is left out", address=address))
         elif pool in kept:
             said.append(Reason("{address} is a second address in {pool}, and is left out", address=address, pool=pool))
-        elif address in {gateway(pool), *_ends(pool)}:
+        elif not _may_have(address, pool, networks[pool]):
             said.append(
                 Reason(
                     "{address} belongs to the nodes, or to nobody, in {pool}: it gets another one",
@@ -168,6 +179,9 @@ def _inside(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
 
-def _ends(network: str) -> tuple[str, str]:
-    each = ipaddress.ip_network(network)
-    return str(each.network_address), str(each.broadcast_address)
+def _may_have(address: str, network: str, server: str) -> bool:
+    try:
+        addressing.offset_of(network, address, server)
+    except ValueError:
+        return False
+    return True

@@ -11,15 +11,16 @@ from wgfleet.protocol.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class PoolChange:
-    """What becomes of pools. `resized`: (before, after)."""
+    """What becomes of pools. `resized`: (before, after). `served`: in which nodes get another address, and that."""
 
     added: tuple[str, ...] = ()
     resized: tuple[tuple[str, str], ...] = ()
     removed: tuple[str, ...] = ()
+    served: tuple[tuple[str, str | None], ...] = ()
 
     def __bool__(self) -> bool:
         """Tell whether anything changes."""
-        return bool(self.added or self.resized or self.removed)
+        return bool(self.added or self.resized or self.removed or self.served)
 
 
 def change(before: Sequence[str], wanted: Sequence[str]) -> PoolChange:
@@ -50,13 +51,13 @@ def change(before: Sequence[str], wanted: Sequence[str]) -> PoolChange:
 
 
 def _check_begins_alike(before: str, after: str, field: str) -> None:
-    """Raise unless the first address stays, which is that of the nodes, and from which addresses are counted."""
+    """Raise unless the first address stays, from which addresses are counted."""
     one, other = ipaddress.ip_network(before), ipaddress.ip_network(after)
     if one.network_address != other.network_address:
         raise Conflict(
             Reason(
-                "{after} begins at another address than {before}, and the first one is that of the nodes: choose a "
-                "network that begins at {network_address}, or add one beside it",
+                "{after} begins at another address than {before}, from which those of the nodes and peers are counted: "
+                "choose a network that begins at {network_address}, or add one beside it",
                 after=after,
                 before=before,
                 network_address=one.network_address,

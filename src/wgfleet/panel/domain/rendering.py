@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from wgfleet.panel.domain.addressing import contains, gateway
+from wgfleet.panel.domain.addressing import contains
 from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
 from wgfleet.protocol.addresses import host_network, join_endpoint
 from wgfleet.protocol.backbone import Backbone
@@ -24,14 +24,15 @@ from wgfleet.qr_code import PLACEHOLDER
 class NetworkValues:
     """What an interface of a config is made of, on any one node.
 
-    `pools` are the networks served there, `dns` the servers of users, of which the node itself may be one.
+    `addresses` are the node's own in the pools served there, with the lengths of these; `dns` the servers of users, of
+    which the node itself may be one.
     """
 
     name: str
     config_id: str
     private_key: str
     listen_port: int
-    pools: tuple[str, ...]
+    addresses: tuple[str, ...]
     routes: tuple[str, ...]
     mtu: int | None
     masquerade: bool
@@ -61,20 +62,19 @@ class ClientValues:
 
 
 def settings(values: NetworkValues) -> InterfaceSettings:
-    """Render an interface. It answers on the first host address of each of its pools."""
-    addresses = tuple(f"{gateway(pool)}/{pool.rpartition('/')[2]}" for pool in values.pools)
+    """Render an interface."""
     return InterfaceSettings(
         name=InterfaceName(values.name),
         config_id=ConfigId(values.config_id),
         private_key=PrivateKey(values.private_key),
         listen_port=values.listen_port,
-        addresses=addresses,
+        addresses=values.addresses,
         routes=values.routes,
         mtu=values.mtu,
         masquerade=values.masquerade,
         enabled=values.enabled,
         floating=values.floating,
-        reach=_reach(values, {address.partition("/")[0] for address in addresses}),
+        reach=_reach(values, {address.partition("/")[0] for address in values.addresses}),
         mute=values.mute,
         backbone=values.backbone,
         rule_sets=values.rule_sets,

@@ -68,7 +68,10 @@ class ConfigChanges(HeldChanges, total=False):
 
 @dataclass(frozen=True, slots=True)
 class ConfigSpec:
-    """A new config. `listen_port` None: the first from 51820 on that no other has. `private_key` None: a new one."""
+    """A new config. `listen_port` None: the first from 51820 on that no other has. `private_key` None: a new one.
+
+    `server_addresses`: the nodes' own, where they are not the first of a pool.
+    """
 
     name: str
     mode: str
@@ -93,12 +96,13 @@ class ConfigSpec:
     download_speed: int | None = None
     upload_speed: int | None = None
     rule_set: str | None = None
+    server_addresses: Sequence[str] = ()
     private_key: str | None = field(default=None, repr=False)
 
     @property
     def changeable(self) -> ConfigChanges:
         """Return what may change later; without the port, which may have to be chosen."""
-        fixed = {"name", "mode", "pools", "listen_port", "private_key"}
+        fixed = {"name", "mode", "pools", "server_addresses", "listen_port", "private_key"}
         return cast(
             "ConfigChanges", {each.name: getattr(self, each.name) for each in fields(self) if each.name not in fixed}
         )
@@ -131,6 +135,7 @@ def create(
         )
     values = _checked(tx, spec.changeable) | reach.checked(tx, spec.changeable, spec.name)
     networks = pools.parse(spec.pools)
+    servers = pools.parse_servers(spec.server_addresses, networks, slices=spec.mode == INDEPENDENT)
     check_mtu(spec.mtu, networks, "mtu")
     if spec.listen_port is not None:
         parse_port(spec.listen_port, "listen_port")
@@ -158,7 +163,7 @@ def create(
     )
     _check_backbone(tx, config)
     _give_keys(vault, config, spec.private_key)
-    config_rows.add(tx, config, [pools.new(config, network) for network in networks])
+    config_rows.add(tx, config, [pools.new(config, network, servers.get(network)) for network in networks])
     audit.record(tx, actor, "created", "config", config.id, name=spec.name, mode=spec.mode, pools=networks)
     tx.wake(Topic.CONFIG, config.id)
     return config

@@ -121,22 +121,25 @@ def _new_tag(tx: Tx, name: str, color: str | None, number: int) -> TagChanges:
 def check_new(
     tx: Tx,
     config: Config,
-    networks: Sequence[str],
+    networks: Mapping[str, str],
     specs: Sequence[PeerSpec],
     *,
     created: bool,
     hosts: Mapping[str, str],
 ) -> None:
-    """Refuse new peers that cannot be made in a config. `created`: it is not there yet."""
+    """Refuse new peers that cannot be made in a config. `created`: it is not there yet.
+
+    `networks`: the pools, with the nodes' own address in each.
+    """
     if not specs:
         return
     drafts = [PeerDraft(spec, clock.new_id(), spec.public_key or "", None, None) for spec in specs]
-    peers.check(tx, config, drafts, field=FIELD, panel_hosts=hosts, pools=networks if created else None)
+    peers.check(tx, config, drafts, field=FIELD, panel_hosts=hosts, pools=list(networks) if created else None)
     if created:
-        new = [PoolRow("", network, addressing.first_offset(network)) for network in networks]
+        new = [PoolRow("", pool, addressing.first_offset(pool, own), own) for pool, own in networks.items()]
         address_rows.check_room(tx, new, len(drafts))
     else:
         peer_places.check_room(tx, config, len(drafts))
     for i, spec in enumerate(specs):
         if spec.details is not None:
-            peer_details.checked(spec.details, networks, f"{FIELD}[{i}].")
+            peer_details.checked(spec.details, list(networks), f"{FIELD}[{i}].")

@@ -14,7 +14,7 @@ from wgfleet.panel.domain import import_hooks, imports
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict
-from wgfleet.panel.services import configs, import_checks, import_details, tunnel_networks
+from wgfleet.panel.services import configs, import_checks, import_details, pools, tunnel_networks
 from wgfleet.panel.services.fleet import unfinished_peers
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.fleet.peer_details import PeerDetails
@@ -33,10 +33,13 @@ DEFAULT_ALLOWED = ("0.0.0.0/0", "::/0")
 
 
 class ImportTarget(NamedTuple):
-    """The config that gets the peers, with its networks; `created`: there is none yet, and this is what it would be."""
+    """The config that gets the peers; `served`: its networks, with the nodes' own address in each.
+
+    `created`: there is none yet, and this is what it would be.
+    """
 
     config: Config
-    networks: Sequence[str]
+    served: Mapping[str, str]
     created: bool
 
 
@@ -86,7 +89,14 @@ def existing(tx: Tx, interface: ImportedInterface, name: str) -> ImportTarget | 
             ),
             field="config",
         )
-    return ImportTarget(config, configs.networks(tx, [config.id])[config.id], created=False)
+    return target_of(tx, config, created=False)
+
+
+def target_of(tx: Tx, config: Config, *, created: bool) -> ImportTarget:
+    """Return a config as the target of an import."""
+    networks, servers = configs.networks(tx, [config.id]), pools.servers(tx, [config.id])
+    served = dict(zip(networks[config.id], servers[config.id], strict=True))
+    return ImportTarget(config, served, created=created)
 
 
 def plan(
@@ -104,14 +114,14 @@ def plan(
     """
     known = {} if target.created else _known(tx, target.config, interface)
     taken = {} if target.created else _taken(tx, target.config)
-    found = imports.planned(interface, target.networks, known, taken)
+    found = imports.planned(interface, target.served, known, taken)
     details = ImportDetails(tx, target.config.name, may_own=may_own)
     carried = {each.peer.public_key: details.of(each.peer) for each in found if each.fate is PeerFate.NEW}
     new = [(i, each) for i, each in enumerate(found) if each.fate is PeerFate.NEW]
     specs = [_spec(each, carried[each.peer.public_key], interface) for _, each in new]
     with import_checks.numbered([i for i, _ in new], [spec.name for spec in specs]):
         wanted = import_checks.new_tags(tx, specs, {one_spelling(tag.name): tag.color for tag in tag_colors})
-        import_checks.check_new(tx, target.config, target.networks, specs, created=target.created, hosts=panel_hosts)
+        import_checks.check_new(tx, target.config, target.served, specs, created=target.created, hosts=panel_hosts)
     gets = [carried[each.peer.public_key] for _, each in new]
     effects = import_details.effects(tx, target.config.id, specs, gets, clock.now())
     return ImportPlan(
@@ -181,7 +191,7 @@ def _with_details(each: PlannedPeer, carried: Mapping[str, CarriedOver]) -> Plan
 
 def _remarks(interface: ImportedInterface, target: ImportTarget) -> list[str]:
     """Say what of an interface is not carried over."""
-    said = imports.moved_server(interface, target.networks) if target.created else []
+    said = imports.moved_server(interface, target.served.values()) if target.created else []
     if interface.public_key is None:
         said.append(
             Reason("the source does not have the server's key: files of users work only if the config's is the same")

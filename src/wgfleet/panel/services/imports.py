@@ -20,7 +20,7 @@ from wgfleet.panel.services.fleet.peers import PeerDraft
 from wgfleet.panel.services.fleet.tags import TagChanges
 from wgfleet.panel.services.import_checks import FIELD
 from wgfleet.panel.services.import_details import CarriedOver
-from wgfleet.panel.services.import_plans import DEFAULT_ALLOWED, ImportPlan, ImportTarget
+from wgfleet.panel.services.import_plans import DEFAULT_ALLOWED, ImportPlan, ImportTarget, target_of
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Config, Peer
@@ -48,10 +48,12 @@ def make_config(
             ),
             field="private_key",
         )
+    networks = imports.pools(interface)
     spec = ConfigSpec(
         name=name,
         mode=configs.CLUSTER,
-        pools=imports.pools(interface),
+        pools=networks,
+        server_addresses=imports.servers(interface, networks),
         listen_port=interface.listen_port,
         mtu=interface.mtu,
         dns=interface.dns,
@@ -77,7 +79,7 @@ def make_config(
         ) from None
     if interface.endpoint is not None:
         endpoint_groups.put(tx, vault, actor, config, _endpoint(interface.endpoint))
-    return ImportTarget(config, configs.networks(tx, [config.id])[config.id], created=True)
+    return target_of(tx, config, created=True)
 
 
 def _endpoint(text: str) -> EndpointGroupSpec:

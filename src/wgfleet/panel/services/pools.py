@@ -1,7 +1,7 @@
 """Pools of configs: the networks that peers get addresses from, checked before they are made."""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing
@@ -12,24 +12,66 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Pool
-from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.addresses import parse_address, parse_network
 from wgfleet.protocol.reasons import Reason
 
 MAX_POOLS = 8
+SERVERS = "server_addresses"
 # Smaller has no room for a node and a peer; larger holds what no allocator should be asked to count.
 POOL_PREFIXES = {4: (8, 30), 6: (32, 126)}
 
 
-def new(config: Config, network: str) -> Pool:
-    """Return a new pool of a config."""
+def new(config: Config, network: str, server: str | None = None) -> Pool:
+    """Return a new pool of a config. `server`: the nodes' own address in it; None: the first host's."""
     return Pool(
         id=clock.new_id(),
         config_id=config.id,
         assignment_id=None,
         parent_id=None,
         network=network,
-        next_offset=addressing.first_offset(network),
+        next_offset=addressing.first_offset(network, server),
+        server_address=server,
     )
+
+
+def servers(tx: Tx, config_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the nodes' own addresses in each config's pools, in the order of these."""
+    found: dict[str, list[str]] = {config_id: [] for config_id in config_ids}
+    for pool in config_rows.pools(tx, config_ids):
+        found[pool.config_id].append(addressing.gateway(pool.network, pool.server_address))
+    return found
+
+
+def parse_servers(texts: Sequence[str], networks: Sequence[str], *, slices: bool) -> dict[str, str | None]:
+    """Return the nodes' own addresses by pool (None: the first host's), or name the first that cannot be one.
+
+    `slices`: each node has its own part of the pools, and an address in that.
+    """
+    found: dict[str, str | None] = {}
+    for i, text in enumerate(texts):
+        at = f"{SERVERS}[{i}]"
+        if slices:
+            raise Invalid(
+                Reason("each node of an independent config has the first address of its own slice of the pools"),
+                field=at,
+            )
+        address = parse_address(text, at)
+        network = next((each for each in networks if addressing.inside(each, [address])), None)
+        if network is None:
+            raise Invalid(
+                Reason("{address} is in none of the pools ({names})", address=address, names=", ".join(networks)),
+                field=at,
+            )
+        if network in found:
+            raise Invalid(
+                Reason("{address} is a second one in {network}: nodes have one", address=address, network=network),
+                field=at,
+            )
+        try:
+            found[network] = addressing.server_address(network, address)
+        except ValueError as error:
+            raise Invalid(error.args[0], field=at) from None
+    return found
 
 
 def parse(texts: Sequence[str]) -> list[str]:

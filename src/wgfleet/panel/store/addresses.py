@@ -26,7 +26,7 @@ _held = cast("Table", Address.__table__)
 _free = cast("Table", FreeOffset.__table__)
 
 _LOCK = (
-    select(_pools.c.id, _pools.c.next_offset)
+    select(_pools.c.id, _pools.c.next_offset, _pools.c.server_address)
     .where(among(_pools.c.id, "pool_ids"))
     .order_by(_pools.c.id)  # the same order everywhere, or two transactions wait for each other
     .with_for_update()
@@ -55,6 +55,14 @@ class PoolRow(NamedTuple):
     id: str
     network: str
     next_offset: int
+    server_address: str | None = None
+
+
+class _LockedPool(NamedTuple):
+    """What of a pool may be another than when it was looked at: it holds from the lock on."""
+
+    next_offset: int
+    server_address: str | None
 
 
 AnyPool = Pool | PoolRow
@@ -68,9 +76,9 @@ class AddressClaim(NamedTuple):
     field: str
 
 
-def _of_config(*, slices: bool) -> Select[str, str, int]:
+def _of_config(*, slices: bool) -> Select[str, str, int, str | None]:
     own = _pools.c.assignment_id.is_not(None) if slices else _pools.c.assignment_id.is_(None)
-    columns = _pools.c.id, _pools.c.network, _pools.c.next_offset
+    columns = _pools.c.id, _pools.c.network, _pools.c.next_offset, _pools.c.server_address
     return select(*columns).where(_pools.c.config_id == bindparam("config"), own).order_by(_pools.c.id)
 
 
@@ -96,10 +104,12 @@ def allocate(
     if not peer_ids or not pools:
         return given
     rows = []
-    counters = _locked(tx, [pool.id for pool in pools])
+    locked = _locked(tx, [pool.id for pool in pools])
     for pool in pools:
-        kept = {addressing.offset_of(pool.network, each) for each in addressing.inside(pool.network, spoken_for)}
-        for offset, peer_id in zip(_take(tx, pool, counters[pool.id], len(peer_ids), kept), peer_ids, strict=True):
+        own = locked[pool.id]
+        some = addressing.inside(pool.network, spoken_for)
+        kept = {addressing.offset_of(pool.network, each, own.server_address) for each in some}
+        for offset, peer_id in zip(_take(tx, pool, own, len(peer_ids), kept), peer_ids, strict=True):
             rows.append((pool.id, offset, peer_id))
             given[peer_id].append(addressing.address_at(pool.network, offset))
     insert_many(tx, _held, ("pool_id", "offset", "peer_id"), rows)
@@ -109,7 +119,9 @@ def allocate(
 def check_room(tx: Tx, pools: Sequence[AnyPool], count: int) -> None:
     """Raise `Exhausted` where a pool has fewer addresses left than that, as far as counters tell."""
     for pool in pools:
-        new = addressing.last_offset(pool.network) + 1 - pool.next_offset
+        end = addressing.last_offset(pool.network) + 1
+        served = addressing.gateway_offset(pool.network, pool.server_address)
+        new = end - pool.next_offset - (pool.next_offset <= served < end)
         if new < count and new + len(tx.session.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}).all()) < count:
             raise _used_up(pool, count)
 
@@ -132,8 +144,8 @@ def claim(tx: Tx, pool: AnyPool, wanted: Sequence[AddressClaim]) -> list[str]:
 
     Raises `Invalid` where no peer may have one, `Conflict` where another has it, both with the field.
     """
-    _locked(tx, [pool.id])
-    offsets = [_offset(pool, each) for each in wanted]
+    server = _locked(tx, [pool.id])[pool.id].server_address
+    offsets = [_offset(pool, each, server) for each in wanted]
     holders = _holders(tx, pool, offsets)
     for offset, each in zip(offsets, wanted, strict=True):
         if (holder := holders.setdefault(offset, each.peer_id)) != each.peer_id:
@@ -154,9 +166,9 @@ def claim(tx: Tx, pool: AnyPool, wanted: Sequence[AddressClaim]) -> list[str]:
     return [addressing.address_at(pool.network, offset) for offset in offsets]
 
 
-def _offset(pool: AnyPool, wanted: AddressClaim) -> int:
+def _offset(pool: AnyPool, wanted: AddressClaim, server: str | None) -> int:
     try:
-        return addressing.offset_of(pool.network, wanted.address)
+        return addressing.offset_of(pool.network, wanted.address, server)
     except ValueError as error:
         raise Invalid(str(error), field=wanted.field) from None
 
@@ -193,15 +205,26 @@ def resize(tx: Tx, pool_id: str, network: str) -> None:
     tx.session.execute(update(_pools).where(_pools.c.id == pool_id).values(network=network))
 
 
+def serve_at(tx: Tx, pool: AnyPool, server: str | None) -> bool:
+    """Have the nodes another address in a pool that nobody has an address of; tell whether that is so."""
+    _locked(tx, [pool.id])
+    if of_pool(tx, pool.id):
+        return False
+    tx.session.execute(delete(_free).where(_free.c.pool_id == pool.id))
+    values = {"server_address": server, "next_offset": addressing.first_offset(pool.network, server)}
+    tx.session.execute(update(_pools).where(_pools.c.id == pool.id).values(values))
+    return True
+
+
 def release(tx: Tx, peer_ids: Collection[str]) -> None:
     """Take back all addresses of the peers. To be called before the peers' rows are deleted."""
     for ids in chunked(peer_ids):
-        counters = _locked(tx, tx.session.scalars(_POOLS_OF, {"peer_ids": ids}).all())
+        locked = _locked(tx, tx.session.scalars(_POOLS_OF, {"peer_ids": ids}).all())
         free = [
             {"pool_id": pool_id, "offset": offset}
             for pool_id, offset in tx.session.execute(_TAKE_BACK, {"peer_ids": ids})
             # One that was claimed ahead of the counter: the counter will come to it.
-            if offset < counters[pool_id]
+            if offset < locked[pool_id].next_offset
         ]
         if free:
             tx.session.execute(_SET_FREE, free)
@@ -228,14 +251,16 @@ def _of_peers(tx: Tx, peer_ids: Collection[str], networks: Mapping[str, str]) ->
     return _texts((peer, networks[pool], offset) for peer, pool, offset in held if pool in networks)
 
 
-def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, int]:
-    """Lock the pools and return their counters as they are now."""
+def _locked(tx: Tx, pool_ids: Iterable[str]) -> dict[str, _LockedPool]:
+    """Lock the pools and return them as they are now."""
     tx.settle()  # the peers that get addresses may be in the session only as yet
-    return dict(tx.connection.execute(_LOCK, {"pool_ids": list(pool_ids)}).all())
+    rows = tx.connection.execute(_LOCK, {"pool_ids": list(pool_ids)}).all()
+    return {pool_id: _LockedPool(*values) for pool_id, *values in rows}
 
 
-def _take(tx: Tx, pool: AnyPool, counter: int, count: int, kept: Collection[int]) -> list[int]:
+def _take(tx: Tx, pool: AnyPool, locked: _LockedPool, count: int, kept: Collection[int]) -> list[int]:
     """Take `count` unused offsets out of the pool, and none that is to be kept: those given back, then new ones."""
+    counter, served = locked.next_offset, addressing.gateway_offset(pool.network, locked.server_address)
     free = list(tx.connection.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count + len(kept)}))
     offsets = [offset for offset in free if offset not in kept][:count]
     if offsets:
@@ -249,7 +274,7 @@ def _take(tx: Tx, pool: AnyPool, counter: int, count: int, kept: Collection[int]
         if missing > end - counter:
             raise _used_up(pool, count)
         upto = min(counter + window, end)
-        ahead = set(tx.connection.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}))
+        ahead = {*tx.connection.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}), served}
         unused = [offset for offset in range(counter, upto) if offset not in ahead and offset not in kept][:missing]
         offsets += unused
         beyond_them = upto if len(unused) < missing else unused[-1] + 1

@@ -86,6 +86,7 @@ DETAIL_NAMES = {
     "remote": marked("remote"),
     "removed": marked("removed"),
     "resized": marked("resized"),
+    "server_addresses": marked("addresses of nodes"),
     "role": marked("role"),
     "rule_set": marked("rule set"),
     "rules": marked("rules"),

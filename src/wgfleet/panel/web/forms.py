@@ -41,7 +41,7 @@ VALUES = frozenset({
     "drain_window_s", "endpoint_address", "endpoint_addresses", "endpoint_name", "endpoint_port", "excluded_networks",
     "expires_at", "file_names", "hours", "keepalive", "limit_date", "limit_gib", "listen_port", "min_nodes", "mtu",
     "networks", "node_ports", "pools", "port", "priority", "public_backbone_port", "public_port", "relay_hours",
-    "rules", "ttl", "upload_speed", "value", "weight", "windows",
+    "rules", "server_addresses", "ttl", "upload_speed", "value", "weight", "windows",
 })  # fmt: skip
 """Fields in which digits may be of any keyboard.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from wgfleet.panel.domain import public_ports, rendering
+from wgfleet.panel.domain import addressing, public_ports, rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach, rule_sets
 from wgfleet.panel.services.configs import INDEPENDENT
@@ -156,7 +156,10 @@ def interface(
             config_id=config.id,
             private_key=private_key(vault, config, assignment),
             listen_port=config.listen_port,
-            pools=tuple(pool.network for pool in served_pools(tx, config, assignment)),
+            addresses=tuple(
+                addressing.interface_address(pool.network, pool.server_address)
+                for pool in served_pools(tx, config, assignment)
+            ),
             routes=tuple(peer_rows.networks(tx, config.id)),
             mtu=config.mtu,
             masquerade=config.masquerade,

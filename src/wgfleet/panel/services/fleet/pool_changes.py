@@ -1,5 +1,6 @@
 """Pools of a config that has peers already: made larger or smaller, added and removed."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
@@ -14,17 +15,25 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
-from wgfleet.panel.store.tables import Config
+from wgfleet.panel.store.addresses import AnyPool
+from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.reasons import Reason
 
 
 def planned(
-    tx: Tx, config: Config, texts: Sequence[str], panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING
+    tx: Tx,
+    config: Config,
+    texts: Sequence[str] | None,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    servers: Sequence[str] = (),
 ) -> PoolChange:
-    """Return what becomes of a config's pools if it is to have these, or say which of them it cannot have."""
-    wanted = pools.parse(texts)
+    """Return what becomes of a config's pools if it is to have these, or say which of them it cannot have.
+
+    `texts` None: those that it has. `servers`: the nodes' own addresses, of those pools in which they are to be others.
+    """
     before = {pool.network: pool for pool in config_rows.pools(tx, [config.id])}
+    wanted = list(before) if texts is None else pools.parse(texts)
     found = pool_changes.change(list(before), wanted)
     check_mtu(config.mtu, wanted, "mtu")
     larger = {after for was, after in found.resized if addressing.contains(after, was)}
@@ -58,34 +67,86 @@ def planned(
                 ),
                 field=at,
             )
-    return found
+    served = pools.parse_servers(servers, wanted, slices=config.mode == INDEPENDENT)
+    return dataclasses.replace(found, served=_served(tx, before, found, served))
+
+
+def _served(
+    tx: Tx,
+    before: Mapping[str, Pool],
+    found: PoolChange,
+    wanted: Mapping[str, str | None],
+) -> tuple[tuple[str, str | None], ...]:
+    """Return in which pools the nodes get another address than they have; raise `Conflict` where they cannot."""
+    was = {network: network for network in before} | {after: earlier for earlier, after in found.resized}
+    for network, earlier in was.items():
+        own = before[earlier].server_address
+        if own and network not in wanted and not addressing.is_host(network, own):
+            raise _no_longer(network, own)
+    changed = []
+    for network, server in wanted.items():
+        pool = before.get(was.get(network, ""))
+        if pool is not None and pool.server_address == server:
+            continue
+        if pool is not None and address_rows.of_pool(tx, pool.id):
+            raise _in_use(pool)
+        changed.append((network, server))
+    return tuple(changed)
+
+
+def _no_longer(network: str, server: str) -> Conflict:
+    return Conflict(
+        Reason(
+            "the nodes have {server}, which is no address of a host in {network}: choose a network that has it",
+            server=server,
+            network=network,
+        ),
+        field="pools",
+    )
+
+
+def _in_use(pool: AnyPool) -> Conflict:
+    return Conflict(
+        Reason(
+            "peers have addresses of {network}, and their files may name {server}, that of the nodes, as DNS server: "
+            "it stays as long as there are peers; add a pool with another one beside it",
+            network=pool.network,
+            server=addressing.gateway(pool.network, pool.server_address),
+        ),
+        field=pools.SERVERS,
+    )
 
 
 def change(
     tx: Tx,
     actor: str,
     config: Config,
-    texts: Sequence[str],
+    texts: Sequence[str] | None,
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    servers: Sequence[str] = (),
 ) -> PoolChange:
     """Have a config the pools that are asked for. Every peer gets an address of each new one, and keeps the others."""
     config_rows.serialize_creation(tx)
-    found = planned(tx, config, texts, panel_hosts)
+    found = planned(tx, config, texts, panel_hosts, servers)
     if not found:
         return found
     generation = generations.bump(tx, config.id, settings=True)
     before = {pool.network: pool.id for pool in config_rows.pools(tx, [config.id])}
+    served = dict(found.served)
     for network in found.removed:
         config_rows.remove_pool(tx, before[network])
     for was, after in found.resized:
         address_rows.resize(tx, before[was], after)
+    for pool in address_rows.pools(tx, config.id, slices=False):
+        if pool.network in served and not address_rows.serve_at(tx, pool, served[pool.network]):
+            raise _in_use(pool)
     for network in found.added:
-        pool = pools.new(config, network)
-        config_rows.add_pool(tx, pool)
+        new = pools.new(config, network, served.get(network))
+        config_rows.add_pool(tx, new)
         if config.mode == INDEPENDENT:
-            assignments.cut_everywhere(tx, config, pool)
+            assignments.cut_everywhere(tx, config, new)
         else:
-            address_rows.allocate(tx, [pool], [peer.id for peer in peer_rows.of_config(tx, config.id)])
+            address_rows.allocate(tx, [new], [peer.id for peer in peer_rows.of_config(tx, config.id)])
     if found.added or found.removed:
         # No delta says which addresses all peers have, so each node gets the whole.
         config_rows.set_values(tx, config.id, {"oldest_base": generation})
@@ -100,5 +161,12 @@ def change(
         added=list(found.added),
         removed=list(found.removed),
         resized=[f"{was} to {after}" for was, after in found.resized],
+        **_said(found),
     )
     return found
+
+
+def _said(found: PoolChange) -> dict[str, list[str]]:
+    """Return what the audit log says of the nodes' own addresses, where they were chosen."""
+    own = [addressing.gateway(network, server) for network, server in found.served]
+    return {pools.SERVERS: own} if own else {}

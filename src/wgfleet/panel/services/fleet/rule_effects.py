@@ -51,7 +51,8 @@ def at_present(tx: Tx, config_ids: Iterable[str], supposed: SupposedTag | None =
 
 def _own_things(tx: Tx, config: Config, sets: Iterable[str]) -> OwnThings:
     pools = config_rows.pools(tx, [config.id])
-    gateways = [gateway(pool.network) for pool in (_slices(tx, config) if config.mode == INDEPENDENT else pools)]
+    served = _slices(tx, config) if config.mode == INDEPENDENT else pools
+    gateways = [gateway(pool.network, pool.server_address) for pool in served]
     through = [ipaddress.ip_network(text) for text in config.client_allowed_ips]
     entries = {each: rule_set_rows.dns_of(tx, config.id, each) for each in sets}
     servers = {

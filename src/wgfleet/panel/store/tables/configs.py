@@ -109,7 +109,8 @@ class ConfigHistory(Base):
 class Pool(Base):
     """A network that peers get addresses from. `assignment_id`: the node's slice of an independent config.
 
-    `next_offset` is the first address never handed out; those given back wait in `free_offsets`.
+    `next_offset` is the first address never handed out; those given back wait in `free_offsets`. `server_address` is
+    that of the nodes themselves (None: the first host's), which is never handed out.
     """
 
     __tablename__ = "pools"
@@ -119,6 +120,7 @@ class Pool(Base):
     parent_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id", ondelete="CASCADE"), index=True)
     network: Mapped[str]
     next_offset: Mapped[int] = mapped_column(BigInteger)
+    server_address: Mapped[str | None] = mapped_column(default=None)
 
 
 class Address(Base):

@@ -45,6 +45,7 @@ MOST_DEATHS = 10
 """Nodes on a page of room: to know where the peers of one would go, all of them are placed."""
 LISTS = {
     "pools",
+    "server_addresses",
     "dns",
     "client_allowed_ips",
     "excluded_networks",
