@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ SERVERS = {
             "INSERT INTO office SELECT * FROM another",
             "DROP TABLE another",
         ),
-        "10.9.0.1/24",
+        "10.9.0.254/24",
         51833,
         {"anna": "10.9.0.7/32", "phone": "10.9.0.9/32"},
         has_preshared=False,
@@ -91,6 +92,8 @@ def folder(moving: Moving, keys: Keys, tmp_path: Path) -> Path:
     place = tmp_path / "theirs"
     place.mkdir()
     moving.write(place, keys)
+    for file in place.glob("*.conf"):
+        file.write_text(file.read_text().replace("10.9.0.1/24", moving.address))
     with closing(sqlite3.connect(place / moving.place)) as database, database:
         for statement in moving.statements:
             database.execute(statement.replace("PHONE", keys.private("phone")).replace("PUBLIC", keys.public("phone")))
@@ -121,7 +124,7 @@ def connect(clients: list[Host], server: Host, moving: Moving, keys: Keys) -> No
     preshared = f"PresharedKey = {keys.psk('tablet')}\n" if moving.has_preshared else ""
     files = [
         f"[Interface]\nPrivateKey = {keys.private(user)}\nAddress = {allowed.split(',')[0]}\n"
-        f"[Peer]\nPublicKey = {keys.public('server')}\n{preshared}AllowedIPs = {moving.address.replace('.1/', '.0/')}\n"
+        f"[Peer]\nPublicKey = {keys.public('server')}\n{preshared}AllowedIPs = {ip_interface(moving.address).network}\n"
         f"Endpoint = {server.address}:{moving.port}\nPersistentKeepalive = 25\n"
         for user, allowed in moving.users.items()
     ]
