@@ -95,7 +95,6 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     [
         ("clients_table", "private_key", 7),
         ("clients_table", "private_key", "AAAA"),
-        ("clients_table", "mtu", "large"),
         ("clients_table", "ipv4_address", "10.8.0.999"),
         ("clients_table", "id", None),
     ],

@@ -182,8 +182,8 @@ def test_numbers_that_are_none_are_said(keys: Keys) -> None:
     text = head(keys, "MTU = -5").replace("51820", "0xCA6C")
     assert wg_quick.server("wg0", text, said).listen_port is None
     assert [str(each) for each in said] == [
-        "wg0: line 1: ListenPort '0xCA6C' is no number, so it is left out; check it",
-        "wg0: line 1: MTU '-5' is no number, so it is left out; check it",
+        "wg0: line 1: ListenPort '0xCA6C' is no number from 1 to 65535, so it is left out; check it",
+        "wg0: line 1: MTU '-5' is no number from 576 to 65455, so it is left out; check it",
     ]
     said.clear()
     assert wg_quick.server("wg0", head(keys, "MTU = off").replace("51820", "0"), said).listen_port is None

@@ -3,12 +3,14 @@
 from datetime import datetime
 from typing import Any
 
+from wgfleet.protocol.desired import LEAST_MTU, MAX_MTU
 from wgfleet.protocol.reasons import Reason
 
 NO_TIME = "0001-01-01"  # what Go has for none
 MOST_DIGITS = 18  # fits into 64 bits
 MOST_SHOWN = 40  # characters of a value that is none
 LONGEST_KEEPALIVE_S = 65_535  # 16 bits in the kernel
+HIGHEST_PORT = 65_535
 
 
 def whole_number(value: object) -> int | None:
@@ -20,6 +22,41 @@ def whole_number(value: object) -> int | None:
 def number(value: object) -> int | None:
     """Return a number that may be kept as text; None for 0 and what is none."""
     return whole_number(value) or None
+
+
+def setting_of(value: object, setting: str, place: str, said: list[str], most: int, least: int = 1) -> int | None:
+    """Return a setting of a whole interface; None where there is none, and where it cannot be one, which is said."""
+    text = "" if value is None else str(value).strip()
+    found = whole_number(text)
+    if text.lower() in {"", "0", "off"} or (found is not None and least <= found <= most):
+        return found or None
+    said.append(
+        Reason(
+            "{place}: {setting} {value!r} is no number from {least} to {most}, so it is left out; check it",
+            place=place,
+            setting=setting,
+            value=text[:MOST_SHOWN],
+            least=least,
+            most=most,
+        )
+    )
+    return None
+
+
+def port_of(value: object, setting: str, place: str, said: list[str]) -> int | None:
+    """Return the port of an interface, as `setting_of` does."""
+    return setting_of(value, setting, place, said, HIGHEST_PORT)
+
+
+def mtu_of(value: object, setting: str, place: str, said: list[str]) -> int | None:
+    """Return the MTU of an interface, as `setting_of` does."""
+    return setting_of(value, setting, place, said, MAX_MTU, LEAST_MTU)
+
+
+def common_keepalive_of(value: object, setting: str, place: str, said: list[str]) -> int | None:
+    """Return the keepalive of an interface's users, as `setting_of` does; 0: they are to have none."""
+    found = setting_of(value, setting, place, said, LONGEST_KEEPALIVE_S)
+    return 0 if found is None and str(value).strip().lower() in {"0", "off"} else found
 
 
 def keepalive_of(value: object, name: str, said: list[str]) -> int | None:

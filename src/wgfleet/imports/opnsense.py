@@ -20,7 +20,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, number
+from wgfleet.imports.numbers import keepalive_of, mtu_of, port_of
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.reasons import Reason
 
@@ -77,20 +77,26 @@ def _opnsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
             for each in members
             if _text(each, "serveraddress")
         ]
-        yield _server(name, server, "privkey", "port", own, peers)
+        yield _server(name, server, ("privkey", "port"), own, peers, said)
 
 
 def _server(
-    name: str, element: Element, key: str, port: str, own: tuple[str, ...], peers: tuple[ImportedPeer, ...]
+    name: str,
+    element: Element,
+    key_and_port: tuple[str, str],
+    own: tuple[str, ...],
+    peers: tuple[ImportedPeer, ...],
+    said: list[str],
 ) -> ImportedInterface:
+    key, port = key_and_port
     private = clamped(_text(element, key), f"{name}: private key" if name else "private key")
     return ImportedInterface(
         name=name,
         private_key=private,
         public_key=public_of(private),
-        listen_port=number(_text(element, port)),
+        listen_port=port_of(_text(element, port), port, name, said),
         addresses=own,
-        mtu=number(_text(element, "mtu")),
+        mtu=mtu_of(_text(element, "mtu"), "mtu", name, said),
         dns=listed(_text(element, "dns")),
         peers=peers,
     )
@@ -134,7 +140,7 @@ def _pfsense(root: Element, said: list[str]) -> Iterator[ImportedInterface]:
             lambda peer: Reason("{name}: peer {peer}", name=name, peer=_text(peer, "descr")),  # noqa: B023 - as above
             said,
         )
-        yield _server(name, tunnel, "privatekey", "listenport", own, found)
+        yield _server(name, tunnel, ("privatekey", "listenport"), own, found, said)
 
 
 def _pfsense_peer(peer: Element, interface: tuple[str, ...], said: list[str]) -> ImportedPeer:

@@ -17,7 +17,7 @@ from wgfleet.imports import wg_quick
 from wgfleet.imports.addresses import listed
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer, UnreadableError
 from wgfleet.imports.given_files import bytes_of
-from wgfleet.imports.numbers import number, whole_number
+from wgfleet.imports.numbers import common_keepalive_of, number, whole_number
 from wgfleet.imports.wg_quick import UserFile
 from wgfleet.protocol.reasons import Reason
 
@@ -59,7 +59,7 @@ def read(path: Path) -> ImportedFleet:
         text = text_of(file)
         found = wg_quick.server(_words(file.stem), text, warnings, clients)
         variables = _variables(folder, file)
-        interfaces.append(_completed(found, text, folder, variables))
+        interfaces.append(_completed(found, text, folder, variables, warnings))
         warnings += _warnings(file, text, interfaces[-1], variables)
     return ImportedFleet(source="wg-quick", interfaces=tuple(interfaces), warnings=tuple(warnings))
 
@@ -163,7 +163,7 @@ def _first(variables: Mapping[str, str], *names: str) -> str | None:
 
 
 def _completed(
-    interface: ImportedInterface, text: str, folder: Path, variables: Mapping[str, str]
+    interface: ImportedInterface, text: str, folder: Path, variables: Mapping[str, str], said: list[str]
 ) -> ImportedInterface:
     """Return an interface with what the script knew beyond its file."""
     host = _first(variables, "pivpnHOST", "SERVER_PUB_IP", "ORIG_SERVERURL")
@@ -183,7 +183,9 @@ def _completed(
         endpoint=endpoint,
         dns=tuple(dict.fromkeys(each for text in dns for each in listed(text))),
         client_allowed_ips=listed(_first(variables, "ALLOWED_IPS", "ORIG_ALLOWEDIPS")),
-        keepalive=whole_number(variables.get("pivpnPERSISTENTKEEPALIVE")),
+        keepalive=common_keepalive_of(
+            variables.get("pivpnPERSISTENTKEEPALIVE"), "pivpnPERSISTENTKEEPALIVE", interface.name, said
+        ),
         peers=peers,
     )
 

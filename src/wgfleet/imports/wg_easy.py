@@ -27,7 +27,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, number, time_of, whole_number
+from wgfleet.imports.numbers import common_keepalive_of, keepalive_of, mtu_of, number, port_of, time_of
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
@@ -94,12 +94,12 @@ def _version_14(place: Path, environment: Path | None) -> ImportedFleet:
         name=place.stem,
         private_key=private,
         public_key=public_of(private),
-        listen_port=number(values["WG_PORT"]),
+        listen_port=port_of(values["WG_PORT"], "WG_PORT", place.name, said),
         addresses=(str(address),),
-        mtu=number(given.get("WG_MTU")),
+        mtu=mtu_of(given.get("WG_MTU"), "WG_MTU", place.name, said),
         dns=listed(values["WG_DEFAULT_DNS"]),
         client_allowed_ips=networks(listed(values["WG_ALLOWED_IPS"])),
-        keepalive=whole_number(values["WG_PERSISTENT_KEEPALIVE"]),
+        keepalive=common_keepalive_of(values["WG_PERSISTENT_KEEPALIVE"], "WG_PERSISTENT_KEEPALIVE", place.name, said),
         endpoint=endpoint_of(host, number(port)),
         hooks=tuple(f"{name}: {given[name]}" for name in sorted(given) if name.startswith(("WG_POST", "WG_PRE"))),
         peers=peers,
@@ -181,12 +181,14 @@ def _interface(
         name=name,
         private_key=private,
         public_key=public_of(private),
-        listen_port=row.get("port"),
+        listen_port=port_of(row.get("port"), "port", name, said),
         addresses=addresses,
-        mtu=row.get("mtu") or None,
+        mtu=mtu_of(row.get("mtu"), "mtu", name, said),
         dns=_json_list(values.get("default_dns")) or (),
         client_allowed_ips=networks(_json_list(values.get("default_allowed_ips")) or ()),
-        keepalive=values.get("default_persistent_keepalive"),
+        keepalive=common_keepalive_of(
+            values.get("default_persistent_keepalive"), "default_persistent_keepalive", name, said
+        ),
         endpoint=endpoint_of(values.get("host"), values.get("port")),
         hooks=tuple(
             f"{each}: {texts[each]}" for each in ("pre_up", "post_up", "pre_down", "post_down") if texts.get(each)
@@ -235,7 +237,7 @@ def _peer_15(
         enabled=bool(row.get("enabled", True)),
         client_allowed_ips=None if allowed is None else networks(allowed),
         dns=_json_list(row.get("dns")),
-        mtu=row.get("mtu") or None,
+        mtu=mtu_of(row.get("mtu"), "mtu", str(row.get("name") or place), said),
         keepalive=keepalive_of(row.get("persistent_keepalive"), str(row.get("name") or place), said),
         owner=None if owner is None else str(owner),
         created_at=time_of(row.get("created_at")),

@@ -17,7 +17,7 @@ from wgfleet.imports.fleet import (
     public_key,
     public_of,
 )
-from wgfleet.imports.numbers import keepalive_of, time_of
+from wgfleet.imports.numbers import common_keepalive_of, keepalive_of, mtu_of, port_of, time_of
 from wgfleet.protocol.reasons import Reason
 
 ENCRYPTED = "WG_ENC_"
@@ -74,12 +74,14 @@ def _interface(row: Row, own: tuple[str, ...], peers: tuple[ImportedPeer, ...], 
         name=name,
         private_key=private,
         public_key=public_of(private) if private else row.get("public_key"),
-        listen_port=row.get("listen_port") or None,
+        listen_port=port_of(row.get("listen_port"), "listen_port", name, said),
         addresses=own,
-        mtu=row.get("mtu") or None,
+        mtu=mtu_of(row.get("mtu"), "mtu", name, said),
         dns=listed(f"{row.get('peer_def_dns_str') or ''},{row.get('peer_def_dns_search_str') or ''}"),
         client_allowed_ips=networks(listed(row.get("peer_def_allowed_ips_str"))),
-        keepalive=row.get("peer_def_persistent_keepalive"),
+        keepalive=common_keepalive_of(
+            row.get("peer_def_persistent_keepalive"), "peer_def_persistent_keepalive", name, said
+        ),
         endpoint=row.get("peer_def_endpoint") or None,
         hooks=tuple(f"{each}: {row[each]}" for each in _HOOKS if row.get(each)),
         peers=peers,
@@ -116,7 +118,7 @@ def _peer(
         enabled=not row.get("disabled"),
         client_allowed_ips=networks(listed(row.get("allowed_ips_str_v"))) or None,
         dns=listed(row.get("iface_dns_str_v")) or None,
-        mtu=row.get("iface_mtu_v") or None,
+        mtu=mtu_of(row.get("iface_mtu_v"), "mtu", place, said),
         keepalive=keepalive_of(row.get("persistent_keep_alive_v"), place, said),
         endpoint=row.get("endpoint_v") or None,
         notes=str(row.get("notes") or ""),

@@ -20,11 +20,12 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, number, whole_number
+from wgfleet.imports.numbers import keepalive_of, mtu_of, number, port_of
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, words_of
 
 HOOKS = ("preup", "postup", "predown", "postdown")
+_TAKEN = frozenset({"privatekey", "listenport", "address", "mtu", "saveconfig", *HOOKS})
 DISABLED = "#[disabled]"
 MAX_NAME = 64
 _END = re.compile(r"(?i)^#+\s*(end_peer\b.*|end\s.+#{3})$")
@@ -63,11 +64,6 @@ class FileSection:
     def number(self, name: str) -> int | None:
         """Return a number; nothing for 0, `off` and what is none."""
         return number(self.one(name))
-
-    def unread(self, name: str) -> str | None:
-        """Return what is said in place of a number, where it is none."""
-        value = self.one(name)
-        return value if value is not None and value.lower() != "off" and whole_number(value) is None else None
 
 
 def sections(text: str) -> list[FileSection]:
@@ -172,28 +168,55 @@ def server(
         said,
         lambda part: part.one("publickey") in elsewhere,
     )
-    said.extend(
-        Reason(
-            "{place}: {setting} {value!r} is no number, so it is left out; check it",
-            place=_place(head, name),
-            setting=setting,
-            value=value,
+    place = _place(head, name)
+    port, mtu = port_of(head.one("listenport"), "ListenPort", place, said), mtu_of(head.one("mtu"), "MTU", place, said)
+    said += _not_taken(head, place)
+    kept_open = sum(bool(part.number("persistentkeepalive")) for part in parts if part.kind == "peer")
+    if kept_open:
+        said.append(
+            Reason(
+                "{name}: {peers} a keepalive of the server: nodes send none, as devices keep their own ways open",
+                name=name,
+                peers=Reason("1 peer has") if kept_open == 1 else Reason("{number} peers have", number=kept_open),
+            )
         )
-        for setting in ("ListenPort", "MTU")
-        if (value := head.unread(setting.lower())) is not None
-    )
     public = public_of(private)
     return ImportedInterface(
         name=name,
         private_key=private,
         public_key=public,
-        listen_port=head.number("listenport"),
+        listen_port=port,
         addresses=addresses,
-        mtu=head.number("mtu"),
+        mtu=mtu,
         hooks=tuple(f"{each}: {command}" for each in HOOKS for command in head.settings.get(each, ()) if command),
         peers=tuple(with_client(peer, clients.get(peer.public_key), public, said) for peer in peers),
         endpoint=most_used(clients.values(), public),
     )
+
+
+def _not_taken(head: FileSection, place: str) -> list[str]:
+    """Say which settings of a server have no like here."""
+    said: list[str] = []
+    for name in head.settings:
+        value = head.one(name)
+        if value is None or name in _TAKEN:
+            continue
+        values = {"place": place, "value": value[:MAX_NAME]}
+        if name == "table":
+            text = Reason("{place}: Table = {value!r} is not taken over: nodes have routes of their own", **values)
+        elif name == "fwmark":
+            text = Reason("{place}: FwMark = {value!r} is not taken over: nodes have marks of their own", **values)
+        elif name == "dns":
+            text = Reason(
+                "{place}: DNS = {value!r} is the server's own, and not taken over; that of users is in their files",
+                **values,
+            )
+        else:
+            text = Reason(
+                "{place}: {name} = {value!r} is no setting of WireGuard, and not taken over", name=name, **values
+            )
+        said.append(text)
+    return said
 
 
 def _peer(section: FileSection, addresses: tuple[str, ...], file: str) -> ImportedPeer:
@@ -234,7 +257,7 @@ class UserFile:
     addresses: tuple[str, ...]
     client_allowed_ips: tuple[str, ...]
     dns: tuple[str, ...]
-    mtu: int | None
+    mtu: str | None
     keepalive: str | None
     endpoint: str | None
 
@@ -256,7 +279,7 @@ def client(name: str, text: str) -> tuple[str, UserFile] | None:
             addresses=tuple(interface_address(each).partition("/")[0] for each in own[0].many("address")),
             client_allowed_ips=allowed,
             dns=own[0].many("dns"),
-            mtu=own[0].number("mtu"),
+            mtu=own[0].one("mtu"),
             keepalive=peers[0].one("persistentkeepalive"),
             endpoint=peers[0].one("endpoint"),
         )
@@ -275,7 +298,7 @@ def with_client(peer: ImportedPeer, said: UserFile | None, server_key: str, warn
         "private_key": said.private_key,
         "client_allowed_ips": said.client_allowed_ips,
         "dns": said.dns,
-        "mtu": said.mtu,
+        "mtu": mtu_of(said.mtu, "MTU", peer.name or said.name, warnings),
         "keepalive": keepalive_of(said.keepalive, peer.name or said.name, warnings) or 0,
         "endpoint": said.endpoint,
     }

@@ -28,7 +28,7 @@ from wgfleet.imports.fleet import (
     well_formed,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, number
+from wgfleet.imports.numbers import keepalive_of, mtu_of
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.reasons import Reason
 
@@ -212,7 +212,7 @@ def _peer(
         enabled=enabled,
         client_allowed_ips=networks(listed(client_allowed)) if client_allowed and "{{" not in client_allowed else None,
         dns=(listed(dns) or None) if "{{" not in (dns := value("DNS", "DNS")) else None,
-        mtu=number(numbers["mtu"]),
+        mtu=mtu_of(numbers["mtu"], "mtu", _whose(row, place), said),
         keepalive=keepalive_of(numbers["keepalive"], _whose(row, place), said),
         notes=str(row.get("notes") or ""),
         received=round(sums["receive"] * GIB),

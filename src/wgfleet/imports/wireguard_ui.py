@@ -18,7 +18,7 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import number, time_of
+from wgfleet.imports.numbers import common_keepalive_of, mtu_of, port_of, time_of
 from wgfleet.imports.server_folders import MAX_FILES, text_of
 from wgfleet.imports.wg_easy import endpoint_of
 from wgfleet.protocol.reasons import Reason
@@ -44,7 +44,7 @@ def read(path: Path) -> ImportedFleet:
         raise UnreadableError(
             Reason("{folder}: is not as wireguard-ui keeps it: {error}", folder=folder, error=why(error))
         ) from None
-    port = number(interfaces.get("listen_port"))
+    port = port_of(interfaces.get("listen_port"), "listen_port", "server/interfaces.json", said)
     files = sorted((folder / "clients").glob("*.json"))[:MAX_FILES]
     peers = peers_of(
         files, lambda file: _peer(_object(file), addresses, file.name), lambda file: f"clients/{file.name}", said
@@ -55,9 +55,11 @@ def read(path: Path) -> ImportedFleet:
         public_key=public_of(private),
         listen_port=port,
         addresses=addresses,
-        mtu=number(settings.get("mtu")),
+        mtu=mtu_of(settings.get("mtu"), "mtu", "server/global_settings.json", said),
         dns=tuple(str(each) for each in settings.get("dns_servers") or ()),
-        keepalive=number(settings.get("persistent_keepalive")),
+        keepalive=common_keepalive_of(
+            settings.get("persistent_keepalive"), "persistent_keepalive", "server/global_settings.json", said
+        ),
         endpoint=endpoint_of(settings.get("endpoint_address"), port),
         hooks=tuple(f"{each}: {interfaces[each]}" for each in _HOOKS if interfaces.get(each)),
         peers=peers,
