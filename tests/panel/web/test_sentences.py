@@ -154,7 +154,7 @@ class TestPages:
         text = (
             f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51999\nAddress = 10.99.0.5/24\n"
             "PostUp = iptables -t nat -A POSTROUTING -j MASQUERADE; echo hi\n"
-            f"[Peer]\nPublicKey = {keys.public('a')}\nAllowedIPs = 10.99.0.1/32, 172.16.0.0/24\n"
+            f"[Peer]\nPublicKey = {keys.public('a')}\nAllowedIPs = 10.99.0.5/32, 172.16.0.0/24\n"
         )
         reader = person(**{"Accept-Language": "fa"})
         form = {

@@ -21,7 +21,8 @@ PERSIAN, ARABIC = ({ord(str(number)): zero + number for number in range(10)} for
 FRACTION, COMMA = "\N{ARABIC DECIMAL SEPARATOR}", "\N{ARABIC COMMA}"
 WORDS = {
     "base", "bind_dn", "ca", "client_id", "color", "config", "config_name", "configs", "dns.options", "dns.zone",
-    "link", "name", "name_prefix", "new_password", "node_groups", "notes", "password", "password_again",
+    "link", "name", "name_prefix", "new_password", "new_tags", "node_groups", "notes", "owner", "password",
+    "password_again",
     "peer_name", "public_key", "reachable_configs", "reason", "region", "roles", "scopes", "secret", "site", "table",
     "text", "time_zone",
     "typed_name", "group_attribute", "group_base", "group_filter", "groups_claim", "groups_header", "issuer",
