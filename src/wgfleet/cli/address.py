@@ -9,7 +9,7 @@ from wgfleet.cli.tree import commands
 from wgfleet.cli.waiting import Wait, show_operation
 
 app = commands()
-COLUMNS = ("address", "node", "in_use", "leaving", "since", "conflict", "error")
+COLUMNS = ("address", "node", "in_use", "held", "leaving", "since", "conflict", "error")
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -17,6 +18,7 @@ from wgfleet.cli.output import age
 from wgfleet.cli.waiting import trouble
 
 IN_USE = ("serving", "suspect", "unmanaged")  # health in which clients use a node
+SETTLES_S = 10.0  # after a floating address was given to a node
 NAMED = 5  # nodes of a warning; the others are counted
 WAITING = ("failing", "conflict", "approval")  # states of a name that somebody should look at
 
@@ -125,9 +127,14 @@ def _wrong_with(config: Document, assigned: list[Document]) -> Iterable[str]:
 
 def _wrong_addresses(client: Client, config: Document) -> Iterable[str]:
     for each in client.all(f"/api/configs/{part(config['id'])}/floating-addresses"):
-        for reason in (each["conflict"], each["error"]):
-            if reason:
-                yield f"{config['name']}: floating address {each['address']}: {reason}"
+        found = [reason for reason in (each["conflict"], each["error"]) if reason]
+        if not found and each.get("held") is False and each["leaving_node_id"] is None and _is_older(each["since"]):
+            found = [f"{each['node_name']} is to have it, and says that it has not"]
+        yield from (f"{config['name']}: floating address {each['address']}: {reason}" for reason in found)
+
+
+def _is_older(moment: str) -> bool:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() > SETTLES_S
 
 
 def _wrong_nodes(nodes: list[Document]) -> Iterable[str]:

@@ -16,12 +16,16 @@ OTHERS_SERVER = 9999
 
 @dataclass
 class HetznerRules:
-    """One project. `reads`: after how many calls an action has ended. `strays`: it refuses to reassign."""
+    """One project. `reads`: after how many calls an action has ended. `strays`: it refuses to reassign.
+
+    `lies`: actions end well and change nothing.
+    """
 
     base: str = "/v1"
     token: str = SECRET
     reads: int = 2
     strays: bool = False
+    lies: bool = False
     fails: str | None = None
     floating: dict[int, dict[str, Any]] = field(default_factory=dict)
     servers: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -76,7 +80,8 @@ class HetznerRules:
                 action |= {"status": "error", "error": {"code": self.fails, "message": "Action failed"}}
             else:
                 action["status"] = "success"
-                self.floating[action["resources"][0]["id"]]["server"] = action["_server"]
+                if not self.lies:
+                    self.floating[action["resources"][0]["id"]]["server"] = action["_server"]
 
     def _act(self, number: int, what: str, body: Any) -> CloudAnswer:
         if number not in self.floating:

@@ -29,7 +29,14 @@ class FloatingAddressView(View):
     node_id: str | None = Field(description="The node that holds it or will hold it; null if no node can.")
     node_name: str | None
     in_use: bool = Field(description="Whether that node is serving clients.")
-    leaving_node_id: str | None = Field(description="The former holder, which must give it up first; null if it has.")
+    held: bool | None = Field(
+        description="Whether that node's agent says that the machine has it; null: the agent is not heard, or the "
+        "address is on no machine."
+    )
+    leaving_node_id: str | None = Field(
+        description="The former holder, which must give it up first, or from which the provider has yet to bring it; "
+        "null if it has."
+    )
     leaving_node_name: str | None
     conflict: str | None = Field(
         description="Who else has the address now, as agents report; null if nobody, or only the former holder."
@@ -64,6 +71,7 @@ def _view(found: views.AddressView) -> FloatingAddressView:
         node_id=found.holder.id if found.holder else None,
         node_name=found.holder.name if found.holder else None,
         in_use=found.in_use,
+        held=found.held,
         leaving_node_id=found.leaving.id if found.leaving else None,
         leaving_node_name=found.leaving.name if found.leaving else None,
         conflict=found.conflict,

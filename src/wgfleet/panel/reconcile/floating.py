@@ -14,12 +14,12 @@ import structlog
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode, AddressProvider, MeteredAddressProvider
 from wgfleet.panel.dns.rate_limits import Limiter
-from wgfleet.panel.errors import PermanentError
+from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.fleet import node_agents
-from wgfleet.panel.services.floating import attempts, carriers, holders, isolation
+from wgfleet.panel.services.floating import attempts, brought, carriers, holders, isolation
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import Task
 from wgfleet.panel.services.moves import address_move
@@ -27,9 +27,12 @@ from wgfleet.panel.store import Store
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.desired import LEASE_MARGIN_S
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.quotes import quoted
+from wgfleet.protocol.reasons import Reason
 
 POLL_S = 0.1  # while a node that is out of use may still confirm that it gave an address up
 LOOK_AGAIN_S = 0.5  # while any node has yet to give one up
+BEGUN = 3  # looks at a move that a provider has begun, before it is a failure
 STUBBORN_S = 30.0  # an agent that answers but keeps what its dead node had is waited for no longer
 
 log = structlog.get_logger()
@@ -53,6 +56,7 @@ class FloatingReconciler:
         self._since = clock.monotonic()  # nodes that are not connected to yet could be heard from here on
         self._asked: dict[str, dict[holders.Handover, float]] = {}
         self._limiter = Limiter(store, vault)
+        self._asked_in_vain: dict[tuple[str, str], tuple[str, int]] = {}  # for which node, and how often in a row
         self._settled: dict[tuple[str, str], str] = {}  # by config and address: the node that last had it as it should
 
     async def reconcile(self, config_id: str) -> float | None:
@@ -77,6 +81,7 @@ class FloatingReconciler:
             unheard = self._unheard(config_id, holders.handovers(tx, config_id), silent, lapsed, heard, lapse_s)
             waiting = holders.overdue(tx, config_id, unheard)
             holders.reassign(tx, config_id, silent=silent)
+            brought.release(tx, config_id)
             if not carriers.of_config(tx, config_id).on_agent:
                 return None
             bad = carriers.unrouted(tx, config_id) | carriers.not_forwarding(tx, config_id)
@@ -147,13 +152,18 @@ class FloatingReconciler:
                 if not may:
                     return []
                 before = provider.holder(address, task.nodes)
-                if before != node:
+                there = before == node
+                if not there:
                     self._settled.pop((config_id, address), None)
                     provider.assign(address, node)
+                    there = (now := provider.holder(address, task.nodes)) == node
         except Exception as error:  # noqa: BLE001 - as above; the other addresses have their turn
             self._settled.pop((config_id, address), None)
             return self._failed(config_id, {address: node.id}, error)
+        if not there:
+            return self._contradicted(config_id, address, node, now)
         self._settled[config_id, address] = node.id
+        self._asked_in_vain.pop((config_id, address), None)
         with self._store.write() as tx:
             if before != node:
                 log.info("address.assigned", address=address, node=node.name, provider=task.provider)
@@ -162,7 +172,27 @@ class FloatingReconciler:
                     config_id=config_id, node=node.name, before=before.name if before else None,
                 )  # fmt: skip
             attempts.succeeded(tx, config_id, address)
+            brought.is_with(tx, config_id, address, node.id)
         return []
+
+    def _contradicted(self, config_id: str, address: str, node: AddressNode, now: AddressNode | None) -> list[float]:
+        """Look again soon at what a provider says it has begun to bring; said again, it is a failure of its."""
+        key = config_id, address
+        last, times = self._asked_in_vain.get(key, (node.id, 0))
+        times = times + 1 if last == node.id else 1
+        self._asked_in_vain[key] = node.id, times
+        if times <= BEGUN:
+            return [LOOK_AGAIN_S * times]
+        where = Reason("nobody") if now is None else quoted(now.name)
+        error = TransientError(
+            Reason(
+                "the provider took the order to bring {address} to {node!r}, and says that {where} has it",
+                address=address,
+                node=node.name,
+                where=where,
+            )
+        )
+        return self._failed(config_id, {address: node.id}, error)
 
     @contextmanager
     def _metered(self, provider: AddressProvider, *, routine: bool) -> Iterator[bool]:
@@ -183,6 +213,7 @@ class FloatingReconciler:
     def _failed(self, config_id: str, holders: Mapping[str, str | None], error: Exception) -> list[float]:
         with self._store.write() as tx:
             wait_s = attempts.failed(tx, config_id, holders, error)
+            brought.explain(tx, config_id)
         log.warning("address.failing", addresses=list(holders), error=attempts.said(error), at=_raised_at(error))
         return [] if wait_s is None else [wait_s]
 

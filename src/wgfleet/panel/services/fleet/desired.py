@@ -188,7 +188,8 @@ def _carried(tx: Tx, config: Config, assignment: Assignment, how: Carriage) -> l
     found = [
         row
         for row in floating_rows.of_config(tx, config.id)
-        if row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested)
+        if (row.holder_node_id == assignment.node_id and (row.leaving_node_id is None or row.contested))
+        or (how.bound and row.still_at_node_id == assignment.node_id)
     ]
     on_loopback = how.routed or how.bound
     if found and on_loopback and not carriers.knows_loopback(tx, assignment.node_id):

@@ -51,7 +51,7 @@ def put(tx: Tx, config_id: str, addresses: Collection[str], *, other_provider: b
             continue
         if row.leaving_node_id is None and row.holder_node_id is not None and carried:
             row.leaving_node_id, row.generation = row.holder_node_id, generation
-        row.holder_node_id, row.withdrawn, row.since = None, True, clock.now()
+        row.holder_node_id, row.still_at_node_id, row.withdrawn, row.since = None, None, True, clock.now()
         if row.leaving_node_id is None:
             floating_rows.delete(tx, row)
     tx.flush()

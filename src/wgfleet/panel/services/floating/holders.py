@@ -153,10 +153,15 @@ def give(
         before, after = row.holder_node_id, holders[row.address]
         if row.leaving_node_id is None and before is not None:
             row.former_node_id = before
-            if carriage.on_agent and before in assignments:
-                row.leaving_node_id = before
+            if before in assignments:
+                if carriage.on_agent:
+                    row.leaving_node_id = before
+                elif row.still_at_node_id is None and assignments[before].health.in_use:
+                    row.still_at_node_id = before
         if row.leaving_node_id == after:
             row.leaving_node_id = None
+        if row.still_at_node_id == after:
+            row.still_at_node_id = None
         leaving = assignments.get(row.leaving_node_id or "")
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
         # That its agent is silent is seen later than that the machine is dead. Its link can be asked now.

@@ -16,7 +16,11 @@ from wgfleet.protocol.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class AddressView:
-    """A floating address. `in_use`: its holder serves clients. `leaving`: the node that has yet to give it up.
+    """A floating address. `in_use`: its holder serves clients. `held`: whether the holder's agent says that it has it.
+
+    None for `held`: nobody knows, as that agent is not heard, or the address is on no machine.
+
+    `leaving`: the node that has yet to give it up, or from which a provider has yet to bring it.
 
     `conflict`: who else has it, in words, as agents say; None: nobody, or the one that is leaving.
 
@@ -28,6 +32,7 @@ class AddressView:
     leaving: Node | None
     since: float
     in_use: bool
+    held: bool | None
     attempts: int
     error: str | None
     failing_since: float | None
@@ -57,10 +62,11 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
     if not rows:
         return []
     by_id = {node.id: (assignment, node) for assignment, node in assignment_rows.of_config(tx, config_id)}
-    found, bound = [], carriers.of_config(tx, config_id).bound
+    found, how = [], carriers.of_config(tx, config_id)
     for row in rows:
         if not row.withdrawn:
-            holder, leaving = by_id.get(row.holder_node_id or ""), by_id.get(row.leaving_node_id or "")
+            holder = by_id.get(row.holder_node_id or "")
+            leaving = by_id.get(row.leaving_node_id or row.still_at_node_id or "")
             in_use = holder is not None and holder[0].phase != Phase.REMOVED and holder[0].health.in_use
             nodes = (holder[1] if holder else None, leaving[1] if leaving else None)
             found.append(
@@ -69,11 +75,12 @@ def views(tx: Tx, config_id: str) -> list[AddressView]:
                     *nodes,
                     row.since,
                     in_use,
+                    _held(row, holder) if how.on_agent or how.bound else None,
                     attempts=row.attempts,
                     error=row.error,
                     failing_since=row.failing_since,
                     next_try_at=row.next_try_at,
-                    conflict=_conflict(row, list(by_id.values()), bound=bound),
+                    conflict=_conflict(row, list(by_id.values()), bound=how.bound),
                 )
             )
     return found
@@ -90,6 +97,12 @@ def everywhere(tx: Tx, within: Limit | None = None) -> Iterator[tuple[str, Addre
 def conflicts(tx: Tx) -> int:
     """Count the addresses that somebody has beside their holder."""
     return sum(each.conflict is not None for _, each in everywhere(tx))
+
+
+def _held(row: FloatingAddress, holder: tuple[Assignment, Node] | None) -> bool | None:
+    if holder is None or not holder[1].connected:
+        return None
+    return row.address in holder[0].floating_held
 
 
 def _conflict(row: FloatingAddress, found: Sequence[tuple[Assignment, Node]], *, bound: bool) -> str | None:

@@ -6,6 +6,7 @@ costs nothing.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView
@@ -14,7 +15,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.floating import addresses, holders
+from wgfleet.panel.services.floating import addresses, brought, holders
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import assignments as assignment_rows
@@ -25,6 +26,7 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, FloatingAddress, Node, Operation
 from wgfleet.protocol.reasons import Reason
 
+BROUGHT_WITHIN_S = 45.0  # by its provider, or it stays where it is
 WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a node has been silent for so long
 
 
@@ -119,8 +121,21 @@ def _options(operation: Operation) -> AddressMoveOptions:
 
 def view(tx: Tx, operation_id: str) -> MoveView:
     """Read where an address move stands."""
-    node_id = _options(operations.get(tx, operation_id)).from_node_id
-    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id] if node_id else [])
+    operation = operations.get(tx, operation_id)
+    node_id = _options(operation).from_node_id
+    found = steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id] if node_id else [])
+    if not _still_there(tx, operation):
+        row = floating_rows.find(tx, operation.subject)
+        since = 0.0 if row is None or not found.placed else row.since  # a provider may have brought it just now
+        return replace(found, drain_ends_at=max(found.drain_ends_at, since + WINDOW_S) if found.placed else 0.0)
+    until = max(found.drain_ends_at, operation.created_at + BROUGHT_WITHIN_S)
+    return replace(found, unsettled=found.unsettled + 1, drain_ends_at=until)
+
+
+def _still_there(tx: Tx, operation: Operation) -> bool:
+    """Tell whether the address's provider has yet to bring it from the node that it is to leave."""
+    found = brought.still_at(tx, operation.config_id or "", _options(operation).from_node_id)
+    return any(row.address == operation.subject for row in found)
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
@@ -164,7 +179,11 @@ def close(tx: Tx, operation_id: str) -> None:
     """End it. Sessions that did not answer came by other addresses, and stay where they are."""
     operation = operations.get(tx, operation_id)
     if operation.finished_at is None:
-        result = steps.finish(tx, operation_id, over(tx, operation_id))
+        reason, from_node_id = over(tx, operation_id), _options(operation).from_node_id or ""
+        if _still_there(tx, operation):
+            reason = reason or brought.delay(tx, operation.config_id or "", from_node_id)
+            brought.give_back(tx, operation.config_id or "", from_node_id, {operation.subject})
+        result = steps.finish(tx, operation_id, reason)
         audit.record(
             tx, operation.requested_by, "move_ended", "floating_address", operation.subject,
             state=operation.state, **result,

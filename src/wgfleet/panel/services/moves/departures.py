@@ -16,6 +16,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.floating import brought
 from wgfleet.panel.services.moves import relays
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -56,10 +57,16 @@ class LiveClient:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """What a node's leaving means now. `can_relay`: it can pass on the packets of clients that nobody else can call."""
+    """What a node's leaving means now. `can_relay`: it can pass on the packets of clients that nobody else can call.
+
+    `floats`: the config has floating addresses. `trouble`: why a provider would not bring those of the node to another
+    one, as far as is known; None: nothing.
+    """
 
     clients: Sequence[LiveClient]
     can_relay: bool
+    floats: bool = False
+    trouble: str | None = None
 
     def of(self, reach: ClientReach) -> list[LiveClient]:
         """Return the clients that can be had in one way."""
@@ -77,7 +84,8 @@ def foresee(tx: Tx, config: Config, node: Node) -> Departure:
     if config.mode != configs.CLUSTER:
         return Departure((), can_relay)
     live = dict(session_rows.live_on(tx, node.id, config.id, clock.steady() - LIVE_S))
-    follows = any(row.holder_node_id == node.id for row in floating_rows.of_config(tx, config.id))
+    floating = floating_rows.of_config(tx, config.id)
+    follows = any(row.holder_node_id == node.id for row in floating)
     tried = {} if follows else operation_rows.tried(tx, live)
     relaying = relays.relaying(tx, {split_endpoint(endpoint)[0] for endpoint in live.values()})
     clients = []
@@ -91,7 +99,8 @@ def foresee(tx: Tx, config: Config, node: Node) -> Departure:
             reach = _shown(host, tried.get(peer.id))
         if peer.admitted:
             clients.append(LiveClient(peer.id, peer.name, live[peer.id], reach))
-    return Departure(sorted(clients, key=lambda client: client.name), can_relay)
+    trouble = brought.trouble(tx, config.id, node.id)
+    return Departure(sorted(clients, key=lambda client: client.name), can_relay, bool(floating), trouble)
 
 
 def of_group(tx: Tx, group: NodeGroup) -> list[tuple[Config, Node, Departure]]:
@@ -116,7 +125,20 @@ def _shown(host: str, last: Tried | None) -> ClientReach:
 
 
 def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> None:
-    """Refuse a removal of a node that would cut off live clients of which that is known beforehand."""
+    """Refuse a removal of a node that would cut off live clients of which that is known beforehand.
+
+    So are those who come by an address that its provider does not bring anywhere.
+    """
+    if found.trouble is not None:
+        raise Conflict(
+            Reason(
+                "node {node!r} has floating addresses of config {config!r} that would stay with it: {trouble}",
+                node=node.name,
+                config=config.name,
+                trouble=found.trouble,
+            ),
+            Hint(HintCode.FORCE),
+        )
     silent = found.of(ClientReach.SILENT)
     if not silent or (relay_s and found.can_relay):
         return
@@ -135,17 +157,14 @@ def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> No
             names=in_words([client.name for client in silent]),
             why=why,
         ),
-        *ways_out(config, node),
+        *ways_out(config, node, floats=found.floats),
     )
 
 
-def ways_out(config: Config, node: Node) -> tuple[Hint, ...]:
-    """Name what keeps clients that nobody can call, or does without them."""
-    return (
-        Hint(HintCode.RELAY, config=config.name, node=node.name),
-        Hint(HintCode.ADD_FLOATING, config=config.name),
-        Hint(HintCode.FORCE),
-    )
+def ways_out(config: Config, node: Node, *, floats: bool) -> tuple[Hint, ...]:
+    """Name what keeps clients that nobody can call, or does without them. `floats`: it has floating addresses."""
+    floating = () if floats else (Hint(HintCode.ADD_FLOATING, config=config.name),)
+    return (Hint(HintCode.RELAY, config=config.name, node=node.name), *floating, Hint(HintCode.FORCE))
 
 
 def counted(count: int) -> str:

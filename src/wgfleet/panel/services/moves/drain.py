@@ -1,13 +1,15 @@
 """Drains: a node is emptied as planned, without loss, and stays assigned."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView
 from wgfleet.panel.domain.operations import DrainOptions, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, generations, operations
 from wgfleet.panel.services.fleet import cordons, placement
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import brought, holders
 from wgfleet.panel.services.moves import relays, steps
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.store import Tx
@@ -17,6 +19,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.protocol.reasons import Reason
 
+BROUGHT_S = 15.0  # after a provider has brought an address, its clients are called for so long
 NOT_GIVEN_UP = Reason(
     "the node has not confirmed that it gave its floating addresses up; "
     "if its agent is too old to report that, upgrade the agent"
@@ -96,8 +99,15 @@ def _check_config(tx: Tx, config: Config, leaving: Sequence[Node]) -> None:
 
 def view(tx: Tx, operation_id: str) -> MoveView:
     """Read where a drain stands."""
-    node_id = operations.get(tx, operation_id).node_id or ""
-    return steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id])
+    operation = operations.get(tx, operation_id)
+    node_id = operation.node_id or ""
+    found = steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id])
+    still = len(brought.still_at(tx, operation.config_id or "", node_id))
+    if not still:
+        return found
+    # Who came by such an address is called once it is with the next node.
+    ends_at = max(found.drain_ends_at, clock.now() + BROUGHT_S)
+    return replace(found, unsettled=found.unsettled + still, drain_ends_at=ends_at)
 
 
 def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
@@ -137,6 +147,11 @@ def close(tx: Tx, operation_id: str) -> None:
             if asked:
                 operations.explain_wait(tx, operation, NOT_GIVEN_UP)
             return
+        if (late := brought.delay(tx, operation.config_id or "", operation.node_id)) is not None:
+            operations.explain_wait(tx, operation, late)
+            return
+    else:
+        brought.give_back(tx, operation.config_id or "", operation.node_id or "")
     result = steps.finish(tx, operation_id, reason)
     relays.wake(tx, operation)
     audit.record(

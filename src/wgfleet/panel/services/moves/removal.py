@@ -22,7 +22,7 @@ from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.backups import Composed
 from wgfleet.panel.services.dns import desired
 from wgfleet.panel.services.fleet import placement, probe_keys
-from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.floating import brought, holders
 from wgfleet.panel.services.moves import departures, relays, steps
 from wgfleet.panel.services.moves.floor import check_floor
 from wgfleet.panel.services.moves.steps import Subject
@@ -53,6 +53,7 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     if assignment is not None and steps.serves_unheard(tx, assignment):
         # It cannot drop those that others took over, and pulls them back: they are called until the window ends.
         unsettled += len(operation_rows.taken_over(tx, operation_id))
+    unsettled += len(brought.still_at(tx, config_id, node_id))
     return MoveView(
         kind=operation.kind,
         finished=operation.finished_at is not None,
@@ -124,15 +125,20 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
     if steps.note_arrivals(tx, r, live_within_s) and clock.now() < ends_at:
         return
     if not operations.options_of(r.operation, RelayOptions).force and r.assignment.health.in_use:
-        staying = departures.foresee(tx, r.config, r.node).clients
-        if staying:
-            names = [client.name for client in staying]
+        foreseen = departures.foresee(tx, r.config, r.node)
+        if foreseen.clients:
+            names = [client.name for client in foreseen.clients]
             reason = Reason(
                 "{peers} did not come to other nodes, and would have been cut off: {names}",
                 peers=departures.counted(len(names)),
                 names=departures.in_words(names),
             )
-            _keep(tx, r, reason, names, departures.ways_out(r.config, r.node))
+            if (late := brought.delay(tx, r.config.id, r.node.id)) is not None:
+                reason = Reason("{reason}; {late}", reason=reason, late=late)
+            _keep(tx, r, reason, names, departures.ways_out(r.config, r.node, floats=foreseen.floats))
+            return
+        if (late := brought.delay(tx, r.config.id, r.node.id)) is not None:
+            _keep(tx, r, late, ways_out=(Hint(HintCode.FORCE),))
             return
     generation = generations.bump(tx, r.config.id, settings=True)  # it is nobody's witness any more
     steps.give_up(tx, operation_id)
@@ -164,6 +170,7 @@ def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: 
     taken = operation_rows.taken_over(tx, r.operation.id)
     peer_rows.touch(tx, taken, generations.bump(tx, r.config.id, topic=Topic.PEERS))
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.SERVING)
+    brought.give_back(tx, r.config.id, r.node.id)
     holders.reassign(tx, r.config.id, renew=True)
     hanging = relays.relayed(tx, r.operation, taken)
     rehomed = operation_rows.rehomed(tx, r.operation.id)
@@ -216,6 +223,7 @@ def close(tx: Tx, operation_id: str) -> None:
     unheard = owed and steps.serves_unheard(tx, r.assignment)
     left = steps.left_behind(tx, r, unheard=unheard)
     session_rows.forget(tx, r.node.id, r.config.id)
+    brought.left(tx, r.config.id, r.node.id)
     assignment_rows.remove(tx, r.assignment.id)
     if owed:  # it was asked to delete its interface, and had its time: the next holder asks its own link
         holders.asked_no_more(tx, r.config.id, r.node.id)

@@ -71,7 +71,8 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     for row in taken:
         giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
         if holder in applied and holder != giver:
-            ready = row.leaving_node_id is None and applied[holder] >= row.generation
+            is_there = row.leaving_node_id is None and row.still_at_node_id is None
+            ready = is_there and applied[holder] >= row.generation
             here = carriage.on_agent or (carriage.bound and carriers.knows_loopback(tx, holder))
             places = translations.in_turn(translated.get(holder, ()), held[holder])
             sources: Sequence[str | None] = (row.address,) if here else (places or (None,))
