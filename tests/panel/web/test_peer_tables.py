@@ -10,7 +10,11 @@ import pytest
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
 from wgfleet.panel.api import Panel, peer_table_runs
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.configs import ConfigSpec
+from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet.peers import PeerSpec
 
 PAGE = "/peers/many/table"
 FIELDS = {"config": "wg0", "existing": "refuse"}
@@ -94,3 +98,19 @@ def test_the_files_of_those_that_a_list_shows_are_for_who_may_read_secrets(admin
         assert "/files" not in viewer.get(path).text
     assert found[1] == {name for name in found[0] if name.startswith("user-01")} != found[0]
     assert viewer.get("/configs/wg0/files").status_code == 403
+
+
+@pytest.mark.parametrize("mode", ["cluster", "independent"])
+def test_files_are_offered_where_there_are_any_and_else_it_says_why(
+    admin: httpx.Client, panel: Panel, mode: str
+) -> None:
+    with panel.store.write() as tx:
+        spec = ConfigSpec(f"bare-{mode[:4]}", mode, [f"10.{77 + len(mode)}.0.0/24"], 53000 + len(mode))
+        config = configs.create(tx, panel.vault, "test", spec)
+        peers.create(tx, "test", config, peers.draft(panel.vault, [PeerSpec("lonely")]))
+    assert admin.get(f"/configs/{spec.name}/files").status_code == 409
+    for path in (f"/configs/{spec.name}", f"/peers?config={spec.name}"):
+        page = admin.get(path).text
+        assert f"/configs/{spec.name}/files" not in page
+        assert "no files yet:" in page
+        assert "serving node, so" in page

@@ -56,11 +56,8 @@ def one_each(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], node: 
         if node is not None:
             raise NotFound(Reason("there is one file for all nodes, so leave `node` out"), field="node")
         return _of_cluster(tx, vault, config, peers, places)
-    if not places:
-        raise Conflict(
-            Reason("config {config!r} has no serving node, so there is no file", config=config.name),
-            Hint(HintCode.ASSIGN_NODE, config=config.name),
-        )
+    if (refused := _refusal(tx, config, places)) is not None:
+        raise refused
     if node is not None:
         places = [place for place in places if node in {place[1].id, place[1].name}]
     if not places:
@@ -77,6 +74,31 @@ def one_each(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], node: 
     for node_id, of_node in homed.items():
         found |= _of_node(tx, vault, config, of_node, by_node[node_id])
     return found
+
+
+def refusal(tx: Tx, config: Config) -> Conflict | None:
+    """Return why there are no files of a config: it has nothing that they could lead to. None: there are."""
+    return _refusal(tx, config, _serving(tx, config))
+
+
+def _refusal(tx: Tx, config: Config, places: Sequence[Place]) -> Conflict | None:
+    if places:
+        return None
+    if config.mode == configs.INDEPENDENT:
+        return Conflict(
+            Reason("config {config!r} has no serving node, so there is no file", config=config.name),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+        )
+    if endpoint_group_rows.get(tx, config.id) is not None:
+        return None
+    return Conflict(
+        Reason(
+            "config {config!r} has neither a domain nor a serving node, so a file would have no endpoint",
+            config=config.name,
+        ),
+        Hint(HintCode.ASSIGN_NODE, config=config.name),
+        Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
+    )
 
 
 def note_reading(tx: Tx, actor: str, config: Config, peers: int, **which: Any) -> None:
@@ -108,16 +130,9 @@ def _port(tx: Tx, config: Config, at: Assignment | None) -> int:
 def _of_cluster(
     tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], nodes: Sequence[Place]
 ) -> dict[str, ClientFile]:
+    if (refused := _refusal(tx, config, nodes)) is not None:
+        raise refused
     group = endpoint_group_rows.get(tx, config.id)
-    if group is None and not nodes:
-        raise Conflict(
-            Reason(
-                "config {config!r} has neither a domain nor a serving node, so a file would have no endpoint",
-                config=config.name,
-            ),
-            Hint(HintCode.ASSIGN_NODE, config=config.name),
-            Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
-        )
     ends = {
         node.id: (public_ports.of_clients(config.listen_port, at.public_port), _host(node))
         for at, node in (nodes if group is None else ())

@@ -20,6 +20,7 @@ from wgfleet.panel.domain.placement.place import Strategy
 from wgfleet.panel.errors import Conflict, Invalid
 from wgfleet.panel.services import configs, freezes, health, operations
 from wgfleet.panel.services.access.callers import READ
+from wgfleet.panel.services.clients import files
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.dns import commands
 from wgfleet.panel.services.fleet import assignments, effects, endpoint_groups, owed
@@ -130,6 +131,7 @@ def show_config(request: Request, panel: ThePanel, _caller: Reader, config: Refe
             "changes": health.history(tx, row.id, limit=CHANGES),
             "node_names": {each.node.id: each.node.name for each in listed},
             "placements": PLACEMENTS,
+            "no_files": files.refusal(tx, row),
             **_names(tx, row),
         }
         return page(request, "configs/config.html", context, blocks={"now"})

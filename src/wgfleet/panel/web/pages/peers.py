@@ -113,6 +113,7 @@ def list_peers(
             "first": with_query("/peers", given) if after else None,
             "following": with_query("/peers", {**given, "after": following}) if following else None,
             "sort": sort,
+            "no_files": files.refusal(tx, configs.get(tx, config)) if config else None,
             "with_query": with_query,
         }
         return page(request, "peers/list.html", context, blocks={"results"})
