@@ -24,7 +24,8 @@ from wgfleet.panel.door import VISIT as CONNECTION
 from wgfleet.panel.errors import PanelError, Unauthorized
 from wgfleet.panel.services.access import credentials
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.web import visitors
+from wgfleet.panel.web import strict_transport, visitors
+from wgfleet.panel.web.strict_transport import StrictTransport
 from wgfleet.panel.web.visitors import SIGN_IN, VISIT, VISITOR, Visitor
 from wgfleet.panel.web.ways_back import to_sign_in
 
@@ -69,6 +70,7 @@ class Doors:
         self._app = app
         self._panel = panel
         self._base = panel.settings.base_path
+        self._strict = StrictTransport(panel.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,7 +82,8 @@ class Doors:
         body = UnreadBody(scope, receive, send, identifier)
         new_visit = clock.new_token()
         visitor = visitors.seen(scope, self._base, new_visit)
-        guarded = _Guarded(body.send, visitor if visitor.secret == new_visit else None)
+        newcomer = visitor if visitor.secret == new_visit else None
+        guarded = _Guarded(body.send, newcomer, self._strict.value(scope))
         state = scope.setdefault("state", {})
         state[VISITOR] = visitor
         answer = await self._let_in(scope, state, visitor)
@@ -121,11 +124,15 @@ class Doors:
 
 
 class _Guarded:
-    """Answers with the headers that all pages have. `newcomer`: a visitor whose visit has no cookie yet."""
+    """Answers with the headers that all pages have.
 
-    def __init__(self, send: Send, newcomer: Visitor | None) -> None:
+    `newcomer`: a visitor whose visit has no cookie yet. `strict`: the value of `strict_transport.HEADER`, if any.
+    """
+
+    def __init__(self, send: Send, newcomer: Visitor | None, strict: str | None) -> None:
         self._send = send
         self._newcomer = newcomer
+        self._strict = strict
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -133,6 +140,8 @@ class _Guarded:
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", _KEPT)
+            if self._strict is not None:
+                headers.setdefault(strict_transport.HEADER, self._strict)
             if self._newcomer is not None and headers.get("content-type", "").startswith("text/html"):
                 self._keep_visit(headers, self._newcomer)
         await self._send(message)

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit
@@ -70,9 +70,22 @@ class Beside:
                 path = scope["path"] = path.removeprefix(self._base) or "/"
                 scope["raw_path"] = path.encode()
             if not path.startswith(_OF_THE_API) and path != "/api":
-                await self._pages(scope, receive, send)
+                await self._page(scope, receive, send)
                 return
         await self._api(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
+            await self._pages(scope, receive, send)
+            return
+
+        async def head(message: Message) -> None:
+            """Send what comes before the body, and end there: what is a stream otherwise, too."""
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+
+        await self._pages({**scope, "method": "GET"}, receive, head)  # a copy: the server looks at its own
 
 
 def routes() -> list[BaseRoute]:

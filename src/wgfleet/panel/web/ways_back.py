@@ -22,7 +22,7 @@ _SIGN_IN = "/login"
 
 def to_sign_in(scope: Scope, visitor: Visitor, public_url: str | None, *, expired: bool) -> Response:
     """Send somebody to the page that signs in, and from there back. `expired`: the browser has a sign-in of before."""
-    headers, shows = Headers(scope=scope), scope["method"] in {"GET", "HEAD"}
+    headers, shows = Headers(scope=scope), scope["method"] == "GET"
     if headers.get("accept", "").startswith("text/event-stream"):
         return Response(status_code=HTTPStatus.UNAUTHORIZED)  # a stream ends for good at anything but 200
     if headers.get("hx-request") == "true":  # by a script of a page that was shown to somebody
