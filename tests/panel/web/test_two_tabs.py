@@ -9,6 +9,7 @@ import pytest
 from tests.panel.web import sample
 from wgfleet.panel.api import Panel
 from wgfleet.panel.api.configs import views as config_views
+from wgfleet.panel.dns.publisher import Publisher
 from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
@@ -221,6 +222,37 @@ def test_a_node_and_a_name_keep_what_others_set(admin: httpx.Client, panel: Pane
     with panel.store.read() as tx:
         group = endpoint_groups.get(tx, configs.get(tx, "wg0"))
         assert (group.auto_migrate, group.ttl) == (False, 90)
+
+
+def test_a_name_is_published_as_another_has_set_it(
+    admin: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Publisher, "refusals", lambda *_: [])
+    path = "/configs/wg0/endpoint-group"
+    with panel.store.write() as tx:
+        config = configs.get(tx, "wg0")
+        if endpoint_groups.find(tx, config) is None:
+            endpoint_groups.put(tx, panel.vault, "test", config, EndpointGroupSpec("vpn.example.com"))
+
+    def now() -> list[str]:
+        found = Fields(admin.get(path).text, path).sent
+        return [found[name][0] for name in ("ttl", "dns.provider", "dns.zone")]
+
+    options = '{"server": "198.41.0.4", "key_name": "k", "key_secret": "c2VjcmV0LW9mLXRoZS1uYW1l"}'
+    provider = {"dns.provider": "rfc2136", "dns.zone": "example.com", "dns.options": options, "dns.mode": "dry_run"}
+    later(admin, path, provider, {"ttl": "95"})
+    assert now() == ["95", "rfc2136", "example.com"]
+    later(admin, path, {"dns.drift": "report", "dns.record_name": "a.example.com"}, {"ttl": "96"})
+    later(admin, path, {"dns.mode": "upsert_only"}, {"dns.drift": "repair"})
+    found = Fields(admin.get(path).text, path).sent
+    assert [found[f"dns.{name}"] for name in ("record_name", "mode", "drift")] == [
+        ["a.example.com"],
+        ["upsert_only"],
+        ["repair"],
+    ]
+    assert "198.41.0.4" in found["dns.options"][0]
+    later(admin, path, {}, {"dns.provider": ""})
+    assert now() == ["96", "", ""]
 
 
 def test_who_saves_without_a_change_changes_nothing(admin: httpx.Client, panel: Panel) -> None:

@@ -85,7 +85,9 @@ class Beside:
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
 
-        await self._pages({**scope, "method": "GET"}, receive, head)  # a copy: the server looks at its own
+        asked = {**scope, "method": "GET"}  # a copy: the server looks at its own
+        await self._pages(asked, receive, head)
+        scope["route"] = asked.get("route")  # under which it is counted
 
 
 def routes() -> list[BaseRoute]:

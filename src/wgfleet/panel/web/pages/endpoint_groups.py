@@ -45,12 +45,11 @@ def set_name(request: Request, panel: ThePanel, caller: Writer, config: Referenc
             calls.put_endpoint_group(panel, caller, config, made.model_copy(update={"dns": dns}), Response())
         else:
             read = form.read(ChangedEndpointGroup, boxes=BOXES, keep_empty={"port"})
-            changed_dns = _dns(form, ChangedDns)
+            dns = _changed_dns(form)
             drawn = partial(_shown, request, panel, caller, config, form)
             if read is None or form.wrong or form.overtaken(drawn):
                 return _shown(request, panel, caller, config, form)
-            wanted = {**read.given(), "dns": None if changed_dns is None else changed_dns.given()}
-            body = made_of(ChangedEndpointGroup, **wanted)
+            body = made_of(ChangedEndpointGroup, **read.given(), **dns)
             noticed = (
                 [] if form.ticked("agreed") else previews.preview_endpoint_group(panel, caller, config, body).effects
             )
@@ -79,13 +78,25 @@ def delete_name(request: Request, panel: ThePanel, caller: Writer, config: Refer
     return gone_on(request, f"/configs/{config}")
 
 
-def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns]) -> Any:
+def _changed_dns(form: SubmittedForm) -> dict[str, Any]:
+    """Return what a form changes in how the name is published, as a field of the API's body; empty: nothing.
+
+    Another provider has nothing of the one before, so all fields count then.
+    """
+    same = form.unchanged(f"{DNS}provider")
+    if same and (not form.get(f"{DNS}provider") or all(form.unchanged(DNS + name) for name in ChangedDns.model_fields)):
+        return {}
+    found = _dns(form, ChangedDns, whole=not same)
+    return {"dns": None if found is None else found.given()}
+
+
+def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns], *, whole: bool = True) -> Any:
     """Return how the name is published, as the API's body has it; None: not at all."""
     if not form.get(f"{DNS}provider"):
         return None
-    found = form.read(model, keep_empty={"zone", "record_name"}, prefix=DNS, without={"options"}, whole=True)
+    found = form.read(model, keep_empty={"zone", "record_name"}, prefix=DNS, without={"options"}, whole=whole)
     text = form.get(OPTIONS).strip()
-    if not text or found is None:
+    if not text or found is None or (not whole and form.unchanged(OPTIONS)):
         return found
     try:
         options = json.loads(text)
