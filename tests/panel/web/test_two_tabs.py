@@ -135,6 +135,20 @@ def test_each_page_asks_who_changes_what_somebody_else_has_changed(admin: httpx.
     both(admin, "/configs/wg0/endpoint-group", {"ttl": "91"}, {"ttl": "92"})
 
 
+@pytest.mark.parametrize("place", ["peer", "tag", "config"])
+def test_who_gives_a_rule_set_where_somebody_else_gave_one_meanwhile_is_asked(
+    admin: httpx.Client, panel: Panel, place: str
+) -> None:
+    with panel.store.write() as tx:
+        tag = tags.create(tx, "test", {"name": f"rules of a {place}"}).id
+        theirs, mine = (rule_sets.create(tx, "test", {"name": f"{each} {place}"}).id for each in ("theirs", "mine"))
+    paths = {"peer": peer_path(panel).replace("/edit", "/rules"), "tag": f"/tags/{tag}/rules"}
+    path = paths.get(place, "/configs/office/rules")
+    assert f"“theirs {place}” meanwhile" in both(admin, path, {"rule_set": theirs}, {"rule_set": mine})
+    later(admin, path, {"rule_set": theirs}, {})
+    assert Fields(admin.get(path).text, path).sent["rule_set"] == [theirs]
+
+
 def test_tags_that_somebody_else_gave_meanwhile_are_named(admin: httpx.Client, panel: Panel) -> None:
     with panel.store.write() as tx:
         one, two = (tags.create(tx, "test", {"name": name}).id for name in ("tag one", "tag two"))

@@ -1,6 +1,7 @@
 """Rule sets of a peer, a config or a tag: which one counts, and the form that gives another one after a look."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -47,7 +48,7 @@ class _Ruled(NamedTuple):
 @router.get("/peers/{peer_id}/rules")
 def show_peer_rules(request: Request, panel: ThePanel, caller: Reader, peer_id: Identifier) -> Response:
     """Show which set counts for a peer, and whose it is."""
-    return _show(request, panel, caller, lambda tx: _peer(tx, peer_id), SubmittedForm())
+    return _show(request, panel, caller, lambda tx: _peer(tx, peer_id), SubmittedForm(edits=True))
 
 
 @router.post("/peers/{peer_id}/rules")
@@ -63,7 +64,7 @@ def give_peer_rules(request: Request, panel: ThePanel, caller: Writer, peer_id: 
 @router.get("/configs/{config}/rules")
 def show_config_rules(request: Request, panel: ThePanel, caller: Reader, config: Reference) -> Response:
     """Show the set of a config, which counts for each of its peers without a nearer one."""
-    return _show(request, panel, caller, lambda tx: _config(tx, config), SubmittedForm())
+    return _show(request, panel, caller, lambda tx: _config(tx, config), SubmittedForm(edits=True))
 
 
 @router.post("/configs/{config}/rules")
@@ -79,7 +80,7 @@ def give_config_rules(request: Request, panel: ThePanel, caller: Writer, config:
 @router.get("/tags/{tag}/rules")
 def show_tag_rules(request: Request, panel: ThePanel, caller: Reader, tag: TagReference) -> Response:
     """Show the set of a tag, which counts for each of its peers without one of its own."""
-    return _show(request, panel, caller, lambda tx: _tag(tx, tag), SubmittedForm())
+    return _show(request, panel, caller, lambda tx: _tag(tx, tag), SubmittedForm(edits=True))
 
 
 @router.post("/tags/{tag}/rules")
@@ -125,8 +126,10 @@ def _give(
     look: Callable[[Model], EffectsView],
     give: Callable[[Model], Any],
 ) -> Response:
+    if form.overtaken(partial(_show, request, panel, caller, find, form)):
+        return _show(request, panel, caller, find, form)
     try:
-        body = made_of(model, rule_set=_wanted(form))
+        body = made_of(model, **({} if form.unchanged("rule_set") else {"rule_set": _wanted(form)}))
         noticed = [] if form.ticked("agreed") else look(body).effects
         if noticed:
             return _show(request, panel, caller, find, form, noticed)
