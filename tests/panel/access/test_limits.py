@@ -217,6 +217,14 @@ def test_a_tag_that_no_peer_within_the_limit_has_is_as_if_it_were_not_there(clie
         (peer,) = client.get(f"/api/configs/wg-{which}/peers").json()["items"]
         assert client.patch(f"/api/peers/{peer['id']}", json={"tags": [f"tag-{which}"]}).is_success
     own = client.get("/api/configs/wg-in/peers").json()["items"][0]["id"]
+    other = client.get("/api/configs/wg-out/peers").json()["items"][0]["id"]
+    assert client.post("/api/tags/tag-in/peers", json={"add": [other]}).is_success
+    (listed,) = client.get("/api/tags", headers=me).json()["items"]
+    assert (listed["name"], listed["peers"]) == ("tag-in", 1), "those of others are not counted"
+    assert client.get("/api/tags/tag-in", headers=me).json() == listed
+    assert client.get("/api/tags/tag-in").json()["peers"] == 2
+    groups_alone = limited(client, "read", node_groups=["group-in"])
+    assert client.get("/api/tags", headers=groups_alone).json()["items"] == []
     config, csv = "/api/configs/wg-in", {"Content-Type": "text/csv"}
 
     def answers(tag: str) -> list[tuple[int, str]]:

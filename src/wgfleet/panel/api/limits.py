@@ -44,6 +44,8 @@ FILTERED = {
     ("GET", "/peers/many/table"),
     ("POST", "/peers/many/table"),
     ("POST", "/peers/many/new"),
+    ("GET", "/api/tags"),
+    ("GET", "/api/tags/{tag}"),
     ("GET", "/api/rule-sets"),
     ("GET", "/api/rule-sets/{rule_set}"),
     ("GET", "/api/usage"),

@@ -16,6 +16,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.held_settings import HELD
+from wgfleet.panel.domain.limits import Limit as AccessLimit
 from wgfleet.panel.services.fleet import client_settings, tags
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.fleet.tags import GREY, MAX_NAME, TagChanges
@@ -66,8 +67,8 @@ class TaggedView(View):
     added: int = Field(description="Number of peers that did not have the tag.")
 
 
-def _views(tx: Tx, rows: Sequence[Tag]) -> list[TagView]:
-    counts, held = tags.counts(tx, rows), set_here(tx, rows)
+def _views(tx: Tx, rows: Sequence[Tag], within: AccessLimit | None = None) -> list[TagView]:
+    counts, held = tags.counts(tx, rows, within), set_here(tx, rows)
     return [
         TagView(
             id=row.id,
@@ -83,9 +84,11 @@ def _views(tx: Tx, rows: Sequence[Tag]) -> list[TagView]:
 
 
 @router.get("/api/tags", summary="List tags")
-def list_tags(panel: ThePanel, _caller: Reader, after: After = None, limit: Limit = 100) -> Page[TagView]:
+def list_tags(panel: ThePanel, caller: Reader, after: After = None, limit: Limit = 100) -> Page[TagView]:
+    """Who is limited to some configs sees those of their peers, and counts these."""
     with panel.store.read() as tx:
-        return page(tags.page(tx, after, limit + 1), limit, lambda rows: _views(tx, rows))
+        found = tags.page(tx, after, limit + 1, caller.limit)
+        return page(found, limit, lambda rows: _views(tx, rows, caller.limit))
 
 
 @router.post("/api/tags", status_code=status.HTTP_201_CREATED, summary="Create a tag")
@@ -96,9 +99,9 @@ def create_tag(panel: ThePanel, caller: Writer, body: NewTag) -> TagView:
 
 
 @router.get("/api/tags/{tag}", summary="Show a tag")
-def show_tag(panel: ThePanel, _caller: Reader, tag: TagReference) -> TagView:
+def show_tag(panel: ThePanel, caller: Reader, tag: TagReference) -> TagView:
     with panel.store.read() as tx:
-        return _views(tx, [tags.get(tx, tag)])[0]
+        return _views(tx, [tags.get(tx, tag, caller.limit)], caller.limit)[0]
 
 
 @router.patch("/api/tags/{tag}", summary="Change a tag")

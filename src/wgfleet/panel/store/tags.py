@@ -78,9 +78,11 @@ def delete_tag(tx: Tx, tag: Tag) -> None:
     tx.session.flush()
 
 
-def counts(tx: Tx, tag_ids: Collection[str]) -> dict[str, int]:
-    """Return how many peers each tag has; those without any are left out."""
+def counts(tx: Tx, tag_ids: Collection[str], within: Limit | None = None) -> dict[str, int]:
+    """Return how many peers (`within` a limit) each tag has; those without any are left out."""
     query = select(PeerTag.tag_id, func.count()).where(PeerTag.tag_id.in_(tag_ids)).group_by(PeerTag.tag_id)
+    if within is not None:
+        query = query.join(Peer, Peer.id == PeerTag.peer_id).where(Peer.config_id.in_(within.configs))
     return {row[0]: row[1] for row in tx.session.execute(query)} if tag_ids else {}
 
 

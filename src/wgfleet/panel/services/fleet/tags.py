@@ -114,9 +114,9 @@ def page(tx: Tx, after: str | None = None, limit: int = 100, within: Limit | Non
     return tag_rows.page(tx, after, limit, within)
 
 
-def counts(tx: Tx, tags: Iterable[Tag]) -> dict[str, int]:
-    """Return how many peers each tag has, by its id; those without any are left out."""
-    return tag_rows.counts(tx, [tag.id for tag in tags])
+def counts(tx: Tx, tags: Iterable[Tag], within: Limit | None = None) -> dict[str, int]:
+    """Return how many peers (`within` a limit) each tag has, by its id; those without any are left out."""
+    return tag_rows.counts(tx, [tag.id for tag in tags], within)
 
 
 def configs_with(tx: Tx, tag: Tag) -> list[str]:
