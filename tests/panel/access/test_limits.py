@@ -259,6 +259,42 @@ def test_a_tag_that_no_peer_within_the_limit_has_is_as_if_it_were_not_there(clie
     assert statuses[:3] + statuses[4:9] == [200, 200, 200, 201, 201, 200, 200, 200]
 
 
+@pytest.mark.usefixtures("halves")
+def test_a_node_that_serves_no_config_within_the_limit_is_as_if_it_were_not_there(client: httpx.Client) -> None:
+    me = limited(client, "read", "write", "secrets", "nodes", configs=["wg-in"])
+
+    def answers(node: str) -> list[tuple[int, str]]:
+        of_config = f"/api/configs/wg-in/nodes/{node}"
+        calls: list[tuple[str, str, dict[str, Any]]] = [
+            ("DELETE", of_config, {}),
+            ("PATCH", of_config, {"json": {"public_port": 1234}}),
+            ("GET", f"{of_config}/departure", {}),
+            ("GET", f"{of_config}/clients", {}),
+            ("POST", f"{of_config}/preview", {"json": {"public_port": 1234}}),
+            ("GET", f"{of_config}/relays/deletion", {}),
+            ("DELETE", f"{of_config}/relays", {}),
+            ("POST", "/api/configs/wg-in/nodes", {"json": {"node_id": node}}),
+            ("POST", "/api/configs/wg-in/floating-addresses/203.0.113.1/move", {"json": {"node": node}}),
+            ("POST", "/api/backups", {"json": {"config": "wg-in", "node": node}}),
+            ("GET", "/api/backups", {"params": {"node": node}}),
+            ("GET", "/api/usage", {"params": {"node": node}}),
+            ("GET", "/api/configs/wg-in/peers/csv", {"params": {"node": node}}),
+        ]
+        found = []
+        for method, path, sent in calls:
+            answer = client.request(method, path, **sent, headers=me)
+            said = {**answer.json(), "request_id": ""} if "json" in answer.headers.get("content-type", "") else {}
+            found.append((answer.status_code, f"{method} {path} {said}".replace(node, "NAME")))
+        return found
+
+    assert answers("node-out") == answers("node-nil")
+    assert {status for status, _ in answers("node-out")} == {404}
+    own = client.get("/api/configs/wg-in/nodes/node-in/clients", headers=me)
+    assert own.status_code == 200, "it serves the config"
+    names = [client.get("/api/backups", headers=me, params={"config": name}) for name in ("wg-out", "wg-nil")]
+    assert [each.status_code for each in names] == [404, 404]
+
+
 def test_a_limit_outlives_what_it_is_about_and_never_becomes_none(client: httpx.Client, panel: Panel) -> None:
     made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
     me = limited(client, "read", configs=["wg0"])

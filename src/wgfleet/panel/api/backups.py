@@ -10,6 +10,7 @@ from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import After, Body, Identifier, Limit, Page, ReferenceFilter, Said, View, page
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
+from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.services import backups, configs
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
@@ -56,6 +57,10 @@ def list_backups(
 ) -> Page[BackupView]:
     """`config` and `node` may be ids of deleted objects; names must belong to existing ones."""
     with panel.store.read() as tx:
+        if config and not may_be_id(config):
+            limits.check(tx, caller.limit, "config", config)
+        if node and not may_be_id(node):
+            limits.check_node(tx, caller.limit, node)
         config_id = configs.resolve(tx, config) if config else None
         node_id = nodes.resolve(tx, node) if node else None
         rows = backups.page(tx, config_id, node_id, after, limit + 1, caller.limit)
@@ -67,6 +72,7 @@ def create_backup(panel: ThePanel, caller: Writer, body: NewBackup) -> BackupVie
     """Save the interface of a config on a node with its peers. Of those, the 20 newest of each are kept."""
     with panel.store.read() as tx:
         limits.check(tx, caller.limit, "config", body.config, "config")
+        limits.check_node(tx, caller.limit, body.node, "node")
         config, node = configs.get(tx, body.config), nodes.named(tx, body.node, "node")
         composed = backups.compose_by_hand(tx, panel.vault, config, node, body.reason or backups.BY_HAND)
     with panel.store.write() as tx:

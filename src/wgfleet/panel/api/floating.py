@@ -13,6 +13,7 @@ from wgfleet.panel.api.operations import view as operation_view
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.services.moves import address_move
@@ -100,6 +101,7 @@ def move_floating_address(
     """Its clients' sessions move too: the new holder starts handshakes with them from the address."""
     with panel.store.write() as tx:
         row = configs.get(tx, config)
+        limits.check_node(tx, caller.limit, body.node, "node")
         operation = address_move.start(
             tx, caller.actor, row, parse_address(address, "address"), nodes.named(tx, body.node, "node")
         )

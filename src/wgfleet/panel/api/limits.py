@@ -20,6 +20,8 @@ NAMED_BY = {
     "backup_id": "backup",
 }
 """What parameters of paths name. The first that a path has decides: what is of a config is in its hands."""
+NODES_OF = ("node", "node_id")
+"""What paths of a config call a node that it may be on: one that serves no config of the caller's is not there."""
 FILTERED = {
     ("GET", "/api/configs"),
     ("GET", "/api/nodes"),
@@ -76,6 +78,9 @@ def check(store: Store, caller: Caller, request: Request) -> None:
         if parameter in request.path_params:
             with store.read() as tx:
                 limits.check(tx, caller.limit, kind, request.path_params[parameter])
+                for node in (request.path_params.get(name) for name in NODES_OF if parameter == "config"):
+                    if node is not None:
+                        limits.check_node(tx, caller.limit, node)
             return
     raise Forbidden(
         Reason("this is about all configs and nodes, and {caller} is limited to some", caller=caller.described)

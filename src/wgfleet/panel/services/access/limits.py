@@ -7,11 +7,12 @@ from typing import Any
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import backups, configs, operations
-from wgfleet.panel.services.fleet import node_groups, nodes, peers
+from wgfleet.panel.services.fleet import assignments, node_groups, nodes, peers
 from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import access as access_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.reasons import Reason
@@ -80,6 +81,15 @@ def _refusal(tx: Tx, kind: str) -> NotFound:
     except NotFound as refused:
         return refused
     raise AssertionError(kind)
+
+
+def check_node(tx: Tx, limit: Limit | None, reference: str, field: str | None = None) -> None:
+    """Raise as `check` does, unless a node is within a limit, or serves a config that is."""
+    if limit is None:
+        return
+    node = node_rows.find(tx, reference)
+    if node is None or not assignments.of_node(tx, node.id, limit):
+        check(tx, limit, "node", reference, field)
 
 
 def check_group(tx: Tx, limit: Limit | None, changes: Mapping[str, Any]) -> None:

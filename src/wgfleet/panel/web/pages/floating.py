@@ -13,6 +13,7 @@ from wgfleet.panel.domain.operations import AddressMoveOptions, OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import READ, Caller
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.services.floating import views
@@ -58,6 +59,7 @@ def move(
     """Begin to move an address; go on to the operation that does it."""
     try:
         with panel.store.write() as tx:
+            limits.check_node(tx, caller.limit, form.get("node"), "node")
             node = nodes.named(tx, form.get("node"), "node")
             operation = address_move.start(
                 tx, caller.actor, configs.get(tx, config), parse_address(address, "address"), node
