@@ -144,13 +144,15 @@ def test_the_panel_makes_its_own_machine_a_node_that_outlives_its_crashes(host: 
     again = eventually(lambda: next((a for a in host.agents() if a.pid != agent.pid), None))
     eventually(host.node)
 
+    host.call("PATCH", f"/api/nodes/{node['id']}", {"name": "berlin"})  # as people call it from then on
     host.stop(signal.SIGKILL)
     psutil.wait_procs([again], timeout=60)
     assert not again.is_running()
     assert "wg0" in host.run("wg", "show", "interfaces")
 
     host.start()
-    assert eventually(host.node)["id"] == node["id"]
+    found = eventually(host.node)
+    assert (found["id"], found["name"]) == (node["id"], "berlin")
     assert "wg0" in host.run("wg", "show", "interfaces")
     [last] = host.agents()
     host.stop(signal.SIGTERM)
