@@ -137,7 +137,7 @@ def test_rules_hold_over_a_takeover_without_the_panel_and_for_open_connections(l
         anna.start((sys.executable, "-c", HOLD, addresses[0], str(CLOSED), str(held)), "held")
         eventually(lambda: held.exists() and held.read_text() == "held", "no connection comes about")
         (said, *_) = panel.call("POST", f"/api/configs/{fleet.CONFIG}/preview", {"rule_set": "few"})["effects"]
-        assert "reach no more" in said
+        assert "no longer reach" in said
         panel.call("PATCH", f"/api/configs/{fleet.CONFIG}", {"rule_set": "few"})
         took = eventually(lambda: held.read_text() != "held", "an open connection goes on")
         sys.stderr.write(f"rules: an open connection ended after {took:.2f} s by {held.read_text()}\n")

@@ -49,7 +49,7 @@ def test_filters_are_in_the_address(admin: httpx.Client, query: str, found: bool
         query = query.replace(name, f"{now + timedelta(days=days):%Y-%m-%d}")
     page = admin.get(f"/audit?{query}").text
     assert ("<bdi>tried</bdi>" in page) is found
-    assert ("No entry fits" in page) is not found
+    assert ("No entry matches" in page) is not found
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "until=0000-00-00", "after=x", "action=%00"])
@@ -71,9 +71,9 @@ def test_what_is_done_in_pages_has_the_address_of_who_did_it(admin: httpx.Client
     submit(carol, "/new/tag", name="from-a-page")
     page = admin.get("/audit?actor=user:carol&action=created&address=127.0.0.1").text
     assert "<bdi>127.0.0.1</bdi>" in page
-    assert "No entry fits" in admin.get("/audit?actor=user:carol&address=203.0.113.7").text
+    assert "No entry matches" in admin.get("/audit?actor=user:carol&address=203.0.113.7").text
     assert "<bdi>127.0.0.1</bdi>" in admin.get("/audit?actor=user:carol&address=127.0.0.0/8").text
-    assert "No entry fits" in admin.get("/audit?actor=user:carol&address=10.0.0.0/8").text
+    assert "No entry matches" in admin.get("/audit?actor=user:carol&address=10.0.0.0/8").text
     assert admin.get("/audit?address=banana").status_code == 422
 
 

@@ -108,7 +108,7 @@ def test_a_dialog_opens_has_a_name_and_closes(visit: Visit, admin: httpx.Client)
     page.get_by_role("link", name="Delete").click()
     dialog = page.get_by_role("dialog", name="Delete user-003")
     dialog.get_by_role("textbox").wait_for()
-    dialog.get_by_role("link", name="Do nothing").click()
+    dialog.get_by_role("link", name="Cancel").click()
     dialog.wait_for(state="hidden")
 
 
@@ -172,10 +172,10 @@ def test_a_passkey_is_made_and_signs_in(chromium: Browser, address: str, admin: 
     page.get_by_role("link", name="Add a passkey").click()
     dialog = page.get_by_role("dialog", name="Add a passkey")
     dialog.get_by_label("Name").fill("this browser")
-    dialog.get_by_label("Present password").fill("not the present one")
+    dialog.get_by_label("Current password").fill("not the present one")
     dialog.get_by_role("button", name="Go on").click()
     dialog.get_by_role("alert").get_by_text("is not the present password").wait_for()
-    dialog.get_by_label("Present password").fill(PASSWORD)
+    dialog.get_by_label("Current password").fill(PASSWORD)
     dialog.get_by_role("button", name="Go on").click()
     page.get_by_role("rowheader", name="this browser").wait_for()
     assert complaints(page) == []
@@ -264,7 +264,7 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
     visit: Visit, admin: httpx.Client
 ) -> None:
     page = visit(f"{peer_path(admin)}/links")
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create it").click()
     link = page.locator("#made").inner_text()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(f"{request.url} {request.headers.get('referer')}"))

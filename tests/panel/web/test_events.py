@@ -37,12 +37,12 @@ DOWN, CREATED, SERVES = "clients got no answer any more", "it was created", "the
         ("?kind=failovers", [DOWN], [CREATED, SERVES]),
         ("?kind=moves", [SERVES], [DOWN, CREATED]),
         ("?kind=changes&config=&node=", [CREATED], [DOWN, SERVES]),
-        ("?kind=names", ["No event fits"], [DOWN]),
+        ("?kind=names", ["No event matches"], [DOWN]),
         ("?config=wg0", [DOWN, CREATED, SERVES], [">office<"]),
         ("?config=office", [CREATED, SERVES], [DOWN, ">par1<"]),
         ("?node=fra1", [SERVES, CREATED], [DOWN, ">par1<"]),
         ("?node=par1&config=wg0", [DOWN, SERVES], [">fra1<", CREATED]),
-        ("?node=par1&config=office", ["No event fits"], [DOWN]),
+        ("?node=par1&config=office", ["No event matches"], [DOWN]),
     ],
 )
 def test_what_is_chosen_is_in_the_address(admin: httpx.Client, query: str, there: list[str], absent: list[str]) -> None:

@@ -28,7 +28,7 @@ def test_a_set_is_made_given_after_a_look_changed_and_deleted(admin: httpx.Clien
     set_id = path.rpartition("/")[2]
     asked = submit(admin, "/configs/wg0/rules", rule_set=set_id)
     assert "Nothing is changed yet" in asked.text
-    assert "reach no more" in asked.text
+    assert "no longer reach" in asked.text
     given = submit(admin, "/configs/wg0/rules", rule_set=set_id, agreed="true")
     assert "Nothing is changed yet" not in given.text
     assert "guests &lt;b&gt;" in admin.get(peer).text

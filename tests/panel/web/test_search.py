@@ -34,7 +34,7 @@ def test_everything_is_found_by_a_part_of_its_name(admin: httpx.Client, text: st
 
 
 def test_nothing_is_said_to_be_nothing_and_text_stays_text(admin: httpx.Client) -> None:
-    assert "Nothing fits" in admin.get("/search?q=no-such-thing").text
+    assert "Nothing matches" in admin.get("/search?q=no-such-thing").text
     assert "&lt;b&gt;bold" in admin.get("/search", params={"q": "<b>b"}).text
     assert admin.get("/search?q=%00").status_code == 422
 
@@ -58,7 +58,7 @@ def test_who_is_limited_finds_nothing_else(panel: Panel, person: Person) -> None
         user = users.get(tx, "limited")
         user.limit_configs, user.limit_groups = [configs.id_of(tx, "office")], []
     for text in ("user-00", "wg0", "fra1"):
-        assert "Nothing fits" in limited.get(f"/search?q={text}").text
+        assert "Nothing matches" in limited.get(f"/search?q={text}").text
     assert "printer" in limited.get("/search?q=print").text
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PERSIAN, ARABIC = ({ord(str(number)): zero + number for number in range(10)} for zero in (0x6F0, 0x660))
 FRACTION, COMMA = "\N{ARABIC DECIMAL SEPARATOR}", "\N{ARABIC COMMA}"
 WORDS = {
+    "new_tags", "owner",
     "base", "bind_dn", "ca", "client_id", "color", "config", "config_name", "configs", "dns.options", "dns.zone",
     "link", "name", "name_prefix", "new_password", "new_tags", "node_groups", "notes", "owner", "password",
     "password_again",

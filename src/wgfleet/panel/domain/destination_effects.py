@@ -83,8 +83,8 @@ def _of_peers(old: RulesOfConfig, new: RulesOfConfig, was: str, now: str, number
     said: list[str] = []
     if not _say_the_same(before, after):
         if gone := lost(before, after):
-            text = template("{whom} reaches no more: {gone}; that ends open connections too")
-            many = template("{whom} reach no more: {gone}; that ends open connections too")
+            text = template("{whom} no longer reaches: {gone}; that ends open connections too")
+            many = template("{whom} no longer reach: {gone}; that ends open connections too")
             said.append(Reason(text if one else many, whom=whom, gone=joined(gone, " | ")))
         if more := lost(after, before):
             text = template("{whom} reaches from now on, as far as the config lets them: {more}")

@@ -136,7 +136,7 @@ SENTENCES: dict[str, dict[str, str]] = {
         "recalled": marked("{who} called clients of {config} back from node {node}"),
         "called_back": marked("Node {node} called the clients of {config} back after its sessions had ended"),
         "relay_begun": marked("Node {node} began to pass on packets of clients of {config}"),
-        "relay_over": marked("Node {node} passes on packets of clients of {config} no more"),
+        "relay_over": marked("Node {node} no longer passes on packets of clients of {config}"),
         "relay_ended": marked("{who} ended that node {node} passes on packets of clients of {config}"),
         "relay_prolonged": marked("{who} prolonged that node {node} passes on packets of clients of {config}"),
         "assigned": marked("{who} assigned node {node} to config {config}"),

@@ -38,7 +38,7 @@ DETAIL_VALUES: dict[str, dict[str, str]] = {
         "restrict": marked("keep it out"),
         "delete": marked("delete it"),
         "warn": marked("write it into the audit log"),
-        "reset_total_data_usage": marked("count from now on"),
+        "reset_total_data_usage": marked("start counting again"),
         "none": marked("no limit of this kind, whatever tags and config say"),
     },
     "before": _STATES | _ROLES,

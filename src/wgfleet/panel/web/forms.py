@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.errors import Conflict, Forbidden, Invalid, PanelError
+from wgfleet.panel.web.isolation import without_isolation
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.visitors import TheVisitor
 from wgfleet.protocol.digits import ascii_digits
@@ -217,7 +218,7 @@ def given_speed(form: SubmittedForm, name: str) -> int | None:
 
 def typed_name_is(form: SubmittedForm, name: str) -> None:
     """Raise `Invalid` unless the name of what is to be destroyed was typed (`forms.typed_name` in templates)."""
-    if form.get("typed_name").strip() != name:
+    if without_isolation(form.get("typed_name")).strip() != name:
         raise Invalid(OTHER_NAME, field="typed_name")
 
 

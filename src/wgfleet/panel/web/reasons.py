@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from wgfleet.panel.web.isolation import isolated
 from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.quotes import filled_in
 from wgfleet.protocol.reasons import Reason, readable
@@ -21,7 +22,7 @@ def in_words(translate: Translate, text: str) -> str:
     if not isinstance(text, Reason):
         return translate(text)
     values = {name: _value(translate, value) for name, value in text.values.items()}
-    return readable(filled_in(translate(text.template), values, translate(_CUT)))
+    return readable(filled_in(isolated(translate(text.template)), values, translate(_CUT)))
 
 
 def said(translate: Translate, text: str | None, nothing: str = NOTHING) -> Markup:

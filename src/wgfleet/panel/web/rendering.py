@@ -19,6 +19,7 @@ from starlette.responses import Response
 import wgfleet
 from wgfleet.panel.web import assets, detail_names, event_words, formats, hints, languages, reasons, words
 from wgfleet.panel.web.form_summaries import summarized
+from wgfleet.panel.web.isolation import isolated
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
 
@@ -34,6 +35,16 @@ def _choices(translate: Callable[[str], str], marked: Iterable[tuple[str, str]])
     return [(key, translate(text)) for key, text in marked]
 
 
+def _install_texts(made: Environment, language: str) -> None:
+    """Give templates the texts of a language."""
+    texts = languages.translations(language)
+    made.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: isolated(texts.gettext(text)),
+        lambda one, many, number: isolated(texts.ngettext(one, many, number)),
+        newstyle=True,
+    )
+
+
 @cache
 def environment(language: str) -> Environment:
     """Return the templates in a language."""
@@ -46,7 +57,7 @@ def environment(language: str) -> Environment:
         extensions=["jinja2.ext.i18n"],
         auto_reload=False,
     )
-    made.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
+    _install_texts(made, language)
     for name in ("size", "rate", "number", "share", "span"):
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.

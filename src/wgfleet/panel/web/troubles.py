@@ -87,7 +87,7 @@ def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:
             yield Trouble(BAD, marked("its certificate is about to expire"), node.name, "", path)
         for warning in (node_agents.clock_warning(node), shared.get(node.id), doubts.get(node.id)):
             if warning is not None:
-                yield Trouble(POOR, marked("the node needs a look"), node.name, warning, path)
+                yield Trouble(POOR, marked("the node needs attention"), node.name, warning, path)
 
 
 def _of_configs(

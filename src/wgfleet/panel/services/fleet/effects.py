@@ -378,7 +378,7 @@ def of_peer_deletion(peer: Peer) -> list[str]:
     """Say what is lost with a peer."""
     return [
         Reason(
-            "{peer!r} is cut off, and its file never works again, also if one of that name is made again",
+            "{peer!r} is cut off, and its file never works again, even if one of that name is made again",
             peer=peer.name,
         )
     ]

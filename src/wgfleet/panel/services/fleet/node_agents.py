@@ -70,7 +70,9 @@ def renewing(tx: Tx, node_id: str, issued: Issued, allowed: Collection[str], sho
         )
     if node.agent_keys and not {*node.agent_keys} & {*allowed}:
         raise Conflict(
-            Reason("another agent has enrolled as node {node!r} meanwhile; this one is renewed no more", node=node.name)
+            Reason(
+                "another agent has enrolled as node {node!r} meanwhile; this one is no longer renewed", node=node.name
+            )
         )
     certificates.of_agent(tx, audit.PANEL, node, issued)
     if node.agent_keys:  # unknown: any is accepted until it is renewed

@@ -37,7 +37,7 @@ MOST = 1000  # nodes, and other things that have names: all that a panel is made
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
 WHY = ("reason", "error")
 SAID = {"name", "config", "node", "config_id", "peer_id"}  # which the sentence has
-WRONG_DAY = marked("is no day; give one as 2026-11-27")
+WRONG_DAY = marked("is not a day; write it as 2026-11-27")
 
 Chosen = Annotated[str, Query(max_length=100, pattern=r"^[!-~]*$")]
 

@@ -60,7 +60,7 @@ NAMED = {
 _NOBODY = "0-" + "0" * 32  # what a look sends, which is compared with nothing
 NOT_CHOSEN = marked("must be chosen")
 NO_NUMBER = marked("must be a number, such as 50 or 0.5")
-ONE_LIMIT = marked("is a second limit; give them one after the other")
+ONE_LIMIT = marked("is a second limit; set them one after the other")
 Chosen = Annotated[str, Query(max_length=100, pattern=LINE)]
 Ticked = Annotated[list[Chosen] | None, Query(max_length=MOST)]
 

@@ -55,7 +55,7 @@ def refused_challenge(request: Request, error: PanelError | FieldError) -> Respo
     refused = Invalid(error.said or error.detail, field=error.field) if isinstance(error, FieldError) else error
     translate = translations(visitor_of(request).language).gettext
     words = in_words(translate, refused.said or refused.detail)
-    field = {"name": translate("Name"), "password": translate("Present password")}.get(refused.field or "")
+    field = {"name": translate("Name"), "password": translate("Current password")}.get(refused.field or "")
     return JSONResponse({"detail": f"{field}: {words}" if field else words}, refused.status)
 
 
