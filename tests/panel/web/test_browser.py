@@ -239,6 +239,7 @@ def test_a_network_a_peer_and_a_drain_need_no_mouse(visit: Visit, admin: httpx.C
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="File and QR code").wait_for()
     page.goto("/peers/new?config=wg0")
+    page.locator("#name:focus").wait_for()  # browsers give it the focus with the first frame
     page.keyboard.type("made-by-keys")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="File and QR code").wait_for()
