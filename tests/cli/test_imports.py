@@ -22,3 +22,21 @@ def test_what_an_import_is_refused_for_is_said_by_its_option(wgfleet: Run, tmp_p
     )
     again = wgfleet("import", "wg-quick", str(file), "--config", "wg8", "--yes")
     assert (again.returncode, "as config 'wg7'" in again.stderr) == (1, True)
+
+
+def test_what_is_taken_here_is_said_with_the_option_that_helps(wgfleet: Run, tmp_path: Path) -> None:
+    file = tmp_path / "office.conf"
+    user = new_key_pair()[1]
+    server = f"[Interface]\nPrivateKey = {new_key_pair()[0]}\nListenPort = 51833\nAddress = 10.9.0.1/24\n"
+    file.write_text(f"{server}[Peer]\n# anna\nPublicKey = {user}\nAllowedIPs = 10.9.0.7/32\n")
+    made = wgfleet("config", "create", "wg9", "--pool", "10.9.0.0/16", "--listen-port", "51833")
+    assert made.returncode == 0, made.stderr
+    words = ("import", "wg-quick", str(file), "--yes")
+    refused = wgfleet(*words)
+    assert (refused.returncode, "such as --pool 10.77.0.0/24" in refused.stderr) == (1, True)
+    refused = wgfleet(*words, "--pool", "10.77.0.0/24")
+    assert (refused.returncode, "such as --listen-port 51999" in refused.stderr) == (1, True)
+    done = wgfleet(*words, "--pool", "10.77.0.0/24", "--listen-port", "51999")
+    assert done.returncode == 0, done.stderr
+    assert "note: addresses of 1 peer are in none of 10.77.0.0/24" in done.stderr.replace("\n", " ")
+    assert "10.77.0.2" in done.stdout + wgfleet("peer", "list", "office").stdout

@@ -18,7 +18,8 @@ from wgfleet.panel.web import hints as pages
 from wgfleet.panel.web.site import ROUTERS
 
 FULL = {"config": "wg0", "node": "fra1"}
-AGAIN = {HintCode.FORCE, HintCode.RELAY}  # the call or the command that was refused, with a parameter or an option
+# The call or the command that was refused, with a parameter or an option.
+AGAIN = {HintCode.FORCE, HintCode.RELAY, HintCode.OTHER_POOLS, HintCode.OTHER_PORT}
 PAGES = {route.path for router in ROUTERS for route in router.routes if "GET" in route.methods}
 CALLING = sorted(set(HintCode) - AGAIN)
 

@@ -52,6 +52,8 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
 # Options of the command that was refused.
 AGAIN = {
     HintCode.FORCE: "repeat with --force",
+    HintCode.OTHER_POOLS: "repeat with another range, such as --pool 10.77.0.0/24",
+    HintCode.OTHER_PORT: "repeat with another port, such as --listen-port 51999",
     HintCode.RELAY: "repeat with --relay-hours, so that the node passes on the packets of clients that nobody else can "
     "call",
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from wgfleet.cli.client import USAGE, CallFailed, panel
+from wgfleet.cli.client import USAGE, CallFailed, given, panel
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say, show_json, show_table
 from wgfleet.cli.tree import single
@@ -26,6 +26,10 @@ def import_(
     *,
     interface: Annotated[str | None, typer.Option(help="Which one, where the source has several.")] = None,
     config: Annotated[str | None, typer.Option(help="Name of the config; else that of the interface.")] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option("--pool", help="Another range of a new config than the source's; repeatable.")
+    ] = None,
+    listen_port: Annotated[int | None, typer.Option(help="Another port of a new config than the source's.")] = None,
     environment: Annotated[
         Path | None, typer.Option("--env", help="wg-easy up to 14: the container's variables, or its compose file.")
     ] = None,
@@ -43,7 +47,11 @@ def import_(
     with panel(sends_secret=True) as client:
         fleet = read(source, path, environment, files)
         chosen = choose(fleet, interface)
-        body = {"interface": msgspec.to_builtins(chosen), "config": config, "tags": msgspec.to_builtins(fleet.tags)}
+        body = {
+            "interface": msgspec.to_builtins(chosen),
+            "tags": msgspec.to_builtins(fleet.tags),
+            **given(config=config, pools=pool, listen_port=listen_port),
+        }
         for warning in fleet.warnings:
             say(f"warning: {warning}", err=True)
         found = client.call("POST", "/api/imports/preview", body)

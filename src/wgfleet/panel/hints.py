@@ -41,6 +41,8 @@ class HintCode(StrEnum):
     LIST_RELAYS = auto()  # (config, node)
     WAIT_FOR_RELAYS = auto()  # (config, node): until nobody hangs on them
     ADD_FLOATING = auto()  # (config)
+    OTHER_POOLS = auto()  # the same import again, into another range
+    OTHER_PORT = auto()  # likewise, with another port
     FORCE = auto()  # the same call again, without the check that refused it
 
 

@@ -167,3 +167,26 @@ def test_a_file_that_is_too_large_is_refused_on_a_page(admin: httpx.Client) -> N
     answer = submit(admin, PAGE, source="wg-quick", text="#" * (MANY.size + 1))
     assert (answer.status_code, answer.headers["Content-Type"]) == (413, "text/html; charset=utf-8")
     assert "larger than 16 MB" in answer.text
+
+
+def test_another_range_and_port_are_chosen_where_those_of_the_server_are_taken(
+    admin: httpx.Client,
+) -> None:
+    keys = Keys()
+    text = (
+        f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51833\nAddress = 10.219.0.1/24\n"
+        f"[Peer]\n# anna\nPublicKey = {keys.public('anna')}\nAllowedIPs = 10.219.0.7/32\n"
+    )
+    submit(admin, "/new/config", name="taken", pools="10.219.0.0/24", client_allowed_ips="0.0.0.0/0")
+    fields = {"source": "wg-quick", "text": text, "config": "office"}
+    refused = submit(admin, PAGE, **fields)
+    assert (refused.status_code, 'id="pools-wrong"' in refused.text) == (409, True)
+    assert "choose other networks, at *Other networks or port* below" in refused.text
+    fields |= {"pools": "\u06f1\u06f0.220.0.0/24", "listen_port": "51998"}
+    shown = submit(admin, PAGE, **fields)
+    assert "and need new files" in shown.text
+    done = submit(admin, PAGE, **fields, **seen_of(shown))
+    assert done.url.path == "/configs/office/moving-in"
+    page = admin.get("/configs/office").text
+    assert "10.220.0.0/24" in page
+    assert "51998" in page

@@ -55,6 +55,8 @@ CALLS: dict[HintCode, Call] = {
 # Parameters of the call that was refused, and no calls of their own.
 AGAIN = {
     HintCode.FORCE: "repeat with force=true",
+    HintCode.OTHER_POOLS: "repeat with other `pools`",
+    HintCode.OTHER_PORT: "repeat with another `listen_port`",
     HintCode.RELAY: "repeat with relay_s, so that the node passes on the packets of clients that nobody else can call",
 }
 

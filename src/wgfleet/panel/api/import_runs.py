@@ -10,6 +10,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.peer_batches import ATTEMPTS, undo
 from wgfleet.panel.api.previews import rehearsal
+from wgfleet.panel.domain.import_choices import ImportChoice, chosen
 from wgfleet.panel.domain.imports import PeerFate
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.reconcile.abandoned_batches import take_back
@@ -24,6 +25,7 @@ from wgfleet.panel.store.tables import Config
 from wgfleet.protocol.reasons import Reason
 
 SLICE = 50  # peers, or tags, in a transaction: with limits and notes they take 20 ms, and 60 on PostgreSQL
+AS_IT_WAS = ImportChoice()
 UNDER_WAY_S = 5.0  # after which one of thousands of peers may have ended
 
 
@@ -37,6 +39,7 @@ class ImportRun:
         interface: ImportedInterface,
         name: str | None = None,
         tags: Sequence[ImportedTag] = (),
+        choice: ImportChoice = AS_IT_WAS,
     ) -> None:
         self._panel = panel
         self._store = panel.store
@@ -45,7 +48,8 @@ class ImportRun:
         self._tags = tags
         self._hosts = panel.hosts()
         import_checks.check_source(interface)
-        self._interface = import_checks.with_public_key(interface)
+        self._choice = import_plans.parsed_choice(choice)
+        self._interface, self._said = chosen(import_checks.with_public_key(interface), self._choice)
 
     def plan(self) -> ImportPlan:
         """Say what it does. Nobody waits for it, but for the moment in which a config is made to see if that can be."""
@@ -55,7 +59,7 @@ class ImportRun:
 
     def _plan(self) -> ImportPlan:
         with self._store.read() as tx:
-            target = import_plans.existing(tx, self._interface, self._name)
+            target = import_plans.existing(tx, self._interface, self._name, self._choice)
         if target is None:
             with rehearsal(self._panel) as tx:
                 target = self._make_config(tx)
@@ -67,6 +71,7 @@ class ImportRun:
                 tag_colors=self._tags,
                 panel_hosts=self._hosts,
                 may_own=self._caller.may(SECRETS),
+                said=self._said,
             )
 
     def make(self) -> ImportPlan:

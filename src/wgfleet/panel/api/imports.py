@@ -9,14 +9,16 @@ from wgfleet.imports.fleet import ImportedInterface, ImportedTag
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.import_runs import ImportRun
 from wgfleet.panel.api.large_bodies import LargeBodies
-from wgfleet.panel.api.models import Body, Said, View
+from wgfleet.panel.api.models import Body, Port, Said, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.fields import MAX_NETWORKS
+from wgfleet.panel.domain.import_choices import ImportChoice
 from wgfleet.panel.services import import_checks
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet.peers import MAX_BATCH
 from wgfleet.panel.services.import_plans import ImportPlan
+from wgfleet.panel.services.pools import MAX_POOLS
 
 router = subject_router("imports", route_class=LargeBodies)
 Short = Annotated[str, Field(max_length=256)]
@@ -106,6 +108,14 @@ class ImportCall(Body):
 
     interface: InterfaceToImport
     config: Short | None = Field(default=None, description="Name of the config; null: that of the interface.")
+    pools: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=MAX_POOLS)] | None = Field(
+        default=None,
+        description="Networks of a new config, where those of the interface are taken here; peers whose addresses are "
+        "in none of them get others, and need new files. null: those of the interface.",
+    )
+    listen_port: Port | None = Field(
+        default=None, description="UDP port of a new config, likewise; null: that of the interface."
+    )
     tags: list[TagColor] = Field(default=[], max_length=1_000)
 
 
@@ -164,6 +174,7 @@ def _run(panel: Panel, caller: Caller, body: ImportCall) -> ImportRun:
         msgspec.convert(body.interface.model_dump(), ImportedInterface),
         body.config,
         msgspec.convert([tag.model_dump() for tag in body.tags], list[ImportedTag]),
+        ImportChoice(tuple(body.pools or ()), body.listen_port),
     )
 
 

@@ -12,6 +12,7 @@ from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
 from wgfleet.panel import clock
 from wgfleet.panel.domain import import_hooks, imports
 from wgfleet.panel.domain.fields import one_spelling
+from wgfleet.panel.domain.import_choices import ImportChoice
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs, import_checks, import_details, pools, tunnel_networks
@@ -27,6 +28,7 @@ from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config
+from wgfleet.protocol.addresses import parse_port
 from wgfleet.protocol.reasons import Reason
 
 DEFAULT_ALLOWED = ("0.0.0.0/0", "::/0")
@@ -67,7 +69,14 @@ class ImportPlan:
         return len(self.peers) - len(self.new)
 
 
-def existing(tx: Tx, interface: ImportedInterface, name: str) -> ImportTarget | None:
+def parsed_choice(choice: ImportChoice) -> ImportChoice:
+    """Return another range and port in canonical form, or name what cannot be one."""
+    if choice.listen_port is not None:
+        parse_port(choice.listen_port, "listen_port")
+    return dataclasses.replace(choice, pools=tuple(pools.parse(choice.pools)) if choice.pools else ())
+
+
+def existing(tx: Tx, interface: ImportedInterface, name: str, choice: ImportChoice) -> ImportTarget | None:
     """Return the config of that name, None where there is none; refuse one of another key, and a second of its key."""
     config = config_rows.find(tx, name)
     if config is None:
@@ -89,7 +98,21 @@ def existing(tx: Tx, interface: ImportedInterface, name: str) -> ImportTarget | 
             ),
             field="config",
         )
-    return target_of(tx, config, created=False)
+    found = target_of(tx, config, created=False)
+    other = choice.pools if choice.pools and {*choice.pools} != found.served.keys() else None
+    port = choice.listen_port if choice.listen_port not in {None, config.listen_port} else None
+    if other or port:
+        raise Conflict(
+            Reason(
+                "config {name!r} is here already, with {pools} and port {port}; import into it as it is, and change it "
+                "itself",
+                name=name,
+                pools=", ".join(found.served),
+                port=config.listen_port,
+            ),
+            field="pools" if other else "listen_port",
+        )
+    return found
 
 
 def target_of(tx: Tx, config: Config, *, created: bool) -> ImportTarget:
@@ -107,9 +130,11 @@ def plan(
     tag_colors: Sequence[ImportedTag] = (),
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
     may_own: bool = False,
+    said: Sequence[str] = (),
 ) -> ImportPlan:
     """Say what an import does, and refuse what cannot be done.
 
+    `said`: what is known of it already; it comes first where the config is new.
     `may_own`: peers become the devices of users that are called as their owners were.
     """
     known = {} if target.created else _known(tx, target.config, interface)
@@ -132,7 +157,7 @@ def plan(
         carried=gets,
         tags=wanted,
         rule_sets=details.rules.wanted,
-        remarks=[*effects, *_remarks(interface, target)],
+        remarks=[*(said if target.created else ()), *effects, *_remarks(interface, target)],
     )
 
 

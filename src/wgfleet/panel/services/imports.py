@@ -11,7 +11,8 @@ from wgfleet.imports.fleet import ImportedInterface
 from wgfleet.imports.numbers import number
 from wgfleet.panel import clock
 from wgfleet.panel.domain import imports
-from wgfleet.panel.errors import Invalid
+from wgfleet.panel.errors import Conflict, Invalid, PanelError
+from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, import_details, tunnel_networks
 from wgfleet.panel.services.configs import ConfigSpec
 from wgfleet.panel.services.fleet import endpoint_groups, peer_batches, peers, tags
@@ -29,6 +30,7 @@ from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, words_of
 
 DEFAULT_KEEPALIVE_S = 25
+_OTHERS = {"pools": HintCode.OTHER_POOLS, "listen_port": HintCode.OTHER_PORT}
 
 
 def make_config(
@@ -63,9 +65,9 @@ def make_config(
     )
     try:
         config = configs.create(tx, vault, actor, spec, panel_hosts=panel_hosts)
-    except (FieldError, Invalid) as error:
-        if error.field != "name":
-            raise
+    except (FieldError, PanelError) as error:
+        if error.field != "name" or isinstance(error, Conflict):
+            raise _with_way_out(error) from None
         if name != interface.name:
             raise Invalid(words_of(error), field="config") from None
         raise Invalid(
@@ -80,6 +82,15 @@ def make_config(
     if interface.endpoint is not None:
         endpoint_groups.put(tx, vault, actor, config, _endpoint(interface.endpoint))
     return target_of(tx, config, created=True)
+
+
+def _with_way_out(error: FieldError | PanelError) -> FieldError | PanelError:
+    """Return why a config cannot have a range, or a port, with the way out: another one."""
+    name = (error.field or "").partition("[")[0]
+    if name not in _OTHERS:
+        return error
+    kind = Invalid if isinstance(error, FieldError) else type(error)
+    return kind(words_of(error), Hint(_OTHERS[name]), field=error.field)
 
 
 def _endpoint(text: str) -> EndpointGroupSpec:

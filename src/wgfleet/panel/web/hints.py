@@ -48,6 +48,8 @@ WAYS_OUT = {
         marked("wait until they have come to other nodes"), "/configs/{config}/relays"
     ),
     HintCode.ADD_FLOATING: HelpfulPage(marked("give the config floating addresses"), "/configs/{config}"),
+    HintCode.OTHER_POOLS: HelpfulPage(marked("choose other networks, at *Other networks or port* below"), ""),
+    HintCode.OTHER_PORT: HelpfulPage(marked("choose another port, at *Other networks or port* below"), ""),
     HintCode.FORCE: HelpfulPage(marked("do it all the same, where the form offers that"), ""),
 }
 

@@ -25,7 +25,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.reasons import Reason, words_of
 
 router = page_router()
-ASKED = ("source", "interface", "config", "files", "text")
+ASKED = ("source", "interface", "config", "pools", "listen_port", "files", "text")
 SHOWN = 200
 SOURCES = (
     ("wg-quick", marked("a server's file of wg-quick, with users' files beside it: by hand, or by a script")),
@@ -51,7 +51,7 @@ def send_source(request: Request, panel: ThePanel, caller: Writer, form: TheForm
     fleet, found = None, None
     try:
         fleet = _read(form)
-        body = _body(fleet, _chosen(fleet, form.get("interface")), form.get("config").strip() or None)
+        body = _body(fleet, _chosen(fleet, form.get("interface")), form)
         found = imports.looked_at(panel, caller, body)
         if form.get("seen") != _digest(form) or not form.get("do"):
             return _page(request, form, fleet, found)
@@ -102,9 +102,14 @@ def _chosen(fleet: ImportedFleet, name: str) -> ImportedInterface:
     return next((each for each in fleet.interfaces if each.name == name), fleet.interfaces[0])
 
 
-def _body(fleet: ImportedFleet, interface: ImportedInterface, config: str | None) -> ImportCall:
+def _body(fleet: ImportedFleet, interface: ImportedInterface, form: SubmittedForm) -> ImportCall:
     return made_of(
-        ImportCall, interface=msgspec.to_builtins(interface), config=config, tags=msgspec.to_builtins(fleet.tags)
+        ImportCall,
+        interface=msgspec.to_builtins(interface),
+        config=form.get("config").strip() or None,
+        pools=form.get("pools").replace(",", " ").split() or None,
+        listen_port=form.get("listen_port").strip() or None,
+        tags=msgspec.to_builtins(fleet.tags),
     )
 
 
