@@ -35,6 +35,10 @@ COMMANDS: dict[HintCode, tuple[str, str]] = {
         "set its endpoint group ({command})",
         "config endpoint {config} --domain NAME",
     ),
+    HintCode.MAKE_ENDPOINT_GROUP: (
+        "set its endpoint group ({command})",
+        "config endpoint {config} --domain NAME",
+    ),
     HintCode.ADD_WITNESS: ("add a witness elsewhere ({command})", "node create NAME --witness --agent-host HOST"),
     HintCode.RESUME_AUTOMATION: ("resume it ({command})", "config resume {config}"),
     HintCode.PLAN_ADOPTION: ("read the new plan with {command}", "dns plan {config} --adopt"),

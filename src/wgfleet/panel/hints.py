@@ -33,6 +33,7 @@ class HintCode(StrEnum):
     MAKE_API_KEY = auto()
     MAKE_JOIN_TOKEN = auto()  # (node)
     SET_ENDPOINT_GROUP = auto()  # (config)
+    MAKE_ENDPOINT_GROUP = auto()  # (config): it has none yet
     ADD_WITNESS = auto()
     RESUME_AUTOMATION = auto()  # (config)
     PLAN_ADOPTION = auto()  # (config)

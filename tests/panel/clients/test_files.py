@@ -84,6 +84,19 @@ def test_a_config_without_endpoint_says_what_a_file_lacks(client: httpx.Client) 
     assert "assign a node" in answer.json()["detail"]
 
 
+def test_the_call_that_makes_an_endpoint_works_where_there_is_none(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    peer = made(client, "/api/configs/wg0/peers", name="anna")
+    path = "/api/configs/wg0/endpoint-group"
+    for refused in (
+        client.get(f"/api/peers/{peer['id']}/config"),
+        client.patch(path, json={"domain": "vpn.example.com"}),
+    ):
+        assert f"(POST {path})" in refused.json()["detail"], refused.text
+    made(client, path, domain="vpn.example.com")
+    assert client.get(f"/api/peers/{peer['id']}/config").status_code == 200
+
+
 def test_nodes_whose_names_begin_alike_have_files_of_their_own(panel: Panel, client: httpx.Client) -> None:
     made(client, "/api/configs", name="wg7", mode="independent", pools=["10.7.0.0/16"])
     serve(panel, client, "wg7", "frankfurt-main-1", "frankfurt-main-2", "ber1")

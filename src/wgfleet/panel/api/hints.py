@@ -40,6 +40,9 @@ CALLS: dict[HintCode, Call] = {
     HintCode.SET_ENDPOINT_GROUP: Call(
         "set its endpoint group ({call})", "PATCH", "/api/configs/{config}/endpoint-group"
     ),
+    HintCode.MAKE_ENDPOINT_GROUP: Call(
+        "make its endpoint group ({call})", "POST", "/api/configs/{config}/endpoint-group"
+    ),
     HintCode.ADD_WITNESS: Call("add a witness elsewhere ({call} with witness=true)", "POST", "/api/nodes"),
     HintCode.RESUME_AUTOMATION: Call("resume it ({call})", "POST", "/api/configs/{config}/automation"),
     HintCode.PLAN_ADOPTION: Call("read the new plan with {call}", "GET", "/api/dns/{config}/plan?adopt=true"),

@@ -38,6 +38,7 @@ WAYS_OUT = {
     HintCode.MAKE_API_KEY: HelpfulPage(marked("make another API key first"), "/settings/keys/new"),
     HintCode.MAKE_JOIN_TOKEN: HelpfulPage(marked("make a new join token"), "/nodes/{node}"),
     HintCode.SET_ENDPOINT_GROUP: HelpfulPage(marked("set the endpoint group of the config"), "/configs/{config}"),
+    HintCode.MAKE_ENDPOINT_GROUP: HelpfulPage(marked("set the endpoint group of the config"), "/configs/{config}"),
     HintCode.ADD_WITNESS: HelpfulPage(marked("add a witness elsewhere"), "/nodes"),
     HintCode.RESUME_AUTOMATION: HelpfulPage(marked("resume the automation of the config"), "/configs/{config}"),
     HintCode.PLAN_ADOPTION: HelpfulPage(marked("look at the new plan"), "/dns/{config}/plan?adopt=true"),

@@ -97,7 +97,7 @@ def _refusal(tx: Tx, config: Config, places: Sequence[Place]) -> Conflict | None
             config=config.name,
         ),
         Hint(HintCode.ASSIGN_NODE, config=config.name),
-        Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
+        Hint(HintCode.MAKE_ENDPOINT_GROUP, config=config.name),
     )
 
 

@@ -202,7 +202,7 @@ def get(tx: Tx, config: Config) -> EndpointGroup:
     if group is None:
         raise NotFound(
             Reason("config {config!r} has no endpoint group", config=config.name),
-            Hint(HintCode.SET_ENDPOINT_GROUP, config=config.name),
+            Hint(HintCode.MAKE_ENDPOINT_GROUP, config=config.name),
         )
     return group
 
