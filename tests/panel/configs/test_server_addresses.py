@@ -113,3 +113,15 @@ def test_nodes_of_an_independent_config_have_addresses_of_their_slices(client: h
     refused = client.post("/api/configs", json={**body, "server_addresses": ["10.8.0.7"]})
     assert (refused.status_code, refused.json()["field"]) == (422, "server_addresses[0]")
     assert made(client, "/api/configs", **body)["server_addresses"] == []
+
+
+def test_a_table_that_asks_for_it_is_refused_before_anything_is_made(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"], server_addresses=["10.8.0.254"])
+    path, sent = "/api/configs/wg0/peers/csv", {"content-type": "text/csv"}
+    plan = client.post(
+        f"{path}/preview", content="name,addresses\nanna,10.8.0.254\nbert,10.8.0.1\n", headers=sent
+    ).json()
+    assert [(each["line"], each["column"]) for each in plan["problems"]] == [(2, "addresses")]
+    assert "own address" in plan["problems"][0]["detail"]
+    assert client.post(path, content="name,addresses\nbert,10.8.0.1\n", headers=sent).status_code < 300
+    assert addresses(client) == [["10.8.0.1"]]

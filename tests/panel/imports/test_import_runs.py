@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_interface
 from typing import Any
 
 import msgspec
@@ -277,8 +278,9 @@ def test_what_cannot_be_made_is_refused_before_anything_is_with_its_place_in_the
     found = interface()
     run(panel, found).make()
     before = rows(panel)
-    server = ImportedPeer(public_key=found.public_key or "", name="the server itself")
+    pool = str(ip_interface(found.addresses[0]).network)
+    router = ImportedPeer(public_key=new_key_pair()[1], name="a router", networks=(pool,))
     with pytest.raises(Conflict) as refused:
-        run(panel, msgspec.structs.replace(found, peers=(*found.peers, server))).make()
-    assert refused.value.field == f"peers[{COUNT}].public_key"
+        run(panel, msgspec.structs.replace(found, peers=(*found.peers, router))).make()
+    assert refused.value.field == f"peers[{COUNT}].networks[0]"
     assert rows(panel) == before

@@ -49,14 +49,28 @@ def pools(interface: ImportedInterface) -> list[str]:
 
 
 def servers(interface: ImportedInterface, networks: Sequence[str]) -> list[str]:
-    """Return the addresses that nodes keep of a server: the first that a host can have in each network."""
+    """Return the nodes' own addresses: of each network the server's first that a host can have, else one of no peer."""
     kept: dict[str, str] = {}
     for each in interface.addresses:
         address = str(ipaddress.ip_interface(each).ip)
         network = next((network for network in networks if _inside(address, network)), None)
         if network is not None and network not in kept and addressing.is_host(network, address):
             kept[network] = address
+    held = {address for peer in interface.peers for address in peer.addresses}
+    for network in networks:
+        if network not in kept and (free := _first_free(network, held)) is not None:
+            kept[network] = free
     return list(kept.values())
+
+
+def _first_free(network: str, held: Collection[str]) -> str | None:
+    """Return the first address that no peer has; None where peers have all of them."""
+    offset = addressing.gateway_offset(network)
+    while offset <= addressing.last_offset(network):
+        if (address := addressing.address_at(network, offset)) not in held:
+            return address
+        offset += 1
+    return None
 
 
 def moved_server(interface: ImportedInterface, own: Collection[str]) -> list[str]:
@@ -90,6 +104,13 @@ def planned(
     for peer in interface.peers:
         if peer.public_key in keys:
             found.append(PlannedPeer(peer, PeerFate.SAME, keys[peer.public_key], (), ()))
+            continue
+        if peer.public_key == interface.public_key:
+            found.append(
+                PlannedPeer(
+                    peer, PeerFate.LEFT_OUT, peer.name, (), (Reason("its public key is that of the server itself"),)
+                )
+            )
             continue
         if peer.public_key in seen:
             found.append(
@@ -155,7 +176,11 @@ def _addresses(
             said.append(Reason("{address} is in none of the pools, and is left out", address=address))
         elif pool in kept:
             said.append(Reason("{address} is a second address in {pool}, and is left out", address=address, pool=pool))
-        elif not _may_have(address, pool, networks[pool]):
+        elif addressing.is_host(pool, address) and address != networks[pool] and not _may_have(address, pool):
+            said.append(
+                Reason("{address} is too far up in {pool} to be given: it gets another one", address=address, pool=pool)
+            )
+        elif address == networks[pool] or not addressing.is_host(pool, address):
             said.append(
                 Reason(
                     "{address} belongs to the nodes, or to nobody, in {pool}: it gets another one",
@@ -179,9 +204,5 @@ def _inside(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
 
-def _may_have(address: str, network: str, server: str) -> bool:
-    try:
-        addressing.offset_of(network, address, server)
-    except ValueError:
-        return False
-    return True
+def _may_have(address: str, network: str) -> bool:
+    return addressing.gateway_offset(network, address) <= addressing.last_offset(network)

@@ -217,6 +217,13 @@ def _with_details(each: PlannedPeer, carried: Mapping[str, CarriedOver]) -> Plan
 def _remarks(interface: ImportedInterface, target: ImportTarget) -> list[str]:
     """Say what of an interface is not carried over."""
     said = imports.moved_server(interface, target.served.values()) if target.created else []
+    if interface.listen_port is None and target.created:
+        said.append(
+            Reason(
+                "the source has no port of the server: nodes listen on {port}; files that say another need a new one",
+                port=target.config.listen_port,
+            )
+        )
     if interface.public_key is None:
         said.append(
             Reason("the source does not have the server's key: files of users work only if the config's is the same")

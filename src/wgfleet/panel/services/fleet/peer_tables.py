@@ -215,20 +215,20 @@ def _refused(index: int | None, check: Callable[[], object]) -> WrongSpec | None
 def _wrong_addresses(tx: Tx, config: Config, specs: Sequence[PeerSpec]) -> list[WrongSpec]:
     if not any(spec.addresses for spec in specs):
         return []
-    pools = [pool.network for pool in address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)]
+    pools = address_rows.pools(tx, config.id, slices=config.mode == configs.INDEPENDENT)
     taken = {text for texts in address_rows.of_peers(tx, None, config.id).values() for text in texts}
 
     def take(texts: Sequence[str]) -> None:
         left = list(pools)
         for text in texts:
             address = parse_address(text, "addresses")
-            pool = next((each for each in left if addressing.contains(each, host_network(address))), None)
+            pool = next((each for each in left if addressing.contains(each.network, host_network(address))), None)
             if pool is None:
                 raise Invalid(
                     Reason("{address} is in no pool of the config, or a second one of a pool", address=address),
                     field="addresses",
                 )
-            addressing.offset_of(pool, address)
+            addressing.offset_of(pool.network, address, pool.server_address)
             left.remove(pool)
             if address in taken:
                 raise Conflict(Reason("{address} is the address of another peer", address=address), field="addresses")
