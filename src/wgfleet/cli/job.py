@@ -26,6 +26,7 @@ ForConfig = Annotated[str | None, typer.Option("--config", help="Of the peers of
 COLUMNS = ("field", "when", "action", "period", "id")
 TOTALS = {"total_receive", "total_sent", "total_data"}
 SAID_BY_WHEN = {"operator", "value", "windows"}
+GIGA = 1_000_000_000
 WORDS = {"lgt": "above", "lst": "below", "eq": "exactly", "neq": "not"}
 
 
@@ -101,7 +102,7 @@ def when(job: Document) -> str:
     if job["action"] == "none":
         return "never"
     if job["field"] in TOTALS:
-        return f"{WORDS[job['operator']]} {size(job['value'])}"
+        return f"{WORDS[job['operator']]} {_amount(job['value'])}"
     if job["field"] == "endpoints":
         return f"more than {job['value']} at once"
     if job["field"] == "schedule":
@@ -109,6 +110,11 @@ def when(job: Document) -> str:
     if isinstance(job["value"], str):
         return f"{'before' if job['operator'] == 'lst' else 'from'} {text(job['value'])}"
     return "each period" if job["value"] is None else f"{duration(job['value'])} after the first use"
+
+
+def _amount(count: int) -> str:
+    """Return a number of bytes; one that was given in GB as it was given."""
+    return f"{count // GIGA} GB" if count and count % GIGA == 0 else size(count)
 
 
 def _path(client: Client, peer: str | None, tag: str | None, config: str | None) -> str:

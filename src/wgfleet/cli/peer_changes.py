@@ -24,9 +24,7 @@ Chosen = Annotated[
         autocompletion=completion.names("/api/configs"),
     ),
 ]
-All = Annotated[
-    bool, typer.Option("--all-that-match", help="All that fit what follows; by itself: all peers of the config.")
-]
+All = Annotated[bool, typer.Option("--all-that-match", help="All peers of the config, or all that fit what follows.")]
 Search = Annotated[str | None, typer.Option(help="Part of the name; or a whole key, or address.")]
 Tag = Annotated[str | None, typer.Option(help="Only those with this tag.")]
 Owned = Annotated[str | None, typer.Option("--owner", help="Only the devices of this user.")]
@@ -75,7 +73,7 @@ def change(
         body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
         body |= speeds.body(download, upload)
         show = _Shown(yes=yes, dry_run=dry_run, wait=not no_wait, as_json=as_json)
-        _carry_out(client, config, body, show, chosen=all_that_match)
+        _carry_out(client, config, body, show, chosen=all_that_match or bool(wanted))
 
 
 def move(

@@ -28,6 +28,7 @@ OPTIONS = {
     "pools": "pool",
     "reachable_configs": "reach_config",
     "relay_s": "relay_hours",
+    "server_addresses": "server_address",
     "upload_speed": "upload",
 }
 SYNONYMS = {"ls": "list", "rm": "delete", "remove": "delete", "add": "create", "edit": "update", "get": "show"}
