@@ -14,6 +14,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import relays as relay_rows
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.reasons import Reason
 
@@ -84,12 +85,16 @@ def _refusal(tx: Tx, kind: str) -> NotFound:
 
 
 def check_node(tx: Tx, limit: Limit | None, reference: str, field: str | None = None) -> None:
-    """Raise as `check` does, unless a node is within a limit, or serves a config that is."""
+    """Raise as `check` does, unless a node is within a limit, or serves a config that is, or relays clients of one."""
     if limit is None:
         return
     node = node_rows.find(tx, reference)
-    if node is None or not assignments.of_node(tx, node.id, limit):
+    if node is None or not (assignments.of_node(tx, node.id, limit) or _relays(tx, node.id, limit)):
         check(tx, limit, "node", reference, field)
+
+
+def _relays(tx: Tx, node_id: str, limit: Limit) -> bool:
+    return any(each.config_id in limit.configs for each in relay_rows.tallies(tx, node_ids=[node_id]))
 
 
 def check_group(tx: Tx, limit: Limit | None, changes: Mapping[str, Any]) -> None:

@@ -50,20 +50,20 @@ def list_relays(
         return page(request, "relays/list.html", context, blocks={"now"})
 
 
-@router.get("/configs/{config}/nodes/{node_id}/relays/end")
+@router.get("/configs/{config}/nodes/{node}/relays/end")
 def end_page(
-    request: Request, panel: ThePanel, _caller: Writer, config: Reference, node_id: Reference, *, peer: OnePeer = None
+    request: Request, panel: ThePanel, _caller: Writer, config: Reference, node: Reference, *, peer: OnePeer = None
 ) -> Response:
-    return _dialog(request, panel, "relays/end.html", (config, node_id, peer), SubmittedForm())
+    return _dialog(request, panel, "relays/end.html", (config, node, peer), SubmittedForm())
 
 
-@router.post("/configs/{config}/nodes/{node_id}/relays/end")
+@router.post("/configs/{config}/nodes/{node}/relays/end")
 def end_relays(
     request: Request,
     panel: ThePanel,
     caller: Writer,
     config: Reference,
-    node_id: Reference,
+    node: Reference,
     form: TheForm,
     *,
     peer: OnePeer = None,
@@ -71,39 +71,39 @@ def end_relays(
     """End the relay of one peer, or all of the node; who is live only where that was agreed to."""
     try:
         with panel.store.write() as tx:
-            row, node = configs.get(tx, config), nodes.get(tx, node_id)
-            relay_control.end(tx, caller.actor, row, node, peer, force=form.ticked("force"))
+            row, machine = configs.get(tx, config), nodes.get(tx, node)
+            relay_control.end(tx, caller.actor, row, machine, peer, force=form.ticked("force"))
     except REFUSALS as error:
-        return _dialog(request, panel, "relays/end.html", (config, node_id, peer), form.refused(error))
+        return _dialog(request, panel, "relays/end.html", (config, node, peer), form.refused(error))
     return gone_on(request, f"/configs/{config}/relays")
 
 
-@router.get("/configs/{config}/nodes/{node_id}/relays/prolong")
+@router.get("/configs/{config}/nodes/{node}/relays/prolong")
 def prolong_page(
-    request: Request, panel: ThePanel, _caller: Writer, config: Reference, node_id: Reference, *, peer: OnePeer = None
+    request: Request, panel: ThePanel, _caller: Writer, config: Reference, node: Reference, *, peer: OnePeer = None
 ) -> Response:
-    return _dialog(request, panel, "relays/prolong.html", (config, node_id, peer), SubmittedForm())
+    return _dialog(request, panel, "relays/prolong.html", (config, node, peer), SubmittedForm())
 
 
-@router.post("/configs/{config}/nodes/{node_id}/relays/prolong")
+@router.post("/configs/{config}/nodes/{node}/relays/prolong")
 def prolong_relays(
     request: Request,
     panel: ThePanel,
     caller: Writer,
     config: Reference,
-    node_id: Reference,
+    node: Reference,
     form: TheForm,
     *,
     peer: OnePeer = None,
 ) -> Response:
-    about = (config, node_id, peer)
+    about = (config, node, peer)
     body = form.read(Longer)
     if body is None:
         return _dialog(request, panel, "relays/prolong.html", about, form)
     try:
         with panel.store.write() as tx:
-            row, node = configs.get(tx, config), nodes.get(tx, node_id)
-            relay_control.prolong(tx, caller.actor, row, node, peer, body.hours * HOUR_S)
+            row, machine = configs.get(tx, config), nodes.get(tx, node)
+            relay_control.prolong(tx, caller.actor, row, machine, peer, body.hours * HOUR_S)
     except REFUSALS as error:
         return _dialog(request, panel, "relays/prolong.html", about, form.refused(error))
     return gone_on(request, f"/configs/{config}/relays")
@@ -112,18 +112,18 @@ def prolong_relays(
 def _dialog(
     request: Request, panel: Panel, template: str, about: tuple[str, str, str | None], form: SubmittedForm
 ) -> Response:
-    config, node_id, peer = about
+    config, node, peer = about
     with panel.store.read() as tx:
-        row, node = configs.get(tx, config), nodes.get(tx, node_id)
-        clients = relay_control.chosen(tx, row, node, peer)
+        row, machine = configs.get(tx, config), nodes.get(tx, node)
+        clients = relay_control.chosen(tx, row, machine, peer)
         context: dict[str, Any] = {
             "form": form,
             "config": row,
-            "node": node,
+            "node": machine,
             "peer": peer,
             "query": with_query("", {"peer": peer}),
             "names": sorted(client.row.peer_name for client in clients),
-            "effects": relay_control.effects_of_end(tx, row, node, clients),
-            "refused": refusal(lambda: relay_control.check_end(tx, row, node, clients)),
+            "effects": relay_control.effects_of_end(tx, row, machine, clients),
+            "refused": refusal(lambda: relay_control.check_end(tx, row, machine, clients)),
         }
         return page(request, template, context, status=form.status)
