@@ -80,17 +80,17 @@ def kill_panel(lab: Lab) -> None:
 
 def wait_answering(lab: Lab) -> None:
     """Wait until the panel answers its API."""
-    wait_for(lambda: _fetch_ca(panel_url(lab)), "the panel does not answer", within_s=_START_S, every_s=_POLL_S)
+    try:
+        wait_for(lambda: _fetch_ca(panel_url(lab)), "the panel does not answer", within_s=_START_S, every_s=_POLL_S)
+    except LabError as error:
+        raise LabError(f"{error}: {tail(lab.host('panel').directory / 'log' / 'panel.log')}") from None
 
 
 def restart_panel(lab: Lab, environment: Mapping[str, str] | None = None) -> None:
     """Kill the panel if it runs, start it on its data, and wait until it answers."""
     kill_panel(lab)
-    log = start_panel(lab, environment)
-    try:
-        wait_answering(lab)
-    except LabError as error:
-        raise LabError(f"{error}: {tail(log)}") from None
+    start_panel(lab, environment)
+    wait_answering(lab)
 
 
 def first_start(lab: Lab) -> str:
