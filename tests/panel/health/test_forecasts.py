@@ -8,10 +8,11 @@ import pytest
 from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
 from wgfleet.panel.domain.health.votes import Health
-from wgfleet.panel.services.fleet import assignments, node_agents, nodes
+from wgfleet.panel.services.fleet import assignments, node_agents, nodes, witnesses
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.protocol.features import ALL
+from wgfleet.protocol.ids import NodeId
 
 pytestmark = pytest.mark.usefixtures("wg0")
 
@@ -68,6 +69,14 @@ def test_the_panels_machine_and_one_node_need_a_witness_or_a_third(
     heard(panel, "helper", connected=False)
     detail = client.get("/api/configs/wg0/health").json()["nodes"][1]["no_failover"]
     assert "witness 'helper' does not answer" in detail["reason"]
+    heard(panel, "helper")
+    with panel.store.write() as tx:
+        (each,) = witnesses.looking(tx)
+        witnesses.note_unreached(tx, {(each.config.id, NodeId(each.node.id)): 2})
+    detail = client.get("/api/configs/wg0/health").json()["nodes"][1]["no_failover"]
+    assert "witness 'helper' reaches no node that others reach" in detail["reason"]
+    assert "wait_for_node" not in [hint["code"] for hint in detail["hints"]]
+    assert "let UDP out" in client.get("/api/nodes/helper").json()["witness_warning"]
     assert client.delete("/api/nodes/helper").status_code == 204
 
     joined(panel, client, "ams", host="192.0.2.3")

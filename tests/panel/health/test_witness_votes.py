@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.panel.health.network import QUICK, SETTLED_S, TICK, Network, S, names, settled
+from wgfleet.panel.domain.health.blindness import reach_of
 from wgfleet.panel.domain.health.judge import PANEL, Health
 from wgfleet.protocol.ids import NodeId
 
@@ -124,6 +125,57 @@ def test_what_witnesses_alone_miss_stays_in_use_and_is_told() -> None:
     network.lies.clear()
     network.run(SETTLED_S)
     assert network.standings[other].reason == "answers"
+
+
+@pytest.mark.parametrize("beside", [frozenset(), HOME], ids=["panel elsewhere", "panel's machine"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_witness_that_reaches_nobody_takes_no_living_node_out_with_a_cut_in_the_panels_path(
+    count: int, beside: frozenset[NodeId]
+) -> None:
+    network = settled(count, beside_panel=beside, witnesses={W: ""})
+    network.history.clear()
+    network.cuts |= {frozenset((W, node)) for node in network.nodes}
+    network.run(SETTLED_S)
+    network.cuts.add(frozenset((PANEL, network.nodes[1])))
+    network.run(SETTLED_S)
+    assert all(state.in_use for state in network.states())
+    assert network.moves(network.nodes[1]) == 0
+
+
+def test_where_all_others_miss_the_other_nodes_too_a_witness_that_reaches_nobody_counts() -> None:
+    network = settled(3, witnesses={W: ""})
+    network.cuts |= {frozenset((W, node)) for node in network.nodes}
+    network.run(SETTLED_S)
+    network.lies = {(W, node): False for node in network.nodes}
+    network.dead |= {network.nodes[0]}
+    network.run(2)
+    assert network.states() == [Health.DOWN, S, S], "the others suffice"
+    assert reach_of(network.observed(), QUICK, network.now, {W})[W].is_blind()
+    network.dead |= set(network.nodes)
+    network.run(2 * QUICK.fresh_s)
+    assert not reach_of(network.observed(), QUICK, network.now, {W})
+
+
+def test_what_one_witness_alone_misses_of_two_nodes_is_told_and_so_is_one_that_misses_both() -> None:
+    network = settled(2, witnesses={W: ""})
+    for missed in (network.nodes[1:], network.nodes):
+        network.lies = {(W, node): False for node in missed}
+        network.run(SETTLED_S)
+        told = [node for node in network.nodes if "witnesses do not reach it" in network.standings[node].reason]
+        assert (told, network.states()) == (missed, [S, S])
+    network.lies.clear()
+    network.run(SETTLED_S)
+    assert {network.standings[node].reason for node in network.nodes} == {"answers"}
+
+
+def test_a_death_is_decided_at_once_without_a_word_on_the_witness_that_saw_it_first() -> None:
+    network = small({W: ""})
+    network.dead.add(network.nodes[1])
+    reasons = []
+    for _ in range(8):
+        network.step()
+        reasons.append(network.standings[network.nodes[1]].reason)
+    assert not [reason for reason in reasons if "witnesses" in reason]
 
 
 def test_witnesses_that_miss_all_nodes_freeze_nothing() -> None:

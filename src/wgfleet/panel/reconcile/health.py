@@ -38,6 +38,7 @@ from wgfleet.panel.reconcile.observations import Observations
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.reconcile.probes import Probes
 from wgfleet.panel.reconcile.sightings import Member
+from wgfleet.panel.reconcile.witness_reach import WitnessReach
 from wgfleet.panel.services import freezes, health
 from wgfleet.panel.services.health import Looker, Probed
 from wgfleet.panel.store import Store
@@ -88,6 +89,7 @@ class HealthMonitor:
         self._knocks = Knocks(connections)
         self._observations = Observations(rules, self._probes, connections, self._knocks)
         self._notes = FreezeNotes(store, outlook, rules.fresh_s)
+        self._witness_reach = WitnessReach(store, rules)
         self._quorum = Quorum(rules)
         self._probed: dict[Member, Probed] = {}
         self._standings: dict[Member, Clocked] = {}
@@ -237,6 +239,7 @@ class HealthMonitor:
             self._approved = frozenset()
             await in_decision_thread(self._spend, sorted(spent))
         await self._notes.tell(frozen, one_sided)
+        await self._witness_reach.tell(self._lookers, observed, now)
 
     def _judge(
         self,

@@ -62,7 +62,7 @@ def of_config(tx: Tx, config: Config, rules: HealthRules, site: str = "") -> dic
     if not rows or not config.enabled:
         return {}
     domain_of = health.domains_of_nodes(tx, site)
-    looking = [each.node for each in witnesses.looking(tx, config.id)]
+    looking = [(each.node, each.key.unreached > 0) for each in witnesses.looking(tx, config.id)]
     group = endpoint_group_rows.get(tx, config.id)
     floor = max(group.min_nodes if group else 1, 1)
     found = without_failover(
@@ -71,12 +71,12 @@ def of_config(tx: Tx, config: Config, rules: HealthRules, site: str = "") -> dic
         rules,
         min_nodes=floor,
         paused=config.paused_since is not None,
-        witnesses=[_witness(node, domain_of.get(node.id, "")) for node in looking],
+        witnesses=[_witness(node, domain_of.get(node.id, ""), blind=blind) for node, blind in looking],
     )
     names = {node.id: node.name for _, node in rows}
-    silent = next((node.name for node in looking if not _is_heard(node)), None)
+    useless = next(((node, blind) for node, blind in looking if blind or not _is_heard(node)), None)
     return {
-        node_id: _told(config, names[node_id], reason, floor, silent if reason is HoldReason.UNCONFIRMED else None)
+        node_id: _told(config, names[node_id], reason, floor, useless if reason is HoldReason.UNCONFIRMED else None)
         for node_id, reason in found.items()
     }
 
@@ -102,18 +102,25 @@ def _is_heard(node: Node) -> bool:
     return node.connected and Feature.WITNESS in node.agent_features
 
 
-def _witness(node: Node, domain: str) -> Witness:
-    return Witness(NodeId(node.id), _is_heard(node), domain)
+def _witness(node: Node, domain: str, *, blind: bool) -> Witness:
+    return Witness(NodeId(node.id), _is_heard(node) and not blind, domain)
 
 
 def _why(reason: HoldReason, floor: int) -> Reason:
     return Reason(_WORDS[reason], **({"floor": floor} if reason is HoldReason.MIN_NODES else {}))
 
 
-def _told(config: Config, name: str, reason: HoldReason, floor: int, silent: str | None) -> NoFailover:
+def _told(config: Config, name: str, reason: HoldReason, floor: int, useless: tuple[Node, bool] | None) -> NoFailover:
+    """Say it. `useless`: a witness that confirms nothing, and whether that is since it reaches no node."""
     words = Reason("there is no automatic failover if node {name!r} dies: {why}", name=name, why=_why(reason, floor))
     hints = [Hint(code, config=config.name) for code in _HINTS[reason]]
-    if silent is not None:
-        words = Reason("{what}, as witness {name!r} does not answer", what=words, name=silent)
-        hints.insert(0, Hint(HintCode.WAIT_FOR_NODE, node=silent))
+    if useless is not None:
+        witness, blind = useless
+        if blind and _is_heard(witness):
+            words = Reason(
+                "{what}, as witness {name!r} reaches no node that others reach", what=words, name=witness.name
+            )
+        else:
+            words = Reason("{what}, as witness {name!r} does not answer", what=words, name=witness.name)
+            hints.insert(0, Hint(HintCode.WAIT_FOR_NODE, node=witness.name))
     return NoFailover(reason, words, tuple(hints))

@@ -94,6 +94,7 @@ class Looker:
     domain: str
     node_key: str = field(repr=False)
     new_node_key: str = field(repr=False)
+    unreached: int = 0
 
     def key_towards(self, other: Probed) -> str:
         """Return the key with which this witness asks a node."""
@@ -158,7 +159,9 @@ def lookers(tx: Tx, vault: Vault, unreadable: Callable[[str, VaultError], None],
             unreadable(row.config.name, error)
             continue
         domain = domain_of.get(row.node.id, "")
-        found.append(Looker(row.config.id, row.config.name, NodeId(row.node.id), domain, key, new_key))
+        found.append(
+            Looker(row.config.id, row.config.name, NodeId(row.node.id), domain, key, new_key, row.key.unreached)
+        )
     return found
 
 

@@ -47,6 +47,12 @@ def assigned_configs(tx: Tx) -> Sequence[str]:
     return tx.session.scalars(select(Assignment.config_id).distinct().order_by(Assignment.config_id)).all()
 
 
+def get(tx: Tx, config_id: str, node_id: str) -> WitnessKey | None:
+    """Return the key of a witness for a config."""
+    query = select(WitnessKey).where(WitnessKey.config_id == config_id, WitnessKey.node_id == node_id)
+    return tx.session.scalars(query).one_or_none()
+
+
 def add(tx: Tx, row: WitnessKey) -> None:
     """Add a key."""
     tx.session.add(row)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from wgfleet.panel.domain.health.blindness import reach_of
 from wgfleet.panel.domain.health.holds import Scene, hold_of
 from wgfleet.panel.domain.health.quorum import Quorum, SilentNodes
 from wgfleet.panel.domain.health.vantage import CrossCheck, cross_checks, electorate
@@ -87,7 +88,8 @@ def decide(
     `standings` is what the last call returned; a node without one is taken to serve. `min_nodes` is the config's
     floor (at least 1 counts), `frozen` whether the quorum gave a reason; `approved` are nodes that a person said are
     down, if nobody reaches them. `paused`: somebody wants that none is taken out of use. Nodes that are leaving are
-    judged like the others, but neither count for the floor nor are a refuge. `witnesses` confirm what others miss.
+    judged like the others, but neither count for the floor nor are a refuge. `witnesses` confirm what others miss;
+    the word of one that reaches nobody whom others reach does not count.
     `now` is of the observations' clock.
     `unsure`: in a moment the quorum may have a reason, so that none is taken out of use before that. So is none that
     may only stand still for a moment.
@@ -97,9 +99,7 @@ def decide(
     if all(_is_well(seen, before[node_id]) for node_id, seen in observed.items()):
         # As nearly always, of nearly every config, several times a second: nothing of what follows changes anything.
         return Decision(before, (), tuple(cross_checks(observed, before, rules, now, witnesses)))
-    voters = electorate(observed, before, witnesses)
-    confirming = {witness.node_id for witness in witnesses}
-    polls = {node_id: count(seen, voters, rules, now, confirming) for node_id, seen in observed.items()}
+    polls = _polls(observed, before, rules, now, witnesses)
     after = dict(before)
 
     staying = {node_id for node_id, seen in observed.items() if not seen.leaving}
@@ -137,6 +137,25 @@ def decide(
         ),
         cross_checks=tuple(cross_checks(observed, after, rules, now, witnesses)),
     )
+
+
+def _polls(
+    observed: Mapping[NodeId, Observed],
+    standings: Mapping[NodeId, Standing],
+    rules: HealthRules,
+    now: float,
+    witnesses: Collection[Witness],
+) -> dict[NodeId, Poll]:
+    """Count the verdicts on each node of those whose word counts there."""
+    voters = electorate(observed, standings, witnesses)
+    confirming = {witness.node_id for witness in witnesses}
+    sights = reach_of(observed, rules, now, confirming) if confirming else {}
+    return {
+        node_id: count(
+            seen, voters, rules, now, confirming, {each for each, sight in sights.items() if sight.is_blind(node_id)}
+        )
+        for node_id, seen in observed.items()
+    }
 
 
 def _is_well(seen: Observed, standing: Standing) -> bool:
@@ -187,7 +206,7 @@ def _judge_in_use(scene: Scene, standing: Standing, seen: Observed, poll: Poll, 
         Reason("the panel cannot look at it: {why}", why=seen.unseen)
         if seen.unseen
         else _DOUBTED
-        if poll.witnesses_against
+        if poll.witnesses_alone
         else seen.partly
     )
     if not poll.fresh:

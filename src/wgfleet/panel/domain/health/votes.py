@@ -152,7 +152,7 @@ class Poll:
 
     `failing`: vantage points that miss it; `answered`: those that had an answer and do not. `failing_domains`: the
     failure domains in which those that miss it stand. `failing_witnesses`, `answered_witnesses`: how many of both are
-    witnesses.
+    witnesses. `witnesses_alone`: nobody misses it but witnesses, and they have for a while.
     """
 
     fresh: int
@@ -161,16 +161,12 @@ class Poll:
     failing_domains: frozenset[str]
     failing_witnesses: int = 0
     answered_witnesses: int = 0
+    witnesses_alone: bool = False
 
     @property
     def against(self) -> bool:
         """Most vantage points do not reach it, and not witnesses alone. A tie is no majority."""
         return self.failing * 2 > self.fresh and self.failing > self.failing_witnesses
-
-    @property
-    def witnesses_against(self) -> bool:
-        """Most vantage points do not reach it, all of them witnesses: they confirm, and prove nothing by themselves."""
-        return self.failing * 2 > self.fresh and self.failing == self.failing_witnesses
 
     @property
     def proves_down(self) -> bool:
@@ -222,12 +218,14 @@ def count(
     rules: HealthRules,
     now: float,
     witnesses: Collection[str] = (),
+    blind: Collection[str] = (),
 ) -> Poll:
     """Count the fresh verdicts on a node by those of the electorate (vantage points, with their failure domains).
 
     A vantage point that has never had an answer has no verdict before it failed often enough. A witness confirms what
     others have begun to miss: its miss counts only where it has looked since they last had an answer. So one that says
-    the same again and again confirms nothing while the panel is cut off, and cannot ask it.
+    the same again and again confirms nothing while the panel is cut off, and cannot ask it. What those witnesses say
+    that are `blind` does not count.
     """
     fresh = [
         verdict
@@ -242,8 +240,8 @@ def count(
         (verdict.last_ok_at or 0.0 for verdict in missing if verdict.vantage not in witnesses), default=-math.inf
     )
     late = {verdict.vantage for verdict in missing if verdict.vantage in witnesses and _tried_at(verdict) <= lost_at}
-    failing = [verdict.vantage for verdict in missing if verdict.vantage not in late]
-    answered = [verdict.vantage for verdict in fresh if not verdict.missing(rules)]
+    failing = [verdict.vantage for verdict in missing if verdict.vantage not in late and verdict.vantage not in blind]
+    answered = [verdict.vantage for verdict in fresh if not verdict.missing(rules) and verdict.vantage not in blind]
     return Poll(
         fresh=len(failing) + len(answered),
         failing=len(failing),
@@ -251,6 +249,8 @@ def count(
         failing_domains=frozenset(electorate[vantage] for vantage in failing),
         failing_witnesses=sum(vantage in witnesses for vantage in failing),
         answered_witnesses=sum(vantage in witnesses for vantage in answered),
+        witnesses_alone=all(verdict.vantage in witnesses for verdict in missing)
+        and any(now - (verdict.last_ok_at or verdict.since or 0.0) >= rules.fresh_s for verdict in missing),
     )
 
 

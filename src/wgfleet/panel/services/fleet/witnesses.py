@@ -19,6 +19,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import witness_keys as witness_rows
 from wgfleet.panel.store.tables import Config, Node, WitnessKey
 from wgfleet.protocol.features import Feature
+from wgfleet.protocol.ids import NodeId
 from wgfleet.protocol.reasons import Reason
 
 _PROBES = Feature.WITNESS.value
@@ -63,6 +64,7 @@ def warnings(tx: Tx) -> dict[str, str]:
     beside = _beside(tx, found, everything)
     names = {node.id: node.name for node in everything}
     said: dict[str, str] = {}
+    blind = _blind(tx)
     for node in found:
         where = beside[node.id]
         if PANEL in where:
@@ -78,7 +80,34 @@ def warnings(tx: Tx) -> dict[str, str]:
             said[node.id] = Reason("its agent does not answer, so it confirms nothing")
         elif node.agent_version is not None and _PROBES not in node.agent_features:
             said[node.id] = Reason("its agent is too old to be a witness: upgrade it")
+        elif node.id in blind:
+            said[node.id] = blind[node.id]
     return said
+
+
+def note_unreached(tx: Tx, found: Mapping[tuple[str, NodeId], int]) -> None:
+    """Write down, by config and witness, how many nodes others reach of which it reaches none."""
+    for (config_id, node_id), unreached in found.items():
+        row = witness_rows.get(tx, config_id, node_id)
+        if row is not None:  # else it was deleted meanwhile
+            row.unreached = unreached
+
+
+def _blind(tx: Tx) -> dict[str, str]:
+    """Say of the witnesses, by id, that reach none of the nodes of a config that others reach."""
+    where: dict[str, list[WitnessOfConfig]] = defaultdict(list)
+    for each in looking(tx):
+        if each.key.unreached:
+            where[each.node.id].append(each)
+    return {
+        node_id: Reason(
+            "it reaches none of the nodes that others reach ({nodes} of {configs}): let UDP out of its machine, and "
+            "check its firewall; until then its word does not count there",
+            nodes=sum(each.key.unreached for each in found),
+            configs=", ".join(sorted(each.config.name for each in found)),
+        )
+        for node_id, found in where.items()
+    }
 
 
 def _beside(tx: Tx, found: Sequence[Node], everything: Iterable[Node]) -> dict[str, set[str]]:

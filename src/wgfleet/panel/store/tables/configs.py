@@ -84,7 +84,10 @@ class ProbeKeyRotation(Base):
 
 
 class WitnessKey(Base):
-    """The probe key with which a witness looks at the nodes of a config, and that by which a rotation replaces it."""
+    """The probe key with which a witness looks at the nodes of a config, and that by which a rotation replaces it.
+
+    `unreached`: of how many of these it has no answer while others have, where it has none of any; else 0.
+    """
 
     __tablename__ = "witness_keys"
     __table_args__ = (UniqueConstraint("config_id", "node_id"),)
@@ -95,6 +98,7 @@ class WitnessKey(Base):
     probe_public_key: Mapped[str]
     next_probe_private_key_sealed: Mapped[bytes | None]
     next_probe_public_key: Mapped[str | None]
+    unreached: Mapped[int] = mapped_column(default=0)
 
 
 class ConfigHistory(Base):
