@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wgfleet.agent.overview import AgentOverview, InterfaceOverview
 
 FAILED, USAGE = 1, 2
+WITNESS_STATE_DIR = "/var/lib/wgfleet-witness"  # of its unit
 COLUMNS = ("interface", "link", "port", "peers", "live", "generation")
 MOST_NAMED = 10  # of those who would be cut off
 
@@ -183,9 +185,19 @@ def _ask(found: "AgentOverview", chosen: "list[InterfaceOverview]", question: st
 def _wrong(found: "AgentOverview") -> list[str]:
     wrong = list(found.notes)
     if not found.pids:
-        wrong.append("the agent does not run: systemctl start wgfleet-agent, or wgfleet agent run")
+        wrong.append(f"the agent does not run: {_start_of(found)}")
     wrong += [f"{each.name} is {each.link}" for each in found.interfaces if each.link != "up" and each.enabled]
     return wrong
+
+
+def _start_of(found: "AgentOverview") -> str:
+    """Return how this agent is started: by its unit, or by hand with its own directory."""
+    unit, usual = ("wgfleet-witness", WITNESS_STATE_DIR) if found.witness else ("wgfleet-agent", DEFAULT_STATE_DIR)
+    options = " --witness" * found.witness
+    if found.witness or found.state_dir != str(usual):
+        options += f" --state-dir {shlex.quote(found.state_dir)}"
+    by_hand = f"wgfleet agent run{options}"
+    return f"systemctl start {unit}, or {by_hand}" if found.state_dir == str(usual) else by_hand
 
 
 def _row(each: "InterfaceOverview") -> dict[str, Any]:

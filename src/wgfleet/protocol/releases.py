@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from functools import lru_cache
 
-from wgfleet.protocol.features import ALL, PROTOCOL, PROTOCOL_OF_0_1_0, Feature
+from wgfleet.protocol.features import ALL, OF_WITNESSES, PROTOCOL, PROTOCOL_OF_0_1_0, Feature
 
 WITHOUT: Mapping[Feature, str] = {
     Feature.FEATURES: "it refuses what it does not know",
@@ -60,9 +60,12 @@ def compared(agents: str | None, panels: str) -> Release:
     return Release.OLDER if theirs < ours else Release.NEWER
 
 
-def missing(known: Collection[str]) -> tuple[Feature, ...]:
-    """Return the features of this panel that an agent does not have, of which it says that it has those in `known`."""
-    return _missing(frozenset(known))
+def missing(known: Collection[str], *, witness: bool = False) -> tuple[Feature, ...]:
+    """Return the features of this panel that an agent does not have, of which it says that it has those in `known`.
+
+    A `witness` needs no others than those of witnesses.
+    """
+    return _missing(frozenset(known), OF_WITNESSES if witness else ALL)
 
 
 def protocol(known: Collection[str]) -> int:
@@ -70,12 +73,12 @@ def protocol(known: Collection[str]) -> int:
     return PROTOCOL if known else PROTOCOL_OF_0_1_0
 
 
-def warning(agents: str | None, panels: str, known: Collection[str]) -> str | None:
+def warning(agents: str | None, panels: str, known: Collection[str], *, witness: bool = False) -> str | None:
     """Say what the agent's release means for its node, or None where there is nothing to say."""
     release = compared(agents, panels)
     if release is Release.NEWER:
         return f"its agent ({agents}) is newer than the panel ({panels}): upgrade the panel"
-    lacks = missing(known)
+    lacks = missing(known, witness=witness)
     if agents is None or (release is not Release.OLDER and not lacks):
         return None
     said = f"its agent ({agents}) is older than the panel ({panels}): upgrade it"
@@ -83,8 +86,8 @@ def warning(agents: str | None, panels: str, known: Collection[str]) -> str | No
 
 
 @lru_cache(256)
-def _missing(known: frozenset[str]) -> tuple[Feature, ...]:
-    return tuple(sorted(ALL.difference(known)))
+def _missing(known: frozenset[str], wanted: frozenset[Feature]) -> tuple[Feature, ...]:
+    return tuple(sorted(wanted.difference(known)))
 
 
 def _release(version: str | None) -> tuple[int, int, int] | None:

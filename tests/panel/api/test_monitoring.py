@@ -18,7 +18,7 @@ from wgfleet.panel.reconcile.lateness import Lateness
 from wgfleet.panel.reconcile.outlook import CoreReport
 from wgfleet.panel.services.fleet import node_agents
 from wgfleet.panel.store.tables import NodeTraffic
-from wgfleet.protocol.features import ALL, NONE, Feature
+from wgfleet.protocol.features import ALL, NONE, OF_WITNESSES, Feature
 
 
 def test_health_needs_no_key_and_readiness_needs_the_database(anonymous: httpx.Client) -> None:
@@ -153,6 +153,24 @@ def test_each_agents_release_is_shown_beside_the_panels(
     report(wgfleet.__version__, ALL)
     assert shown() == ("same", 2, [])
     assert client.get("/api/nodes/fra1").json()["agent_warning"] is None
+
+
+def test_a_witness_of_the_panels_release_is_not_called_old(panel: Panel, client: httpx.Client) -> None:
+    helper = made(client, "/api/nodes", name="helper", witness=True, agent_host="198.51.100.9")
+
+    def shown(known: frozenset[Feature]) -> tuple[object, object]:
+        with panel.store.write() as tx:
+            node_agents.reported(
+                tx, helper["id"], connected=True, version=wgfleet.__version__, known=known, summary="looks"
+            )
+        node = client.get("/api/nodes/helper").json()
+        return node["agent_lacks"], node["agent_warning"]
+
+    assert shown(OF_WITNESSES) == ([], None)
+    lacks, warning = shown(OF_WITNESSES - {Feature.REVOKED})
+    assert lacks == ["revoked"]
+    assert "floating" not in str(warning)
+    assert str(warning).endswith("certificates of the panel that were revoked are accepted until they expire")
 
 
 def test_the_document_describes_every_call_and_its_problems(client: httpx.Client) -> None:

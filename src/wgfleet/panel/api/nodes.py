@@ -249,8 +249,12 @@ def shown(tx: Tx, rows: Sequence[AnyNode]) -> list[Shown]:
             "agent_release": releases.compared(node.agent_version, wgfleet.__version__),
             "agent_protocol": releases.protocol(node.agent_features) if node.agent_version else None,
             "agent_features": node.agent_features,
-            "agent_lacks": list(releases.missing(node.agent_features)) if node.agent_version else [],
-            "agent_warning": releases.warning(node.agent_version, wgfleet.__version__, node.agent_features),
+            "agent_lacks": (
+                list(releases.missing(node.agent_features, witness=node.witness)) if node.agent_version else []
+            ),
+            "agent_warning": releases.warning(
+                node.agent_version, wgfleet.__version__, node.agent_features, witness=node.witness
+            ),
             **_worst(configs[node.id]),
             "summary": node.summary,
             "configs": [each.name for each in configs[node.id]],
