@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wgfleet.protocol.ids import NodeId
 
 LOOK_S = 1.0  # between two looks
-FORGOTTEN_S = 60.0  # after this, nothing is said of one that is not asked any more
+FORGOTTEN_S = 60.0  # what one saw that is not asked any more is forgotten after this
 
 log = structlog.get_logger()
 
