@@ -1,5 +1,6 @@
 """Complaints of pydantic about fields, in words: its own or ours, as reasons that people get in their language."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ _WORDS = {
 }
 _SLASH = Reason("must be without a slash, which would divide the path of calls and pages")
 _ONE_LINE = Reason("must be one line, without control characters")
+_FORM = Reason("does not have the form that it must have")
+_CHARACTERS = re.compile(r"\^\[.+\](\[.+\])?[*+]\$", re.DOTALL)  # nothing but which characters there may be
 _EMPTY = Reason("is empty; give a value, or leave it out")
 # Pydantic's own words. The first that it says is meant.
 _PYDANTIC = {
@@ -81,6 +84,8 @@ def _misfit(pattern: str, given: Any) -> str | None:
     """Say what of a text a pattern is against: one that names what may not be in it says it."""
     if given == "":
         return _EMPTY
+    if not _CHARACTERS.fullmatch(pattern):
+        return _FORM
     if not pattern.startswith("^[^"):
         return None
     if "/" in pattern and "/" in str(given):

@@ -107,7 +107,7 @@ def test_private_addresses_of_nodes_are_no_servers_whatever_the_nodes_are_called
         "access_key_id": "AKIAIOSFODNN7EXAMPLE",
         "token": "secret",
         "region": "eu-central-1",
-        "instances": {name: "i-0abc"},
+        "instances": {name: "i-0abcdef1"},
         "private_addresses": {name: ["10.0.1.11"]},
     }
     found = plugins.installed()

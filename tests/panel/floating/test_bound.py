@@ -75,7 +75,7 @@ AWS = {
     "access_key_id": "A" * 16,
     "token": "of-a-cloud-that-is-not-called",
     "region": "eu-central-1",
-    "instances": {"fra1": "i-1", "ams1": "i-2"},
+    "instances": {"fra1": "i-00000001", "ams1": "i-00000002"},
     "private_addresses": {"fra1": ["10.0.1.11"], "ams1": ["10.0.2.11", "10.0.2.12"]},
 }
 

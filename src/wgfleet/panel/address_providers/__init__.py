@@ -78,7 +78,8 @@ class AddressProviderType(Protocol):
     which private addresses of its machine the cloud translates floating ones (one or a list); clients are called from
     those.
     `by_node` (a frozenset), if there are any: the options that say something of each node by its name, and name no
-    server to connect to; a node may be called `host` and have a private address. Secret fields of `Options` are
+    server to connect to; a node may be called `host` and have a private address. Names of nodes that there are not are
+    refused there. `ipv4_only`, if it has it: there are no IPv6 addresses. Secret fields of `Options` are
     `pydantic.SecretStr`.
     """
 

@@ -5,33 +5,47 @@ one it takes the place of the node's own public address.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from wgfleet.panel.address_providers import AddressNode
 from wgfleet.panel.address_providers.aws_api import Ec2Api
 from wgfleet.panel.address_providers.cloud_api import NotThere
 from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions
 from wgfleet.panel.errors import PermanentError
-from wgfleet.protocol.addresses import parse_address
+from wgfleet.panel.plugin_fields import IPv4Address, checked_api_url, each_its_own, of_form
 from wgfleet.protocol.reasons import Reason
+
+
+def _checked_or_regional(value: str) -> str:
+    return checked_api_url(value) if value else value
+
+
+AccessKeyId = Annotated[
+    str,
+    AfterValidator(of_form("[A-Z0-9]{16,128}", Reason("must be 16 to 128 characters, capital letters and digits"))),
+]
+Region = Annotated[
+    str, AfterValidator(of_form(r"[a-z]{2}(-[a-z]+)+-\d", Reason("must be a region, such as eu-central-1")))
+]
+InstanceId = Annotated[
+    str,
+    AfterValidator(
+        of_form("i-([0-9a-f]{8}|[0-9a-f]{17})", Reason("must be an instance's id, such as i-0123456789abcdef0"))
+    ),
+]
 
 
 class AwsOptions(CloudOptions):
     """An access key; by the node's name, `instances` and the `private_addresses` that Elastic IPs are translated to."""
 
-    access_key_id: str = Field(pattern=r"^[A-Z0-9]{16,128}$")
+    access_key_id: AccessKeyId
     token: SecretStr = Field(min_length=1, description="The secret access key.")
-    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    instances: dict[str, str] = Field(min_length=1, max_length=300)
-    private_addresses: dict[str, list[str]] = Field(min_length=1, max_length=300)
-    api_url: str = Field(default="", pattern="^(https?://.*)?$")
-
-    @field_validator("private_addresses")
-    @classmethod
-    def _are_addresses(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        return {name: [parse_address(text, name) for text in texts] for name, texts in value.items()}
+    region: Region
+    instances: Annotated[dict[str, InstanceId], AfterValidator(each_its_own)] = Field(min_length=1, max_length=300)
+    private_addresses: dict[str, list[IPv4Address]] = Field(min_length=1, max_length=300)
+    api_url: Annotated[str, AfterValidator(_checked_or_regional)] = ""
 
 
 class Aws(CloudClient[Ec2Api]):
@@ -40,6 +54,7 @@ class Aws(CloudClient[Ec2Api]):
     name: ClassVar[str] = "aws"
     on_agent: ClassVar[bool] = False
     translated_to: ClassVar[str] = "private_addresses"
+    ipv4_only: ClassVar[bool] = True
     by_node: ClassVar[frozenset[str]] = frozenset({"instances", "private_addresses"})
     Options: ClassVar[type[BaseModel]] = AwsOptions
 

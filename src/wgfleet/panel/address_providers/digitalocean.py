@@ -6,7 +6,7 @@ An assignment is an action that runs on after the call; while it runs, the addre
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
@@ -20,7 +20,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.protocol.addresses import parse_address
+from wgfleet.panel.plugin_fields import ApiUrl, IPv4Address, NumbersOfMachines
 from wgfleet.protocol.reasons import Reason
 
 PER_PAGE, MAX_PAGES = 200, 25
@@ -75,14 +75,9 @@ class DigitalOceanOptions(CloudOptions):
     `anchor_addresses`: by the node's name, the address that the cloud translates a reserved IP to.
     """
 
-    droplets: dict[str, int] = Field(default_factory=dict, max_length=300)
-    anchor_addresses: dict[str, str] = Field(default_factory=dict, max_length=300)
-    api_url: str = Field(default=SERVICE.url, pattern="^https?://")
-
-    @field_validator("anchor_addresses")
-    @classmethod
-    def _are_addresses(cls, value: dict[str, str]) -> dict[str, str]:
-        return {name: parse_address(text, name) for name, text in value.items()}
+    droplets: NumbersOfMachines = Field(default_factory=dict)
+    anchor_addresses: dict[str, IPv4Address] = Field(default_factory=dict, max_length=300)
+    api_url: ApiUrl = SERVICE.url
 
 
 class DigitalOcean(CloudClient[CloudApi]):
@@ -91,7 +86,8 @@ class DigitalOcean(CloudClient[CloudApi]):
     name: ClassVar[str] = "digitalocean"
     on_agent: ClassVar[bool] = False
     translated_to: ClassVar[str] = "anchor_addresses"
-    by_node: ClassVar[frozenset[str]] = frozenset({"anchor_addresses"})
+    by_node: ClassVar[frozenset[str]] = frozenset({"droplets", "anchor_addresses"})
+    ipv4_only: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = DigitalOceanOptions
 
     def __init__(self, options: DigitalOceanOptions) -> None:

@@ -21,6 +21,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.plugin_fields import ApiUrl, NumbersOfMachines
 from wgfleet.protocol.reasons import Reason
 
 ASSIGNED_ELSEWHERE = "floating_ip_assigned"
@@ -79,8 +80,8 @@ class HetznerAction(CloudModel):
 class HetznerOptions(CloudOptions):
     """The project's API token. `servers`: the ids of nodes' servers, for those not known by their public address."""
 
-    servers: dict[str, int] = Field(default_factory=dict, max_length=300)
-    api_url: str = Field(default=SERVICE.url, pattern="^https?://")
+    servers: NumbersOfMachines = Field(default_factory=dict)
+    api_url: ApiUrl = SERVICE.url
 
 
 class Hetzner(CloudClient[CloudApi]):
@@ -88,6 +89,7 @@ class Hetzner(CloudClient[CloudApi]):
 
     name: ClassVar[str] = "hetzner"
     on_agent: ClassVar[bool] = False
+    by_node: ClassVar[frozenset[str]] = frozenset({"servers"})
     bound: ClassVar[bool] = True
     Options: ClassVar[type[BaseModel]] = HetznerOptions
 

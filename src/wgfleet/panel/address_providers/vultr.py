@@ -5,10 +5,10 @@ refuses to attach the address elsewhere.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from wgfleet.panel import clock
 from wgfleet.panel.address_providers import AddressNode
@@ -22,6 +22,7 @@ from wgfleet.panel.address_providers.cloud_api import (
 )
 from wgfleet.panel.address_providers.cloud_client import LOOK_AGAIN_S, CloudClient, CloudOptions, until_over
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.plugin_fields import ApiUrl, each_its_own, of_form
 from wgfleet.protocol.reasons import Reason
 
 PER_PAGE, MAX_PAGES = 500, 20
@@ -63,11 +64,23 @@ class VultrMeta(CloudModel):
     links: VultrLinks = VultrLinks()
 
 
+VultrId = Annotated[
+    str,
+    AfterValidator(
+        of_form(
+            "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+            Reason("must be an instance's id as Vultr shows it, such as 4f0f12e5-1f84-404f-aa84-85f431ea5ec2"),
+        )
+    ),
+    AfterValidator(str.lower),
+]
+
+
 class VultrOptions(CloudOptions):
     """The API key. `instances`: the ids of nodes' instances, for those not known by their main address."""
 
-    instances: dict[str, str] = Field(default_factory=dict, max_length=300)
-    api_url: str = Field(default=SERVICE.url, pattern="^https?://")
+    instances: Annotated[dict[str, VultrId], AfterValidator(each_its_own)] = Field(default_factory=dict, max_length=300)
+    api_url: ApiUrl = SERVICE.url
 
 
 class Vultr(CloudClient[CloudApi]):

@@ -26,6 +26,7 @@ from wgfleet.panel.dns.providers.cloudflare_records import (
 )
 from wgfleet.panel.domain.dns.records import ADDRESS_TYPES, Changes, Record
 from wgfleet.panel.errors import PermanentError, TransientError
+from wgfleet.panel.plugin_fields import ApiUrl
 from wgfleet.panel.plugins import PanelSetting
 from wgfleet.protocol.reasons import Reason
 
@@ -49,7 +50,7 @@ class CloudflareOptions(BaseModel):
 
     token: Annotated[SecretStr, PanelSetting("dns.cloudflare_token")] = Field(min_length=1)
     plan: Literal["free", "pro", "business", "enterprise"] = "free"
-    api_url: Annotated[str, PanelSetting("dns.cloudflare_url")] = Field(default=API_URL, pattern="^https?://")
+    api_url: Annotated[ApiUrl, PanelSetting("dns.cloudflare_url")] = API_URL
     timeout_s: float = Field(default=20.0, gt=0, le=120)
 
     @field_validator("token")

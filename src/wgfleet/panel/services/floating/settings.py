@@ -1,6 +1,6 @@
 """The floating addresses and address provider of an endpoint group: checked, sealed, and rendered for the provider."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +63,14 @@ def apply(tx: Tx, vault: Vault, group: EndpointGroup, spec: FloatingSpec) -> Non
             field=providers.name_field,
         )
     other = spec.provider != group.address_provider
-    providers.require(spec.provider)
+    if getattr(providers.require(spec.provider), "ipv4_only", False):
+        before = () if other else address_list.listed(tx, group.config_id)
+        _check_ipv4(addresses, before, spec.provider)
     elsewhere = False
     if other or spec.options is not None:
         kept = {} if other else _options(vault, group)
         given = providers.canonical(spec.provider, providers.with_kept(spec.provider, spec.options, kept))
+        _check_names(tx, spec.provider, given, kept)
         column = EndpointGroup.address_options_sealed
         group.address_options_sealed = sealed.seal_options(vault, column, group.config_id, given)
         elsewhere = not other and translations.changed(kept, given, spec.provider)
@@ -105,6 +108,40 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
         tunnel_networks.check_outside(tx, address, field)
         found.append(address)
     return found
+
+
+def _check_ipv4(addresses: Sequence[str], before: Collection[str], provider: str) -> None:
+    """Refuse what a provider cannot bring to a node, but not what it was given in an earlier release."""
+    for i, address in enumerate(addresses):
+        if ":" in address and address not in before:
+            raise Invalid(
+                Reason(
+                    "{address} is an IPv6 address, and provider {provider!r} has only IPv4: leave it out, or choose "
+                    "another address_provider",
+                    address=address,
+                    provider=provider,
+                ),
+                field=f"floating_addresses[{i}]",
+            )
+
+
+def _check_names(tx: Tx, provider: str, given: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
+    """Refuse what is given for nodes that there are not; those of before may have been deleted meanwhile."""
+    options: Collection[str] = getattr(plugins.installed().find(provider), "by_node", frozenset())
+    for option in sorted(options):
+        found = given.get(option)
+        if not isinstance(found, Mapping):
+            continue
+        for name in sorted(found.keys() - (kept.get(option) or {}).keys()):
+            node = node_rows.find(tx, name)
+            if node is None or node.name != name or node.witness:
+                raise Invalid(
+                    Reason(
+                        "there is no node {name!r} that serves users: give the name of one, or leave it out",
+                        name=name,
+                    ),
+                    field=f"{plugins.installed().options_field}.{option}",
+                )
 
 
 def _name(tx: Tx, config_id: str) -> str:
