@@ -51,6 +51,13 @@ def exchange(
     return response, bytes(content)
 
 
+def faulty(host: str, what: str, *, read: bool) -> Reason:
+    """Say that a host's answer is no answer. `read`: the call changes nothing, else it may have been carried out."""
+    if read:
+        return Reason("{host} answers: {said}", host=host, said=what)
+    return Reason("{host} answers: {what}; whether it changed anything is not known", host=host, what=what)
+
+
 def words(text: str) -> str:
     """Return a text of a provider as it may be shown: on one line, and not too long."""
     return one_line(text)[:MAX_WORDS]

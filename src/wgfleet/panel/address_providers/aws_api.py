@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
-from wgfleet.panel.provider_http import exchange, open_client, words
+from wgfleet.panel.provider_http import exchange, faulty, open_client, words
 from wgfleet.protocol.reasons import Reason
 
 VERSION = "2016-11-15"
@@ -93,10 +93,7 @@ def read_answer(host: str, action: str, response: httpx.Response, content: bytes
         )
     if code in BUSY or response.is_server_error or not code:
         what = said or Reason("an answer that is not in the API's format (HTTP {status})", status=response.status_code)
-        raise TransientError(
-            Reason("{host} answers: {what}; whether it changed anything is not known", host=host, what=what),
-            retry_after_s=wait_s,
-        )
+        raise TransientError(faulty(host, what, read=action.startswith("Describe")), retry_after_s=wait_s)
     if code in REFUSED:
         raise PermanentError(
             Reason(

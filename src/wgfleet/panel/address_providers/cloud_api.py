@@ -20,7 +20,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.accounts import Account, Blocked
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import shown_answer
-from wgfleet.panel.provider_http import exchange, open_client
+from wgfleet.panel.provider_http import exchange, faulty, open_client
 from wgfleet.protocol.reasons import Reason
 
 MAX_WAIT_S = 3600.0
@@ -89,13 +89,14 @@ class CloudApi:
         """Return the answer's object, an empty one for an answer without content."""
         self.calls += 1
         host = self._client.base_url.host
-        return self._read(*exchange(self._client, host, self._timeout_s, method, path, params=query, json=body))
+        answer = exchange(self._client, host, self._timeout_s, method, path, params=query, json=body)
+        return self._read(*answer, reads=method == "GET")
 
     def shown(self, text: str) -> str:
         """Return what the cloud says as it may be shown: without the token, which it may repeat."""
         return shown_answer(text, self._secrets)
 
-    def _read(self, response: httpx.Response, content: bytes) -> dict[str, Any]:
+    def _read(self, response: httpx.Response, content: bytes, *, reads: bool) -> dict[str, Any]:
         host, status = self._client.base_url.host, response.status_code
         body = _object(content)
         code, text = self._service.said(body or {})
@@ -113,10 +114,7 @@ class CloudApi:
                 if body is not None
                 else Reason("an answer that is not in the API's format (HTTP {status})", status=status)
             )
-            raise TransientError(
-                Reason("{host} answers: {what}; whether it changed anything is not known", host=host, what=what),
-                retry_after_s=wait_s,
-            )
+            raise TransientError(faulty(host, what, read=reads), retry_after_s=wait_s)
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             raise PermanentError(
                 Reason(

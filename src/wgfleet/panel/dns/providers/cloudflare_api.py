@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from wgfleet.panel.dns.providers import Blocked, Raced
 from wgfleet.panel.errors import PermanentError, TransientError
 from wgfleet.panel.provider_answers import shown_answer
-from wgfleet.panel.provider_http import open_client, words
+from wgfleet.panel.provider_http import faulty, open_client, words
 from wgfleet.protocol.reasons import Reason
 
 BLOCK_S = 300.0  # published: an account that exceeds the rate limit is blocked for the next five minutes
@@ -52,9 +52,9 @@ class Api:
             raise TransientError(
                 Reason("no answer from {host}: {why}", host=self.host, why=words(str(error)) or type(error).__name__)
             ) from None
-        return self._read(response, needs)
+        return self._read(response, needs, reads=method == "GET")
 
-    def _read(self, response: httpx.Response, needs: str) -> dict[str, Any]:
+    def _read(self, response: httpx.Response, needs: str, *, reads: bool) -> dict[str, Any]:
         status = response.status_code
         if status == httpx.codes.TOO_MANY_REQUESTS:
             wait_s = _retry_after(response)
@@ -73,7 +73,7 @@ class Api:
                 else Reason("{unreadable} (HTTP {status})", unreadable=UNREADABLE, status=status)
             )
             raise TransientError(
-                Reason("{host} answers: {what}; whether it changed anything is not known", host=self.host, what=what),
+                faulty(self.host, what, read=reads),
                 retry_after_s=_given_retry_after(response),
             )
         if response.is_success and body.get("success") is True:
