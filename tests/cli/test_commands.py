@@ -236,6 +236,8 @@ def test_maintenance_with_commands(wgfleet: Run, client: httpx.Client, panel: Pa
             assignments.serve(tx, assignment)
     shown = wgfleet("config", "capacity", "wg0")
     assert "ams1" in shown.stdout
+    assert "no automatic failover" in " ".join(shown.stderr.split())
+    assert shown.stdout.count("nobody takes over") == 2
     assert document(wgfleet("config", "capacity", "wg0", "--json"))["warnings"] == []
     assert document(wgfleet("node", "drain", "fra1", "--json"))[0]["kind"] == "drain"
     assert document(wgfleet("node", "uncordon", "fra1", "--json"))["cordoned"] is False

@@ -107,8 +107,9 @@ def test_a_program_gets_all_by_stdin_and_nothing_of_the_panels_environment(
 )
 def test_a_program_that_fails_is_tried_again(environment: CommandEnvironment, mode: str, words: str) -> None:
     environment.set(mode=mode)
-    with pytest.raises(TransientError, match=words):
+    with pytest.raises(TransientError, match=words) as failure:
         environment.provider(timeout_s=2.0 if "time" in words else 10.0).holder(ADDRESS, environment.nodes)
+    assert str(environment.file) not in str(failure.value), "by its name, not by where it is on the panel's machine"
     assert _running(environment) == []
 
 

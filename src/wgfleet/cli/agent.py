@@ -128,6 +128,20 @@ def announce(
 
     try:
         announcing.announce([ip_network(each) for each in network], socket)
+    except PermissionError:
+        say(
+            f"addresses are not announced: no permission to make the socket {socket}: run this as exabgp's user, who "
+            "owns its directory (docs/floating.md), or give another one with --socket",
+            err=True,
+        )
+        raise typer.Exit(_FAILED) from None
+    except FileNotFoundError:
+        say(
+            f"addresses are not announced: there is no directory for the socket {socket}: make {socket.parent}, or "
+            "give another one with --socket",
+            err=True,
+        )
+        raise typer.Exit(_FAILED) from None
     except (ValueError, OSError) as error:
         say(f"addresses are not announced: {error}", err=True)
         raise typer.Exit(_FAILED) from None

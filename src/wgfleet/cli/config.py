@@ -287,20 +287,23 @@ def capacity(config: Config, *, as_json: AsJson = False) -> None:
     """Show the capacity of a config's nodes, and the effect of losing one.
 
     homes, load: peers at home on it, of this config and of all; live: with a session now; busy: how much of the
-    machine is in use; if it dies: how many peers each other node gets.
+    machine is in use; if it dies: how many peers each other node gets, if others take over by themselves.
     """
     with panel() as client:
         found = client.get(f"/api/configs/{part(config)}/capacity")
     if as_json:
         show_json(found)
         return
-    rows = [
-        {**node, "busy": _share(node["busy"]), "if_it_dies": node["if_it_dies"]["gained"]} for node in found["nodes"]
-    ]
+    rows = [{**node, "busy": _share(node["busy"]), "if_it_dies": _if_it_dies(node)} for node in found["nodes"]]
     show_table(rows, CAPACITY_COLUMNS)
     for warning in found["warnings"]:
         say(f"warning: {warning}", err=True)
     warn_of_no_failover(found["nodes"])
+
+
+def _if_it_dies(node: Document) -> object:
+    """Return how many peers each other node gets, or that none does; why not is a warning of its own."""
+    return "nobody takes over" if node.get("no_failover") else node["if_it_dies"]["gained"]
 
 
 def _share(part_of_one: float | None) -> str | None:

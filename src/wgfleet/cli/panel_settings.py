@@ -53,13 +53,28 @@ def _check_places(settings: Settings) -> None:
         say(f"warning: the DNS provider that is to answer the CA cannot be asked now: {error}", err=True)
 
 
+def _check_programs(settings: Settings) -> None:
+    from wgfleet.panel.address_providers.program import check_there  # noqa: PLC0415 - for the few who have programs
+
+    wrong = False
+    for name, command in settings.floating.programs.items():
+        try:
+            check_there(command[0])
+        except PermanentError as error:
+            say(f"error: floating.programs.{name}: {error}", err=True)
+            wrong = True
+    if wrong:
+        raise typer.Exit(EXIT_SETTINGS)
+
+
 @app.command()
 def check_settings(settings_file: SettingsFile = None) -> None:
     """Check the panel's settings file and environment; print every error with its place.
 
-    Where a DNS provider is to answer a CA, it is asked whether it could.
+    Programs have to be there. Where a DNS provider is to answer a CA, it is asked whether it could.
     """
     settings = load_or_exit(settings_file)
+    _check_programs(settings)
     if settings.acme.dns_provider is not None and settings.acme_names():
         _check_places(settings)
     typer.echo(f"settings are valid: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")

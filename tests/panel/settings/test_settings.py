@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from wgfleet import given_files
-from wgfleet.cli.panel_settings import app
+from wgfleet.cli.panel_settings import EXIT_SETTINGS, app
 from wgfleet.panel.settings import Listener, Settings, SettingsError, load_settings, loading, sample
 
 
@@ -284,3 +284,26 @@ def test_check_accepts_what_sample_prints(file: Path) -> None:
     result = CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)])
     assert (printed.exit_code, result.exit_code) == (0, 0)
     assert "settings are valid" in result.stdout
+
+
+def test_a_program_that_is_not_there_or_cannot_be_run_is_found_beforehand(file: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    for path, said in (("/nonexistent", "cannot be found"), (plain, "it must be an executable file")):
+        file.write_text(f'[floating]\nprograms = {{ move = ["{path}"] }}\n')
+        result = CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)])
+        assert result.exit_code == EXIT_SETTINGS
+        assert "floating.programs.move" in result.output
+        assert said in " ".join(result.output.split())
+    plain.chmod(0o700)
+    assert CliRunner().invoke(app, ["check-settings", "--settings-file", str(file)]).exit_code == 0
+
+
+def test_the_longest_wait_for_a_probe_is_no_shorter_than_the_least(file: Path) -> None:
+    for text in ("timeout_s = 3\nlongest_timeout_s = 2", "longest_timeout_s = 0.01"):
+        file.write_text(f"[health]\n{text}\n")
+        ((key, reason),) = problems(file, {})
+        assert key.startswith("health")
+        assert "longest_timeout_s must be timeout_s or longer" in reason
+    file.write_text("[health]\ntimeout_s = 3\n")
+    assert load_settings(file, {}).health.rules.longest_timeout_s == 3

@@ -107,7 +107,7 @@ class CommandProvider:
         secrets = {key: value.get_secret_value() for key, value in self._secrets.items()}
         asked = {"version": VERSION, "action": action, "address": address, **more}
         request = {**asked, "values": self._values, "secrets": secrets}
-        finished = run(self._command, json.dumps(request).encode() + b"\n", self._timeout_s)
+        finished = run(self._program, self._command, json.dumps(request).encode() + b"\n", self._timeout_s)
         answer = _object(finished.output)
         if finished.code == 0:
             return answer

@@ -34,8 +34,8 @@ class Finished:
     errors: bytes
 
 
-def check_file(path: str) -> None:
-    """Raise `PermanentError` for a program that others than the panel's administrator may have written."""
+def check_there(path: str) -> os.stat_result:
+    """Return a program's file; raise `PermanentError` for one that is not there, or cannot be run."""
     try:
         found = Path(path).stat()
     except OSError as error:
@@ -46,6 +46,12 @@ def check_file(path: str) -> None:
         raise PermanentError(
             Reason("the program {path} cannot be run by the panel's user: it must be an executable file", path=path)
         )
+    return found
+
+
+def check_file(path: str) -> None:
+    """Raise `PermanentError` for a program that others than the panel's administrator may have written."""
+    found = check_there(path)
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or found.st_uid not in {0, os.geteuid()}:
         raise PermanentError(
             Reason(
@@ -56,8 +62,11 @@ def check_file(path: str) -> None:
         )
 
 
-def run(command: Sequence[str], request: bytes, timeout_s: float) -> Finished:
-    """Run a program to its end. Raise `TransientError` if it takes longer, or says more than `MAX_OUTPUT`."""
+def run(name: str, command: Sequence[str], request: bytes, timeout_s: float) -> Finished:
+    """Run a program to its end. Raise `TransientError` if it takes longer, or says more than `MAX_OUTPUT`.
+
+    `name` is what users know it by. Where its file is, only errors say that an administrator has to see to there.
+    """
     check_file(command[0])
     try:
         process = subprocess.Popen(  # noqa: S603 - of the panel's settings file; no shell
@@ -67,13 +76,13 @@ def run(command: Sequence[str], request: bytes, timeout_s: float) -> Finished:
     except OSError as error:
         raise TransientError(
             Reason(
-                "the program {program} cannot be started: {error}",
-                program=command[0],
+                "program {program!r} cannot be started: {error}",
+                program=name,
                 error=os.strerror(error.errno or 0),
             )
         ) from None
     try:
-        output, errors = _exchange(process, request, clock.monotonic() + timeout_s, command[0])
+        output, errors = _exchange(process, request, clock.monotonic() + timeout_s, name)
     finally:
         # Its leader is not reaped yet, so that the group's number still stands for it.
         with suppress(ProcessLookupError, PermissionError):
@@ -132,7 +141,7 @@ def _read(stream: IO[bytes], said: bytearray, name: str) -> bool:
         return True
     if len(said) + len(found) > MAX_OUTPUT:
         raise TransientError(
-            Reason("the program {name} says more than {size} KB, and was ended", name=name, size=MAX_OUTPUT // 1024)
+            Reason("program {name!r} says more than {size} KB, and was ended", name=name, size=MAX_OUTPUT // 1024)
         )
     said += found
     return bool(found)
@@ -140,7 +149,7 @@ def _read(stream: IO[bytes], said: bytearray, name: str) -> bool:
 
 def _left(deadline: float, name: str) -> float:
     if (left := deadline - clock.monotonic()) <= 0:
-        raise TransientError(Reason("the program {name} did not end in time, and was ended", name=name))
+        raise TransientError(Reason("program {name!r} did not end in time, and was ended", name=name))
     return left
 
 

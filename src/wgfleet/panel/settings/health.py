@@ -33,7 +33,7 @@ class HealthSettings(Group):
         gt=0,
         le=5,
         description="Seconds to wait for the answer to a probe at most, whatever was measured. Round trips beyond it "
-        "count as lost.",
+        "count as lost. Not shorter than timeout_s, which it follows where it is not set.",
     )
     failures: int = Field(
         default=6,
@@ -114,6 +114,9 @@ class HealthSettings(Group):
     def _in_order(self) -> Self:
         if self.fresh_s < self.cross_check_s + self.timeout_s or self.fresh_s < self.interval_s + self.timeout_s:
             raise ValueError("fresh_s must be longer than cross_check_s or interval_s plus timeout_s: raise it")
+        # Where only the other is set, this one follows it: see `rules`.
+        if "longest_timeout_s" in self.model_fields_set and self.longest_timeout_s < self.timeout_s:
+            raise ValueError("longest_timeout_s must be timeout_s or longer: raise it, or lower timeout_s")
         if not self.stable_s <= self.stable_cap_s <= self.flap_window_s:
             raise ValueError("stable_s, stable_cap_s and flap_window_s must not fall: raise the later")
         return self
