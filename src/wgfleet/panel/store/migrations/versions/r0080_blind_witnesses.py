@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0079"
-down_revision: str | None = "0078"
+revision = "0080"
+down_revision: str | None = "0079"
 
 
 def upgrade() -> None:
