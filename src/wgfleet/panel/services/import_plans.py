@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+import msgspec
+
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer, ImportedTag
 from wgfleet.panel import clock
 from wgfleet.panel.domain import import_hooks, imports
@@ -16,7 +18,7 @@ from wgfleet.panel.domain.import_choices import ImportChoice
 from wgfleet.panel.domain.imports import PeerFate, PlannedPeer
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs, import_checks, import_details, pools, tunnel_networks
-from wgfleet.panel.services.fleet import unfinished_peers
+from wgfleet.panel.services.fleet import peer_networks, unfinished_peers
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.fleet.peer_details import PeerDetails
 from wgfleet.panel.services.fleet.peers import PeerSpec
@@ -139,7 +141,7 @@ def plan(
     """
     known = {} if target.created else _known(tx, target.config, interface)
     taken = {} if target.created else _taken(tx, target.config)
-    found = imports.planned(interface, target.served, known, taken)
+    found = _that_can_be_routed(tx, target, imports.planned(interface, target.served, known, taken), panel_hosts)
     details = ImportDetails(tx, target.config.name, may_own=may_own)
     carried = {each.peer.public_key: details.of(each.peer) for each in found if each.fate is PeerFate.NEW}
     new = [(i, each) for i, each in enumerate(found) if each.fate is PeerFate.NEW]
@@ -159,6 +161,26 @@ def plan(
         rule_sets=details.rules.wanted,
         remarks=[*(said if target.created else ()), *effects, *_remarks(interface, target)],
     )
+
+
+def _that_can_be_routed(
+    tx: Tx, target: ImportTarget, found: Sequence[PlannedPeer], panel_hosts: Mapping[str, str]
+) -> list[PlannedPeer]:
+    """Leave out the networks behind new peers that others have, with a remark on each."""
+    wanted = [(each.name, each.peer.networks if each.fate is PeerFate.NEW else ()) for each in found]
+    pools = list(target.served) if target.created else None
+    refusals = peer_networks.had(tx, target.config, wanted, panel_hosts=panel_hosts, pools=pools)
+    planned = []
+    for each, why in zip(found, refusals, strict=True):
+        kept = tuple(network for network in each.peer.networks if not why.get(network))
+        said = [
+            Reason("{network} behind it is left out: {reason}", network=network, reason=reason)
+            for network, reason in why.items()
+            if reason
+        ]
+        peer = msgspec.structs.replace(each.peer, networks=kept)
+        planned.append(dataclasses.replace(each, peer=peer, remarks=(*each.remarks, *said)) if said else each)
+    return planned
 
 
 def _known(tx: Tx, config: Config, interface: ImportedInterface) -> dict[str, str]:

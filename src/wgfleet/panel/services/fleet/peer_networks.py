@@ -16,6 +16,7 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node, Peer
 from wgfleet.protocol.addresses import parse_network
+from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
 MAX_NETWORKS = 20_000
@@ -71,6 +72,37 @@ def check(
     found = _in_the_way(tx, config, panel_hosts, pools)
     for networks, field in wanted:
         _taken(found, networks, field)
+
+
+def had(
+    tx: Tx,
+    config: Config,
+    wanted: Sequence[tuple[str, Sequence[str]]],
+    *,
+    panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
+    pools: Sequence[str] | None = None,
+) -> list[dict[str, str | None]]:
+    """Say of the networks of new peers, each given with its name, who is in the way of it; None: nobody.
+
+    One that is no network is left for `check` to refuse.
+    The order decides who has what several ask for. `panel_hosts` and `pools` as in `check`.
+    """
+    if not any(networks for _, networks in wanted):
+        return [{} for _ in wanted]
+    found = _in_the_way(tx, config, panel_hosts, pools)
+    return [{network: _refusal(found, name, network) for network in networks} for name, networks in wanted]
+
+
+def _refusal(found: _InTheWay, name: str, text: str) -> str | None:
+    try:
+        (network,) = _taken(found, [text], "networks")
+    except Conflict as error:
+        return error.said or error.detail
+    except (Invalid, FieldError):
+        return None
+    found.taken.release(network, _SAME)
+    found.taken.take(network, _owner(name))
+    return None
 
 
 def _in_the_way(
