@@ -194,7 +194,13 @@ def test_who_is_limited_sees_no_name_of_a_tag_a_group_or_a_node_of_others(panel:
         own_group = node_groups.get(tx, "group-own").id
         peers.update(tx, panel.vault, "test", peers.get(tx, mine), {"group_id": own_group}, panel_hosts={})
         nodes.create(tx, "test", NodeSpec("node-others", ["192.0.2.77"]))
-    for path in ("/peers", f"/peers/{mine}/edit", "/peers/many/change", f"/peers/many/change?peer={others}"):
+    for path in (
+        "/peers",
+        "/peers/new",
+        f"/peers/{mine}/edit",
+        "/peers/many/change",
+        f"/peers/many/change?peer={others}",
+    ):
         page = limited.get(path).text
         assert "tag-own" in page, path
         for name in ("tag-others", "group-others", "node-others"):

@@ -214,7 +214,7 @@ def _new(request: Request, panel: Panel, caller: Caller, form: SubmittedForm) ->
             "configs": configs.page(tx, None, MOST_CONFIGS, caller.limit),
             "groups": node_groups.page(tx, None, MOST_CONFIGS, caller.limit),
             "users": users_for(tx, caller),
-            "tags": tags.page(tx, None, MOST_CONFIGS),
+            "tags": tags.page(tx, None, MOST_CONFIGS, caller.limit),
         }
         return page(request, "peers/new.html", context, status=form.status)
 
