@@ -1,4 +1,7 @@
-"""Tags that somebody types on a peer's form: those that there are not yet are made with it, or not at all."""
+"""Tags that somebody types on a peer's form: those that there are not yet are made with it, or not at all.
+
+Nobody makes tags whom a limit keeps from those of others: a name may be taken there, and only there.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +13,12 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import tags
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, made_of
+from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.errors import FieldError
+from wgfleet.protocol.reasons import Reason
 
 FIELD = "new_tags"
+NOT_YOURS = marked("no peer of yours has the tag {name!r}; an administrator gives a new tag to its first peer")
 
 
 @contextmanager
@@ -32,9 +38,10 @@ def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[li
 def _id(panel: Panel, caller: Caller, name: str, made: list[str]) -> str:
     with panel.store.read() as tx:
         try:
-            return tags.get(tx, name).id
+            return tags.get(tx, name, caller.limit).id
         except NotFound:
-            pass
+            if caller.limit is not None:
+                raise FieldError(FIELD, Reason(NOT_YOURS, name=name)) from None
     try:
         made.append(api.create_tag(panel, caller, made_of(NewTag, name=name)).id)
     except REFUSALS as error:

@@ -1,0 +1,81 @@
+"""Tags that are typed on a peer's page: within a limit only those there are."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.panel.web import sample
+from tests.panel.web.conftest import Person, submit
+from wgfleet.panel.api import Panel
+from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.fleet import peers, tags
+
+HINT = "an administrator gives a new tag to its first peer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fleet(panel: Panel) -> None:
+    sample.make(panel, peers=2)
+
+
+@pytest.fixture
+def peer_id(panel: Panel) -> Iterator[str]:
+    with panel.store.read() as tx:
+        yield peers.page(tx, configs.id_of(tx, "wg0"))[0].id
+    with panel.store.write() as tx:
+        for tag in tags.page(tx):
+            tags.delete(tx, "test", tag)
+
+
+def tags_of(panel: Panel, peer_id: str) -> list[str]:
+    with panel.store.read() as tx:
+        return [tag.name for tag in tags.of_peer(tx, peer_id)]
+
+
+def made_tags(panel: Panel, *names: str) -> list[str]:
+    with panel.store.write() as tx:
+        return [tags.create(tx, "test", {"name": name}).id for name in names]
+
+
+def entries(panel: Panel) -> int:
+    with panel.store.read() as tx:
+        return audit.page(tx, limit=1)[1]
+
+
+def limited(panel: Panel, person: Person, name: str) -> httpx.Client:
+    client = person(Role.OPERATOR, name)
+    with panel.store.write() as tx:
+        user = users.get(tx, name)
+        user.limit_configs, user.limit_groups = [configs.id_of(tx, "wg0")], []
+    return client
+
+
+def test_within_a_limit_a_word_that_is_no_tag_there_is_refused_alike_whether_it_is_one_elsewhere(
+    panel: Panel, person: Person, peer_id: str
+) -> None:
+    operator = limited(panel, person, "limited-typist")
+    elsewhere, here = made_tags(panel, "of-others", "of-mine")
+    with panel.store.write() as tx:
+        others = peers.page(tx, configs.id_of(tx, "office"))[0].id
+        tags.change_peers(tx, "test", tags.get(tx, elsewhere), add=[others])
+        tags.change_peers(tx, "test", tags.get(tx, here), add=[peer_id])
+    before = entries(panel)
+    form = {"name": "typist", "enabled": "true", "config": "wg0"}
+    for path in ("/peers/new", f"/peers/{peer_id}/edit"):
+        said = set()
+        for typed in ("of-others", "of-nobody"):
+            page = submit(operator, path, **form, new_tags=f"of-mine, {typed}")
+            assert page.status_code == 422, path
+            assert elsewhere not in page.text
+            assert 'id="new_tags-wrong"' in page.text
+            assert HINT in page.text
+            assert typed in page.text
+            said.add(page.text.split('id="new_tags-wrong"')[1].split("</")[0].replace(typed, "TYPED"))
+        assert len(said) == 1, said
+    assert entries(panel) == before, "nothing was made"
+    assert tags_of(panel, peer_id) == ["of-mine"]
+    made = submit(operator, "/peers/new", **form, new_tags="of-mine").url.path
+    assert tags_of(panel, made.split("/")[2]) == ["of-mine"]
