@@ -125,7 +125,7 @@ def test_a_new_tag_is_typed_where_it_is_given(panel: Panel, admin: httpx.Client)
     assert 'name="new_tags"' in admin.get(f"{page}/edit").text
     submit(admin, f"{page}/edit", name="typed-tag", enabled="true", new_tags="third", **{"was:tags": ""})
     with panel.store.read() as tx:
-        assert [tag.name for tag in tags.of_peer(tx, page.split("/")[2])] == ["third"]
+        assert [tag.name for tag in tags.of_peer(tx, page.split("/")[2])] == ["brand-new", "other", "third"]
     refused = submit(admin, "/peers/new", config="wg0", name="typed-tag", new_tags="never-made")
     assert refused.status_code == 409
     wrong = submit(admin, "/peers/new", config="wg0", name="typed-two", new_tags="a/b")

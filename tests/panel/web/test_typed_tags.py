@@ -1,4 +1,4 @@
-"""Tags that are typed on a peer's page: within a limit only those there are."""
+"""Tags that are typed on a peer's page: added to those it has by then, and within a limit only those there are."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import pytest
 
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
+from tests.panel.web.test_two_tabs import Fields
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.access import users
@@ -79,3 +80,35 @@ def test_within_a_limit_a_word_that_is_no_tag_there_is_refused_alike_whether_it_
     assert tags_of(panel, peer_id) == ["of-mine"]
     made = submit(operator, "/peers/new", **form, new_tags="of-mine").url.path
     assert tags_of(panel, made.split("/")[2]) == ["of-mine"]
+
+
+def both_save(admin: httpx.Client, path: str, *changes: dict[str, list[str]]) -> None:
+    """Have some save forms of one page that were all opened before the first of them saved."""
+    opened = [Fields(admin.get(path).text, path).sent for _ in changes]
+    for sent, each in zip(opened, changes, strict=True):
+        answer = admin.post(path, data=sent | each, follow_redirects=False)
+        assert answer.status_code == 303, answer.text[-3000:]
+
+
+def test_what_two_people_type_at_once_is_there_afterwards(panel: Panel, admin: httpx.Client, peer_id: str) -> None:
+    both_save(admin, f"/peers/{peer_id}/edit", {"new_tags": ["dta"]}, {"new_tags": ["dtb"]})
+    assert tags_of(panel, peer_id) == ["dta", "dtb"]
+
+
+def test_who_types_a_tag_leaves_what_another_ticked_and_unticked(
+    panel: Panel, admin: httpx.Client, peer_id: str
+) -> None:
+    ticked, unticked, stays = made_tags(panel, "ticked", "unticked", "stays")
+    with panel.store.write() as tx:
+        for each in (unticked, stays):
+            tags.change_peers(tx, "test", tags.get(tx, each), add=[peer_id])
+    both_save(admin, f"/peers/{peer_id}/edit", {"tags": [ticked, stays]}, {"new_tags": ["typed"], "notes": ["mine"]})
+    assert tags_of(panel, peer_id) == ["stays", "ticked", "typed"]
+
+
+def test_ticks_and_a_typed_tag_are_saved_together(panel: Panel, admin: httpx.Client, peer_id: str) -> None:
+    old, new = made_tags(panel, "old", "new")
+    with panel.store.write() as tx:
+        tags.change_peers(tx, "test", tags.get(tx, old), add=[peer_id])
+    both_save(admin, f"/peers/{peer_id}/edit", {"tags": [new], "new_tags": ["typed"]})
+    assert tags_of(panel, peer_id) == ["new", "typed"]

@@ -3,7 +3,7 @@
 Nobody makes tags whom a limit keeps from those of others: a name may be taken there, and only there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from wgfleet.panel.api import tags as api
@@ -12,7 +12,7 @@ from wgfleet.panel.api.tags import NewTag
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import tags
-from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, made_of
+from wgfleet.panel.web.forms import REFUSALS, WAS, SubmittedForm, made_of
 from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
@@ -33,6 +33,17 @@ def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[li
         with panel.store.write() as tx:
             tags.delete_unused(tx, caller.actor, made)
         raise
+
+
+def merged(form: SubmittedForm, now: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """Return the ids of the tags that a peer is to have. `now`: of those it has; `typed`: what the form has as text.
+
+    Others may have changed them since the form was drawn: what was ticked then and is so yet stays as they left it.
+    """
+    before = form.values[WAS + "tags"].split() if WAS + "tags" in form.values else now
+    ticked = form.chosen("tags")
+    stay = [each for each in now if each in ticked or each not in before]
+    return list(dict.fromkeys([*stay, *(each for each in ticked if each not in before), *typed]))
 
 
 def _id(panel: Panel, caller: Caller, name: str, made: list[str]) -> str:

@@ -1,5 +1,6 @@
 """A single peer: what is known of it, when it was connected, why it is not, and the form that changes it."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from fastapi import Request
@@ -12,8 +13,8 @@ from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
 from wgfleet.panel.api.visits import list_sessions
 from wgfleet.panel.services.access import users
-from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import node_groups, nodes, peers, tags
+from wgfleet.panel.services.access.callers import SECRETS, Caller
+from wgfleet.panel.services.fleet import node_groups, nodes, ownership, peers, tags
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web import peer_states
@@ -23,7 +24,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer, users_for
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
 from wgfleet.panel.web.rendering import gone_on, page
-from wgfleet.panel.web.typed_tags import typed_tags
+from wgfleet.panel.web.typed_tags import merged, typed_tags
 
 router = page_router()
 VISITS = 10
@@ -89,12 +90,25 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
         return _edit(request, panel, caller, peer_id, form)
     try:
         with typed_tags(panel, caller, form) as typed:
-            if typed:
-                body = body.model_copy(update={"tags": [*form.chosen("tags"), *typed]})
-            api.update_peer(panel, caller, peer_id, body)
+            _save(panel, caller, peer_id, body, form, typed)
     except REFUSALS as error:
         return _edit(request, panel, caller, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}")
+
+
+def _save(
+    panel: Panel, caller: Caller, peer_id: str, body: ChangedPeer, form: SubmittedForm, typed: Sequence[str]
+) -> None:
+    """Change a peer; of its tags, only what the form changes of those that it has by now."""
+    with panel.store.write() as tx:
+        peer = peers.get(tx, peer_id)
+        if typed or "tags" in body.model_fields_set:
+            if body.owner and caller.may(SECRETS):  # users are locked before configs
+                ownership.hold_all(tx, [ownership.owner_id(tx, body.owner)])
+            tags.hold_configs(tx, [peer.config_id])
+            wanted = merged(form, [tag.id for tag in tags.of_peer(tx, peer_id)], typed)
+            body = body.model_copy(update={"tags": wanted})
+        api.change(tx, panel, caller, peer, body)
 
 
 def _switch(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -> Response:
