@@ -35,6 +35,11 @@ class PanelError(Exception):
         self.field = field
         self.retry_after_s = retry_after_s
 
+    @property
+    def retry_headers(self) -> dict[str, str]:
+        """What an answer says of when to try again, as HTTP has it."""
+        return {} if self.retry_after_s is None else {"Retry-After": str(max(1, round(self.retry_after_s)))}
+
 
 class Invalid(PanelError):
     status = 422

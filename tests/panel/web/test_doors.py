@@ -105,6 +105,10 @@ def test_a_wrong_password_is_refused_audited_and_limited(panel: Panel, person: P
     german = {"Accept-Language": "de"}
     answers = [client.post("/login", data=fields, headers=german if number > 8 else {}) for number in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    sent = {"form_token": fields["form_token"], "link": "wgu_none", "password": PASSWORD, "password_again": PASSWORD}
+    for answer in (answers[10], client.post("/set-password", data=sent)):
+        assert (answer.status_code, int(answer.headers["Retry-After"]) >= 1) == (429, True), answer.url
+    assert "Retry-After" not in answers[0].headers
     assert "the name or the password is wrong" in answers[0].text
     assert "der Name oder das Passwort ist falsch" in answers[9].text
     assert "zu viele abgelehnte Anmeldungen (" in answers[10].text

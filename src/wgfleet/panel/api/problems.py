@@ -101,9 +101,7 @@ def _panel_error(_request: Request, error: Exception) -> JSONResponse:
 
 def of(error: PanelError) -> JSONResponse:
     """Form the answer to an error of the panel's own."""
-    headers = {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    headers = error.retry_headers
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     errors = [FieldProblem(field=error.field, detail=sentence(error.detail, error.hints))] if error.field else []

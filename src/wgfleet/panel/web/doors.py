@@ -105,7 +105,7 @@ class Doors:
             except Unauthorized:
                 token = None
             except PanelError as error:
-                return PlainTextResponse(error.detail, error.status)
+                return PlainTextResponse(error.detail, error.status, error.retry_headers)
             else:
                 state[CALLER] = caller
                 origin.bind_requester(caller.reference)

@@ -17,6 +17,7 @@ from jinja2_fragments import render_block
 from starlette.responses import Response
 
 import wgfleet
+from wgfleet.panel.errors import PanelError
 from wgfleet.panel.web import assets, detail_names, event_words, formats, hints, languages, reasons, words
 from wgfleet.panel.web.form_summaries import summarized
 from wgfleet.panel.web.isolation import isolated
@@ -100,7 +101,10 @@ def page(
     status: int = HTTPStatus.OK,
     language: str | None = None,
 ) -> HTMLResponse:
-    """Answer with a page, or with that one of its `blocks` which the request wants as a fragment."""
+    """Answer with a page, or with that one of its `blocks` which the request wants as a fragment.
+
+    One with what was refused, an `error` or that of a `form`, says when to try again, where that is known.
+    """
     visitor = visitor_of(request)
     made = environment(language or visitor.language)
     values = {
@@ -110,6 +114,8 @@ def page(
         **(context or {}),
     }
     headers = {"Vary": "HX-Request, HX-Target, Cookie, Accept-Language"}
+    for refused in (values.get("error"), getattr(values.get("form"), "error", None)):
+        headers |= refused.retry_headers if isinstance(refused, PanelError) else {}
     target = _target(request)
     if target is not None and target in {*blocks, DIALOG} and target in made.get_template(template).blocks:
         text = render_block(made, template, target, **values)

@@ -106,8 +106,7 @@ def _refused(request: Request, error: PanelError, headers: dict[str, str] | None
 
 def _panel_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, PanelError)  # noqa: S101 - the handler is registered for this class only
-    retry = {} if error.retry_after_s is None else {"Retry-After": str(max(1, round(error.retry_after_s)))}
-    return _refused(request, error, retry)
+    return _refused(request, error)
 
 
 def _field_error(request: Request, error: Exception) -> Response:

@@ -56,7 +56,7 @@ def refused_challenge(request: Request, error: PanelError | FieldError) -> Respo
     translate = translations(visitor_of(request).language).gettext
     words = in_words(translate, refused.said or refused.detail)
     field = {"name": translate("Name"), "password": translate("Current password")}.get(refused.field or "")
-    return JSONResponse({"detail": f"{field}: {words}" if field else words}, refused.status)
+    return JSONResponse({"detail": f"{field}: {words}" if field else words}, refused.status, refused.retry_headers)
 
 
 def answer_of(form: SubmittedForm) -> dict[str, Any]:
