@@ -1,5 +1,7 @@
 """Who is let in to the pages, and what no page of somebody else can do in a visitor's name."""
 
+from urllib.parse import quote
+
 import httpx
 import pyotp
 import pytest
@@ -95,6 +97,18 @@ def test_a_path_of_ours_is_gone_on_to(person: Person, browser: Browser) -> None:
     person()
     answer = submit(browser(), "/login", name="admin", password=PASSWORD, next="/?a=%2F")
     assert answer.url.raw_path == b"/?a=%2F"
+
+
+@pytest.mark.parametrize("path", ["/logout", "/login/code", "/no/such/page", "/%6cogout?a=1"])
+def test_what_only_takes_forms_is_not_gone_back_to(person: Person, browser: Browser, path: str) -> None:
+    signed_in = person()
+    answer = submit(browser(), "/login", name="admin", password=PASSWORD, next=path)
+    assert (answer.status_code, answer.url.path) == (200, "/")
+    assert signed_in.get(f"/login?next={quote(path, safe='')}").url.path == "/"
+    assert submit(browser(), "/preferences", on="/login", next=path).url.path == "/login"
+    assert (
+        submit(browser(), "/login", name="admin", password=PASSWORD, next="/configs/wg%30").url.path == "/configs/wg0"
+    )
 
 
 def test_a_wrong_password_is_refused_audited_and_limited(panel: Panel, person: Person, browser: Browser) -> None:

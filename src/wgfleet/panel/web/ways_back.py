@@ -5,10 +5,12 @@ Browsers say which page it was. Only the path counts, of an address of this site
 
 from http import HTTPStatus
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from wgfleet.panel.web import visitors
@@ -32,6 +34,14 @@ def to_sign_in(scope: Scope, visitor: Visitor, public_url: str | None, *, expire
     back = visitor.path if shows else _page(headers, "referer", visitor, public_url)
     ended: Ended = "" if not expired else "yes" if shows else "unsent"
     return RedirectResponse(_address(visitor, back, ended), HTTPStatus.SEE_OTHER)
+
+
+def shown_path(request: Request, wanted: str | None) -> str:
+    """Return a path of ours to go back to: one that shows something, not one that only takes forms; or "/"."""
+    path = visitors.own_path(wanted)
+    asked = {"type": "http", "method": "GET", "path": unquote(urlsplit(path).path), "root_path": ""}
+    known: list[BaseRoute] = request.app.routes
+    return path if any(route.matches(asked)[0] is Match.FULL for route in known) else "/"
 
 
 def _address(visitor: Visitor, back: str, ended: Ended) -> str:

@@ -3,7 +3,7 @@
 from fastapi import Request
 from starlette.responses import Response
 
-from wgfleet.panel.web import languages, visitors
+from wgfleet.panel.web import languages, visitors, ways_back
 from wgfleet.panel.web.forms import TheForm
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on
@@ -15,7 +15,7 @@ _CHOICES = {LANGUAGE: tuple(languages.NAMES), THEME: THEMES, DENSITY: DENSITIES}
 
 @router.post("/preferences")
 def set_preferences(request: Request, visitor: TheVisitor, form: TheForm) -> Response:
-    response = gone_on(request, visitors.own_path(form.get("next")))
+    response = gone_on(request, ways_back.shown_path(request, form.get("next")))
     for cookie, choices in _CHOICES.items():
         if (value := form.get(cookie)) in choices:
             visitors.keep(response, cookie, value, secure=visitor.secure, lasts_s=visitors.YEAR_S)

@@ -18,7 +18,7 @@ from wgfleet.panel.errors import Invalid, NotFound, PanelError
 from wgfleet.panel.services.access import providers, sign_ins, users
 from wgfleet.panel.services.access.sign_ins import SignInRefused
 from wgfleet.panel.tokens import pasted
-from wgfleet.panel.web import pending_sign_ins, visitors, ways_back
+from wgfleet.panel.web import pending_sign_ins, ways_back
 from wgfleet.panel.web.doors import signed_in, signed_out
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
@@ -45,14 +45,14 @@ def sign_in_page(
     ended: Ended = "",
 ) -> Response:
     if visitor.caller is not None:
-        return gone_on(request, visitors.own_path(following))
-    return password_page(request, panel, SubmittedForm(), visitors.own_path(following), ended=ended)
+        return gone_on(request, ways_back.shown_path(request, following))
+    return password_page(request, panel, SubmittedForm(), ways_back.shown_path(request, following), ended=ended)
 
 
 @router.post("/login")
 def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Check name and password; let the user in, or ask for the code."""
-    name, following = form.get("name").strip(), visitors.own_path(form.get("next"))
+    name, following = form.get("name").strip(), ways_back.shown_path(request, form.get("next"))
     try:
         check_length(form)
         with limited(panel, request, name) as remote:
@@ -75,7 +75,7 @@ def sign_in(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheFor
 @router.post("/login/code")
 def give_code(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Check the code of a user whose password was right a moment ago, in this browser."""
-    following, ticket = visitors.own_path(form.get("next")), form.get("ticket")
+    following, ticket = ways_back.shown_path(request, form.get("next")), form.get("ticket")
     pending = pending_sign_ins.find(panel, ticket, visitor.secret)
     if pending is None:
         shown = SubmittedForm().refused(Invalid(AGAIN))

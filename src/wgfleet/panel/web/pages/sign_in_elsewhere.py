@@ -13,7 +13,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.domain.fields import MAX_NAME
 from wgfleet.panel.errors import PanelError, Unauthorized
 from wgfleet.panel.identity.oidc import BEGUN_S
-from wgfleet.panel.web import visitors
+from wgfleet.panel.web import visitors, ways_back
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.page_router import page_router
@@ -47,13 +47,13 @@ def send_to_provider(
     A link, and no form: the policy of our pages lets forms lead to this site alone.
     """
     if visitor.caller is not None:  # a link of somebody else's must not make anybody another user
-        return gone_on(request, visitors.own_path(following))
+        return gone_on(request, ways_back.shown_path(request, following))
     try:
         begun = begin_oidc(panel, request, OidcBeginning(provider=provider))
     except PanelError as error:
         return password_page(request, panel, SubmittedForm().refused(_without_field(error)), "/")
     answer = RedirectResponse(begun.url, 303)
-    kept = f"{begun.browser}.{_coded(visitors.own_path(following[:MOST_NEXT]))}"
+    kept = f"{begun.browser}.{_coded(ways_back.shown_path(request, following[:MOST_NEXT]))}"
     visitors.keep(answer, BEGUN, kept, secure=visitor.secure, lasts_s=int(BEGUN_S))
     return answer
 
@@ -93,7 +93,7 @@ def come_back(
 @router.post("/login/forwarded")
 def sign_in_by_proxy(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
     """Let in whom the proxy names that this request came through."""
-    following = visitors.own_path(form.get("next"))
+    following = ways_back.shown_path(request, form.get("next"))
     try:
         made = sign_in_forwarded(panel, request, ForwardedSignIn(provider=form.get("provider")[:MAX_NAME]))
     except PanelError as error:
@@ -115,7 +115,7 @@ def _kept(request: Request, visitor: Visitor) -> tuple[str, str]:
         path = base64.urlsafe_b64decode(following).decode()
     except ValueError:
         path = "/"
-    return browser[:4096], visitors.own_path(path)
+    return browser[:4096], ways_back.shown_path(request, path)
 
 
 def _coded(text: str) -> str:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.api.passkeys import AskedView, PasskeyAnswer, begin_passkey_sign_in, finish_passkey_sign_in
 from wgfleet.panel.errors import Invalid, PanelError
-from wgfleet.panel.web import visitors
+from wgfleet.panel.web import ways_back
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import SubmittedForm, TheForm
 from wgfleet.panel.web.languages import translations
@@ -36,7 +36,7 @@ def begin_with_passkey(request: Request, panel: ThePanel) -> Response:
 
 @router.post("/login/passkey")
 def sign_in_with_passkey(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
-    following = visitors.own_path(form.get("next"))
+    following = ways_back.shown_path(request, form.get("next"))
     try:
         made = finish_passkey_sign_in(panel, request, PasskeyAnswer(**answer_of(form)))
     except PanelError as error:
