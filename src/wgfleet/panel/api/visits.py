@@ -65,10 +65,11 @@ def list_sessions(
 
 def _ends(tx: Tx, peer_id: str, shown: Sequence[PeerVisit]) -> list[float]:
     """Return when visits were last heard of: the row of one that goes on is written now and then only."""
-    newest, heard = visits.newest(tx, peer_id), sessions.heard_at(tx, peer_id)
+    newest, shaken = visits.newest(tx, peer_id), sessions.handshakes(tx, peer_id)
+    begins = {*newest.values(), *(each.began_at for each in shown)}
     ends = []
     for each in shown:
-        at = clock.by_wall(heard.get(each.node_id, 0.0))
+        at = min([clock.by_wall(shaken.get(each.node_id, 0)), *(began for began in begins if began > each.began_at)])
         goes_on = each.began_at == newest.get(each.node_id) and 0 < at - each.last_at <= visits.LATE_S
         ends.append(at if goes_on else each.last_at)
     return ends

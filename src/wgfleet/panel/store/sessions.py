@@ -234,10 +234,10 @@ def latest(tx: Tx, peer_ids: Collection[str], on: Collection[str] | None = None)
     return found
 
 
-def heard_at(tx: Tx, peer_id: str) -> dict[str, float]:
-    """Return when each node (by id) that knows a peer last heard news of it."""
-    query = select(PeerSession.node_id, PeerSession.seen_at).where(PeerSession.peer_id == peer_id)
-    return {row.node_id: row.seen_at for row in tx.connection.execute(query)}
+def handshakes(tx: Tx, peer_id: str) -> dict[str, int]:
+    """Return when each node (by id) that knows a peer last shook hands with it."""
+    query = select(PeerSession.node_id, PeerSession.latest_handshake).where(PeerSession.peer_id == peer_id)
+    return {row.node_id: row.latest_handshake for row in tx.connection.execute(query)}
 
 
 def newest_report(tx: Tx) -> float:

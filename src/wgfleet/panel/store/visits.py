@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, cast
 
-from sqlalchemy import Table, delete, func, select, tuple_
+from sqlalchemy import Table, and_, delete, func, select, tuple_
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import upsert_of_peers
-from wgfleet.panel.store.tables import Peer, PeerVisit
+from wgfleet.panel.store.tables import Peer, PeerSession, PeerVisit
 
 LATE_S = 600.0  # by so much a visit that goes on may have lasted longer than its row says
 
@@ -32,20 +32,32 @@ def write(tx: Tx, visits: Sequence[VisitRow]) -> None:
     upsert_of_peers(tx, table, columns, list(rows.values()), key, {"last_at": "excluded.last_at"})
 
 
-def going_on(tx: Tx, node_id: str, config_id: str, keys: Collection[str], since: float) -> list[VisitRow]:
-    """Return the visits at a node that some peers were seen on since a time, the newest last."""
+def going_on(tx: Tx, config_id: str, keys: Collection[str], since: float) -> list[tuple[VisitRow, int]]:
+    """Return the visits, to any node, that some peers were seen on since a time, the newest last.
+
+    With each: the latest handshake that is known of the peer at that node, 0 if there is none.
+    """
     found = []
+    shaken = func.coalesce(PeerSession.latest_handshake, 0)
+    session = and_(PeerSession.peer_id == PeerVisit.peer_id, PeerSession.node_id == PeerVisit.node_id)
+    columns = (PeerVisit.node_id, PeerVisit.endpoint, PeerVisit.began_at, PeerVisit.last_at, Peer.public_key, shaken)
     for chunk in chunked(keys):
         query = (
-            select(PeerVisit.endpoint, PeerVisit.began_at, PeerVisit.last_at, Peer.public_key)
+            select(*columns)
             .join(Peer, Peer.id == PeerVisit.peer_id)
-            .where(PeerVisit.node_id == node_id, PeerVisit.last_at >= since)
-            .where(Peer.config_id == config_id, Peer.public_key.in_(chunk))
+            .outerjoin(PeerSession, session)
+            .where(PeerVisit.last_at >= since, Peer.config_id == config_id, Peer.public_key.in_(chunk))
             .order_by(PeerVisit.began_at)
         )
-        for endpoint, began_at, last_at, key in tx.connection.execute(query):
-            found.append(VisitRow(node_id, endpoint, began_at, last_at, config_id, key))
+        for node_id, endpoint, began_at, last_at, key, handshake in tx.connection.execute(query):
+            found.append((VisitRow(node_id, endpoint, began_at, last_at, config_id, key), handshake))
     return found
+
+
+def kept_out(tx: Tx, config_id: str) -> Sequence[str]:
+    """Return the public keys of a config's peers that no node lets in because of their jobs."""
+    query = select(Peer.public_key).where(Peer.restricted_at.is_not(None), Peer.config_id == config_id)
+    return tx.session.scalars(query).all()
 
 
 def page(tx: Tx, peer_id: str, before: tuple[float, str] | None, limit: int) -> Sequence[PeerVisit]:
