@@ -119,7 +119,10 @@ def test_a_routers_own_file_leaves_out_the_networks_behind_it(panel: Panel, clie
         text = client.get(f"/api/peers/{peer['id']}/config").text
         return next(line for line in text.splitlines() if line.startswith("AllowedIPs"))
 
-    assert allowed_ips(office) == "AllowedIPs = 10.8.0.0/16, 192.168.0.0/16"
+    around = ["0.0/22", "4.0/23", "6.0/24", "8.0/21", "16.0/20", "32.0/19", "64.0/18", "128.0/17"]
+    assert allowed_ips(office) == f"AllowedIPs = 10.8.0.0/16, {', '.join(f'192.168.{each}' for each in around)}"
     assert allowed_ips(other) == f"AllowedIPs = {', '.join(allowed)}"
     assert client.patch("/api/configs/wg0", json={"client_allowed_ips": ["192.168.7.0/24"]}).is_success
     assert allowed_ips(office) == "AllowedIPs = 10.8.0.0/24, fd00:8::/64", "there has to be something in it"
+    assert client.patch("/api/configs/wg0", json={"client_allowed_ips": ["192.168.6.0/23", "::/0"]}).is_success
+    assert allowed_ips(office) == "AllowedIPs = 192.168.6.0/24, ::/0", "all of a version stays whole"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from wgfleet.panel.domain.addressing import contains
+from wgfleet.panel.domain.client_settings import EVERYTHING, without
 from wgfleet.panel.domain.held_settings import NOTHING_HELD, HeldSettings
 from wgfleet.protocol.addresses import host_network, join_endpoint
 from wgfleet.protocol.backbone import Backbone
@@ -107,12 +107,18 @@ def peer(
 
 
 def allowed_in_file(allowed: Sequence[str], own: Sequence[str], pools: Sequence[str]) -> tuple[str, ...]:
-    """Return what a peer's file routes into the tunnel: what the config allows, but for the networks behind the peer.
+    """Return what a peer's file routes into the tunnel: what the config allows, without the networks behind the peer.
 
-    With one of those, a router would be cut off from its own network, or could not set the tunnel up. The pools,
-    where nothing else is left.
+    With one of those, a router would be cut off from its own network, or could not set the tunnel up. All of IPv4 or
+    IPv6 stays whole, as its own network is nearer to a router. The pools, where nothing else is left.
     """
-    return tuple(each for each in allowed if not any(contains(network, each) for network in own)) or tuple(pools)
+    everything = set(EVERYTHING.values())
+    left = [
+        part
+        for each in allowed
+        for part in without((each,), [network for network in own if each not in everything or network == each])
+    ]
+    return tuple(left) or tuple(pools)
 
 
 def endpoint(host: str, port: int) -> str:
