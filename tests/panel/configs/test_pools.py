@@ -63,11 +63,28 @@ def test_a_pool_is_added_and_taken_away_again(client: httpx.Client, panel: Panel
     assert addresses(client) == {"anna": ["10.8.4.2", "fd00:8::2"]}
     assert "Address = 10.8.4.2/32, fd00:8::2/128\n" in client.get(f"/api/peers/{full[0]['id']}/config").text
     said = effects(client, "10.8.4.0/30")
-    assert "the addresses of fd00:8::/64 are taken from 1 peer: what devices send from there is dropped" in said
+    assert (
+        "the addresses of fd00:8::/64 are taken from 1 peer ('anna'): what devices send from there is dropped" in said
+    )
     assert patched(client, "10.8.4.0/30").status_code == 200
     assert client.get(f"/api/peers/{full[0]['id']}/config").text == file
     (undone, done) = client.get("/api/audit-logs", params={"action": "pools_changed"}).json()["items"]
     assert (done["details"]["added"], undone["details"]["removed"]) == (["fd00:8::/64"], ["fd00:8::/64"])
+    assert undone["details"]["need_new_files"] == ["anna"]
+    assert "need_new_files" not in done["details"]
+
+
+def test_who_needs_a_new_file_after_a_pool_is_gone_is_named(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.4.0/24", "10.9.4.0/24"])
+    names = [f"p{i:03}" for i in range(103)]
+    for name in names:
+        made(client, "/api/configs/wg0/peers", name=name)
+    said = effects(client, "10.8.4.0/24")
+    assert f"taken from 103 peers ({', '.join(map(repr, names[:20]))} and 83 more): what" in said
+    assert patched(client, "10.8.4.0/24").status_code == 200
+    (entry,) = client.get("/api/audit-logs", params={"action": "pools_changed"}).json()["items"]
+    assert entry["details"]["need_new_files"] == names[:100]
+    assert entry["details"]["need_new_files_too"] == 3
 
 
 def test_what_is_not_given_stays_and_other_fields_change_along(client: httpx.Client) -> None:

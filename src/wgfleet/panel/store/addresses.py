@@ -196,6 +196,14 @@ def of_pool(tx: Tx, pool_id: str) -> int:
     return beyond(tx, pool_id, -1)
 
 
+def in_pools(tx: Tx, pool_ids: Collection[str], most: int) -> tuple[list[str], int]:
+    """Return the names of up to `most` peers with an address of pools, or of their slices, and how many have one."""
+    of_pools = select(_pools.c.id).where(_pools.c.id.in_(pool_ids) | _pools.c.parent_id.in_(pool_ids))
+    holds = Peer.id.in_(select(_held.c.peer_id).where(_held.c.pool_id.in_(of_pools)))
+    names = tx.session.scalars(select(Peer.name).where(holds).order_by(Peer.name).limit(most))
+    return list(names), tx.session.scalar(select(func.count()).select_from(Peer).where(holds)) or 0
+
+
 def resize(tx: Tx, pool_id: str, network: str) -> None:
     """Give a pool a network that begins alike, and has all addresses in use."""
     end = addressing.last_offset(network) + 1

@@ -86,6 +86,8 @@ DETAIL_NAMES = {
     "remote": marked("remote"),
     "removed": marked("removed"),
     "resized": marked("resized"),
+    "need_new_files": marked("need new files"),
+    "need_new_files_too": marked("more peers that need new files"),
     "server_addresses": marked("addresses of nodes"),
     "role": marked("role"),
     "rule_set": marked("rule set"),

@@ -6,7 +6,7 @@ from typing import Any
 from wgfleet.panel.domain import addressing, public_ports
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import backbone, node_deletion
+from wgfleet.panel.services.fleet import backbone, node_deletion, pool_changes
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import addresses as address_rows
@@ -158,8 +158,9 @@ def of_pools(tx: Tx, config: Config, change: PoolChange) -> list[str]:
         for network in change.added
     ]
     for network in change.removed:
-        losing = address_rows.of_pool(tx, ids[network])
-        losers = peers if config.mode == INDEPENDENT else _number({network: losing})
+        losers = peers if config.mode == INDEPENDENT else _number({network: address_rows.of_pool(tx, ids[network])})
+        if named := pool_changes.named_losers(tx, ids[network]):
+            losers = Reason("{peers} ({names})", peers=losers, names=named)
         said.append(
             Reason(
                 "the addresses of {network} are taken from {losers}: what devices send from there is dropped, until "

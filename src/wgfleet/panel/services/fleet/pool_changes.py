@@ -20,6 +20,8 @@ from wgfleet.panel.store.tables import Config, Pool
 from wgfleet.protocol.desired import check_mtu
 from wgfleet.protocol.reasons import Reason
 
+NAMED, MOST_AUDITED = 20, 100  # peers: in a preview, and in an entry of the audit log
+
 
 def planned(
     tx: Tx,
@@ -133,6 +135,7 @@ def change(
     generation = generations.bump(tx, config.id, settings=True)
     before = {pool.network: pool.id for pool in config_rows.pools(tx, [config.id])}
     served = dict(found.served)
+    losers, more = _losers(tx, [before[network] for network in found.removed])
     for network in found.removed:
         config_rows.remove_pool(tx, before[network])
     for was, after in found.resized:
@@ -162,8 +165,23 @@ def change(
         removed=list(found.removed),
         resized=[f"{was} to {after}" for was, after in found.resized],
         **_said(found),
+        **({"need_new_files": losers} if losers else {}),
+        **({"need_new_files_too": more} if more else {}),
     )
     return found
+
+
+def named_losers(tx: Tx, pool_id: str) -> str:
+    """Name the peers that lose an address with a pool; "" where there are none."""
+    names, holders = address_rows.in_pools(tx, [pool_id], NAMED)
+    said, more = ", ".join(map(repr, names)), holders - len(names)
+    return Reason("{names} and {more} more", names=said, more=more) if more else said
+
+
+def _losers(tx: Tx, pool_ids: Sequence[str]) -> tuple[list[str], int]:
+    """Return the names of peers that lose an address with pools, and how many there are beyond those."""
+    names, holders = address_rows.in_pools(tx, pool_ids, MOST_AUDITED)
+    return names, holders - len(names)
 
 
 def _said(found: PoolChange) -> dict[str, list[str]]:
