@@ -9,6 +9,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.store import assignments
+from wgfleet.protocol import forwarding_words as words
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,6 +35,22 @@ def test_a_node_that_lets_nobody_further_is_wrong_though_it_answers(admin: httpx
     assert "it has no default route" in page
     with panel.store.write() as tx:
         assignments.applied(tx, row.id, forwarding=[])
+
+
+def test_what_agents_say_of_forwarding_is_read_in_ones_language(panel: Panel, person: Person) -> None:
+    with panel.store.write() as tx:
+        row = assignments.of_config(tx, configs.id_of(tx, "wg0"))[0][0]
+        before = row.forwarding
+        why = words.NO_DEFAULT_ROUTE_NEAR.format(who=words.PANEL.format(address="192.0.2.7"))
+        assignments.applied(tx, row.id, forwarding=[{"version": 4, "state": "failed", "why": why}])
+    for language, known in (("de", "keine Standardroute"), ("fa", "مسیر پیش‌فرض")):
+        page = person(Role.VIEWER, **{"Accept-Language": language}).get("/").text
+        assert known in page
+        assert "192.0.2.7" in page
+        assert "so users reach only" not in page
+        assert "the panel at" not in page
+    with panel.store.write() as tx:
+        assignments.applied(tx, row.id, forwarding=before)
 
 
 def test_a_fragment_is_a_part_of_the_page(admin: httpx.Client) -> None:

@@ -25,6 +25,7 @@ from wgfleet.agent.kernel.machine import Machine, has_ipv6
 from wgfleet.probing import tunnel
 from wgfleet.probing.prober import Prober
 from wgfleet.probing.tunnel import Tunnel
+from wgfleet.protocol import forwarding_words as words
 from wgfleet.protocol.desired import DesiredPeer, InterfaceSettings
 from wgfleet.protocol.diff import FORWARDING, NO_IPV6
 from wgfleet.protocol.keys import PublicKey, public_key_of
@@ -137,13 +138,13 @@ class ForwardingCheck:
         key = tunnel.new_key()
         guest = public_key_of(key)
         if not await self._let_in(guest, sources):
-            return [], "somebody has just got the address that was to be tried"
+            return [], words.ADDRESS_TAKEN
         opened: Tunnel | None = None
         try:
             own = public_key_of(settings.private_key)
             opened = await tunnel.connect(key, own, settings.listen_port, _CONNECT_S)
             if opened is None:
-                return [], f"WireGuard does not answer at UDP port {settings.listen_port} of this machine's loopback"
+                return [], words.NO_WIREGUARD.format(port=settings.listen_port)
             return await put(opened, asked), None
         finally:
             if opened is not None:
@@ -188,7 +189,7 @@ class ForwardingCheck:
         if version == 6 and not has_ipv6(settings.name):  # noqa: PLR2004 - IPv6
             obstacle = NO_IPV6
         elif version not in usable:
-            obstacle = f"every address of {network} is in use, so there is none to try it with"
+            obstacle = words.ALL_IN_USE.format(network=network)
         return Evidence(
             settings.name,
             version,

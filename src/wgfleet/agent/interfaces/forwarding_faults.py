@@ -16,6 +16,7 @@ from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.forward_path import WayThrough
 from wgfleet.agent.kernel.links import Link
 from wgfleet.agent.kernel.uplink_mtu import OVERHEAD, USUAL_MTU
+from wgfleet.protocol import forwarding_words as words
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.diff import FORWARDING, Drift
 from wgfleet.protocol.ids import InterfaceName
@@ -64,8 +65,9 @@ def faults(
     back = Packet(way.link, name, None, network, "established")
     chain = dropping(chains, out) or dropping(chains, back)
     if chain is not None:
-        what = f"chain {chain.name} of table {chain.family} {chain.table} drops their packets"
-        found.append(Drift(field, _WANTED, f"{what}; type: {_opening(chain, chains, name, way.link)}"))
+        command, table = _opening(chain, chains, name, way.link), f"{chain.family} {chain.table}"
+        said = words.CHAIN_DROPS.format(chain=chain.name, table=table, command=command)
+        found.append(Drift(field, _WANTED, said))
     fits = way.mtu - OVERHEAD[6]
     if way.mtu - OVERHEAD[4] < mtu:
         least = max(fits, 576 if all(ip_interface(each).version == 4 for each in settings.addresses) else 0)  # noqa: PLR2004 - IP versions and sizes
@@ -78,11 +80,9 @@ def faults(
 def _refusals(name: InterfaceName, version: int) -> dict[int, str]:
     """Return what the kernel's answers mean. That there is no route is no fault: some serve what is near them alone."""
     return {
-        errno.EHOSTUNREACH: f"the kernel does not forward from {name}; type: sysctl -w net.ipv{version}.conf."
-        f"{name}.forwarding=1, and look for a route of type unreachable",
-        errno.EXDEV: f"the reverse path filter takes their addresses for forged; type: sysctl -w net.ipv4.conf.all."
-        f"rp_filter=2 net.ipv4.conf.{name}.rp_filter=2, or look with `ip rule` who routes them elsewhere",
-        errno.EACCES: "a route or rule of type prohibit refuses them; look with `ip rule` and `ip route`",
+        errno.EHOSTUNREACH: words.NOT_FORWARDED.format(name=name, version=version),
+        errno.EXDEV: words.FORGED.format(name=name),
+        errno.EACCES: words.PROHIBITED,
     }
 
 

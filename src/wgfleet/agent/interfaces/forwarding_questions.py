@@ -17,6 +17,7 @@ from wgfleet.agent.kernel import first_router
 from wgfleet.agent.kernel.nftables import OWN_LINK
 from wgfleet.agent.kernel.uplink_mtu import ELSEWHERE
 from wgfleet.probing.prober import Prober
+from wgfleet.protocol import forwarding_words as words
 from wgfleet.protocol.addresses import split_endpoint
 from wgfleet.protocol.desired import InterfaceSettings
 from wgfleet.protocol.handshake import Initiation, Pairing, read_answer
@@ -59,7 +60,7 @@ class NodeQuestion:
     def __init__(self, prober: Prober, target: ProbeTarget) -> None:
         address, self.port = split_endpoint(target.endpoint)
         self.target = ip_address(address)
-        self.who = f"the node at {target.endpoint}"
+        self.who = words.NODE.format(endpoint=target.endpoint)
         self._prober = prober
         self._probe = target
         self._asked: list[tuple[Pairing, Initiation]] = []
@@ -86,7 +87,7 @@ class PanelQuestion:
 
     def __init__(self, address: str, port: int) -> None:
         self.target, self.port = ip_address(address), port
-        self.who = f"the panel at {address}"
+        self.who = words.PANEL.format(address=address)
         self.sequence = secrets.randbits(31)
 
     async def packet(self, flow: Flow) -> bytes:
@@ -113,7 +114,7 @@ class RouterQuestion:
 
     protocol = UDP
     port = first_router.TRACE_PORT
-    who = "the first router"
+    who = words.ROUTER
 
     def __init__(self, version: int) -> None:
         self.target = ip_address(ELSEWHERE[version])

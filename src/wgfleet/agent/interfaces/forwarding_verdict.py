@@ -7,6 +7,7 @@ same, got one; otherwise it is what the rules say, or nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from wgfleet.protocol import forwarding_words as words
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.messages import Forwarding, ForwardingState
 
@@ -40,34 +41,23 @@ def verdict(found: Evidence) -> Forwarding:
 
 def _judge(found: Evidence) -> tuple[ForwardingState, str]:
     if found.came_back:
-        return ForwardingState.OK, f"a packet of a user's address got to {found.came_back[0]}, and its answer came back"
+        return ForwardingState.OK, words.CAME_BACK.format(who=found.came_back[0])
     if found.faults:
         return ForwardingState.FAILED, "; ".join(found.faults)
     if found.obstacle is not None:
         return ForwardingState.NOT_PROVEN, found.obstacle
     if not found.masquerade:
-        return ForwardingState.NOT_PROVEN, (
-            f"no answer came back to a packet of a user's address; the config does not masquerade, so routers around "
-            f"need a route to {found.network} by this node"
-        )
+        return ForwardingState.NOT_PROVEN, words.NO_ROUTE_BACK.format(network=found.network)
     if found.only_here:
-        return ForwardingState.FAILED, (
-            f"{found.only_here[0]} answers this machine, and no packet of a user's address: something here drops what "
-            f"is forwarded; look at `nft list ruleset` and `iptables-legacy -S FORWARD`, and let pass what comes from "
-            f"{found.name} and its answers"
-        )
+        return ForwardingState.FAILED, words.DROPPED.format(who=found.only_here[0], name=found.name)
     asked = ", ".join(found.silent)
-    return ForwardingState.NOT_PROVEN, (
-        f"nobody who could be asked answers this machine itself: {asked}" if asked else "there is nobody to ask"
-    )
+    return ForwardingState.NOT_PROVEN, words.SILENT.format(asked=asked) if asked else words.NOBODY
 
 
 def _without_route(found: Evidence) -> tuple[ForwardingState, str]:
     """Judge a machine that has no way to the internet: over IPv6 that is common, and devices take IPv4 then."""
     if found.version == 6:  # noqa: PLR2004 - IPv6
-        return ForwardingState.NOT_PROVEN, "this machine has no default route for IPv6: users have IPv4 only"
-    near = f", such as {found.came_back[0]}" if found.came_back else ""
-    return ForwardingState.FAILED, (
-        f"this machine has no default route, so users reach only what is near it{near}; type: "
-        "ip route add default via GATEWAY"
-    )
+        return ForwardingState.NOT_PROVEN, words.NO_DEFAULT_ROUTE_IPV6
+    if found.came_back:
+        return ForwardingState.FAILED, words.NO_DEFAULT_ROUTE_NEAR.format(who=found.came_back[0])
+    return ForwardingState.FAILED, words.NO_DEFAULT_ROUTE

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TypedDict, TypeVar
 
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.protocol.forwarding_words import recognized
 from wgfleet.protocol.messages import ForwardingState
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, joined
 from wgfleet.protocol.releases import Release
 
 T = TypeVar("T")
@@ -41,8 +42,12 @@ def overall(found: Sequence[ForwardingFound]) -> Forwards | None:
     by_version = sorted(found, key=lambda each: each["version"] == _IPV6)
     if not by_version:
         return None
-    words = (each["why"] if len(found) == 1 else f"IPv{each['version']}: {each['why']}" for each in by_version)
-    return Forwards(ForwardingState(by_version[0]["state"]), "; ".join(words))
+    words = [recognized(each["why"]) for each in by_version]
+    if len(words) > 1:
+        versions = [each["version"] for each in by_version]
+        named = (Reason("IPv{version}: {why}", version=n, why=why) for n, why in zip(versions, words, strict=True))
+        return Forwards(ForwardingState(by_version[0]["state"]), joined(named))
+    return Forwards(ForwardingState(by_version[0]["state"]), words[0])
 
 
 def unknown(found: Sequence[ForwardingFound], phase: Phase, *, connected: bool, release: Release) -> str | None:
