@@ -63,6 +63,13 @@ def test_relays_are_listed_prolonged_and_ended(admin: httpx.Client) -> None:
     assert submit(admin, f"{NODE}/end", force="true").text.count("is being ended") == 2
 
 
+@pytest.mark.parametrize("what", ["end", "prolong"])
+def test_where_nobody_hangs_on_a_relay_that_is_said(admin: httpx.Client, what: str) -> None:
+    answer = submit(admin, f"/configs/wg0/nodes/fra1/relays/{what}", hours="48")
+    assert answer.status_code == 409
+    assert "nobody hangs on a relay of fra1" in unescape(answer.text)
+
+
 def test_who_reads_changes_nothing(person: Person) -> None:
     viewer = person(Role.VIEWER)
     assert f"{NODE}/end" not in viewer.get("/configs/wg0/relays").text

@@ -1,5 +1,6 @@
 """Relays of a config: who hangs on which, ending them after it was said who is cut off, and prolonging them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Request
@@ -10,18 +11,23 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import After, Body, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.relays import OnePeer
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.services.moves import relay_control
+from wgfleet.panel.store.tables import Node
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.departing import HOUR_S, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
+from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
+from wgfleet.protocol.reasons import Reason
 from wgfleet.protocol.relay import MAX_RELAY_S
 
 router = page_router()
 PAGE = 100
+NOBODY = marked("nobody hangs on a relay of {node} in this config; nothing was done")
 
 
 class Longer(Body):
@@ -72,7 +78,7 @@ def end_relays(
     try:
         with panel.store.write() as tx:
             row, machine = configs.get(tx, config), nodes.get(tx, node)
-            relay_control.end(tx, caller.actor, row, machine, peer, force=form.ticked("force"))
+            _somebody(machine, relay_control.end(tx, caller.actor, row, machine, peer, force=form.ticked("force")))
     except REFUSALS as error:
         return _dialog(request, panel, "relays/end.html", (config, node, peer), form.refused(error))
     return gone_on(request, f"/configs/{config}/relays")
@@ -103,10 +109,16 @@ def prolong_relays(
     try:
         with panel.store.write() as tx:
             row, machine = configs.get(tx, config), nodes.get(tx, node)
-            relay_control.prolong(tx, caller.actor, row, machine, peer, body.hours * HOUR_S)
+            _somebody(machine, relay_control.prolong(tx, caller.actor, row, machine, peer, body.hours * HOUR_S))
     except REFUSALS as error:
         return _dialog(request, panel, "relays/prolong.html", about, form.refused(error))
     return gone_on(request, f"/configs/{config}/relays")
+
+
+def _somebody(node: Node, names: Sequence[str]) -> None:
+    """Raise `Conflict` where nobody's relay was to end or to last: nothing was done."""
+    if not names:
+        raise Conflict(Reason(NOBODY, node=node.name))
 
 
 def _dialog(
