@@ -52,7 +52,8 @@ def test_relays_are_listed_prolonged_and_ended(admin: httpx.Client) -> None:
     )  # fmt: skip
     assert submit(admin, f"{NODE}/prolong", hours="0.5").status_code == 409, "none is made shorter"
     assert submit(admin, f"{NODE}/prolong", hours="soon").status_code == 422
-    assert submit(admin, f"{NODE}/prolong", hours="48").status_code == 200
+    assert submit(admin, f"{NODE}/prolong", hours="1,500").status_code == 422, "an hour and a half, or many"
+    assert submit(admin, f"{NODE}/prolong", hours=" 48,5 ").status_code == 200
     page = unescape(admin.get(f"{NODE}/end").text)
     assert "It would be refused now" in page
     assert "user-001" in page

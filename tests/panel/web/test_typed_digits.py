@@ -11,7 +11,7 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import PASSWORD, Browser, Person, Visit, submit, token_of
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access.callers import Role
-from wgfleet.panel.web.forms import VALUES
+from wgfleet.panel.web.forms import DECIMALS, VALUES
 from wgfleet.panel.web.rendering import TEMPLATES
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ FIELD = re.compile(r'\b(?:text|area|field)\((?:form, )?"([a-z_.]+)"')
 @pytest.fixture(scope="module", autouse=True)
 def fleet(panel: Panel) -> None:
     sample.make_for_pages(panel)
+
+
+def test_each_field_of_a_fraction_takes_a_comma() -> None:
+    templates = [path.read_text() for path in TEMPLATES.rglob("*.html")]
+    lines = [
+        line
+        for text in templates
+        for line in text.splitlines()
+        if re.search(r'type="decimal"|"inputmode": "decimal"', line)
+    ]
+    found = {name for line in lines for name in FIELD.findall(line)}
+    assert {"hours", "weight", "relay_hours", "limit_gib"} <= found <= DECIMALS <= VALUES
 
 
 def test_each_field_is_a_value_or_has_words() -> None:

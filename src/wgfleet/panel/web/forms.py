@@ -4,6 +4,7 @@ A change needs two things that a stranger's page does not have: the browser's wo
 token that our forms carry.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -48,6 +49,12 @@ VALUES = frozenset({
 
 They are of numbers, dates, addresses, sizes and times, and of names in ASCII, those of hosts and files.
 """
+
+DECIMALS = frozenset({
+    "download_speed", "drain_window_s", "hours", "limit_gib", "relay_hours", "upload_speed", "value", "weight",
+})  # fmt: skip
+"""Fields of numbers with a fraction, before which many languages have a comma."""
+_COMMA = re.compile(r"(\s*(?:0|\d+(?=,(?!\d{3}\b)))),(\d+\s*[A-Za-z/]*\s*)", re.ASCII)  # but for 1,500: not surely 1.5
 
 REFUSALS = (PanelError, FieldError)
 """What pages catch around a service, to show the form again with what is wrong."""
@@ -236,11 +243,17 @@ async def _form(request: Request, visitor: TheVisitor, panel: ThePanel) -> Submi
         raise HTTPException(HTTPStatus.BAD_REQUEST) from None
     lists: dict[str, list[str]] = {}
     for name, value in pairs:
-        lists.setdefault(name, []).append(ascii_digits(value) if name in VALUES else value)
+        lists.setdefault(name, []).append(_number(name, ascii_digits(value)) if name in VALUES else value)
     form = SubmittedForm({name: values[-1] for name, values in lists.items()}, lists)
     if not visitor.owns(form.get(TOKEN)):
         raise Forbidden(OLD_FORM)
     return form
+
+
+def _number(name: str, text: str) -> str:
+    """Return what a field has, with a point where its number has a comma."""
+    found = _COMMA.fullmatch(text) if name in DECIMALS else None
+    return text if found is None else f"{found[1]}.{found[2]}"
 
 
 def _from_here(request: Request, public_url: str | None) -> bool:
