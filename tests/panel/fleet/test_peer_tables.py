@@ -80,7 +80,6 @@ def test_no_part_of_a_cell_is_a_formula_wherever_a_spreadsheet_divides(name: str
         (b"name\n", "no line with a peer"),
         (b"name,naem\na,b\n", "no column 'naem'"),
         (b"name,name\na,b\n", "twice"),
-        (b"name\nanna,10.8.0.9\n", "more cells"),
         (b'name\n"anna\n', "no CSV"),
         (b"name\n\xff\xfa\n", "UTF-8"),
         (b"name\na\0b\n", "no text"),
@@ -338,3 +337,12 @@ def test_many_changes_that_are_cancelled_leave_the_rest_as_they_are(
     ended = client.get(f"/api/operations/{operation['id']}").json()
     assert (ended["result"]["peers_changed"], ended["result"]["peers_left"]) == (4, 5)
     assert [name for name, each in peers(client).items() if each["networks"]] == ["p0", "p1", "p2", "p3"]
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_row_with_too_many_cells_is_reported_with_others_and_left_out(client: httpx.Client) -> None:
+    lines = ["name,mtu", "anna,1400,x", "bob,lots", "carol,1400"]
+    done = send(client, "\n".join(lines), preview=True).json()
+    assert [(each["line"], each["column"]) for each in done["problems"]] == [(2, ""), (3, "mtu")]
+    assert "more cells than there are columns" in done["problems"][0]["detail"]
+    assert send(client, "\n".join(lines), leave_out_wrong="true").json()["created"] == 1

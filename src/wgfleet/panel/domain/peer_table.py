@@ -35,10 +35,14 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of a table: in which line of the file it begins, and its cells by their columns."""
+    """A row of a table: in which line of the file it begins, and its cells by their columns.
+
+    `too_long`: it has more cells than there are columns, so nobody knows which is of which.
+    """
 
     line: int
     cells: Mapping[str, str]
+    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ def read(data: bytes) -> list[TableRow]:
         for cells in reader:
             line, last = last + 1 + skipped, reader.line_num
             if any(cell.strip() for cell in cells):
-                rows.append(TableRow(line, _by_column(columns, cells, line)))
+                rows.append(_row(columns, cells, line))
             if len(rows) > MOST_ROWS:
                 raise Invalid(
                     Reason("has more than {most_rows} peers; send it in parts", most_rows=MOST_ROWS), field="table"
@@ -201,17 +205,17 @@ def _columns(cells: Sequence[str]) -> list[str]:
     return names
 
 
-def _by_column(columns: Sequence[str], cells: Sequence[str], line: int) -> dict[str, str]:
-    if any(cell.strip() for cell in cells[len(columns) :]):
-        raise Invalid(
-            Reason("line {line} has more cells than there are columns; put texts with commas in quotes", line=line),
-            field="table",
-        )
-    return dict(zip(columns, [*map(_as_it_was, cells), *[""] * len(columns)], strict=False))
+def _row(columns: Sequence[str], cells: Sequence[str], line: int) -> TableRow:
+    named = dict(zip(columns, [*map(_as_it_was, cells), *[""] * len(columns)], strict=False))
+    return TableRow(line, named, too_long=any(cell.strip() for cell in cells[len(columns) :]))
 
 
 def values(row: TableRow) -> tuple[Values, list[WrongCell]]:
     """Return what a row says, by column, and which of its cells say nothing that can be read."""
+    if row.too_long:
+        return {}, [
+            WrongCell(row.line, "", Reason("has more cells than there are columns; put texts with commas in quotes"))
+        ]
     found: Values = {}
     wrong = []
     for name, cell in row.cells.items():
