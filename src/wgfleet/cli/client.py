@@ -208,7 +208,7 @@ class Client:
             made = self._tries.stream if stream else self._tries.request
             return made(method, path, **sent, params=params)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
+            reason = str(error).rstrip(".") or type(error).__name__
             if may_be_done(method, error):
                 raise CallFailed(
                     f"the panel at {self._url} was sent this and did not answer: {reason}; it may have done it: look "

@@ -15,7 +15,7 @@ from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, duration, size, text
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.digits import ascii_digits
-from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of
+from wgfleet.protocol.quantities import bytes_of, is_time, seconds_of, size_text
 from wgfleet.protocol.quotes import quoted
 
 app = commands()
@@ -26,7 +26,6 @@ ForConfig = Annotated[str | None, typer.Option("--config", help="Of the peers of
 COLUMNS = ("field", "when", "action", "period", "id")
 TOTALS = {"total_receive", "total_sent", "total_data"}
 SAID_BY_WHEN = {"operator", "value", "windows"}
-GIGA = 1_000_000_000
 WORDS = {"lgt": "above", "lst": "below", "eq": "exactly", "neq": "not"}
 
 
@@ -113,8 +112,9 @@ def when(job: Document) -> str:
 
 
 def _amount(count: int) -> str:
-    """Return a number of bytes; one that was given in GB as it was given."""
-    return f"{count // GIGA} GB" if count and count % GIGA == 0 else size(count)
+    """Return a number of bytes as it was given, where it is a round one in some unit."""
+    exact = size_text(count)
+    return size(count) if exact.endswith(" B") else exact
 
 
 def _path(client: Client, peer: str | None, tag: str | None, config: str | None) -> str:

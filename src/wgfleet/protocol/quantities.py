@@ -26,6 +26,23 @@ def bytes_of(text: str) -> int:
     return round(float(found["number"]) * factor)
 
 
+def size_text(count: int) -> str:
+    """Return a number of bytes as people write it, exactly: 50 MB, 1.5 GiB, or in bytes where it is neither."""
+    for base, binary in ((1000, ""), (1024, "iB")):
+        for power, word in ((4, "T"), (3, "G"), (2, "M"), (1, "k" if base == 1000 else "K")):  # noqa: PLR2004 - above
+            if count >= base**power and count * 100 % base**power == 0:
+                return f"{count / base**power:.14g} {word}{binary or 'B'}"
+    return f"{count} B"
+
+
+def time_text(seconds: int) -> str:
+    """Return a time as people write it, exactly: 30d, 12h, 90s."""
+    for word, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{word}"
+    return f"{seconds}s"
+
+
 def is_time(text: str) -> bool:
     """Whether a text is a time such as 30d, and not a moment."""
     return _AGE.fullmatch(ascii_digits(text).strip()) is not None

@@ -110,8 +110,8 @@ def test_what_a_tag_says_goes_before_the_config_and_after_the_peer(site: Limited
     site.look()
     assert site.served() == [{"alice"}] * 2
     with site.world.store.read() as tx:
-        assert peers.get(tx, carol.id).restricted_because == "after its date, the limit of its config"
-        assert peers.get(tx, bob.id).restricted_because == "after its date, its own limit"
+        assert peers.get(tx, carol.id).restricted_because == "after 1970-01-01 00:00:01 (UTC), the limit of its config"
+        assert peers.get(tx, bob.id).restricted_because == "after 1970-01-01 00:00:01 (UTC), its own limit"
 
 
 @one_database

@@ -30,7 +30,7 @@ def test_a_job_is_made_shown_applied_and_deleted(panel: Panel, client: httpx.Cli
     assert client.get("/api/configs/wg0/jobs").json()["items"] == [job]
     look(panel)
     shown = client.get(f"/api/peers/{anna['id']}").json()
-    assert shown["restricted_because"] == "after its date, the limit of its config"
+    assert shown["restricted_because"] == "after 2020-01-01 (UTC), the limit of its config"
     assert shown["enabled"] is True
     listed = client.get("/api/configs/wg0/peers").json()["items"][0]
     assert listed["restricted_at"] == shown["restricted_at"]
@@ -41,6 +41,48 @@ def test_a_job_is_made_shown_applied_and_deleted(panel: Panel, client: httpx.Cli
     assert client.delete(f"/api/configs/wg0/jobs/{job['id']}").status_code == 204
     look(panel)
     assert client.get(f"/api/peers/{anna['id']}").json()["restricted_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "when"),
+    [
+        ({"field": "date", "value": "2026-11-29", "action": "delete"}, "after 2026-11-29 (UTC), its own limit"),
+        (
+            {"field": "date", "value": "2026-11-29T18:30", "operator": "lst", "time_zone": "Asia/Tokyo"},
+            "before 2026-11-29 18:30 (Asia/Tokyo), its own limit",
+        ),
+        ({"field": "date", "value": 2592000}, "30d after the first use, its own limit"),
+        (
+            {"field": "date", "period": "week", "action": "reset_total_data_usage"},
+            "when a new week begins, its own limit",
+        ),
+        ({"field": "total_data", "value": 50_000_000}, "total_data above 50 MB, its own limit"),
+        (
+            {"field": "total_data", "value": 3 * 2**29, "period": "day"},
+            "total_data above 1.5 GiB in a day, its own limit",
+        ),
+    ],
+)
+def test_the_audit_log_says_what_a_job_waits_for(client: httpx.Client, body: dict[str, Any], when: str) -> None:
+    anna = made(client, "/api/configs/wg0/peers", name="anna")
+    job = made(client, f"/api/peers/{anna['id']}/jobs", **body)
+    client.delete(f"/api/peers/{anna['id']}/jobs/{job['id']}")
+    found = client.get("/api/audit-logs", params={"entity_type": "job", "entity_id": job["id"]}).json()["items"]
+    assert [each["details"]["when"] for each in found] == [when, when]
+
+
+def test_the_audit_log_says_why_a_peer_was_deleted(panel: Panel, client: httpx.Client) -> None:
+    anna = made(client, "/api/configs/wg0/peers", name="anna")
+    made(client, f"/api/peers/{anna['id']}/jobs", field="date", value="2020-01-01", action="delete")
+    look(panel)
+    found = client.get("/api/audit-logs", params={"entity_type": "peer", "entity_id": anna["id"]}).json()["items"]
+    (gone,) = [each for each in found if each["action"] == "deleted"]
+    assert gone["details"]["because"] == "after 2020-01-01 (UTC), its own limit"
+
+
+def test_a_period_of_devices_is_refused_as_the_period(client: httpx.Client) -> None:
+    answer = client.post("/api/configs/wg0/jobs", json={"field": "endpoints", "value": 1, "period": "day"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "period")
 
 
 def test_kinds_of_jobs_keep_what_they_were_given(client: httpx.Client) -> None:

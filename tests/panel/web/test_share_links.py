@@ -56,7 +56,7 @@ def test_the_page_says_what_was_used_what_is_left_and_when_it_ends(
     link = new_link(admin, path)
     page = submit(browser(), "/shared", secret=link).text
     assert "What it used, and its limits" in page
-    assert "(50 GB) in all" in page
+    assert "50\u00a0GB in all" in page
     assert "2096-10-02" in page
 
 

@@ -13,7 +13,7 @@ from wgfleet.panel.web.detail_names import name_of
 from wgfleet.panel.web.detail_values import value_of
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.reasons import Translate, in_words
-from wgfleet.protocol.quantities import speed_text
+from wgfleet.protocol.quantities import size_text, speed_text
 from wgfleet.protocol.reasons import Reason
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -31,6 +31,14 @@ def size(language: str, count: float) -> str:
         value /= STEP
     shown = "#,##0" if unit == UNITS[0] or abs(value) >= SHORT else "#,##0.#"
     return _with_unit(language, format_decimal(value, shown, locale=language), unit)
+
+
+def amount(language: str, count: int) -> str:
+    """Return a number of bytes as somebody gave it, such as `50 MB`, where it is a round one in some unit."""
+    number, _, unit = size_text(count).partition(" ")
+    if unit == UNITS[0]:
+        return size(language, count)
+    return _with_unit(language, format_decimal(float(number), "#,##0.##", locale=language), unit)
 
 
 def rate(language: str, bits: float) -> str:

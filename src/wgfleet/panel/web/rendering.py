@@ -59,7 +59,7 @@ def environment(language: str) -> Environment:
         auto_reload=False,
     )
     _install_texts(made, language)
-    for name in ("size", "rate", "number", "share", "span"):
+    for name in ("size", "amount", "rate", "number", "share", "span"):
         made.filters[name] = partial(getattr(formats, name), language)
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     translate = languages.translations(language).gettext

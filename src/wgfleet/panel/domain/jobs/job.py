@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wgfleet.protocol.reasons import Reason
-
 
 class JobField(StrEnum):
     """What a job looks at."""
@@ -91,39 +89,3 @@ def in_effect(layers: Sequence[Sequence[Job]]) -> list[Job]:
                 found += of_field
                 break
     return [job for job in found if job.action is not JobAction.NONE]
-
-
-_OWN = Reason("its own limit")
-
-
-def described(job: Job) -> str:
-    """Say when a job does something, and whose it is."""
-    whose = _OWN if job.origin == "peer" else Reason("the limit of its {origin}", origin=job.origin)
-    if job.field is JobField.SCHEDULE:
-        return Reason(
-            "outside of {windows} ({time_zone}), {whose}",
-            windows=", ".join(job.windows),
-            time_zone=job.time_zone,
-            whose=whose,
-        )
-    if job.field is JobField.DATE:
-        if job.operator is Operator.LESS:
-            return Reason("before its date, {whose}", whose=whose)
-        return Reason("after its date, {whose}", whose=whose)
-    if job.field is JobField.ENDPOINTS:
-        return Reason("its file is used by more than {most} devices at once, {whose}", most=job.value, whose=whose)
-    words = {
-        Operator.LARGER: Reason("above"),
-        Operator.LESS: Reason("below"),
-        Operator.EQUAL: Reason("at"),
-        Operator.NOT_EQUAL: Reason("not at"),
-    }
-    each = Reason(" in a {period}", period=job.period) if job.period else ""
-    return Reason(
-        "{field} {words} {bytes} bytes{each}, {whose}",
-        field=job.field,
-        words=words[job.operator],
-        bytes=job.value,
-        each=each,
-        whose=whose,
-    )

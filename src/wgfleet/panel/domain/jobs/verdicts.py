@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, described
+from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator
 from wgfleet.panel.domain.jobs.periods import began, began_from, is_within, zone
+from wgfleet.panel.domain.jobs.words import described
 
 # Nodes let nothing through beyond a limit, so what is counted stays up to a packet below it, and that is "used up".
 GRAIN, GRAIN_SHARE = 2048, 1000

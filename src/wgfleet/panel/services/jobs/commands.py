@@ -9,8 +9,9 @@ import msgspec
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import check_list, check_range
-from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, Period, described
+from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobAction, JobField, Operator, Period
 from wgfleet.panel.domain.jobs.periods import checked_window, zone
+from wgfleet.panel.domain.jobs.words import described
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
@@ -264,7 +265,10 @@ def _check_endpoints(spec: JobSpec) -> None:
     if spec.value is None:
         raise Invalid(Reason("give how many devices may use the file of a peer at once"), field="value")
     check_range(spec.value, 1, MAX_DEVICES, "value", "devices")
-    if spec.operator is not Operator.LARGER or spec.period is not None:
+    if spec.period is not None:
+        said = Reason("devices are counted at once, and not over a period; leave it out")
+        raise Invalid(said, field="period")
+    if spec.operator is not Operator.LARGER:
         raise Invalid(Reason("devices are counted at once, and are more than the value ('lgt')"), field="operator")
     if spec.action not in {JobAction.RESTRICT, JobAction.WARN}:
         raise Invalid(Reason("a peer whose file is shared can be restricted, or warned of"), field="action")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from wgfleet.panel.domain.jobs.job import TOTALS, Job, JobField, in_effect
 from wgfleet.panel.domain.jobs.verdicts import HELD_S, Facts, LimitVerdict, Used, counted_since, verdict
+from wgfleet.panel.domain.jobs.words import described
 from wgfleet.panel.services import audit, configs, generations
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.jobs.commands import value_of
@@ -294,5 +295,5 @@ def _notice(found: LimitVerdict) -> str:
 
 def _record(tx: Tx, each: LimitDecision, action: str, config_name: str, job: Job | None) -> None:
     job = job or each.verdict.restricted_by
-    why = {"job": job.id, "because": each.verdict.restrict or job.origin} if job is not None else {}
+    why = {"job": job.id, "because": described(job)} if job is not None else {}
     audit.record(tx, audit.PANEL, action, "peer", each.peer.id, name=each.peer.name, config=config_name, **why)
