@@ -57,13 +57,28 @@ class _Arriving:
             (self.count,) = struct.unpack_from("<Q", end, len(end) - END - END_64 + 32)
 
 
-def file(peer: Peer, *, platform: Format = "conf", node: Node = None, output: Output = None) -> None:
+def file(
+    peer: Peer,
+    *,
+    platform: Format = "conf",
+    node: Node = None,
+    output: Output = None,
+    whole: Annotated[
+        bool, typer.Option("--zip", help="Write the files for all nodes of an independent config into one ZIP.")
+    ] = False,
+) -> None:
     """Print a peer's file for wg-quick and the WireGuard apps, or write it; or what a platform imports.
 
     windows, macos, ios and android are ZIPs with a how-to, linux is a tar.gz with the helper: give --output with them.
     """
     check_format(platform, output)
+    if whole and (output is None or node is not None or platform != "conf"):
+        complain("--zip takes the files for all nodes: give --output with it, and neither --node nor --format")
+        raise typer.Exit(USAGE)
     with panel() as client:
+        if whole and output is not None:
+            write_secret_file(client.content(f"/api/peers/{references.peer(client, peer)}/configs/zip"), output)
+            return
         save(client, f"/api/peers/{references.peer(client, peer)}/file", platform, node, output)
 
 

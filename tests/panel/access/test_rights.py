@@ -181,6 +181,7 @@ def test_every_answer_with_a_secret_needs_its_scope_and_is_audited(client: httpx
     assert set(told) == {
         "GET /api/configs/{config}/files",
         "GET /api/peers/{peer_id}/configs",
+        "GET /api/peers/{peer_id}/configs/zip",
         "GET /api/peers/{peer_id}/config",
         "GET /api/peers/{peer_id}/bundle",
         "GET /api/peers/{peer_id}/file",

@@ -1,5 +1,8 @@
 """Files of users over the API, with their secrets."""
 
+from io import BytesIO
+from zipfile import ZipFile
+
 import httpx
 import pytest
 
@@ -105,6 +108,25 @@ def test_nodes_whose_names_begin_alike_have_files_of_their_own(panel: Panel, cli
     assert len(set(files)) == 3
     assert "wg7-ber1.conf" in files
     assert all(len(name.removesuffix(".conf")) <= 15 for name in files)
+
+
+@pytest.mark.parametrize("template", [None, "{config}-{peer}"])
+def test_all_files_of_a_peer_come_in_one_zip(panel: Panel, client: httpx.Client, template: str | None) -> None:
+    made(client, "/api/configs", name="wg7", mode="independent", pools=["10.7.0.0/16"], file_names=template)
+    serve(panel, client, "wg7", "fra1", "ber1")
+    peer = made(client, "/api/configs/wg7/peers", name="anna")
+    texts = [each["text"] for each in client.get(f"/api/peers/{peer['id']}/configs").json()["items"]]
+    answer = client.get(f"/api/peers/{peer['id']}/configs/zip")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-disposition"] == 'attachment; filename="anna-files.zip"'
+    with ZipFile(BytesIO(answer.content)) as packed:
+        names = packed.namelist()
+        assert [packed.read(name).decode() for name in names] == texts
+    assert len(set(names)) == 2
+    if template is None:
+        assert set(names) == {"wg7-fra1.conf", "wg7-ber1.conf"}
+    else:
+        assert all(name.startswith("wg7-anna") for name in names)
 
 
 @pytest.mark.usefixtures("wg0")

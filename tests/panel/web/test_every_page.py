@@ -125,6 +125,7 @@ FILES = {
     "/favicon.ico",
     "/live",
     "/peers/{peer_id}/file",
+    "/peers/{peer_id}/files",
     "/peers/{peer_id}/qr",
     "/static/{name}",
 }

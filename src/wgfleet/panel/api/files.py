@@ -12,6 +12,8 @@ from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.models import Identifier, Page, ReferenceFilter, View
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
+from wgfleet.panel.domain.file_names import file_stem, unused
+from wgfleet.panel.domain.zip_stream import ZipStream
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services.access.callers import Caller
@@ -77,6 +79,24 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
     response.headers.update(NO_STORE)
     found = _files(panel, caller, peer_id)
     return Page(items=[ClientFileView.model_validate(file, from_attributes=True) for file in found])
+
+
+@router.get(
+    "/api/peers/{peer_id}/configs/zip",
+    summary="Download all files of a peer",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "A ZIP with a wg-quick file for each node of an independent config, or the one of a cluster.",
+        }
+    },
+)
+def download_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
+    """Each is called as it is alone, by `file_names` of the config where that is set; no two are called the same."""
+    with panel.store.write() as tx:  # that it was read is audited
+        peer = peers.get(tx, peer_id)
+        return zipped(files.files(tx, panel.vault, caller.actor, peer), peer.name, peer.id)
 
 
 @router.get(
@@ -152,6 +172,19 @@ def for_platform(file: ClientFile, platform: Platform) -> Response:
     found = platforms.made(file, platform)
     headers = {"Content-Disposition": f'attachment; filename="{found.name}"', **NO_STORE}
     return Response(found.content, media_type=found.media_type, headers=headers)
+
+
+def zipped(found: Sequence[ClientFile], title: str, identifier: str) -> Response:
+    """Answer with a ZIP of the files of one peer, called `title` where a header can say that."""
+    choose(found, None)
+    packed, taken, content = ZipStream(), set[str](), b""
+    for file in found:
+        stem = unused(file.file_name.removesuffix(".conf"), file.node_id or "", taken)
+        taken.add(stem.casefold())
+        content += packed.member(f"{stem}.conf", file.text.encode())
+    name = f"{file_stem(title, identifier, ()) if title.isascii() else identifier}-files.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', **NO_STORE}
+    return Response(content + packed.end(), media_type="application/zip", headers=headers)
 
 
 def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:

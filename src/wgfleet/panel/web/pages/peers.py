@@ -183,6 +183,13 @@ def download_file(
     return file_answers.for_platform(file_answers.choose(found, node), platform)
 
 
+@router.get("/peers/{peer_id}/files")
+def download_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
+    with panel.store.write() as tx:
+        peer = peers.get(tx, peer_id)
+        return file_answers.zipped(files.files(tx, panel.vault, caller.actor, peer), peer.name, peer.id)
+
+
 @router.get("/peers/{peer_id}/qr")
 def show_code(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
     with panel.store.write() as tx:
