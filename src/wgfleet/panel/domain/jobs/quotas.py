@@ -7,7 +7,7 @@ through more than what is left. As soon as the panel sees where a peer is, that 
 
 from collections.abc import Sequence
 
-SHARE = 10
+SHARE, AGAIN = 10, 5
 
 
 def part(left: int, *, holds: bool, others: int) -> int:
@@ -19,11 +19,11 @@ def part(left: int, *, holds: bool, others: int) -> int:
 def is_news(ceiling: int, said: int | None, left: int, *, holds: bool) -> bool:
     """Tell whether a node must hear of a ceiling, given the one that it heard last.
 
-    What a peer uses at its holder changes little anywhere, until half of what was left is used up.
+    What a peer uses at its holder changes little anywhere: it is said again with each fifth of what is left.
     """
     if said is None or (holds and ceiling < said):
         return True
-    return abs(ceiling - said) > (left // SHARE // 2 if holds else left // SHARE // SHARE)
+    return abs(ceiling - said) > (left // SHARE // AGAIN if holds else left // SHARE // SHARE)
 
 
 def bounded(ceiling: int, said: int, total: int, others: Sequence[int]) -> int:

@@ -130,8 +130,13 @@ class QuotaSender:
             most = max(most, said.get(key, 0))
             if ceiling < most and (since == inf or ceiling < said.get(key, 0)):
                 reached[key] = (most, clock.monotonic())
-                self._connections[place[0]].usage_ended = True
+                asyncio.get_running_loop().call_later(SETTLED_S, self._ask, place[0])
         self._reached[place] = reached
+
+    def _ask(self, node_id: str) -> None:
+        """Have the counters of a node read soon."""
+        if node_id in self._connections:
+            self._connections[node_id].usage_ended = True
 
     def _note_unknown(self, place: Place, said: Mapping[str, int]) -> None:
         """Note that a node may have heard what was just said to it, or not."""
