@@ -88,7 +88,7 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
     responses={
         200: {
             "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A ZIP with a wg-quick file for each node of an independent config, or the one of a cluster.",
+            "description": "A ZIP with a wg-quick file for each node of an independent config, or one of a cluster.",
         }
     },
 )
