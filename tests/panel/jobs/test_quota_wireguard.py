@@ -79,7 +79,7 @@ def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None
         send_up_to(lab, 40_000_000)
         move(lab, panel, peer)
         send_up_to(lab, 45_000_000)
-        time.sleep(8.0)  # the panel sees where the client is, and divides again what is left
+        time.sleep(5.0)  # a look of the panel, which sees where the client is
         fleet.kill_panel(lab)
         lab.host("client-1").run(
             *("ping", "-q", "-f", "-c", "4000", "-s", str(SIZE), "-w", "40", fleet.NODE_TUNNEL_ADDRESS), check=False
@@ -88,8 +88,7 @@ def test_a_quota_of_50_mb_over_two_moves_and_without_the_panel(lab: Lab) -> None
         sys.stderr.write(f"quota: {beyond} bytes beyond {LIMIT}\n")
         fleet.restart_panel(lab)
         fleet.wait_connected(panel, 2)
-        # With the panel away, a tenth of what was left stays with the other node, and a fifth of it is not said again.
-        assert -BEYOND - (LIMIT - 45_000_000) * 12 // 100 < beyond < BEYOND
+        assert -BEYOND < beyond < BEYOND
         wait_for(
             lambda: panel.call("GET", f"/api/peers/{peer['id']}")["restricted_at"],
             "the peer is not restricted",

@@ -31,7 +31,7 @@ class JobWatch:
     def __init__(
         self,
         store: Store,
-        send: Callable[[Wanted, float], Awaitable[None]] | None = None,
+        send: Callable[[Wanted], Awaitable[None]] | None = None,
         shared: SharedFiles | None = None,
     ) -> None:
         self._store = store
@@ -55,7 +55,6 @@ class JobWatch:
 
     async def look(self) -> None:
         """Decide on all, and do what follows."""
-        as_of = clock.monotonic()
         found, wanted = await in_thread(self._decide)
         changing = [each.peer.id for each in found if each.changes]
         if shared := self._shared.found(clock.monotonic()):
@@ -64,7 +63,7 @@ class JobWatch:
             came_round()
             await in_thread(self._apply, changing[start : start + AT_ONCE])
         if self._send is not None:
-            await self._send(wanted, as_of)
+            await self._send(wanted)
 
     def _decide(self) -> tuple[list[LimitDecision], Wanted]:
         with self._store.read() as tx:

@@ -133,9 +133,7 @@ class AgentConnection:
         self.refuses = 0
         """The newest revocation (`IssuedCertificate.revocation`) that the agent heard of on this connection."""
         self.usage_ended = False
-        """Whether something was taken off the node or from a quota: what it counted of them is to be fetched soon."""
-        self.usage_read = (0.0, 0.0)
-        """When it was asked for the counters that were last written down whole, and when they were."""
+        """Whether peers, or an interface, were taken off the node: what it counted of them is to be fetched soon."""
         self._store = store
         self._wake = changed
         self._wakes = Allowance(WAKES, WAKES_A_SECOND)

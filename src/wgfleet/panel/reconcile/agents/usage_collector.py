@@ -57,7 +57,6 @@ class UsageCollector:
         self._shared = shared or SharedFiles()
         self._due: dict[str, float] = {}
         self._asked: set[str] = set()
-        self._asked_at: dict[str, float] = {}
         self._acknowledged: dict[str, Acknowledged] = {}
         self._asking: dict[str, asyncio.Task[NodeBatch | None]] = {}
 
@@ -93,11 +92,8 @@ class UsageCollector:
             while come and (not batches or rows + come[-1].batch.rows <= ROWS):
                 rows += come[-1].batch.rows
                 batches.append(come.pop())
-            kept = await in_thread(self._write, batches)
-            self._acknowledged |= kept
+            self._acknowledged |= await in_thread(self._write, batches)
             for each in batches:
-                if each.node_id in kept and not each.batch.more and each.node_id in self._connections:
-                    self._connections[each.node_id].usage_read = (self._asked_at[each.node_id], clock.monotonic())
                 if each.batch.more:
                     self._due[each.node_id] = 0.0
                     more = True
@@ -110,7 +106,6 @@ class UsageCollector:
         for gone in self._due.keys() - self._connections.keys():
             del self._due[gone]
             self._asked.discard(gone)
-            self._asked_at.pop(gone, None)
             self._acknowledged.pop(gone, None)
         due: list[str] = []
         for node_id, line in self._connections.items():
@@ -134,7 +129,6 @@ class UsageCollector:
             line = self._connections[node_id]
             line.usage_ended = False
             last = self._acknowledged.get(node_id, usage.NONE)
-            self._asked_at[node_id] = now
             self._asking[node_id] = asyncio.create_task(self._answer(node_id, line, last), name=f"usage {node_id}")
 
     async def _answer(self, node_id: str, line: AgentConnection, last: Acknowledged) -> NodeBatch | None:

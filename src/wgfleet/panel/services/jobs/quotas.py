@@ -14,7 +14,7 @@ from wgfleet.protocol.quota import Quota
 
 
 class NodeQuota(NamedTuple):
-    """A quota for a node, what the peer has left in all, and whether this node holds the most of that."""
+    """A quota for a node, what the peer has left in all, and whether this node holds that."""
 
     quota: Quota
     left: int
@@ -50,8 +50,6 @@ def of_nodes(tx: Tx, decisions: Sequence[LimitDecision]) -> dict[tuple[str, str]
                 life, counted = (
                     (-1, 0) if counter is None else (counter.life, counter.claimed_received + counter.claimed_sent)
                 )
-                quota = Quota(
-                    PublicKey(each.peer.public_key), life, counted, part(left, holds=holds, others=len(nodes) - 1)
-                )
+                quota = Quota(PublicKey(each.peer.public_key), life, counted, part(left, holds=holds))
                 rows[each.peer.public_key] = NodeQuota(quota, left, holds)
     return found
