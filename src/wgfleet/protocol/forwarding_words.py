@@ -1,4 +1,4 @@
-"""What agents say of forwarding, as templates: they send English texts, and the panel finds what those were made of.
+"""Sentences of agents on forwarding, as templates: agents send English texts, and the panel finds the template of each.
 
 So people read them in their language, also what agents of earlier releases say. Pure.
 """
