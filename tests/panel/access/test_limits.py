@@ -323,3 +323,14 @@ def test_an_administrator_has_no_limit(client: httpx.Client) -> None:
     assert client.get("/api/audit-logs", headers=me).status_code == 403
     assert client.patch("/api/users/anna", json={"configs": None}).json()["configs"] is None
     assert client.get("/api/audit-logs", headers=me).status_code == 200
+
+
+def test_usage_of_a_peer_outside_of_the_limit_is_that_of_none(client: httpx.Client) -> None:
+    for config, port in (("wg-in", 51821), ("wg-out", 51822)):
+        body = {"name": config, "pools": [f"10.{port - 51800}.0.0/24"], "listen_port": port}
+        client.post("/api/configs", json=body).raise_for_status()
+    out = client.post("/api/configs/wg-out/peers", json={"name": "anna"}).json()["id"]
+    me = limited(client, "read", configs=["wg-in"])
+    for peer in (out, "wg-out/anna", "wg-nil/anna", "0" * len(out)):
+        answer = client.get("/api/usage", params={"peer": peer}, headers=me)
+        assert (answer.status_code, answer.json()["detail"]) == (404, f"there is no peer '{peer}'")

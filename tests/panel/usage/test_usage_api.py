@@ -130,3 +130,22 @@ def test_peers_have_totals_and_come_in_their_order(site: Used, client: httpx.Cli
     assert client.get("/api/usage", params={"after": "x"}).status_code == 422
     with site.world.store.read() as tx:
         assert usage.totals(tx, [alice.id])[alice.id].first_at == JUNE
+
+
+def test_a_peer_is_asked_for_by_its_names_and_one_that_there_is_not_is_not_found(
+    site: Used, client: httpx.Client
+) -> None:
+    alice, bob, carol = site.fill()
+    for names in ({"peer": "wg0/alice"}, {"peer": "alice", "config": "wg0"}, {"peer": alice.id}):
+        assert asked(client, per="total", **names) == [(None, "alice", 407, 1)]
+    assert asked(client, peer=carol.id) == []
+    for peer in ("nope", "wg0/nope", "nope/alice", "alice"):
+        answer = client.get("/api/usage", params={"peer": peer})
+        assert (answer.status_code, answer.json()["field"]) == (404, "peer")
+    assert client.delete(f"/api/peers/{bob.id}").status_code == 204
+    assert asked(client, per="total", peer=bob.id) == [(None, "=bob", 0, 4)]
+
+
+def test_a_time_that_ends_before_it_begins_is_refused(client: httpx.Client) -> None:
+    answer = client.get("/api/usage", params={"from": "2026-07-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "from")
