@@ -1,4 +1,4 @@
-"""What jobs say of themselves: when each does something, and whose it is, for the audit log and for who is kept out."""
+"""Words for jobs: when each does something, and whose it is, for the audit log and for who is kept out."""
 
 from datetime import UTC, datetime
 
