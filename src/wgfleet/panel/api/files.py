@@ -92,7 +92,7 @@ def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, respo
         }
     },
 )
-def download_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
+def download_peer_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier) -> Response:
     """Each is called as it is alone, by `file_names` of the config where that is set; no two are called the same."""
     with panel.store.write() as tx:  # that it was read is audited
         peer = peers.get(tx, peer_id)
