@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wgfleet.protocol.errors import FieldError
-from wgfleet.protocol.quantities import LEAST_SPEED, MAX_SPEED, check_speed, speed_of, speed_text
+from wgfleet.protocol.quantities import LEAST_SPEED, MAX_SPEED, check_speed, size_text, speed_of, speed_text
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,20 @@ def test_speeds_that_can_be_no_limit_name_their_field() -> None:
     check_speed(0, "download")
     with pytest.raises(FieldError, match="download"):
         check_speed(LEAST_SPEED - 1, "download")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (5 * 2**30, "5 GiB"),
+        (50_000_000, "50 MB"),
+        (3 * 2**29, "1.5 GiB"),
+        (12_500_000, "12.5 MB"),
+        (1000, "1 kB"),
+        (1024, "1 KiB"),
+        (999, "999 B"),
+        (123_456_789, "123456789 B"),
+    ],
+)
+def test_a_size_is_said_in_the_unit_in_which_it_is_round(count: int, text: str) -> None:
+    assert size_text(count) == text

@@ -28,11 +28,13 @@ def bytes_of(text: str) -> int:
 
 def size_text(count: int) -> str:
     """Return a number of bytes as people write it, exactly: 50 MB, 1.5 GiB, or in bytes where it is neither."""
+    found = [f"{count} B"]
     for base, binary in ((1000, ""), (1024, "iB")):
         for power, word in ((4, "T"), (3, "G"), (2, "M"), (1, "k" if base == 1000 else "K")):  # noqa: PLR2004 - above
             if count >= base**power and count * 100 % base**power == 0:
-                return f"{count / base**power:.14g} {word}{binary or 'B'}"
-    return f"{count} B"
+                found.append(f"{count / base**power:.14g} {word}{binary or 'B'}")
+    # The roundest, as 5 GiB are 5368709.12 kB too.
+    return min(found[1:] or found, key=lambda text: len(text.partition(" ")[0]))
 
 
 def time_text(seconds: int) -> str:
