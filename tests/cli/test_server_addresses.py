@@ -21,7 +21,7 @@ def test_it_is_chosen_shown_and_what_cannot_be_one_is_said_by_the_option(wgfleet
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(50_000_000_000, "above 50 GB"), (50 * 1024**3, "above 50 GiB"), (1_500, "above 1.5 KiB")]
+    ("value", "said"), [(50_000_000_000, "above 50 GB"), (50 * 1024**3, "above 50 GiB"), (1_500, "above 1.5 kB")]
 )
 def test_a_limit_is_said_as_it_was_given(value: int, said: str) -> None:
     job = {"action": "restrict", "field": "total_data", "operator": "lgt", "value": value}
