@@ -92,7 +92,7 @@ def chosen(tx: Tx, config: Config, node: Node, peer: str | None) -> list[Hanging
 def _shown(tx: Tx, rows: Sequence[RelayRow]) -> list[HangingClient]:
     now, used = clock.now(), relay_chains.in_use(tx, [row.peer_id for row in rows], clock.steady() - LIVE_S)
     nodes: dict[str, Node | None] = {row.node_id: node_rows.find(tx, row.node_id) for row in rows}
-    at = node_rows.endpoint_addresses(tx) if rows else {}
+    at = node_rows.ids_by_address(tx) if rows else {}
     found = []
     for row in rows:
         node = nodes[row.node_id]

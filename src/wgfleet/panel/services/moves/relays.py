@@ -115,7 +115,7 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
 
 def relaying(tx: Tx, hosts: Collection[str]) -> dict[str, Node]:
     """Return the nodes that relay clients who are seen at some addresses, by address; only those that can be told."""
-    at = node_rows.endpoint_addresses(tx)
+    at = node_rows.ids_by_address(tx)
     found: dict[str, Node] = {}
     for host in at.keys() & set(hosts):
         node = node_rows.find(tx, at[host])
