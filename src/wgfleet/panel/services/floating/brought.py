@@ -29,15 +29,17 @@ def is_with(tx: Tx, config_id: str, address: str, node_id: str) -> None:
 
 def release(tx: Tx, config_id: str) -> None:
     """Wait no longer for what is still at nodes that are not in use any more: who came by it has lost it already."""
+    waiting = _waiting(tx, config_id)
+    if not waiting:
+        return
     in_use = {each.node_id for each, _ in floating_rows.carriers(tx, config_id) if each.health.in_use}
     on_agent = carriers.of_config(tx, config_id).on_agent
-    waiting = _waiting(tx, config_id)
     _settle(tx, config_id, [row for row in waiting if on_agent or row.still_at_node_id not in in_use])
 
 
 def left(tx: Tx, config_id: str, node_id: str) -> None:
     """Wait no longer for what is still at a node that leaves the config."""
-    _settle(tx, config_id, [row for row in _waiting(tx, config_id) if row.still_at_node_id == node_id])
+    _settle(tx, config_id, still_at(tx, config_id, node_id))
 
 
 def give_back(tx: Tx, config_id: str, node_id: str, addresses: Collection[str] | None = None) -> None:
@@ -56,12 +58,10 @@ def still_at(tx: Tx, config_id: str, node_id: str | None) -> list[FloatingAddres
 
 def delay(tx: Tx, config_id: str, node_id: str | None) -> str | None:
     """Say why addresses are still at a node; None: none is."""
-    for row in still_at(tx, config_id, node_id):
-        if row.error:
-            return _late(row)
-    for row in still_at(tx, config_id, node_id):
-        return Reason("the provider has yet to bring {address}", address=row.address)
-    return None
+    rows = still_at(tx, config_id, node_id)
+    if failing := next((row for row in rows if row.error), None):
+        return _late(failing)
+    return Reason("the provider has yet to bring {address}", address=rows[0].address) if rows else None
 
 
 def trouble(tx: Tx, config_id: str, node_id: str) -> str | None:

@@ -125,9 +125,11 @@ def view(tx: Tx, operation_id: str) -> MoveView:
     node_id = _options(operation).from_node_id
     found = steps.view(tx, operation_id, over=over(tx, operation_id), sources=[node_id] if node_id else [])
     if not _still_there(tx, operation):
-        row = floating_rows.find(tx, operation.subject)
-        since = 0.0 if row is None or not found.placed else row.since  # a provider may have brought it just now
-        return replace(found, drain_ends_at=max(found.drain_ends_at, since + WINDOW_S) if found.placed else 0.0)
+        row = floating_rows.find(tx, operation.subject) if found.placed else None
+        if row is None:
+            return found
+        # A provider may have brought it just now.
+        return replace(found, drain_ends_at=max(found.drain_ends_at, row.since + WINDOW_S))
     until = max(found.drain_ends_at, operation.created_at + BROUGHT_WITHIN_S)
     return replace(found, unsettled=found.unsettled + 1, drain_ends_at=until)
 
