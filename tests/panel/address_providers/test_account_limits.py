@@ -7,10 +7,8 @@ import pytest
 
 from tests.panel.world import World
 from tests.providers.cloudflare.misbehaviour import Fault
-from tests.providers.clouds.hetzner import SECRET, HetznerEnvironment, HetznerRules
-from tests.providers.clouds.server import standing_in
+from tests.providers.clouds.hetzner import SECRET, HetznerEnvironment, standing_in_for_hetzner
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import plugins
 from wgfleet.panel.dns.rate_limits import BURST_SHARE, RESERVED_SHARE, Limiter
 from wgfleet.panel.domain.health.votes import Health, Standing
 from wgfleet.panel.reconcile.floating import FloatingReconciler
@@ -32,11 +30,8 @@ def database_url(sqlite_url: str) -> str:
 
 @pytest.fixture
 def cloud() -> Iterator[HetznerEnvironment]:
-    made = HetznerEnvironment(HetznerRules(reads=0))
-    plugins.allow(["127.0.0.1"])
-    with standing_in(made.stand_in):
+    with standing_in_for_hetzner() as made:
         yield made
-    plugins.allow([])
 
 
 def put(world: World, config: Config, cloud: HetznerEnvironment, address: str) -> None:

@@ -11,10 +11,8 @@ from tests.panel.floating.test_holders import becomes
 from tests.panel.floating.test_routed import knows
 from tests.panel.world import World
 from tests.providers.cloudflare.misbehaviour import Fault
-from tests.providers.clouds.hetzner import HetznerEnvironment, HetznerRules
-from tests.providers.clouds.server import standing_in
+from tests.providers.clouds.hetzner import HetznerEnvironment, standing_in_for_hetzner
 from wgfleet.panel import clock
-from wgfleet.panel.address_providers import plugins
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.domain.operations import OperationKind, OperationState
@@ -113,11 +111,8 @@ class Clouded:
 
 @pytest.fixture
 def cloud() -> Iterator[HetznerEnvironment]:
-    made = HetznerEnvironment(HetznerRules(reads=0))
-    plugins.allow(["127.0.0.1"])
-    with standing_in(made.stand_in):
+    with standing_in_for_hetzner() as made:
         yield made
-    plugins.allow([])
 
 
 @pytest.fixture

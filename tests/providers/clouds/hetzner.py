@@ -1,13 +1,15 @@
 """Hetzner Cloud's API as published, as far as floating IPs need it: ids, pages, actions that take time, locks."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import SecretStr
 
-from tests.providers.clouds.server import CloudAnswer, CloudCall, CloudStandIn
-from wgfleet.panel.address_providers import AddressNode
+from tests.providers.clouds.server import CloudAnswer, CloudCall, CloudStandIn, standing_in
+from wgfleet.panel.address_providers import AddressNode, plugins
 from wgfleet.panel.address_providers.hetzner import Hetzner, HetznerOptions
 
 SECRET = "hetzner-token-of-the-stand-in-0123456789"  # noqa: S105 - opens nothing
@@ -111,6 +113,16 @@ class HetznerRules:
             self._go_on(action)
         shown = {key: value for key, value in action.items() if not key.startswith("_")}
         return CloudAnswer(201, {"action": shown}, self._limits())
+
+
+@contextmanager
+def standing_in_for_hetzner() -> Iterator["HetznerEnvironment"]:
+    """Have a project stand there, whose actions end at once, and let providers call it."""
+    made = HetznerEnvironment(HetznerRules(reads=0))
+    plugins.allow(["127.0.0.1"])
+    with standing_in(made.stand_in):
+        yield made
+    plugins.allow([])
 
 
 class HetznerEnvironment:
