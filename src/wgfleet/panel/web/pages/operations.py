@@ -23,7 +23,7 @@ from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
-from wgfleet.panel.web.things import names_of
+from wgfleet.panel.web.things import Names, names_of
 from wgfleet.panel.web.words import OPERATIONS, STEPS, operation_words
 
 router = page_router()
@@ -80,12 +80,9 @@ def show_operation(request: Request, panel: ThePanel, caller: Reader, operation_
         row = operations.get(tx, operation_id)
         asked = caller.may(WRITE) and row.cancelled_by is None
         cancellable = asked and refusal(lambda: cancelling.check(tx, row)) is None
-        context = {
-            **_of_operation(tx, row),
-            "log": _log(tx, row),
-            "cancellable": cancellable,
-            "ways_out": _ways_out(tx, row),
-        }
+        shown = _of_operation(tx, row)
+        ways_out = _ways_out(row, shown["names"])
+        context = {**shown, "log": _log(tx, row), "cancellable": cancellable, "ways_out": ways_out}
         return page(request, "operations/operation.html", context, blocks={"now"})
 
 
@@ -110,9 +107,8 @@ def _of_operation(tx: Tx, row: Operation) -> dict[str, Any]:
     return {"operation": view(tx, row), "names": names_of(tx, [row]), "steps": _steps(row), "step_words": STEPS}
 
 
-def _ways_out(tx: Tx, row: Operation) -> list[Hint]:
+def _ways_out(row: Operation, names: Names) -> list[Hint]:
     """Return what helps where an operation failed; those that only a newer panel knows are left out."""
-    names = names_of(tx, [row])
     config, node = names.configs.get(row.config_id or ""), names.nodes.get(row.node_id or "")
     codes = [code for code in row.result.get("ways_out") or () if code in set(HintCode)]
     return [Hint(HintCode(code), config=config, node=node) for code in codes]
