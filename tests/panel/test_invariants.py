@@ -28,8 +28,8 @@ from wgfleet.panel.services import configs, operations, retention
 from wgfleet.panel.services.fleet import desired, peers
 from wgfleet.panel.services.fleet.peers import PeerChanges, PeerSpec
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import given_up
 from wgfleet.panel.store import operations as operation_rows
-from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.tables import Config, Node, Operation
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.desired import DesiredInterface, apply_delta
@@ -235,7 +235,7 @@ class Rows(RuleBasedStateMachine):
         """Return the peers that each node must not serve just now, since another node took their session."""
         with self.world.store.read() as tx:
             return {
-                (node.id, config.id): peer_rows.given_up_by(tx, node.id, config.id)
+                (node.id, config.id): given_up.by_node(tx, node.id, config.id)
                 for node in self.nodes
                 for config in self.configs
                 if (assignment := assignment_rows.get(tx, config.id, node.id)) is not None

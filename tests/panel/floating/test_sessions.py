@@ -128,7 +128,9 @@ def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: W
     with world.store.write() as tx:
         row = assignment_rows.get(tx, config.id, ams1.id)
         assert row is not None
-        assert [(each.source, each.peer_id) for each in recalls.due(tx, row.id, LIVE_S)[1]] == [(A2, anna.id)]
+        assert [(each.source, each.peer_id) for each in recalls.due(tx, world.vault, row.id, LIVE_S)[1]] == [
+            (A2, anna.id)
+        ]
         recalls.record_answers(tx, row.id, {fra1.id: {anna.id: HOME}})
         recalls.record_late(tx, operation.id, {fra1.id: {anna.id: HOME}})
     with world.store.read() as tx:

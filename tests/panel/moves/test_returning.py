@@ -123,7 +123,7 @@ def test_clients_that_a_returning_node_may_have_taken_back_are_called_again_at_o
 
     lines = {fra1.id: Line(), ams1.id: Line(deaf=1)}
     connections = cast("dict[str, AgentConnection]", lines)
-    asyncio.run(Recalls(world.store, Settings().drain, connections).reconcile(fenced[0]))
+    asyncio.run(Recalls(world.store, world.vault, Settings().drain, connections).reconcile(fenced[0]))
     assert lines[ams1.id].called == [bob.public_key] * 2, "once more, since the first call was not answered"
     assert lines[fra1.id].called == []
 
@@ -148,7 +148,9 @@ def test_a_client_that_shook_hands_with_a_returning_node_before_that_was_fenced_
     assert ann.public_key in world.users(config, fra1), "whom nobody reached"
     [fenced] = [wake.id for wake in world.wakes if wake.topic is Topic.FENCED]
     lines = {fra1.id: Line(), ams1.id: Line()}
-    asyncio.run(Recalls(world.store, Settings().drain, cast("dict[str, AgentConnection]", lines)).reconcile(fenced))
+    asyncio.run(
+        Recalls(world.store, world.vault, Settings().drain, cast("dict[str, AgentConnection]", lines)).reconcile(fenced)
+    )
     assert lines[ams1.id].called == [bob.public_key]
     with world.store.read() as tx:
         assert session_rows.latest(tx, [bob.id])[bob.id].node_id == ams1.id
@@ -162,12 +164,12 @@ def test_nobody_is_called_again_for_a_node_in_use(world: World) -> None:
     with world.store.read() as tx:
         row = assignment_rows.get(tx, config.id, fra1.id)
         assert row is not None
-        assert [call.peer_id for call in recalls.due(tx, row.id, 180.0)[1]] == [bob.id]
+        assert [call.peer_id for call in recalls.due(tx, world.vault, row.id, 180.0)[1]] == [bob.id]
     for enabled in (False, True):
         with world.store.write() as tx:
             peers.update(tx, world.vault, ACTOR, peers.get(tx, bob.id), {"enabled": enabled})
-            assert bool(recalls.due(tx, row.id, 180.0)[1]) is enabled
+            assert bool(recalls.due(tx, world.vault, row.id, 180.0)[1]) is enabled
     world.judged(config, fra1, Health.SERVING)
     with world.store.read() as tx:
-        assert recalls.due(tx, row.id, 180.0) == ("", [])
-        assert recalls.due(tx, "none", 180.0) == ("", [])
+        assert recalls.due(tx, world.vault, row.id, 180.0) == ("wg0", [])
+        assert recalls.due(tx, world.vault, "none", 180.0) == ("", [])

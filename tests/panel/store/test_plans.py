@@ -14,7 +14,7 @@ from wgfleet.panel.services import audit, configs, generations, health
 from wgfleet.panel.services import usage as usages
 from wgfleet.panel.services.fleet import assignments, capacity, counts, desired, nodes, peers, placement
 from wgfleet.panel.services.usage import By, NodeBatch, Per, UsageQuestion
-from wgfleet.panel.store import Tx, jobs, listed_peers, operations, peer_search, sessions, usage, visits
+from wgfleet.panel.store import Tx, given_up, jobs, listed_peers, operations, peer_search, sessions, usage, visits
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.listed_peers import PeerFilter, PeerOrder, Place
@@ -81,7 +81,7 @@ READS: dict[str, Query] = {
     "numbers after a prefix": lambda tx, it: peer_rows.names(tx, it.config.id, "user-"),
     "peers whose home a node is": lambda tx, it: peer_rows.homed_on(tx, it.node_id, it.config.id),
     "peers without a home": lambda tx, it: peer_rows.homed_on(tx, None, it.config.id),
-    "what a node must not serve": lambda tx, it: peer_rows.given_up_by(tx, it.node_id, it.config.id),
+    "what a node must not serve": lambda tx, it: given_up.by_node(tx, it.node_id, it.config.id),
     "a delta": lambda tx, it: desired.since(
         tx, it.world.vault, it.fresh(tx), it.assignment(tx), it.fresh(tx).generation - 1
     ),

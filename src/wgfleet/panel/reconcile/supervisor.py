@@ -122,7 +122,7 @@ class Supervisor:
             Topic.FLOATING: FloatingReconciler(store, vault, self._connections).reconcile,
             Topic.DNS: self._dns.reconcile,
             Topic.RELAY: relays.reconcile,
-            Topic.FENCED: Recalls(store, settings.drain, self._connections).reconcile,
+            Topic.FENCED: Recalls(store, vault, settings.drain, self._connections).reconcile,
         }
 
     def start(self) -> None:

@@ -15,12 +15,12 @@ from wgfleet.panel.store.among import among
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.many_rows import insert_many, set_many
-from wgfleet.panel.store.tables import Assignment, Config, Move, Operation, Peer, PeerTombstone
+from wgfleet.panel.store.tables import Assignment, Config, Move, Peer, PeerTombstone
 from wgfleet.protocol.ids import NodeId, PeerId
 
 _peers = cast("Table", Peer.__table__)
 _moves = cast("Table", Move.__table__)
-_MOVE_COLUMNS = tuple(column.name for column in _moves.columns)
+_MOVE_COLUMNS = tuple(column.name for column in _moves.columns if column.name != "drop_generation")
 _LATER = {"networks", "notes", "restricted_at", "restricted_because", *SETTINGS, *HELD} - {
     "keepalive"
 }  # lists are encoded here, and few new peers have the rest
@@ -221,30 +221,6 @@ def networks(tx: Tx, config_id: str) -> list[str]:
     query = select(Peer.networks).where(Peer.config_id == config_id, Peer.admitted)
     rows = tx.session.scalars(query.where(func.json_array_length(Peer.networks) > 0))
     return sorted({network for row in rows for network in row})
-
-
-def given_up_by(tx: Tx, node_id: str, config_id: str) -> set[str]:
-    """Return the public keys that a node must not serve just now, since another node took their session."""
-    found = tx.session.execute(_GIVEN_UP_BY, {"config_id": config_id, "node_id": node_id})
-    return {key for _, key in found}
-
-
-def given_up(tx: Tx, config_id: str) -> dict[str, set[str]]:
-    """Return the public keys that nodes must not serve just now, since others took their session, by node."""
-    found: dict[str, set[str]] = {}
-    for node_id, key in tx.session.execute(_GIVEN_UP, {"config_id": config_id}):
-        found.setdefault(node_id, set()).add(key)
-    return found
-
-
-_GIVEN_UP = (
-    select(Move.from_node_id, Peer.public_key)
-    .join(Peer, Move.peer_id == Peer.id)
-    .join(Operation, Operation.id == Move.operation_id)
-    .where(Peer.config_id == bindparam("config_id"), Move.state == "moved", Move.live)
-    .where(Operation.finished_at.is_(None))
-)
-_GIVEN_UP_BY = _GIVEN_UP.where(Move.from_node_id == bindparam("node_id"))
 
 
 def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:

@@ -1,4 +1,7 @@
-"""Calls to the clients that a node may have taken back, as soon as it has dropped them: when it returned, or later."""
+"""Calls to the clients that a node may have taken back, as soon as it has dropped them: when it returned, or later.
+
+Then it may have back those that it owed.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -13,6 +16,7 @@ from wgfleet.panel.services.moves import recalls
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
 from wgfleet.panel.store import Store
+from wgfleet.panel.vault import Vault
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
@@ -25,16 +29,19 @@ log = structlog.get_logger()
 class Recalls:
     """Makes the calls. `connections`: those to the agents, by node id."""
 
-    def __init__(self, store: Store, drain: DrainSettings, connections: Mapping[str, AgentConnection]) -> None:
+    def __init__(
+        self, store: Store, vault: Vault, drain: DrainSettings, connections: Mapping[str, AgentConnection]
+    ) -> None:
         self._store = store
+        self._vault = vault
         self._drain = drain
         self._connections = connections
 
     async def reconcile(self, assignment_id: str) -> float | None:
         """Call all that were taken over from an assignment's node, from where they live now."""
         interface, calls = await in_thread(self._due, assignment_id)
-        if calls:
-            await in_thread(self._record, assignment_id, await self.call(interface, calls))
+        answered = await self.call(interface, calls)
+        await in_thread(self._record, assignment_id, answered)
         return None
 
     async def call(self, interface: str, calls: Sequence[TakeoverCall]) -> dict[str, dict[str, str]]:
@@ -69,7 +76,7 @@ class Recalls:
 
     def _due(self, assignment_id: str) -> tuple[str, list[TakeoverCall]]:
         with self._store.read() as tx:
-            return recalls.due(tx, assignment_id, self._drain.live_s)
+            return recalls.due(tx, self._vault, assignment_id, self._drain.live_s)
 
     def _record(self, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
         with self._store.write() as tx:

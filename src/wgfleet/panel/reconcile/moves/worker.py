@@ -51,7 +51,7 @@ class MoveWorker:
         self._store = store
         self._vault = vault
         self._drain = drain
-        recalls = Recalls(store, drain, connections)
+        recalls = Recalls(store, vault, drain, connections)
         self._drops = Drops(store, vault, connections, recalls, drain.live_s)
         self._sleepers = Sleepers(store, vault, connections, recalls, drain.live_s)
         self.flow_copies = FlowCopies(store, connections)

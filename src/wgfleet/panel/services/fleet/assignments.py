@@ -16,7 +16,7 @@ from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import forwardings, peer_networks, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
-from wgfleet.panel.store import Tx, homes, sealed
+from wgfleet.panel.store import Tx, given_up, homes, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -304,7 +304,8 @@ def confirmed(
     holders.confirmed(tx, assignment, generation, held)
     unrouted = carriers.is_unrouted(assignment)
     forwardings.said(tx, assignment, forwarding)
-    if not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation:
+    is_fenced = not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation
+    if is_fenced or given_up.dropped(tx, node_id, config_id, generation):
         tx.wake(Topic.FENCED, assignment.id)
     assignment_rows.applied(
         tx,
@@ -331,6 +332,8 @@ def settled(tx: Tx, assignment: Assignment) -> tuple[str, ...] | None:
     if assignment.phase != Phase.SERVING or not assignment.health.in_use:
         return None
     if assignment.first_look == FirstLook.UNPROVEN or assignment.floating_held or assignment.floating_rivals:
+        return None
+    if given_up.any_owed(tx, assignment.node_id, assignment.config_id):
         return None
     if operation_rows.any_active(tx, assignment.config_id) or floating_rows.any_of(tx, assignment.config_id):
         return None

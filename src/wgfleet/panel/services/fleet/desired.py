@@ -14,7 +14,7 @@ from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, tak
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
 from wgfleet.panel.services.floating import carriers, isolation, translations
 from wgfleet.panel.services.floating.carriers import Carriage
-from wgfleet.panel.store import Tx, histories, sealed
+from wgfleet.panel.store import Tx, given_up, histories, sealed
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -281,7 +281,7 @@ def _common(
     else:
         common = keeper.get((config.id, since, config.generation), lambda: render() if since else render().packed())
     # A node must stay silent towards peers whose session another node takes over.
-    left_out = set(peer_rows.given_up_by(tx, assignment.node_id, config.id))
+    left_out = set(given_up.by_node(tx, assignment.node_id, config.id))
     left_out.add(assignment.public_key or config.public_key or "")  # WireGuard is silent about a peer that is itself
     # One that is out of use keeps the sessions that nobody took over, such as those of a node that was only cut off.
     if not assignment.health.in_use:

@@ -1,33 +1,47 @@
 """Recalls: clients that a node took back before it dropped them are called again.
 
-It did so when it returned, or in a planned move that it was slow to hear of. Whatever a node still sends on an old
-session turns the client's endpoint to it. Who was turned is not known, and a call costs one packet, so all that were
-taken over from it, but those that it dropped in time, are called once more from where they live now.
+It did so when it returned, or in a move that it was slow to hear of, or did not hear of at all. Whatever a node still
+sends on an old session turns the client's endpoint to it. Who was turned is not known, and a call costs one packet, so
+all that were taken over from it, but those that it dropped in time, are called once more from where they live now.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import audit, configs, operations
+from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import taken_over
 from wgfleet.panel.services.moves import relays, takeover_sources
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.services.operations import subject
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, given_up
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
+from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.chunks import together
+from wgfleet.panel.store.tables import Assignment, Config
+from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 
-def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
-    """Return the interface, and who is to call whom: the clients of the last failover of a node out of use."""
+def due(tx: Tx, vault: Vault, assignment_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
+    """Return the interface, and who is to call whom.
+
+    These are the clients of the last failover of a node out of use, and those of moves that ended before the node said
+    that it dropped them, which it has by now.
+    """
     assignment = assignment_rows.by_id(tx, assignment_id)
-    if assignment is None or assignment.health.in_use:
+    if assignment is None:
         return "", []
     config = configs.get(tx, assignment.config_id)
+    calls = [] if assignment.health.in_use else _of_failover(tx, assignment, config, live_within_s)
+    called = {call.peer_id for call in calls}
+    dropped = given_up.dropped(tx, assignment.node_id, config.id, assignment.applied_generation) - called
+    return config.name, calls + _turned_back(tx, vault, config, {assignment.node_id: sorted(dropped)}, live_within_s)
+
+
+def _of_failover(tx: Tx, assignment: Assignment, config: Config, live_within_s: float) -> list[TakeoverCall]:
     taken = taken_over.since_down(tx, assignment)
     # Nobody calls a peer that is disabled or restricted by now: no node has it.
     peers = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
@@ -35,7 +49,7 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
     # Not where they were seen last: that may be the node itself, which has called them before it was fenced.
     latest = session_rows.latest(tx, list(peers), on=serving)
     since = clock.steady() - live_within_s
-    return config.name, [
+    return [
         TakeoverCall(peer_id, peers[peer_id], session.endpoint, session.node_id, session.called_from)
         for peer_id, session in latest.items()
         if session.endpoint and session.latest_handshake >= since
@@ -43,10 +57,20 @@ def due(tx: Tx, assignment_id: str, live_within_s: float) -> tuple[str, list[Tak
 
 
 def record_answers(tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
-    """Write down who answered which node, and at which endpoint (by peer id)."""
-    _arrived(tx, answered)
+    """Write down who answered which node, and at which endpoint (by peer id).
+
+    A node that had yet to drop peers, and has, may have them again.
+    """
     assignment = assignment_rows.by_id(tx, assignment_id)
-    if assignment is not None:
+    if assignment is None:
+        return
+    dropped = given_up.dropped(tx, assignment.node_id, assignment.config_id, assignment.applied_generation)
+    if dropped:
+        generation = generations.bump(tx, assignment.config_id, topic=Topic.PEERS)
+        given_up.settle(tx, assignment.node_id, dropped)
+        peer_rows.touch(tx, dropped, generation)
+    _arrived(tx, answered)
+    if answered:
         about = subject(assignment.config_id, assignment.node_id)
         audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=sum(map(len, answered.values())))
 
@@ -59,15 +83,24 @@ def late(
     config = configs.get(tx, operation.config_id or "")
     taken = set(operation_rows.taken_over(tx, operation_id)) - set(in_time)
     taken -= relays.relayed(tx, operation, taken)
-    keys = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
     moves = operation_rows.moves(tx, operation_id)
-    serving = _serving(tx, config.id)
+    lost = together({peer_id: moves[peer_id].from_node_id for peer_id in sorted(taken)})
+    return config.name, _turned_back(tx, vault, config, lost, live_within_s)
+
+
+def _turned_back(
+    tx: Tx, vault: Vault, config: Config, lost: Mapping[str, Sequence[str]], live_within_s: float
+) -> list[TakeoverCall]:
+    """Return who is to call the peers that nodes (by id) lost to others, and may have turned back since."""
     sources = takeover_sources.of_config(tx, vault, config.id)
+    serving = _serving(tx, config.id)
     since = clock.steady() - live_within_s
     calls = []
-    for from_node_id, peer_ids in together({peer_id: moves[peer_id].from_node_id for peer_id in sorted(keys)}).items():
+    for from_node_id, taken in lost.items():
+        keys = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
+        peer_ids = list(keys)
         seen = session_rows.latest(tx, peer_ids)
-        # As in `due`, not where they were seen last; but that says whether they live, and at which endpoint.
+        # As after a failover, not where they were seen last; but that says whether they live, and at which endpoint.
         for peer_id, session in session_rows.latest(tx, peer_ids, on=serving - {from_node_id}).items():
             endpoint, known = seen[peer_id].endpoint or session.endpoint, session.called_from
             if endpoint is None or seen[peer_id].latest_handshake < since:
@@ -75,7 +108,7 @@ def late(
             source = sources.choose(from_node_id, endpoint, 0, session.node_id, known=known)
             if source is not None:
                 calls.append(TakeoverCall(peer_id, keys[peer_id], endpoint, source.node_id, source.address))
-    return config.name, calls
+    return calls
 
 
 def record_late(tx: Tx, operation_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:

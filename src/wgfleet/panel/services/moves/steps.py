@@ -26,7 +26,7 @@ from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import assignments, nodes, placement
 from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import relays
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, given_up
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store import nodes as node_rows
@@ -221,7 +221,7 @@ def unconfirmed(tx: Tx, operation: Operation) -> dict[str, str]:
 
     So has the node that is emptied as long as it has a floating address.
     """
-    generation = operations.progress_of(operation, MoveProgress).dropped_generation or 0
+    generation = dropped_generation(operation)
     givers = operation_rows.givers(tx, operation.id)
     leaving = holders.leaving(tx, operation.config_id or "") & {operation.node_id}
     return {
@@ -234,13 +234,21 @@ def unconfirmed(tx: Tx, operation: Operation) -> dict[str, str]:
     }
 
 
+def dropped_generation(operation: Operation) -> int:
+    """Return the generation from which the nodes that lost sessions have dropped those peers; 0: nobody lost any."""
+    return operations.progress_of(operation, MoveProgress).dropped_generation or 0
+
+
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """End an operation and return its result; the nodes that lost sessions may have those peers again.
 
-    `reason`: why it ended before everything had moved. One that took over none of its live sessions has failed.
+    Those that have not said that they dropped them have them again when they have. `reason`: why it ended before
+    everything had moved. One that took over none of its live sessions has failed.
     """
     operation = operations.get(tx, operation_id)
-    silent = sorted(unconfirmed(tx, operation).values())
+    owing = unconfirmed(tx, operation)
+    given_up.owe(tx, operation_id, owing, dropped_generation(operation))
+    silent = sorted(owing.values())
     left = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id) if moving.live}
     left |= {
         peer_id

@@ -18,7 +18,7 @@ from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import relays, steps, takeover_sources
 from wgfleet.panel.services.moves.relays import RelayVia
 from wgfleet.panel.services.moves.takeover_sources import TakeoverSources
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, given_up
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -193,7 +193,7 @@ class Having:
             for node_id, assignment in serving.items()
             if assignment.health == Health.SERVING and (reachable is None or node_id in reachable)
         }
-        self._given_up = peer_rows.given_up(tx, config_id)
+        self._given_up = given_up.of_config(tx, config_id)
 
     def target(self, moving: MoveRow, peer: MovingPeer) -> str | None:
         """Return the node that is to have a peer, once it has it."""

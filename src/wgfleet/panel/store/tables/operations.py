@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wgfleet.panel.domain.moves import MoveState
@@ -48,10 +48,17 @@ class Operation(Base):
     finished_at: Mapped[float | None]
 
 
+_OWED = text("drop_generation IS NOT NULL")
+
+
 class Move(Base):
-    """A peer that an operation moves from one node to another. `live`: it had a session at the start."""
+    """A peer that an operation moves from one node to another. `live`: it had a session at the start.
+
+    `drop_generation`: what the former node, which was silent when the operation ended, has to apply to drop the peer.
+    """
 
     __tablename__ = "moves"
+    __table_args__ = (Index("ix_moves_owed", "from_node_id", sqlite_where=_OWED, postgresql_where=_OWED),)
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id", ondelete="CASCADE"), primary_key=True)
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
     from_node_id: Mapped[str] = mapped_column(String, index=True)
@@ -61,6 +68,7 @@ class Move(Base):
     rehomed: Mapped[bool]
     state: Mapped[MoveState]
     attempts: Mapped[int]
+    drop_generation: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Backup(Base):
