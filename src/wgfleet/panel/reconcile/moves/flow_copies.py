@@ -59,6 +59,7 @@ class FlowCopies:
         if now - self._read_at >= READ_EVERY_S:
             self._wanted = await in_thread(self._read)
             self._read_at = now
+            self._next_at = {carrier: self._next_at.get(carrier, now) for carrier in self._wanted}
         self._copies = {carrier: copy for carrier, copy in self._copies.items() if now - copy.at < _KEPT_S}
         turns = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(self._ask(carrier, turns) for carrier in self._wanted if self._is_due(carrier, now)))
@@ -74,7 +75,7 @@ class FlowCopies:
         connection = self._connections.get(carrier[0])
         if connection is None or not connection.connected or Feature.FLOW_LISTING not in connection.features:
             return False
-        return self._next_at.get(carrier, 0.0) <= now
+        return self._next_at[carrier] <= now
 
     async def _ask(self, carrier: Carrier, turns: asyncio.Semaphore) -> None:
         node_id, interface = carrier
