@@ -5,6 +5,7 @@ A `Tx` collects its wakes; listeners get them after the commit, never before.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 
 from sqlalchemy import Connection, event
@@ -26,6 +27,7 @@ from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.reasons import Reason
 
 REPORT_BYTES = MAX_BYTES - 100
+_REHEARSED = ContextVar("rehearsed", default=False)
 
 
 class Tx:
@@ -157,15 +159,28 @@ class Store:
         self._check_permission()
         with translated(), self._turns.turn() if self._turns else nullcontext():
             options = {"wgfleet_write": True}
-            with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            with Session(self.engine, expire_on_commit=False) as session, session.begin() as transaction:
                 tx = Tx(session.connection(execution_options=options), session)
                 yield tx
                 self._check_permission()
+                if _REHEARSED.get():
+                    tx.flush()
+                    transaction.rollback()
+                    return
         wakes = list(tx.wakes)
         if wakes:
             self._listeners.hear(wakes)
             if self._exchange is not None:
                 self._exchange.tell(wakes)
+
+    @contextmanager
+    def rehearsing(self) -> Iterator[None]:
+        """Have nothing stay of the transactions that this thread opens meanwhile, each of which goes by itself."""
+        before = _REHEARSED.set(True)
+        try:
+            yield
+        finally:
+            _REHEARSED.reset(before)
 
     def checkpoint(self) -> None:
         """Have what was written stand in the file of an SQLite database, and not in its journal alone.

@@ -5,7 +5,8 @@ token that our forms carry.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import MappingProxyType
@@ -74,6 +75,10 @@ class SubmittedForm:
     """Whether it is of something that is there, and is shown for the first time."""
     others: dict[str, str] = field(default_factory=dict)
     """What somebody else has set meanwhile, of fields that this form was to change as well."""
+    trial: bool = False
+    """Whether it is tried only (`all_at_once`), and nothing stays of what it does."""
+    also: Mapping[str, str] = field(default_factory=dict)
+    """What else is wrong with it than what is found first."""
     _now: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -101,6 +106,15 @@ class SubmittedForm:
                 self.others[name] = now
                 self.wrong[name] = OVERTAKEN
         return bool(self.others)
+
+    def tried_again(self, also: Mapping[str, str]) -> "SubmittedForm":
+        """Return the form as it was sent, of which is known what else is wrong."""
+        return SubmittedForm(self.values, self.lists, edits=self.edits, also=also)
+
+    def say_all(self) -> None:
+        """Have `wrong` name also what is known to be wrong besides; a page calls it before it is made."""
+        if self.wrong:
+            self.wrong = {**self.also, **self.wrong}
 
     def unchanged(self, name: str) -> bool:
         """Whether a field was sent as it was shown: somebody else may have changed it meanwhile."""
@@ -145,6 +159,14 @@ class SubmittedForm:
         error.__traceback__ = error.__context__ = error.__cause__ = None
         self.error = error
         return self
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note what a block is refused for, and go on after it."""
+        try:
+            yield
+        except REFUSALS as error:
+            self.refused(error)
 
     @property
     def status(self) -> int:

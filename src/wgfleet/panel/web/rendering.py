@@ -20,6 +20,7 @@ import wgfleet
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.web import assets, detail_names, event_words, formats, hints, languages, reasons, words
 from wgfleet.panel.web.form_summaries import summarized
+from wgfleet.panel.web.forms import SubmittedForm
 from wgfleet.panel.web.isolation import isolated
 from wgfleet.panel.web.navigation import Section
 from wgfleet.panel.web.visitors import VISITOR, Visitor
@@ -107,6 +108,8 @@ def page(
     """
     visitor = visitor_of(request)
     made = environment(language or visitor.language)
+    if isinstance(form := (context or {}).get("form"), SubmittedForm):
+        form.say_all()
     values = {
         "visitor": visitor,
         "url": visitor.url,

@@ -28,7 +28,7 @@ def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[li
     found: list[str] = []
     try:
         found += [_id(panel, caller, name, made) for each in form.get(FIELD).split(",") if (name := each.strip())]
-        yield found
+        yield [each for each in found if each not in made] if form.trial else found  # those made for a trial are gone
     except REFUSALS:
         with panel.store.write() as tx:
             tags.delete_unused(tx, caller.actor, made)

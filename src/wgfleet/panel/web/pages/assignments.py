@@ -17,6 +17,7 @@ from wgfleet.panel.services.fleet import assignments, endpoint_groups, nodes
 from wgfleet.panel.services.moves import departures, removal
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config, Node
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.departing import Leaving, names, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.page_router import page_router
@@ -52,6 +53,7 @@ def remove_page(request: Request, panel: ThePanel, _caller: Writer, config: Refe
 
 
 @router.post("/configs/{config}/nodes/{node}/remove")
+@all_at_once
 def remove_node(
     request: Request, panel: ThePanel, caller: Writer, config: Reference, node: Reference, form: TheForm
 ) -> Response:

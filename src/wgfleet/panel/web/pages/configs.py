@@ -31,6 +31,7 @@ from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.long_lists import Every, worst_first
@@ -87,6 +88,7 @@ def new_config_page(request: Request, _caller: Writer) -> Response:
 
 
 @router.post("/new/config")
+@all_at_once
 def create_config(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     """Make a config, with its public name where one is given, and go on to it: nobody serves it yet."""
     domain = form.get("domain").strip()
@@ -161,6 +163,7 @@ def edit_page(request: Request, panel: ThePanel, _caller: Writer, config: Refere
 
 
 @router.post("/configs/{config}/edit")
+@all_at_once
 def update_config(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Change a config. Where users would notice, the form comes back with how, and is to be sent once more."""
     body = form.read(ChangedConfig, many=LISTS, boxes=BOXES | {"enabled"}, keep_empty=EMPTIED)

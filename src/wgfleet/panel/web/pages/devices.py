@@ -23,6 +23,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -59,6 +60,7 @@ def new_device_page(request: Request, panel: ThePanel, caller: Owner) -> Respons
 
 
 @router.post("/devices/new")
+@all_at_once
 def create_device(request: Request, panel: ThePanel, caller: Owner, form: TheForm) -> Response:
     """Make a device and go on to its file and code."""
     body = form.read(NewDevice)

@@ -17,6 +17,7 @@ from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
@@ -34,6 +35,7 @@ def name_page(request: Request, panel: ThePanel, caller: Writer, config: Referen
 
 
 @router.post("/configs/{config}/endpoint-group")
+@all_at_once
 def set_name(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Give a config a name, or change it. Where users would notice, the form comes back with how, to be sent again."""
     try:
@@ -96,7 +98,7 @@ def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns], *, whole:
         return None
     found = form.read(model, keep_empty={"zone", "record_name"}, prefix=DNS, without={"options"}, whole=whole)
     text = form.get(OPTIONS).strip()
-    if not text or found is None or (not whole and form.unchanged(OPTIONS)):
+    if not text or (not whole and form.unchanged(OPTIONS)):
         return found
     try:
         options = json.loads(text)
@@ -105,7 +107,7 @@ def _dns(form: SubmittedForm, model: type[DnsBody] | type[ChangedDns], *, whole:
     if not isinstance(options, dict):
         form.wrong[OPTIONS] = NOT_AN_OBJECT
         return None
-    return made_of(model, **{**found.model_dump(exclude_unset=True), "options": options})
+    return found and made_of(model, **{**found.model_dump(exclude_unset=True), "options": options})
 
 
 def _current(panel: Panel, caller: Caller, config: str) -> calls.EndpointGroupView | None:

@@ -18,6 +18,7 @@ from wgfleet.panel.api.panel import ThePanel
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import endpoint_groups
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
@@ -46,6 +47,7 @@ def import_page(request: Request, _panel: ThePanel, _caller: Writer) -> Response
 
 
 @router.post("/new/import")
+@all_at_once
 def send_source(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     """Show what would become of each peer; sent again with that seen, import."""
     fleet, found = None, None

@@ -21,6 +21,7 @@ from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.jobs import limits_of_peers
 from wgfleet.panel.store import Tx
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.detail_values import DETAIL_VALUES
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.languages import marked
@@ -47,6 +48,7 @@ def show_peer_limits(request: Request, panel: ThePanel, _caller: Reader, peer_id
 
 
 @router.post("/peers/{peer_id}/limits")
+@all_at_once
 def give_peer_limit(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Give a peer a limit. Where somebody is cut off by it at once, the form comes back with whom."""
     noticed = _give(
@@ -81,6 +83,7 @@ def show_config_limits(request: Request, panel: ThePanel, caller: Reader, config
 
 
 @router.post("/configs/{config}/limits")
+@all_at_once
 def give_config_limit(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Give each peer of a config a limit; as for one."""
     noticed = _give(
@@ -108,6 +111,7 @@ def show_tag_limits(request: Request, panel: ThePanel, caller: Reader, tag: TagR
 
 
 @router.post("/tags/{tag}/limits")
+@all_at_once
 def give_tag_limit(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Give each peer of a tag a limit; as for one."""
     noticed = _give(
@@ -156,7 +160,6 @@ def _body(form: SubmittedForm) -> NewJob | None:
         more["value"] = _value(form.get("field"), form.get("value").strip())
     except ValueError as error:
         form.wrong["value"] = error.args[0]
-        return None
     without, boxes = {"windows", "value", "notice_s", "operator"}, {"from_first_use"}
     body = form.read(NewJob, without=without, boxes=boxes, more=more, whole=True)
     return None if form.wrong else body

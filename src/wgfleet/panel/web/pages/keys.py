@@ -10,6 +10,7 @@ from wgfleet.panel.api.models import After, Reference
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.access import api_keys
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
@@ -44,6 +45,7 @@ def new_key_page(request: Request, _caller: Admin) -> Response:
 
 
 @router.post("/settings/keys/new")
+@all_at_once
 def make_key(request: Request, panel: ThePanel, caller: Admin, form: TheForm) -> Response:
     """Make a key, and show it once."""
     scopes, day = form.chosen("scopes"), form.get("expires_at")

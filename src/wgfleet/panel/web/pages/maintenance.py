@@ -17,6 +17,7 @@ from wgfleet.panel.services.moves import departures, drain, group_drain, rebalan
 from wgfleet.panel.services.moves.departures import Departure
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.departing import Leaving, names, refusal
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.page_router import page_router
@@ -59,6 +60,7 @@ def drain_page(request: Request, panel: ThePanel, caller: Writer, node: Referenc
 
 
 @router.post("/nodes/{node}/drain")
+@all_at_once
 def drain_node(request: Request, panel: ThePanel, caller: Writer, node: Reference, form: TheForm) -> Response:
     """Begin to empty a node, and go on to watch it."""
     body = form.read(Leaving, boxes={"force"})
@@ -80,6 +82,7 @@ def drain_group_page(request: Request, panel: ThePanel, caller: Writer, group: R
 
 
 @router.post("/node-groups/{group}/drain")
+@all_at_once
 def begin_group_drain(request: Request, panel: ThePanel, caller: Writer, group: Reference, form: TheForm) -> Response:
     """Begin to empty the nodes of a group, and go on to watch it."""
     body = form.read(Leaving, boxes={"force"})

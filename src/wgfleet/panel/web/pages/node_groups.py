@@ -21,6 +21,7 @@ from wgfleet.panel.services.fleet import node_groups, nodes
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node, NodeGroup
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of, typed_name_is
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
@@ -50,6 +51,7 @@ def new_group_page(request: Request, _caller: Writer) -> Response:
 
 
 @router.post("/new/node-group")
+@all_at_once
 def create_group(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     body = form.read(NewNodeGroup)
     if body is None:
@@ -68,6 +70,7 @@ def show_group(request: Request, panel: ThePanel, caller: Reader, group: Referen
 
 
 @router.post("/node-groups/{group}")
+@all_at_once
 def update_group(request: Request, panel: ThePanel, caller: Writer, group: Reference, form: TheForm) -> Response:
     """Change a group; homes stay where they are."""
     emptied = {name: "" for name in EMPTIED if name in form.values and not form.get(name).strip()}

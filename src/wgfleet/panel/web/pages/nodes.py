@@ -17,6 +17,7 @@ from wgfleet.panel.services.fleet import assignments, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.moves import relay_control
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -45,6 +46,7 @@ def new_node_page(request: Request, panel: ThePanel, caller: NodeAdmin) -> Respo
 
 
 @router.post("/new/node")
+@all_at_once
 def create_node(request: Request, panel: ThePanel, caller: NodeAdmin, form: TheForm) -> Response:
     """Make a node, and show the line with which its agent joins."""
     body = form.read(NewNode, many={"endpoint_addresses"}, boxes={"witness"})

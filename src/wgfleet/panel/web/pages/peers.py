@@ -35,6 +35,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -125,6 +126,7 @@ def new_peer_page(request: Request, panel: ThePanel, caller: Writer, config: Ref
 
 
 @router.post("/peers/new")
+@all_at_once
 def create_peer(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     """Make a peer and go on to its file, or to the peer where the caller may read no secrets."""
     more = {"tags": form.chosen("tags")}

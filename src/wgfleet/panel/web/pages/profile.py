@@ -8,6 +8,7 @@ from fastapi import Query, Request
 from pydantic import SecretStr
 from starlette.responses import Response
 
+from wgfleet.panel import passwords
 from wgfleet.panel.api import me, passkeys
 from wgfleet.panel.api.auth import Anyone
 from wgfleet.panel.api.me import PasswordChange, PresentPassword, SecondFactorCode
@@ -71,17 +72,18 @@ def password_form(request: Request, _caller: Anyone) -> Response:
 
 @router.post("/profile/password")
 def change_password(request: Request, panel: ThePanel, caller: Anyone, form: TheForm) -> Response:
-    try:
-        check_length(form)
-        check_new_password(form, "new_password")
-        body = PasswordChange(
-            password=SecretStr(form.get("password")), new_password=SecretStr(form.get("new_password"))
-        )
-        me.change_password(panel, caller, body)
-    except REFUSALS as error:
-        shown = SubmittedForm().refused(error)
-        return page(request, "profile/password.html", {"form": shown}, status=shown.status)
-    return gone_on(request, "/profile?done=password")
+    shown, new = SubmittedForm(), form.get("new_password")
+    check_new_password(shown, form, "new_password")
+    with shown.noting():
+        passwords.check(new, caller.name, "new_password")
+    with shown.noting():
+        me.checked(panel, caller, _password(form))
+    if shown.error is None:
+        with shown.noting():
+            body = PasswordChange(password=SecretStr(form.get("password")), new_password=SecretStr(new))
+            me.change_password(panel, caller, body)
+            return gone_on(request, "/profile?done=password")
+    return page(request, "profile/password.html", {"form": shown}, status=shown.status)
 
 
 @router.get("/profile/second-factor")

@@ -30,6 +30,7 @@ from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services.access.callers import Caller, Role
 from wgfleet.panel.web.addresses import from_outside
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.page_router import page_router
@@ -58,6 +59,7 @@ def new_provider_page(request: Request, panel: ThePanel, _caller: Admin, kind: K
 
 
 @router.post("/new/provider/{kind}")
+@all_at_once
 def make_provider(request: Request, panel: ThePanel, caller: Admin, kind: Kind, form: TheForm) -> Response:
     """Make a provider; go on to its page, where it can be tested."""
     body = _read(form, kind, NewProvider)
@@ -99,6 +101,7 @@ def edit_page(request: Request, panel: ThePanel, caller: Admin, provider: Refere
 
 
 @router.post("/settings/providers/{provider}/edit")
+@all_at_once
 def update_provider(request: Request, panel: ThePanel, caller: Admin, provider: Reference, form: TheForm) -> Response:
     """Change a provider. The secret stays where none is given, unless another server is asked now."""
     row = show_sign_in_provider(panel, caller, provider)

@@ -16,6 +16,7 @@ from wgfleet.panel.api.rule_sets import ChangedRuleSet, NewRuleSet, RuleSetRefer
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -48,6 +49,7 @@ def new_rule_set_page(request: Request, _caller: Writer) -> Response:
 
 
 @router.post("/new/rule-set")
+@all_at_once
 def create_rule_set(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     body = _body(form, NewRuleSet)
     if body is None:
@@ -66,6 +68,7 @@ def rule_set_page(request: Request, panel: ThePanel, caller: Reader, rule_set: R
 
 
 @router.post("/rule-sets/{rule_set}")
+@all_at_once
 def update_rule_set(
     request: Request, panel: ThePanel, caller: Writer, rule_set: RuleSetReference, form: TheForm
 ) -> Response:

@@ -16,7 +16,8 @@ from wgfleet.panel.api.auth import Admin
 from wgfleet.panel.api.configs import NewConfig
 from wgfleet.panel.api.models import Body
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.errors import NotFound
+from wgfleet.panel.domain.fields import parse_name
+from wgfleet.panel.errors import NotFound, PanelError
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Caller, Role
@@ -27,6 +28,7 @@ from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.panel.tokens import digest, pasted
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.doors import signed_in
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.languages import marked
@@ -35,6 +37,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.sign_in import check_new_password
 from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor
+from wgfleet.protocol.errors import FieldError
 
 router = page_router()
 Secret = Annotated[str, Path(max_length=100)]
@@ -74,10 +77,16 @@ def create_first_administrator(request: Request, panel: ThePanel, visitor: TheVi
     name, password, secret = form.get("name").strip(), form.get("password"), pasted(form.get("secret"))
     with panel.store.read() as tx:
         _check_open(tx, panel)
+    shown = SubmittedForm({"name": name, "secret": secret})
     try:
         _check(panel, secret)
-        check_new_password(form)
-        passwords.check(password, name)
+        check_new_password(shown, form)
+        with shown.noting():
+            passwords.check(password, name)
+        with shown.noting():
+            parse_name(name)
+        if shown.error is not None:
+            return _administrator(request, shown)
         kept = passwords.hashed(password)
         remote = origin.of(request.scope)
         with panel.store.write() as tx:
@@ -88,7 +97,7 @@ def create_first_administrator(request: Request, panel: ThePanel, visitor: TheVi
             claimed = sign_ins.claim(tx, name)
             _, token = sign_ins.begin(tx, panel.vault, claimed, None, remote, request.headers.get("user-agent", ""))
     except REFUSALS as error:
-        return _administrator(request, SubmittedForm({"name": name, "secret": secret}).refused(error))
+        return _administrator(request, shown.refused(error))
     return signed_in(gone_on(request, "/set-up"), visitor, token)
 
 
@@ -98,6 +107,7 @@ def first_network_page(request: Request, panel: ThePanel, _caller: Admin) -> Res
 
 
 @router.post("/set-up")
+@all_at_once
 def create_first_network(request: Request, panel: ThePanel, caller: Admin, form: TheForm) -> Response:
     """Make a network that this machine serves, and a first device in it; go on to the code of that device."""
     body = form.read(FirstNetwork, many={"pools"})
@@ -106,7 +116,7 @@ def create_first_network(request: Request, panel: ThePanel, caller: Admin, form:
     try:
         peer_id = _create(panel, caller, body)
     except REFUSALS as error:
-        return _network(request, panel, form.refused(error))
+        return _network(request, panel, form.refused(_at_its_field(error)))
     return gone_on(request, f"/peers/{peer_id}/access")
 
 
@@ -123,6 +133,13 @@ def _create(panel: Panel, caller: Caller, body: FirstNetwork) -> str:
             assignments.assign(tx, panel.vault, caller.actor, config, node)
         tx.flush()
         return peers.create(tx, caller.actor, config, drafts, panel_hosts=hosts).rows()[0].id
+
+
+def _at_its_field(error: PanelError | FieldError) -> PanelError | FieldError:
+    """Have a refusal of the network's name stand beside it."""
+    if error.field == "name":
+        error.field = "config_name"
+    return error
 
 
 def _network(request: Request, panel: Panel, form: SubmittedForm) -> Response:

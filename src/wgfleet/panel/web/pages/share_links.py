@@ -52,10 +52,15 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
     """Make a link, and show it once."""
     caller.need(SECRETS, "giving a file away")
     days = form.get("days").strip()
-    try:
-        if not (days.isascii() and days.isdigit() and len(days) <= MOST_DIGITS):
-            raise Invalid(NO_DAYS, field="days")
+    # The password is typed again, and stands in no page.
+    kept, password_hash = SubmittedForm({name: each for name, each in form.values.items() if name != "password"}), None
+    if not (days.isascii() and days.isdigit() and len(days) <= MOST_DIGITS):
+        kept.wrong["days"] = NO_DAYS
+    with kept.noting():
         password_hash = share_links.hashed(form.get("password") or None)
+    if kept.wrong:
+        return _links(request, panel, peer_id, kept)
+    try:
         with panel.store.write() as tx:
             peer = peers.get(tx, peer_id)
             _, secret = share_links.create(
@@ -67,8 +72,6 @@ def make_link(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
                 password_hash=password_hash,
             )
     except REFUSALS as error:
-        # The password is typed again, and stands in no page.
-        kept = SubmittedForm({name: value for name, value in form.values.items() if name != "password"})
         return _links(request, panel, peer_id, kept.refused(error))
     return _links(
         request, panel, peer_id, SubmittedForm(), made=address(panel, from_outside(request, panel, ""), secret)

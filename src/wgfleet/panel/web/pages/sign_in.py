@@ -115,19 +115,18 @@ def set_password_page(
 def set_password(request: Request, panel: ThePanel, form: TheForm) -> Response:
     """Use up the link of an administrator; the user signs in with the new password afterwards."""
     link, password = pasted(form.get("link")), form.get("password")
-    try:
-        check_new_password(form)
-        with limited(panel, request, None):
-            with panel.store.read() as tx:
-                name = users.of_link(tx, link).name
-            passwords.check(password, name)
+    shown = SubmittedForm({"link": link})
+    check_new_password(shown, form)
+    with shown.noting(), limited(panel, request, None):
+        with panel.store.read() as tx:
+            name = users.of_link(tx, link).name
+        passwords.check(password, name)
+        if shown.error is None:
             kept = passwords.hashed(password)
             with panel.store.write() as tx:
                 users.set_password_by_link(tx, link, kept)
-    except PanelError as error:
-        shown = SubmittedForm({"link": link}).refused(error)
-        return unseen(page(request, "sign_in/set_password.html", {"form": shown}, status=error.status))
-    return password_page(request, panel, SubmittedForm({"name": name}), "/", password_set=True)
+            return password_page(request, panel, SubmittedForm({"name": name}), "/", password_set=True)
+    return unseen(page(request, "sign_in/set_password.html", {"form": shown}, status=shown.status))
 
 
 def password_page(
@@ -157,11 +156,12 @@ def password_page(
     return page(request, "sign_in/password.html", context, status=form.status)
 
 
-def check_new_password(form: SubmittedForm, field: str = "password") -> None:
-    """Raise `Invalid` where the two fields of a new password differ."""
-    check_length(form)
+def check_new_password(shown: SubmittedForm, form: SubmittedForm, field: str = "password") -> None:
+    """Note on the form that is `shown` where one of a new password has too long fields, or two that differ."""
+    with shown.noting():
+        check_length(form)
     if form.get(field) != form.get("password_again"):
-        raise Invalid(DIFFERENT, field="password_again")
+        shown.refused(Invalid(DIFFERENT, field="password_again"))
 
 
 def check_length(form: SubmittedForm) -> None:

@@ -12,6 +12,7 @@ from wgfleet.panel.api.nodes import ChangedNode, views
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.services.access.callers import NODES, Caller
 from wgfleet.panel.services.fleet import node_groups, nodes
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.rendering import gone_on, page
@@ -29,6 +30,7 @@ def edit_page(request: Request, panel: ThePanel, caller: Writer, node: Reference
 
 
 @router.post("/nodes/{node}/edit")
+@all_at_once
 def update_node(request: Request, panel: ThePanel, caller: Writer, node: Reference, form: TheForm) -> Response:
     """Change a node. Where one that serves has new addresses, they are tried first."""
     closed = set() if caller.may(NODES) else WHERE_ITS_AGENT_IS

@@ -19,6 +19,7 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, made_of
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer, users_for
@@ -75,6 +76,7 @@ def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
 
 
 @router.post("/peers/{peer_id}/edit")
+@all_at_once
 def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Change a peer. With new keys the file in use stops working."""
     more = left_open(form) | {"tags": form.chosen("tags"), "notes": form.get("notes").strip()}

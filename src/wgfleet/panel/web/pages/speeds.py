@@ -14,6 +14,7 @@ from wgfleet.panel.api.peers import ChangedPeer, update_peer
 from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.api.tags import ChangedTag, TagReference, update_tag
 from wgfleet.panel.domain.held_settings import SPEEDS
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, given_speed, made_of
 from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages import jobs
@@ -24,6 +25,7 @@ router = page_router()
 
 
 @router.post("/peers/{peer_id}/limits/speeds")
+@all_at_once
 def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Hold a peer to speeds of its own; a field that is left empty leaves its speed to tags and config."""
     if form.overtaken(partial(jobs.peer_page, request, panel, peer_id, form)):
@@ -36,6 +38,7 @@ def set_peer_speeds(request: Request, panel: ThePanel, caller: Writer, peer_id: 
 
 
 @router.post("/configs/{config}/limits/speeds")
+@all_at_once
 def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Hold each peer of a config to speeds. A form that has not agreed comes back with whom that would hit."""
     if form.overtaken(partial(jobs.config_page, request, panel, caller, config, form)):
@@ -52,6 +55,7 @@ def set_config_speeds(request: Request, panel: ThePanel, caller: Writer, config:
 
 
 @router.post("/tags/{tag}/limits/speeds")
+@all_at_once
 def set_tag_speeds(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Hold each peer of a tag to speeds."""
     if form.overtaken(partial(jobs.tag_page, request, panel, caller, tag, form)):

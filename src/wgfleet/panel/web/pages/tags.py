@@ -14,6 +14,7 @@ from wgfleet.panel.api.tags import ChangedTag, NewTag, TagReference, TagView
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.web.addresses import with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.languages import marked
 from wgfleet.panel.web.navigation import Section
@@ -58,6 +59,7 @@ def new_tag_page(request: Request, _caller: Writer) -> Response:
 
 
 @router.post("/new/tag")
+@all_at_once
 def create_tag(request: Request, panel: ThePanel, caller: Writer, form: TheForm) -> Response:
     body = form.read(NewTag, many=LISTS)
     if body is None:
@@ -76,6 +78,7 @@ def tag_page(request: Request, panel: ThePanel, caller: Reader, tag: TagReferenc
 
 
 @router.post("/tags/{tag}")
+@all_at_once
 def update_tag(request: Request, panel: ThePanel, caller: Writer, tag: TagReference, form: TheForm) -> Response:
     """Change a tag. Files that users have stay as they are."""
     shown = api.show_tag(panel, caller, tag)

@@ -15,6 +15,7 @@ from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.web.addresses import from_outside, with_query
+from wgfleet.panel.web.all_at_once import all_at_once
 from wgfleet.panel.web.forms import REFUSALS, SubmittedForm, TheForm, typed_name_is
 from wgfleet.panel.web.link_secrets import link_to
 from wgfleet.panel.web.page_router import page_router
@@ -47,6 +48,7 @@ def new_user_page(request: Request, _caller: Admin) -> Response:
 
 
 @router.post("/new/user")
+@all_at_once
 def create_user(request: Request, panel: ThePanel, caller: Admin, form: TheForm) -> Response:
     """Make a user, and show the link with which the user sets a password; it is shown once."""
     body = form.read(NewUser, many=LISTS)
@@ -75,6 +77,7 @@ def edit_page(request: Request, panel: ThePanel, _caller: Admin, user: Reference
 
 
 @router.post("/settings/users/{user}/edit")
+@all_at_once
 def update_user(request: Request, panel: ThePanel, caller: Admin, user: Reference, form: TheForm) -> Response:
     """Change a user; a limit that is left empty is none."""
     body = form.read(UserChange, many=LISTS, boxes={"disabled"})
