@@ -1,6 +1,7 @@
 """Limits: who has one sees and changes what is within it, and the rest as if it were not there."""
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -257,6 +258,37 @@ def test_a_tag_that_no_peer_within_the_limit_has_is_as_if_it_were_not_there(clie
     )
     statuses = [status for status, _ in answers("tag-in")]
     assert statuses[:3] + statuses[4:9] == [200, 200, 200, 201, 201, 200, 200, 200]
+
+
+@pytest.mark.usefixtures("halves")
+def test_an_owner_of_no_peer_within_the_limit_is_as_if_there_were_none(client: httpx.Client) -> None:
+    me = limited(client, "read", "write", "secrets", **LIMIT)
+    for name in ("owner-in", "owner-out"):
+        new_user(client, name, "self-service")
+        (peer,) = client.get(f"/api/configs/wg-{name.removeprefix('owner-')}/peers").json()["items"]
+        assert client.patch(f"/api/peers/{peer['id']}", json={"owner": name}).is_success
+    own = client.get("/api/configs/wg-in/peers").json()["items"][0]["id"]
+    config, csv = "/api/configs/wg-in", {"Content-Type": "text/csv"}
+
+    def answers(name: str, headers: dict[str, str]) -> list[tuple[int, str]]:
+        calls: list[tuple[str, str, dict[str, Any]]] = [
+            ("GET", f"{config}/peers", {"params": {"owner": name}}),
+            ("POST", f"{config}/peers", {"json": {"name": "a", "owner": name}}),
+            ("POST", f"{config}/peers/batch", {"json": {"peers": [{"name": "b", "owner": name}]}}),
+            ("PATCH", f"/api/peers/{own}", {"json": {"owner": name}}),
+            ("POST", f"{config}/peers/csv/preview", {"content": f"name,owner\nc,{name}\n", "headers": csv}),
+            ("POST", f"{config}/peers/csv", {"content": f"name,owner\nc,{name}\n", "headers": csv}),
+        ]
+        found = []
+        for method, path, sent in calls:
+            answer = client.request(method, path, **sent | {"headers": headers | sent.get("headers", {})})
+            found.append((answer.status_code, re.sub('"request_id":"[^"]*"', "", answer.text).replace(name, "NAME")))
+        return found
+
+    assert answers("owner-out", me) == answers("owner-nil", me)
+    assert [status for status, _ in answers("owner-in", me)] == [200, 201, 201, 200, 200, 201]
+    reads_nothing = limited(client, "write", "secrets")
+    assert answers("owner-out", reads_nothing) == answers("owner-nil", reads_nothing)
 
 
 @pytest.mark.usefixtures("halves")

@@ -109,7 +109,7 @@ def _with_known(
 
     checks: dict[str, Callable[[str], object]] = {
         "group": group,
-        "owner": lambda name: ownership.owner_id(tx, name),
+        "owner": lambda name: ownership.owner_id(tx, caller, name),
         "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
     }
     if caller.limit is not None:

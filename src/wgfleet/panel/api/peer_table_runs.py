@@ -91,7 +91,7 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
         if "owner" in each.changes:
             caller.need(SECRETS, "giving a peer an owner")
         if owner and owner not in owners:
-            owners[owner] = ownership.owner_id(tx, owner)
+            owners[owner] = ownership.owner_id(tx, caller, owner)
         if (rule_set := each.changes.get("rule_set")) and rule_set not in sets:
             rule_sets.check_named(tx, caller.limit, each.changes)
             sets.add(rule_set)

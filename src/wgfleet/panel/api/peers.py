@@ -137,7 +137,7 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
         caller.need(SECRETS, "giving a peer an owner")
     owners: dict[str | None, str | None] = {None: None}
     with panel.store.read() as tx:
-        owners |= {each: ownership.owner_id(tx, each) for each in named}
+        owners |= {each: ownership.owner_id(tx, caller, each) for each in named}
         for group in {body.group for body in bodies}:
             limits.check_named_group(tx, caller.limit, group)
         for rule_set in {body.rule_set for body in bodies}:
@@ -311,7 +311,7 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     if "owner" in body.model_fields_set:
         caller.need(SECRETS, "giving a peer an owner")
         given.pop("owner", None)
-        owner_id = ownership.owner_id(tx, body.owner) if body.owner else None
+        owner_id = ownership.owner_id(tx, caller, body.owner) if body.owner else None
         ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
     if not given.get("rotate_keys"):
         given.pop("rotate_keys", None)

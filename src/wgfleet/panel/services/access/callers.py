@@ -76,6 +76,10 @@ class Caller:
             return False
         return scope == OWN or scope in self.scopes or ADMIN in self.scopes
 
+    def is_user(self, user_id: str) -> bool:
+        """Say whether it is a user, that one, who signed in."""
+        return self.session_id is not None and self.id == user_id
+
     def need(self, scope: str, doing: str = "this") -> None:
         """Raise `Forbidden` unless a scope is granted. `doing`: what is refused, as a gerund."""
         if not self.may(scope):

@@ -106,7 +106,7 @@ def _save(
         peer = peers.get(tx, peer_id)
         if typed or "tags" in body.model_fields_set:
             if body.owner and caller.may(SECRETS):  # users are locked before configs
-                ownership.hold_all(tx, [ownership.owner_id(tx, body.owner)])
+                ownership.hold_all(tx, [ownership.owner_id(tx, caller, body.owner)])
             tags.hold_configs(tx, [peer.config_id])
             wanted = merged(form, [tag.id for tag in tags.of_peer(tx, peer_id)], typed)
             body = body.model_copy(update={"tags": wanted})
