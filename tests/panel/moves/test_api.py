@@ -210,3 +210,8 @@ def test_relays_are_listed_ended_and_prolonged(
     assert "GET /api/relays?config=wg0&node=fra1" in missing.json()["detail"]
     assert client.delete(path, params={"peer": names[1]["name"]}).json() == {"peers": [names[1]["name"]]}
     assert [each["ending"] for each in client.get("/api/relays").json()["items"]] == [False, True]
+
+    with panel.store.write() as tx:
+        relay_rows.remove(tx, [f"{number:032x}" for number in range(2)])
+    for ended in (client.delete(path), client.post(f"{path}/prolong", json={"relay_s": 7200})):
+        assert (ended.status_code, ended.json()) == (200, {"peers": []}), "nothing is under way"

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Query, status
+from fastapi import Query, Response, status
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
@@ -59,6 +59,11 @@ class AskedRelays(View):
     """Whose relays the node is asked about."""
 
     peers: list[str] = Field(description="Names. Empty: nobody hangs on a relay there.")
+
+
+NOBODY: dict[int | str, dict[str, Any]] = {
+    200: {"model": AskedRelays, "description": "Nobody hangs on a relay there: nothing was done, and `peers` is empty."}
+}
 
 
 def _view(found: HangingClient) -> HangingClientView:
@@ -131,13 +136,17 @@ def preview_end_of_relays(
 
 
 @router.delete(
-    "/api/configs/{config}/nodes/{node_id}/relays", status_code=status.HTTP_202_ACCEPTED, summary="End relays of a node"
+    "/api/configs/{config}/nodes/{node_id}/relays",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=NOBODY,
+    summary="End relays of a node",
 )
 def end_relays(
     panel: ThePanel,
     caller: Writer,
     config: Reference,
     node_id: Reference,
+    response: Response,
     *,
     peer: OnePeer = None,
     force: Force = False,
@@ -148,12 +157,13 @@ def end_relays(
     """
     with panel.store.write() as tx:
         row, node = configs.get(tx, config), nodes.get(tx, node_id)
-        return AskedRelays(peers=relay_control.end(tx, caller.actor, row, node, peer, force=force))
+        return _asked(response, relay_control.end(tx, caller.actor, row, node, peer, force=force))
 
 
 @router.post(
     "/api/configs/{config}/nodes/{node_id}/relays/prolong",
     status_code=status.HTTP_202_ACCEPTED,
+    responses=NOBODY,
     summary="Prolong relays of a node",
 )
 def prolong_relays(
@@ -162,10 +172,18 @@ def prolong_relays(
     config: Reference,
     node_id: Reference,
     body: Prolongation,
+    response: Response,
     *,
     peer: OnePeer = None,
 ) -> AskedRelays:
     """Tell the node as soon as its agent answers; a relay whose time is over before that has ended."""
     with panel.store.write() as tx:
         row, node = configs.get(tx, config), nodes.get(tx, node_id)
-        return AskedRelays(peers=relay_control.prolong(tx, caller.actor, row, node, peer, body.relay_s))
+        return _asked(response, relay_control.prolong(tx, caller.actor, row, node, peer, body.relay_s))
+
+
+def _asked(response: Response, names: list[str]) -> AskedRelays:
+    """Say whose relays the node is asked about; of nobody's nothing is under way."""
+    if not names:
+        response.status_code = status.HTTP_200_OK
+    return AskedRelays(peers=names)
