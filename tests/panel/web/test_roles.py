@@ -1,6 +1,7 @@
 """Roles: each page lets in whom its scope and limit say, and shows nobody a link or a form that leads to a refusal."""
 
 import asyncio
+import re
 from collections import Counter
 from http import HTTPStatus
 from typing import Any
@@ -19,11 +20,11 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import Person, token_of
 from tests.panel.web.links import Links
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import backups, configs
+from wgfleet.panel.services import backups, configs, rule_sets
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import OWN, ROLES, Role
 from wgfleet.panel.services.configs import ConfigSpec
-from wgfleet.panel.services.fleet import assignments, node_groups, nodes, peers
+from wgfleet.panel.services.fleet import assignments, node_groups, nodes, peers, tags
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 from wgfleet.panel.services.fleet.peers import PeerSpec
 from wgfleet.panel.services.moves import removal
@@ -34,6 +35,8 @@ ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(r
 WHO = [(role, is_limited) for role in Role for is_limited in (False, True) if role != Role.ADMIN or not is_limited]
 VISITS = 3
 """Of one page with the same filters, such as those of many peers."""
+OTHERS = re.compile(r"\b(?:\w+-out|wg0|fra1|par1|ams1|user-\d+)\b")
+"""Names of what nobody sees who is limited to the half that is in."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +66,9 @@ def _half(panel: Panel, which: str, number: int) -> dict[str, str]:
         peer = peers.create(tx, "test", config, peers.draft(panel.vault, [PeerSpec(f"peer-{which}")])).rows()[0]
         backup = backups.create(tx, panel.vault, "test", config, node, row, reason="test")
         begun = removal.start(tx, "test", config, node, grace_s=30, force=True)
+        tag = tags.create(tx, "test", {"name": f"tag-{which}"})
+        tags.change_peers(tx, "test", tag, add=[peer.id])
+        rule_sets.create(tx, "test", {"name": f"set-{which}"})
         names = {"config": config.name, "node": node.name, "group": group.name, "address": "203.0.113.1"}
         return names | {"peer_id": peer.id, "backup_id": backup.id, "operation_id": begun.id}
 
@@ -146,6 +152,8 @@ def test_no_link_and_no_form_leads_to_a_refusal(panel: Panel, person: Person, ro
         answer = client.get(path)
         if answer.status_code != HTTPStatus.OK:
             wrong.append(f"{path}: {answer.status_code}")
+        shown = OTHERS.findall(answer.text) if is_limited else []
+        wrong += [f"{path} shows {name}, which is outside of the limit" for name in shown]
         if not answer.headers["content-type"].startswith("text/html"):
             continue
         links = Links(answer.text)
