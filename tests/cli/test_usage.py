@@ -21,5 +21,5 @@ def test_usage_is_shown_by_peer_and_month_and_with_the_peer(panel: Panel, wgflee
     refused = wgfleet("usage", "--per", "year")
     assert (refused.returncode, refused.stderr) == (
         1,
-        "error: --per: input should be 'hour', 'day', 'month' or 'total'\n",
+        "error: --per: must be 'hour', 'day', 'month' or 'total'\n",
     )

@@ -1,59 +1,65 @@
-"""Complaints of pydantic about fields, in words: its own or ours, as reasons that people get in their language."""
+"""Complaints of pydantic about fields, in words of ours, as reasons that people get in their language."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from wgfleet.protocol.reasons import Reason, template, words_of
 
-# Where pydantic's own words speak of Python or of regular expressions, or of what is wrong with a date.
 _MOMENT = Reason(
     "must be a date such as 2030-01-31, or a date and a time with its time zone such as 2030-01-31T12:00:00Z"
 )
-_WORDS = {
+_CHOICES = (template("must be {first} or {last}"), template("must be {only}"))
+_JSON_LIST = Reason("must be a list, in JSON such as [1, 2]")
+_JSON_OBJECT = Reason("must be a JSON object")
+_NUMBER = Reason("must be a number such as 1.5")
+_SWITCH = Reason("must be true or false")
+_WHOLE = Reason("must be a whole number such as 25")
+# By pydantic's names of kinds; each says what would be right, and none of them speaks of Python or of parsing. Of
+# several templates the first counts of which the values are known.
+_WORDS: dict[str, Reason | tuple[str, ...]] = {
+    "bool_parsing": _SWITCH,
+    "bool_type": _SWITCH,
     "datetime_from_date_parsing": _MOMENT,
     "datetime_parsing": _MOMENT,
     "datetime_type": _MOMENT,
+    "dict_type": _JSON_OBJECT,
+    "enum": _CHOICES,
     "extra_forbidden": Reason("there is no such field"),
+    "finite_number": Reason("must be a finite number"),
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "greater_than": (template("must be more than {gt}"),),
+    "greater_than_equal": (template("must be {ge} or more"),),
+    "int_from_float": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": Reason("is too large a number"),
+    "int_type": _WHOLE,
+    "less_than": (template("must be less than {lt}"),),
+    "less_than_equal": (template("must be {le} at most"),),
+    "list_type": _JSON_LIST,
+    "literal_error": _CHOICES,
     "missing": Reason("must be given"),
-    "model_attributes_type": Reason("must be a JSON object"),
+    "model_attributes_type": _JSON_OBJECT,
+    "model_type": _JSON_OBJECT,
     "string_pattern_mismatch": Reason("has a character that it cannot have, such as a space or an accented letter"),
+    "string_too_long": (template("must have {max_length} characters at most"),),
+    "string_too_short": (template("must have {min_length} characters or more"),),
+    "string_type": Reason("must be text"),
     "timezone_aware": _MOMENT,
-    "too_long": template("takes {max_length} at most, not {actual_length}"),
-    "too_short": template("needs {min_length} or more"),
+    "too_long": (template("takes {max_length} at most, not {actual_length}"),),
+    "too_short": (template("needs {min_length} or more"),),
+}
+_ONE_LETTER = {
+    "string_too_long": Reason("must have 1 character at most"),
+    "string_too_short": Reason("must have 1 character or more"),
 }
 _SLASH = Reason("must be without a slash, which would divide the path of calls and pages")
 _ONE_LINE = Reason("must be one line, without control characters")
 _FORM = Reason("does not have the form that it must have")
 _CHARACTERS = re.compile(r"\^\[.+\](\[.+\])?[*+]\$", re.DOTALL)  # nothing but which characters there may be
 _EMPTY = Reason("is empty; give a value, or leave it out")
-# Pydantic's own words. The first that it says is meant.
-_PYDANTIC = {
-    "bool_parsing": (template("input should be a valid boolean, unable to interpret input"),),
-    "bool_type": (template("input should be a valid boolean"),),
-    "enum": (template("input should be {first} or {last}"), template("input should be {only}")),
-    "finite_number": (template("input should be a finite number"),),
-    "float_parsing": (template("input should be a valid number, unable to parse string as a number"),),
-    "float_type": (template("input should be a valid number"),),
-    "greater_than": (template("input should be greater than {gt}"),),
-    "greater_than_equal": (template("input should be greater than or equal to {ge}"),),
-    "int_from_float": (template("input should be a valid integer, got a number with a fractional part"),),
-    "int_parsing": (template("input should be a valid integer, unable to parse string as an integer"),),
-    "int_parsing_size": (template("unable to parse input string as an integer, exceeded maximum size"),),
-    "int_type": (template("input should be a valid integer"),),
-    "less_than": (template("input should be less than {lt}"),),
-    "less_than_equal": (template("input should be less than or equal to {le}"),),
-    "literal_error": (template("input should be {first} or {last}"), template("input should be {only}")),
-    "string_too_long": (
-        template("string should have at most {max_length} characters"),
-        template("string should have at most 1 character"),
-    ),
-    "string_too_short": (
-        template("string should have at least {min_length} characters"),
-        template("string should have at least 1 character"),
-    ),
-    "string_type": (template("input should be a valid string"),),
-}
 
 
 def words(item: Mapping[str, Any]) -> str:
@@ -62,21 +68,19 @@ def words(item: Mapping[str, Any]) -> str:
     misfit = _misfit(str(values.get("pattern")), item.get("input")) if kind == "string_pattern_mismatch" else None
     if misfit is not None:
         return misfit
-    if kind in _WORDS:
-        known = _WORDS[kind]
-        return known if isinstance(known, Reason) else Reason(known, **values)
+    if kind in _ONE_LETTER and 1 in {values.get("max_length"), values.get("min_length")}:
+        return _ONE_LETTER[kind]
+    known = _WORDS.get(kind, ())
+    if isinstance(known, Reason):
+        return known
+    for each in known:
+        with contextlib.suppress(LookupError):
+            return Reason(each, **values)
     detail = str(item["msg"]).removeprefix("Value error, ")
     detail = detail[:1].lower() + detail[1:]
     ours = values.get("error")
     if isinstance(ours, ValueError) and (said := words_of(ours)) == detail:
         return said
-    for known in _PYDANTIC.get(kind, ()):
-        try:
-            found = Reason(known, **values)
-        except LookupError:
-            continue
-        if found == detail:
-            return found
     return detail
 
 

@@ -1,6 +1,10 @@
-"""What is wrong with a field: pydantic's words in the API, and the reader's language on pages."""
+"""What is wrong with a field: in plain English in the API, and the reader's language on pages."""
 
-from collections.abc import Sequence
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -8,6 +12,8 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
+from wgfleet.panel.api import SUBJECTS
+from wgfleet.panel.api.models import Body
 from wgfleet.panel.api.problems import field_words
 from wgfleet.panel.web import languages, reasons
 from wgfleet.panel.web.forms import SubmittedForm, given_speed
@@ -48,16 +54,16 @@ class Filled(BaseModel):
 @pytest.mark.parametrize(
     ("field", "value", "english", "german"),
     [
-        ("share", "-1", "input should be greater than or equal to 0", "muss mindestens 0 sein"),
-        ("share", "2", "input should be less than or equal to 1.5", "darf höchstens 1.5 sein"),
-        ("share", "inf", "input should be a finite number", "muss eine endliche Zahl sein"),
-        ("weight", "0", "input should be greater than 0", "muss größer als 0 sein"),
-        ("weight", "100", "input should be less than 100", "muss kleiner als 100 sein"),
-        ("letter", "", "string should have at least 1 character", "muss mindestens 1 Zeichen haben"),
-        ("letter", "ab", "string should have at most 1 character", "darf höchstens 1 Zeichen haben"),
-        ("letter", None, "input should be a valid string", "muss ein Text sein"),
-        ("word", "a", "string should have at least 2 characters", "muss mindestens 2 Zeichen haben"),
-        ("word", "abcd", "string should have at most 3 characters", "darf höchstens 3 Zeichen haben"),
+        ("share", "-1", "must be 0 or more", "muss mindestens 0 sein"),
+        ("share", "2", "must be 1.5 at most", "darf höchstens 1.5 sein"),
+        ("share", "inf", "must be a finite number", "muss eine endliche Zahl sein"),
+        ("weight", "0", "must be more than 0", "muss größer als 0 sein"),
+        ("weight", "100", "must be less than 100", "muss kleiner als 100 sein"),
+        ("letter", "", "must have 1 character or more", "muss mindestens 1 Zeichen haben"),
+        ("letter", "ab", "must have 1 character at most", "darf höchstens 1 Zeichen haben"),
+        ("letter", None, "must be text", "muss ein Text sein"),
+        ("word", "a", "must have 2 characters or more", "muss mindestens 2 Zeichen haben"),
+        ("word", "abcd", "must have 3 characters at most", "darf höchstens 3 Zeichen haben"),
         ("title", "a/b", "must be without a slash", "darf keinen Schrägstrich haben"),
         ("line", "a/b", "must be without a slash", "darf keinen Schrägstrich haben"),
         ("line", "a\tb", "must be one line", "muss eine Zeile sein"),
@@ -76,23 +82,23 @@ class Filled(BaseModel):
             "takes 2 at most, not 3",
             "nimmt höchstens 2",
         ),
-        ("span", "x", "input should be 'day', 'week' or 'month'", "muss 'day', 'week' oder 'month' sein"),
-        ("only", "x", "input should be 'day'", "muss 'day' sein"),
+        ("span", "x", "must be 'day', 'week' or 'month'", "muss 'day', 'week' oder 'month' sein"),
+        ("only", "x", "must be 'day'", "muss 'day' sein"),
         ("until", "soon", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
         ("until", "2030-01-31T12:00:00", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
         ("until", "2030-13-31T12:00:00Z", MOMENT, "muss ein Datum wie 2030-01-31 sein"),
         ("at", [], MOMENT, "muss ein Datum wie 2030-01-31 sein"),
-        ("count", 1.5, "input should be a valid integer, got a number with a fractional part", "muss eine ganze Zahl"),
+        ("count", 1.5, "must be a whole number such as 25", "muss eine ganze Zahl"),
         (
             "count",
             "1.5",
-            "input should be a valid integer, unable to parse string as an integer",
+            "must be a whole number such as 25",
             "muss eine ganze Zahl",
         ),
-        ("count", "9" * 5000, "unable to parse input string as an integer, exceeded", "ist eine zu große Zahl"),
-        ("count", None, "input should be a valid integer", "muss eine ganze Zahl sein"),
-        ("switch", "maybe", "input should be a valid boolean, unable to interpret input", "muss wahr oder falsch sein"),
-        ("switch", None, "input should be a valid boolean", "muss wahr oder falsch sein"),
+        ("count", "9" * 5000, "is too large a number", "ist eine zu große Zahl"),
+        ("count", None, "must be a whole number such as 25", "muss eine ganze Zahl wie 25 sein"),
+        ("switch", "maybe", "must be true or false", "muss wahr oder falsch sein"),
+        ("switch", None, "must be true or false", "muss wahr oder falsch sein"),
         ("more", "x", "there is no such field", "ein solches Feld gibt es nicht"),
     ],
 )
@@ -121,3 +127,47 @@ def test_a_quantity_that_is_none_is_refused_in_the_language_of_who_reads_it() ->
 
 def _listed(refused: pytest.ExceptionInfo[ValidationError]) -> list[dict[str, Any]]:
     return [dict(each) for each in refused.value.errors()]
+
+
+OF_ALL_KINDS = (
+    None,
+    "",
+    "maybe",
+    "x" * 9999 + "\x07",
+    "9" * 5000,
+    -1,
+    1.5,
+    math.inf,
+    10**9,
+    True,
+    [],
+    [1],
+    {},
+    {"x": 1},
+)
+PYDANTIC = re.compile(r"input|string|parse|valid|value error|instance|should", re.IGNORECASE)
+
+
+def _models(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in of.__subclasses__():
+        yield each
+        yield from _models(each)
+
+
+def test_no_field_of_any_body_is_refused_in_words_of_pydantic() -> None:
+    asked = 0
+    for model in {each for each in _models(Body) if each.__module__.startswith("wgfleet.panel.")}:
+        for field in model.model_fields:
+            for value, is_json in itertools.product(OF_ALL_KINDS, (False, True)):
+                try:
+                    if is_json:
+                        model.model_validate_json(json.dumps({field: value}))
+                    else:  # of a form
+                        model.model_validate({field: value}, strict=False)
+                except ValidationError as error:
+                    for each in error.errors():
+                        _, said = field_words({**each, "loc": ("body", *each["loc"])})
+                        assert not PYDANTIC.search(said.partition("'")[0]), (model, field, value, each["type"], said)
+                        asked += 1
+    assert SUBJECTS, "which have brought the bodies"
+    assert asked > 1000

@@ -168,7 +168,7 @@ def check_length(form: SubmittedForm) -> None:
     """Raise `Invalid` where a name or a password is longer than any is."""
     for name, most in (("name", MAX_NAME), ("password", passwords.MOST), ("new_password", passwords.MOST)):
         if len(form.get(name)) > most:
-            raise Invalid(Reason("string should have at most {max_length} characters", max_length=most), field=name)
+            raise Invalid(Reason("must have {max_length} characters at most", max_length=most), field=name)
 
 
 def _begin(
