@@ -2,17 +2,20 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from wgfleet.cli import watching
 from wgfleet.cli.client import USAGE, CallFailed, Client, Document, panel
-from wgfleet.cli.output import AsJson, order, say, show_json, show_table, text
+from wgfleet.cli.output import AsJson, order, say, show_json, show_table, text, write_secret_file
 from wgfleet.cli.watching import Watch
 from wgfleet.protocol.quotes import quoted
+
+_STANDARD_OUTPUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class ListResult:
     """Other columns than those that the list was declared with, which has them as `wide`."""
     warnings: Sequence[str] = field(default=())
     """What to know besides, a line each; on standard error, and not with `--json`."""
+    table: tuple[Iterable[bytes], Path | None] | None = None
+    """Lines of CSV in place of all else, and the file that they go to; None: standard output."""
 
 
 def listed(*columns: str, wide: tuple[str, ...] = ()) -> Callable[[Callable[..., ListResult]], Callable[..., None]]:
@@ -136,6 +141,12 @@ def _show(
     wide: bool,
     as_json: bool,
 ) -> None:
+    if found.table is not None:
+        if sort is not None or match or wide or as_json:
+            raise CallFailed("--csv has all columns and rows as they come: leave out --sort and the like", USAGE)
+        lines, output = found.table
+        write_secret_file(lines, output or _STANDARD_OUTPUT)
+        return
     columns, extra = shape
     columns = found.columns or columns
     rows = list(zip(found.documents, found.documents if found.rows is None else found.rows, strict=True))
