@@ -40,3 +40,16 @@ def test_what_is_taken_here_is_said_with_the_option_that_helps(wgfleet: Run, tmp
     assert done.returncode == 0, done.stderr
     assert "note: addresses of 1 peer are in none of 10.77.0.0/24" in done.stderr.replace("\n", " ")
     assert "10.77.0.2" in done.stdout + wgfleet("peer", "list", "office").stdout
+
+
+def test_peers_that_are_commented_out_are_named_and_come_in_as_disabled_ones(wgfleet: Run, tmp_path: Path) -> None:
+    file = tmp_path / "office.conf"
+    server = f"[Interface]\nPrivateKey = {new_key_pair()[0]}\nListenPort = 51833\nAddress = 10.9.0.1/24\n"
+    peer = f"[Peer]\n# anna\nPublicKey = {new_key_pair()[1]}\nAllowedIPs = 10.9.0.7/32\n"
+    file.write_text(server + "".join(f"# {line}\n" for line in peer.splitlines()))
+    words = ("import", "wg-quick", str(file), "--yes")
+    looked = wgfleet(*words, "--dry-run")
+    assert "office: line 5, peer anna is commented out, and is not imported" in looked.stderr.replace("\n", " ")
+    assert "1 peer was imported into office" in wgfleet(*words, "--commented-out").stderr
+    (enabled,) = [line for line in wgfleet("peer", "show", "office/anna").stdout.splitlines() if "enabled" in line]
+    assert enabled.split() == ["enabled", "no"]

@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def test_the_machines_own_folders_are_not_looked_at(tmp_path: Path, monkeypatch:
     asked: list[Path] = []
     read = sources.read
 
-    def noted(source: str, path: Path, **beside: Path) -> ImportedFleet:
+    def noted(source: str, path: Path, **beside: Any) -> ImportedFleet:
         asked.extend((path, beside["files"]))
         return read(source, path, **beside)
 

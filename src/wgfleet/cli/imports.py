@@ -36,6 +36,9 @@ def import_(
     files: Annotated[
         Path | None, typer.Option("--files", help="wgdashboard: the folder with its interfaces' files.")
     ] = None,
+    commented_out: Annotated[
+        bool, typer.Option("--commented-out", help="wg-quick: peers that are commented out too, as disabled ones.")
+    ] = False,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
     as_json: AsJson = False,
@@ -45,7 +48,7 @@ def import_(
     Repeated, it changes nothing: peers are known by their keys.
     """
     with panel(sends_secret=True) as client:
-        fleet = read(source, path, environment, files)
+        fleet = read(source, path, environment, files, commented_out=commented_out)
         chosen = choose(fleet, interface)
         body = {
             "interface": msgspec.to_builtins(chosen),
@@ -70,12 +73,14 @@ def import_(
         say(f"{count} {'peer was' if count == 1 else 'peers were'} imported into {found['config']}", err=True)
 
 
-def read(source: str, path: Path, environment: Path | None, files: Path | None) -> ImportedFleet:
+def read(
+    source: str, path: Path, environment: Path | None, files: Path | None, *, commented_out: bool = False
+) -> ImportedFleet:
     """Read a source, or end the command with words."""
     if source not in SOURCES:
         raise CallFailed(f"{quoted(source)} is none of {', '.join(SOURCES)}", USAGE)
     try:
-        return sources.read(source, path, environment=environment, files=files)
+        return sources.read(source, path, environment=environment, files=files, commented_out=commented_out)
     except UnreadableError as error:
         raise CallFailed(str(error)) from None
 

@@ -53,8 +53,8 @@ def pasted(source: str, text: str) -> SentFile:
     return SentFile(PASTED[source], text.encode(errors="replace"))
 
 
-def read(source: str, sent: Sequence[SentFile]) -> ImportedFleet:
-    """Read a source (one of `sources.SOURCES`) from files. Raise `UnreadableError`."""
+def read(source: str, sent: Sequence[SentFile], *, commented_out: bool = False) -> ImportedFleet:
+    """Read a source (one of `sources.SOURCES`) from files, as `sources.read` does. Raise `UnreadableError`."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "sent"
         root.mkdir()
@@ -68,6 +68,7 @@ def read(source: str, sent: Sequence[SentFile]) -> ImportedFleet:
                 files[0] if len(files) == 1 else top,
                 environment=_environment(files) if source == "wg-easy" else None,
                 files=top,  # never the folder of this machine
+                commented_out=commented_out,
             )
         except UnreadableError as error:
             raise UnreadableError(_without(top, words_of(error))) from None

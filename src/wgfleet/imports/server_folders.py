@@ -15,6 +15,7 @@ import msgspec
 
 from wgfleet.imports import wg_quick
 from wgfleet.imports.addresses import listed
+from wgfleet.imports.file_sections import sections
 from wgfleet.imports.fleet import ImportedFleet, ImportedInterface, ImportedPeer, UnreadableError
 from wgfleet.imports.given_files import bytes_of
 from wgfleet.imports.numbers import common_keepalive_of, number, whole_number
@@ -28,14 +29,14 @@ NAME, KEY, CREATED, ADDRESS = range(4)  # columns of PiVPN's list
 _ASSIGNMENT = re.compile(r"""^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(?:"([^"]*)"|'([^']*)'|([^\s#]*))""")
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ENDPOINT = re.compile(r"(?m)^#\s*ENDPOINT\s+(\S+)\s*$")
-_COMMENTED_OUT = re.compile(r"(?im)^[ \t]*#[ \t]*\[peer\]")
 _CLIENT_FOLDERS = ("configs", "wireguard", "clients")
 
 
-def read(path: Path) -> ImportedFleet:
+def read(path: Path, *, commented_out: bool = False) -> ImportedFleet:
     """Read a server's file, or all servers' files in a folder, with the files of users below it.
 
-    A user's file is matched by the public key of its private key, never by its name. Raise `UnreadableError`.
+    A user's file is matched by the public key of its private key, never by its name. `commented_out`: so are peers that
+    somebody commented out, as disabled ones. Raise `UnreadableError`.
     """
     folder = path if path.is_dir() else path.parent
     clients = dict(_clients(path, folder))
@@ -57,7 +58,7 @@ def read(path: Path) -> ImportedFleet:
         )
     for file in servers:
         text = text_of(file)
-        found = wg_quick.server(_words(file.stem), text, warnings, clients)
+        found = wg_quick.server(_words(file.stem), text, warnings, clients, commented_out=commented_out)
         variables = _variables(folder, file)
         interfaces.append(_completed(found, text, folder, variables, warnings))
         warnings += _warnings(file, text, interfaces[-1], variables)
@@ -102,8 +103,8 @@ def _words(name: str) -> str:
 
 def _is_server(text: str) -> bool:
     try:
-        head = next((part for part in wg_quick.sections(text) if part.kind == "interface"), None)
-        peers = [part for part in wg_quick.sections(text) if part.kind == "peer"]
+        head = next((part for part in sections(text) if part.kind == "interface"), None)
+        peers = [part for part in sections(text) if part.kind == "peer"]
     except UnreadableError:
         return False
     if head is None or head.one("privatekey") is None or head.one("listenport") is None:
@@ -216,12 +217,6 @@ def _pivpn_peers(peers: tuple[ImportedPeer, ...], folder: Path) -> tuple[Importe
 
 def _warnings(file: Path, text: str, interface: ImportedInterface, variables: Mapping[str, str]) -> list[str]:
     said: list[str] = []
-    if commented := len(_COMMENTED_OUT.findall(text)):
-        said.append(
-            Reason(
-                "{name}: {commented} peers are commented out, and are not imported", name=file.name, commented=commented
-            )
-        )
     inner = variables.get("ORIG_SERVERPORT")
     if inner and interface.listen_port and inner != str(interface.listen_port):
         said.append(

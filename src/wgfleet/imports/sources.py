@@ -29,10 +29,18 @@ SOURCES: dict[str, Reader] = {
 }
 
 
-def read(source: str, path: Path, *, environment: Path | None = None, files: Path | None = None) -> ImportedFleet:
+def read(
+    source: str,
+    path: Path,
+    *,
+    environment: Path | None = None,
+    files: Path | None = None,
+    commented_out: bool = False,
+) -> ImportedFleet:
     """Read a source (one of `SOURCES`), whatever is in it. Raise `UnreadableError`.
 
-    `environment`, `files`: what wg-easy and wgdashboard take beside their path.
+    `environment`, `files`: what wg-easy and wgdashboard take beside their path. `commented_out`: peers that somebody
+    commented out in a file of wg-quick come in too, disabled.
     """
     _check_kind(path)
     reader = SOURCES[source]
@@ -40,6 +48,8 @@ def read(source: str, path: Path, *, environment: Path | None = None, files: Pat
         reader = partial(wg_easy.read, environment=environment)
     elif source == "wgdashboard" and files is not None:
         reader = partial(wgdashboard.read, configurations=files)
+    elif reader is server_folders.read:
+        reader = partial(server_folders.read, commented_out=commented_out)
     try:
         found = reader(path)
         said = tuple(map(whole_characters, found.warnings))

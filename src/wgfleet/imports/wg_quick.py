@@ -6,9 +6,10 @@ A server's file gives an interface with its peers; a client's gives what belongs
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from wgfleet.imports.addresses import divided, interface_address, listed, networks
+from wgfleet.imports.addresses import divided, interface_address, networks
+from wgfleet.imports.file_sections import COMMENTED_OUT, FileSection, sections
 from wgfleet.imports.fleet import (
     ImportedInterface,
     ImportedPeer,
@@ -20,14 +21,13 @@ from wgfleet.imports.fleet import (
     public_of,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, mtu_of, number, port_of
+from wgfleet.imports.numbers import keepalive_of, mtu_of, port_of
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason, words_of
 
 HOOKS = ("preup", "postup", "predown", "postdown")
 _TAKEN = frozenset({"privatekey", "listenport", "address", "mtu", "saveconfig", *HOOKS})
-DISABLED = "#[disabled]"
-MAX_NAME = 64
+MAX_NAME, NAMED = 64, 20
 _END = re.compile(r"(?i)^#+\s*(end_peer\b.*|end\s.+#{3})$")
 _FRIENDLY = re.compile(r"^#\s*friendly_name\s*=\s*(.+)$")
 _FRIENDLY_JSON = re.compile(r"^#\s*friendly_json\s*=\s*(\{.+\})\s*$")
@@ -39,61 +39,6 @@ _BEFORE = (
     re.compile(r"^#\s*Client:\s*(.+?)(?:\s\([0-9a-f-]{8,}\))?$"),  # wg-easy
 )
 _NOTHING = re.compile(r"(?i)^#\s*(-WGP-|id:|email:|created at:|update at:|endpoint\b|subnet ranges:)")
-
-
-@dataclass
-class FileSection:
-    """A section of a file: its settings by name in small letters, each with all its values, and its comments."""
-
-    kind: str
-    line: int
-    disabled: bool = False
-    settings: dict[str, list[str]] = field(default_factory=dict)
-    before: list[str] = field(default_factory=list)
-    inside: list[str] = field(default_factory=list)
-
-    def one(self, name: str) -> str | None:
-        """Return the last value of a setting; nothing for an empty one."""
-        values = [value for value in self.settings.get(name, ()) if value]
-        return values[-1] if values else None
-
-    def many(self, name: str) -> tuple[str, ...]:
-        """Return the items of all lists that a setting has."""
-        return listed(",".join(self.settings.get(name, ())))
-
-    def number(self, name: str) -> int | None:
-        """Return a number; nothing for 0, `off` and what is none."""
-        return number(self.one(name))
-
-
-def sections(text: str) -> list[FileSection]:
-    """Return the sections of a file in order; what is in front of the first goes into one of the kind ''."""
-    found = [FileSection("", 0)]
-    waiting: list[str] = []  # comments since the last setting: of this section, or of the next
-    for place, raw in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        line = raw.strip()
-        disabled = line.startswith(DISABLED)
-        if disabled:
-            line = line.removeprefix(DISABLED).strip()
-        if line.startswith("#"):
-            waiting.append(line)
-            continue
-        setting, hash_, comment = line.partition("#")
-        setting = setting.strip()
-        if setting.startswith("[") and setting.endswith("]"):
-            found.append(FileSection(setting[1:-1].strip().lower(), place, disabled, before=waiting))
-            waiting = [f"# {comment.strip()}"] if hash_ and comment.strip() else []
-        elif "=" in setting:
-            name, _, value = setting.partition("=")
-            found[-1].settings.setdefault(name.strip().lower(), []).append(value.strip())
-            found[-1].inside += waiting
-            waiting = []
-        elif setting:
-            raise UnreadableError(
-                Reason("line {place}: {setting!r} is neither a section nor NAME = VALUE", place=place, setting=setting)
-            )
-    found[-1].inside += waiting
-    return found
 
 
 def name_of(section: FileSection) -> tuple[str, str]:
@@ -140,10 +85,13 @@ def server(
     said: list[str],
     clients: Mapping[str, "UserFile"] = {},
     elsewhere: Collection[str] = (),
+    *,
+    commented_out: bool | None = None,
 ) -> ImportedInterface:
     """Read the file of a server. `clients`: files of its users, by public key. Raise `UnreadableError`.
 
-    `elsewhere`: public keys of peers that are read from a database too.
+    `elsewhere`: public keys of peers that are read from a database too. `commented_out`: whether peers that somebody
+    commented out come in too, disabled, behind all others (None: nobody can choose that); else `said` names them.
     A peer that is malformed is left out, and `said` gets why.
     """
     try:
@@ -161,8 +109,14 @@ def server(
         addresses = tuple(interface_address(each) for each in head.many("address"))
     except (FieldError, ValueError) as error:
         raise UnreadableError(Reason("{item}: {error}", item=_place(head, name), error=why(error))) from None
+    wanted = [part for part in parts if part.kind == "peer"]
+    without = [part for part in parts if part.kind == COMMENTED_OUT and part.one("publickey") not in elsewhere]
+    if commented_out:
+        wanted += without  # the last, so that keys, names and addresses stay with those that are let in
+    else:
+        said += _left_out(name, [_called(part, name) for part in without], may_come=commented_out is not None)
     peers = peers_of(
-        (part for part in parts if part.kind == "peer"),
+        wanted,
         lambda part: _peer(part, addresses, name),
         lambda part: _called(part, name),
         said,
@@ -216,6 +170,19 @@ def _not_taken(head: FileSection, place: str) -> list[str]:
                 "{place}: {name} = {value!r} is no setting of WireGuard, and not taken over", name=name, **values
             )
         said.append(text)
+    return said
+
+
+def _left_out(name: str, items: list[str], *, may_come: bool) -> list[str]:
+    """Say which peers are commented out: the first of them by name."""
+    said: list[str] = [
+        Reason("{item} is commented out, and is not imported; it can come in as a disabled one", item=item)
+        if may_come
+        else Reason("{item} is commented out, and is not imported", item=item)
+        for item in items[:NAMED]
+    ]
+    if more := len(items[NAMED:]):
+        said.append(Reason("{name}: {more} more peers are commented out, and are not imported", name=name, more=more))
     return said
 
 

@@ -94,6 +94,20 @@ def test_a_text_is_pasted_and_another_one_than_was_shown_is_shown_again(admin: h
     assert done.url.path == "/configs/pasted/moving-in"
 
 
+def test_peers_that_are_commented_out_are_named_and_come_in_where_that_is_ticked(admin: httpx.Client) -> None:
+    keys = Keys()
+    text = f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51999\nAddress = 10.99.0.1/24\n"
+    text += f"# [Peer]\n# # paula\n# PublicKey = {keys.public('p')}\n# AllowedIPs = 10.99.0.2/32\n"
+    fields = {"source": "wg-quick", "config": "commented", "text": text}
+    shown = submit(admin, PAGE, **fields)
+    assert ("wg0: line 5, peer paula is commented out" in shown.text, "0 new peers" in shown.text) == (True, True)
+    again = submit(admin, PAGE, **fields, commented_out="true", **seen_of(shown))
+    assert (again.url.path, "1 new peers" in again.text) == (PAGE, True), "other than was shown"
+    assert submit(admin, PAGE, **fields, commented_out="true", **seen_of(again)).status_code == 200
+    listed = admin.get("/peers?config=commented").text
+    assert ("paula" in listed, "switched off" in listed) == (True, True)
+
+
 def test_of_several_interfaces_one_is_chosen(admin: httpx.Client) -> None:
     def server(number: int) -> bytes:
         key = Keys().private(f"server-{number}")

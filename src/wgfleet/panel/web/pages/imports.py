@@ -26,7 +26,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.protocol.reasons import Reason, words_of
 
 router = page_router()
-ASKED = ("source", "interface", "config", "pools", "listen_port", "files", "text")
+ASKED = ("source", "interface", "config", "pools", "listen_port", "commented_out", "files", "text")
 SHOWN = 200
 SOURCES = (
     ("wg-quick", marked("a server's file of wg-quick, with users' files beside it: by hand, or by a script")),
@@ -79,13 +79,14 @@ def _read(form: SubmittedForm) -> ImportedFleet:
     source, text = form.get("source"), form.get("text")
     if source not in dict(SOURCES):
         raise Invalid(Reason("{source!r} is no source", source=source), field="source")
-    lines = form.get("files").split()
+    lines, commented_out = form.get("files").split(), form.get("commented_out") == "true"
     try:
         if lines:
-            return sent_files.read(source, [sent_files.SentFile(*_sent(line)) for line in lines])
+            sent = [sent_files.SentFile(*_sent(line)) for line in lines]
+            return sent_files.read(source, sent, commented_out=commented_out)
         if not text.strip():
             raise Invalid(CHOOSE, field="text")
-        return sent_files.read(source, [sent_files.pasted(source, text)])
+        return sent_files.read(source, [sent_files.pasted(source, text)], commented_out=commented_out)
     except UnreadableError as error:
         raise Invalid(words_of(error), field="files" if lines else "text") from None
 
