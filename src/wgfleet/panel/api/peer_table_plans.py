@@ -17,9 +17,9 @@ from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_table import TableRow, Values, WrongCell
 from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, rule_sets
-from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, tags
+from wgfleet.panel.services.fleet import node_groups, peer_tables, tags
 from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.quotes import quoted
@@ -109,7 +109,7 @@ def _with_known(
 
     checks: dict[str, Callable[[str], object]] = {
         "group": group,
-        "owner": lambda name: ownership.owner_id(tx, caller, name),
+        "owner": lambda name: owners.named(tx, caller, name),
         "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
     }
     if caller.limit is not None:

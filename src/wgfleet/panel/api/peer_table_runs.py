@@ -14,9 +14,9 @@ from wgfleet.panel.api.peers import specs_of
 from wgfleet.panel.domain.peer_table import WrongCell
 from wgfleet.panel.errors import Conflict, Invalid, PanelError
 from wgfleet.panel.services import configs, peer_changes, rule_sets, table_changes
-from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_tables, peers, tags
+from wgfleet.panel.services.fleet import node_groups, peer_tables, peers, tags
 from wgfleet.panel.services.peer_changes import LINES
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.peer_changes import TableLine
@@ -80,7 +80,7 @@ def _make(panel: Panel, caller: Caller, changes: Sequence[RowChange], hosts: Map
 def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLine]:
     """Return changes with ids in the place of names, as far as the caller may name them."""
     groups: dict[str, str] = {}
-    owners: dict[str, str] = {}
+    owner_ids: dict[str, str] = {}
     sets: set[str] = set()
     found = []
     for each in changes:
@@ -90,13 +90,13 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
             groups[group] = node_groups.named(tx, group, "group").id
         if "owner" in each.changes:
             caller.need(SECRETS, "giving a peer an owner")
-        if owner and owner not in owners:
-            owners[owner] = ownership.owner_id(tx, caller, owner)
+        if owner and owner not in owner_ids:
+            owner_ids[owner] = owners.named(tx, caller, owner)
         if (rule_set := each.changes.get("rule_set")) and rule_set not in sets:
             rule_sets.check_named(tx, caller.limit, each.changes)
             sets.add(rule_set)
         tags.check_named(tx, caller.limit, each.changes.get("tags") or (), "tags")
-        values = table_changes.resolved(each.changes, groups.get(group or ""), owners.get(owner or ""))
+        values = table_changes.resolved(each.changes, groups.get(group or ""), owner_ids.get(owner or ""))
         found.append(TableLine(each.peer_id, each.line, values))
     return found
 

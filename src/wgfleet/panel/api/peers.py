@@ -38,7 +38,7 @@ from wgfleet.panel.domain.fields import MAX_NETWORKS, one_spelling
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, held_settings, rule_sets, usage
-from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_lists, peers, tags
@@ -135,16 +135,16 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
     named = {body.owner for body in bodies if body.owner is not None}
     if named:
         caller.need(SECRETS, "giving a peer an owner")
-    owners: dict[str | None, str | None] = {None: None}
+    owner_ids: dict[str | None, str | None] = {None: None}
     with panel.store.read() as tx:
-        owners |= {each: ownership.owner_id(tx, caller, each) for each in named}
+        owner_ids |= {each: owners.named(tx, caller, each) for each in named}
         for group in {body.group for body in bodies}:
             limits.check_named_group(tx, caller.limit, group)
         for rule_set in {body.rule_set for body in bodies}:
             rule_sets.check_named(tx, caller.limit, {"rule_set": rule_set})
         for references in {tuple(body.tags) for body in bodies if body.tags}:
             tags.check_named(tx, caller.limit, references, "tags")
-    return [_spec(body, owners[body.owner]) for body in bodies]
+    return [_spec(body, owner_ids[body.owner]) for body in bodies]
 
 
 def _spec(body: NewPeer, owner_id: str | None) -> PeerSpec:
@@ -311,7 +311,7 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     if "owner" in body.model_fields_set:
         caller.need(SECRETS, "giving a peer an owner")
         given.pop("owner", None)
-        owner_id = ownership.owner_id(tx, caller, body.owner) if body.owner else None
+        owner_id = owners.named(tx, caller, body.owner) if body.owner else None
         ownership.give(tx, caller.actor, peer, owner_id, enabled=given.get("enabled"))
     if not given.get("rotate_keys"):
         given.pop("rotate_keys", None)

@@ -9,7 +9,6 @@ from itertools import groupby
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations
-from wgfleet.panel.services.access.callers import ADMIN, READ, Caller
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.fleet.peers import PeerDraft
 from wgfleet.panel.store import Tx
@@ -18,26 +17,15 @@ from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.tables import Peer
 from wgfleet.panel.store.users import HeldUser
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.reasons import Reason, template
+from wgfleet.protocol.reasons import Reason
 
-NOT_SEEN = template("no peer that you may see is {reference!r}'s; an administrator gives a user the first one")
 NOBODY = ""
 """The id of no user."""
 
 
-def owner_id(tx: Tx, caller: Caller, reference: str) -> str:
-    """Return the id of the user that a field of a body names as the owner.
-
-    Who reads everything finds the users in the audit log. Anybody else can name whose devices can be seen: all others
-    are as if there were none of the name, lest names be guessed.
-    """
+def owner_id(tx: Tx, reference: str) -> str:
+    """Return the id of the user that a field of a body names as the owner."""
     user = user_rows.find(tx, reference)
-    if not (caller.may(ADMIN) or (caller.may(READ) and caller.limit is None)):
-        configs_seen = caller.limit.configs if caller.limit is not None else frozenset[str]()
-        if user is None or not (
-            caller.is_user(user.id) or configs_seen.intersection(owner_rows.config_ids(tx, user.id))
-        ):
-            raise NotFound(Reason(NOT_SEEN, reference=reference), field="owner")
     if user is None:
         raise NotFound(
             Reason("there is no user {reference!r}", reference=reference), Hint(HintCode.LIST_USERS), field="owner"

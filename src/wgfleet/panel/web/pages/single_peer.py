@@ -12,7 +12,7 @@ from wgfleet.panel.api.models import Identifier
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
 from wgfleet.panel.api.visits import list_sessions
-from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access import owners, users
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, nodes, ownership, peers, tags
 from wgfleet.panel.store import Tx
@@ -106,7 +106,7 @@ def _save(
         peer = peers.get(tx, peer_id)
         if typed or "tags" in body.model_fields_set:
             if body.owner and caller.may(SECRETS):  # users are locked before configs
-                ownership.hold_all(tx, [ownership.owner_id(tx, caller, body.owner)])
+                ownership.hold_all(tx, [owners.named(tx, caller, body.owner)])
             tags.hold_configs(tx, [peer.config_id])
             wanted = merged(form, [tag.id for tag in tags.of_peer(tx, peer_id)], typed)
             body = body.model_copy(update={"tags": wanted})
