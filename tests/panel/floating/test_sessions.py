@@ -116,6 +116,23 @@ def test_a_client_is_called_first_from_the_address_that_it_answered_to_before(wo
     assert callers(due(world, again)) == [(ams1.id, A2)]
 
 
+def test_one_that_was_never_called_is_called_first_from_the_address_that_its_node_had_for_longest(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    put(world, config, A1, A2)
+    live(world, config, ams1, fra1)
+    first = failed_over(world, config, fra1)
+    world.sync_all(config, ams1)
+    with world.store.write() as tx:
+        failover.close(tx, first.id)
+    becomes(world, config, fra1, Health.SERVING)
+    world.sync_all(config, fra1, ams1)
+    assert holder_names(world, config) == {A1: "ams1", A2: "ams1"}
+    again = failed_over(world, config, ams1)
+    world.sync_all(config, fra1)
+    assert callers(due(world, again)) == [(fra1.id, A2)], "A1 came to it later"
+
+
 def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

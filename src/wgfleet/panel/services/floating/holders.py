@@ -152,7 +152,7 @@ def give(
             continue
         before, after = row.holder_node_id, holders[row.address]
         if row.leaving_node_id is None and before is not None:
-            row.former_node_id = before
+            row.former_node_id, row.former_since = before, row.since
             if before in assignments:
                 if carriage.on_agent:
                     row.leaving_node_id = before

@@ -24,9 +24,10 @@ class TakeoverSources:
     """Who got the addresses of which node, by former holder, each with whether it can call from there already.
 
     Behind a NAT, and of a client that never learns a server's address, only a call from the address that the client
-    knows gets through. Which of several that is is known of those that answered a call there; for others they take
-    turns. `serving` are the nodes in use: for a dead one that no address comes from (one that got it died as well) all
-    take turns.
+    knows gets through. Which of several that is is known of those that answered a call there. Others came by
+    themselves, and for them they take turns, beginning with the one that the former holder had had for longest: who
+    came by a later one, before that was moved there, has been called from it. `serving` are the nodes in use: for a
+    dead one that no address comes from (one that got it died as well) all take turns.
     """
 
     found: Mapping[str, Sequence[tuple[TakeoverSource, bool]]]
@@ -56,7 +57,9 @@ class TakeoverSources:
 def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
     rows = floating_rows.of_config(tx, config_id)
-    taken = [row for row in rows if row.leaving_node_id or row.former_node_id]
+    taken = sorted(
+        (row for row in rows if row.leaving_node_id or row.former_node_id), key=lambda row: row.former_since or 0.0
+    )
     if not taken:
         return TakeoverSources({}, ())
     applied = {

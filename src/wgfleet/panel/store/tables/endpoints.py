@@ -42,10 +42,10 @@ class FloatingAddress(Base):
 
     `holder_node_id` is to have it. `leaving_node_id` still may: nobody gets the address before that node has applied
     `generation`, or cannot be asked (`contested`). Where nobody is leaving, the holder has it from `generation` on.
-    `former_node_id` is the one that had it last. `contested`: somebody may have it whom the panel cannot ask, so the
-    holder takes it only when nobody on its link answers for it. `still_at_node_id`: of a provider that brings it, the
-    node in use that it has yet to bring it from. `withdrawn`: not wanted any more; the row goes when
-    nobody has it.
+    `former_node_id` is the one that had it last, from `former_since` on. `contested`: somebody may have it whom the
+    panel cannot ask, so the holder takes it only when nobody on its link answers for it. `still_at_node_id`: of a
+    provider that brings it, the node in use that it has yet to bring it from. `withdrawn`: not wanted any more; the row
+    goes when nobody has it.
 
     Of a provider that does not bring it to its holder: `error` is what it said last, at `tried_at`, after `attempts` in
     a row, the first of which was at `failing_since`; it is asked again at `next_try_at`. None where all is well.
@@ -57,6 +57,7 @@ class FloatingAddress(Base):
     holder_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"), index=True)
     leaving_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
     former_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
+    former_since: Mapped[float | None]
     still_at_node_id: Mapped[str | None] = mapped_column(ForeignKey("nodes.id", ondelete="SET NULL"))
     generation: Mapped[int] = mapped_column(BigInteger)
     contested: Mapped[bool] = mapped_column(server_default=false())
