@@ -61,7 +61,7 @@ def assemble(lab: Lab, progress: Progress, equipment: Equipment = PLAIN) -> None
         _enrol_nodes(lab, panel, progress)
         for host in fleet.hosts(lab, "witness"):
             with progress.step("witness enrolled"):
-                fleet.enroll(panel, fleet.panel_url(lab), host)
+                fleet.enroll(panel, host)
         if lab.panel_node:
             own = next(node for node in panel.all("/api/nodes") if node["is_panel_node"])
             lab.result["nodes"].append(_described(lab.host("panel"), own["id"]))
@@ -95,7 +95,7 @@ def _enrol_nodes(lab: Lab, panel: PanelClient, progress: Progress) -> None:
     if not machines:
         return
     with progress.step(f"{len(machines)} nodes enrolled", len(machines)) as step, ThreadPoolExecutor(_AT_ONCE) as pool:
-        nodes = pool.map(lambda host: fleet.enroll(panel, fleet.panel_url(lab), host), machines)
+        nodes = pool.map(lambda host: fleet.enroll(panel, host), machines)
         for host, node in zip(machines, nodes, strict=True):
             lab.result["nodes"].append(_described(host, node["id"]))
             step.advance()

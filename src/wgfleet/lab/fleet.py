@@ -3,7 +3,7 @@
 Everything goes through the `wgfleet` program and the HTTP API, as it would on real machines.
 """
 
-import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -106,6 +106,17 @@ def first_start(lab: Lab) -> str:
     return key.read_text(encoding="ascii").strip()
 
 
+def set_up_address(lab: Lab) -> str:
+    """Return the one-time address where a browser sets the panel up, as its first start has it."""
+    path = Path(data_dir(lab)) / "set-up-address"
+    return wait_for(
+        lambda: path.read_text(encoding="ascii").strip() if path.exists() else "",
+        f"the panel has not written {path.name}",
+        within_s=_START_S,
+        every_s=_POLL_S,
+    )
+
+
 def _fetch_ca(url: str) -> str | None:
     # Nothing to check it against yet, and nobody but us on this network; from here on everything is checked.
     try:
@@ -173,19 +184,21 @@ def agent_log(host: Host) -> Path:
     return host.directory / "log" / "agent.log"
 
 
-def enroll(panel: PanelClient, url: str, host: Host) -> Document:
-    """Add a node or a witness, let its agent enroll as the panel's command says, start it; return the node."""
+def enroll(panel: PanelClient, host: Host) -> Document:
+    """Add a node or a witness, and let the host join as it; return the node."""
     witness = host.name.startswith("witness-")
     role = {"witness": True, "agent_host": host.address} if witness else {"endpoint_addresses": [host.address]}
     node: Document = panel.call("POST", "/api/nodes", {"name": host.name, **role})
-    join = panel.call("POST", f"/api/nodes/{node['id']}/join-token")
-    fingerprint = re.search(r"--ca-fingerprint[ =](\S+)", join["command"])
-    trust = [] if fingerprint is None else ["--ca-fingerprint", fingerprint[1]]
-    variables = [f"{name}={value}" for name, value in _release_environment(host).items()]
-    command = [PROGRAM, "agent", "enroll", "--panel", url, "--token", join["token"], *trust]
-    host.run("env", *variables, *command, "--state-dir", _state_dir(host))
-    start_agent(host)
+    join(host, panel.call("POST", f"/api/nodes/{node['id']}/join-token")["command"])
     return node
+
+
+def join(host: Host, line: str) -> None:
+    """Run the line with which the panel lets an agent enroll, and start the agent."""
+    _, *words = shlex.split(line)
+    variables = [f"{name}={value}" for name, value in _release_environment(host).items()]
+    host.run("env", *variables, PROGRAM, *words, "--state-dir", _state_dir(host))
+    start_agent(host)
 
 
 def hosts(lab: Lab, kind: str) -> list[Host]:

@@ -169,7 +169,7 @@ def test_its_users_lose_no_packet_and_a_second_time_changes_nothing(
     with fleet.client(lab) as panel:
         said = imported(lab, moving, folder)
         assert f"imported into {fleet.CONFIG}" in said
-        joined = fleet.enroll(panel, fleet.panel_url(lab), node)
+        joined = fleet.enroll(panel, node)
         fleet.wait_connected(panel, 1)
         fleet.assign(panel, joined["id"])
         assert f"{len(moving.users)} use it now" in node.run("sh", "-c", '"$@" 2>&1', "sh", *adopt)
