@@ -4,18 +4,18 @@ SQLite is enough: pages ask the same services as the API, whose tests run on bot
 """
 
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.migrated import migrated_at
 from tests.panel.authority import keep
 from tests.panel.conftest import NO_AUTHORITY, ListedEvents, served
+from tests.panel.web.chromium import launched
 from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
@@ -37,12 +37,6 @@ SET_UP = "wgu_shown-by-the-terminal"
 Browser = Callable[..., httpx.Client]
 Person = Callable[..., httpx.Client]
 Visit = Callable[..., Page]
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
-# Without the windows and menus of the whole browser, it opens a page in two thirds of the time.
-CHROMIUM = shutil.which("chromium-headless-shell") or "/usr/bin/chromium"
 AXE = Path(__file__).parents[3] / "build/assets/node_modules/axe-core/axe.min.js"
 PATIENCE_MS = 60_000
 
@@ -144,10 +138,8 @@ def chromium() -> Iterator[Chromium]:
 
     Not for a session: while Playwright runs, its event loop does in this thread, and no other test could begin one.
     """
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

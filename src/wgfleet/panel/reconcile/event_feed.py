@@ -36,8 +36,11 @@ class EventFeed:
         self._store.listen(committed)
 
     def _hear(self, wakes: list[Wake]) -> None:
+        changed = dict.fromkeys((wake.topic.shown_as, wake.id) for wake in wakes)
+        for kind, identifier in changed:
+            self._events.note(kind, identifier)
         if self._events.has_subscribers:
-            self._woken.update(dict.fromkeys((wake.topic.shown_as, wake.id) for wake in wakes))
+            self._woken.update(changed)
             self._woken_event.set()
 
     async def run(self) -> None:

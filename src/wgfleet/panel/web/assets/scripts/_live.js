@@ -1,9 +1,12 @@
 // Live updates: one stream of changes for all tabs. [data-live="node config"] with hx-trigger="live" is fetched again when
 // such a thing has changed; "tick" comes every few seconds while the page is looked at.
 //
-// The tab that holds the lock has the stream and passes on what it hears, so that many tabs take one connection.
+// The tab that holds the lock has the stream and passes on what it hears, so that many tabs take one connection. What
+// changed between the request for a page and its first message, the stream or that tab say first.
 const EVERY_MS = 250;
 const TICK_MS = 10000;
+const KEPT_MS = 10000; // of what was heard, for tabs that are just opened
+const UNDER_WAY_MS = 1000;
 const root = document.documentElement;
 const address = root.dataset.stream;
 
@@ -39,10 +42,13 @@ function changed(names) {
   later(EVERY_MS);
 }
 
-function hold(channel) {
-  const stream = new EventSource(address);
+function hold(channel, missed) {
+  const stream = new EventSource(`${address}?missed_ms=${Math.ceil(missed)}`);
+  let recent = [];
+  const since = (ms) => recent.filter(({ at }) => at > performance.now() - ms);
   const tell = (message) => {
     channel?.postMessage(message);
+    if (message.changes) recent = [...since(KEPT_MS), { at: performance.now(), changes: message.changes }];
     heard(message);
   };
   let opened = false;
@@ -53,7 +59,11 @@ function hold(channel) {
   });
   stream.addEventListener("changes", (event) => tell({ changes: JSON.parse(event.data).changes }));
   stream.addEventListener("error", () => tell({ state: stream.readyState === EventSource.CLOSED ? "ended" : "lost" }));
-  channel?.addEventListener("message", (event) => event.data.ask && channel.postMessage({ state }));
+  channel?.addEventListener("message", ({ data }) => {
+    if (!data.ask) return;
+    const changes = since(data.ask + UNDER_WAY_MS).flatMap((each) => each.changes);
+    channel.postMessage(changes.length ? { state, changes } : { state });
+  });
 }
 
 function heard(message) {
@@ -68,22 +78,21 @@ if (address) {
   if (navigator.locks && window.BroadcastChannel) {
     const channel = new BroadcastChannel(`live ${address}`);
     channel.addEventListener("message", (event) => heard(event.data));
-    channel.postMessage({ ask: true });
+    channel.postMessage({ ask: Math.ceil(performance.now()) });
     let first = true;
     navigator.locks.request(`live ${address}`, { ifAvailable: true }, (lock) => {
       if (!lock) {
         first = false;
         return undefined;
       }
-      hold(channel);
+      hold(channel, performance.now());
       return new Promise(() => {});
     });
     navigator.locks.request(`live ${address}`, () => {
       if (!first) {
-        hold(channel);
-        changed(["*"]); // what happened between the end of the other tab and now
+        hold(channel, KEPT_MS); // what happened between the end of the other tab and now
       }
       return new Promise(() => {});
     });
-  } else hold(null);
+  } else hold(null, performance.now());
 }
