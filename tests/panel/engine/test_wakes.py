@@ -5,7 +5,7 @@ import pytest
 from tests.panel.world import ACTOR, World
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import node_agents, peers
 from wgfleet.panel.services.moves import rebalance
 from wgfleet.panel.store.wakes import Topic, Wake
 
@@ -20,6 +20,15 @@ def test_a_change_of_peers_wakes_nodes_and_not_what_depends_on_the_config(world:
     with world.store.write() as tx:
         peers.delete(tx, ACTOR, configs.get(tx, config.id), [peer.id])
     assert world.wakes == [Wake(Topic.NEW_PEERS, config.id), *[Wake(Topic.PEERS, config.id)] * 2]
+
+
+def test_that_an_agent_comes_or_goes_is_shown_and_what_it_reports_in_between_is_not(world: World) -> None:
+    node = world.node("a")
+    world.wakes.clear()
+    for connected in (True, True, False):
+        with world.store.write() as tx:
+            node_agents.reported(tx, node.id, connected=connected, summary="in sync")
+    assert world.wakes == [Wake(Topic.NODE_HEARD, node.id)] * 2
 
 
 def test_an_operation_wakes_with_its_kind(world: World) -> None:
@@ -55,4 +64,5 @@ def test_topics_that_are_finer_than_events_are_shown_as_their_subject() -> None:
         "address_tried": "floating",
         "relay": "relay",
         "relayed": "relay",
+        "node_heard": "node",
     }

@@ -212,6 +212,11 @@ def agent_features(tx: Tx, node_ids: Collection[str]) -> dict[str, list[str]]:
     return {row.id: row.agent_features for row in tx.session.execute(query)}
 
 
+def is_connected(tx: Tx, node_id: str) -> bool:
+    """Tell whether a node's agent was connected when its row was last written."""
+    return bool(tx.session.scalar(select(Node.connected).where(Node.id == node_id)))
+
+
 def bandwidths(tx: Tx, node_ids: Collection[str]) -> dict[str, int | None]:
     """Return the bandwidth that was set for those nodes that there are, in Mbit/s."""
     tx.settle()

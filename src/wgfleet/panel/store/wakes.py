@@ -38,6 +38,8 @@ class Topic(StrEnum):
     """The result of a DNS sync."""
     RELAYED = "relayed"
     """Who is relayed by a node, as its agent says (the id is the node's)."""
+    NODE_HEARD = "node_heard"
+    """Whether a node's agent is connected."""
     ADDRESS_TRIED = "address_tried"
     """The result of a call to an address provider (the id is the config's)."""
 
@@ -53,6 +55,7 @@ _SHOWN_AS = {
     Topic.FENCED: Topic.ASSIGNMENT,
     Topic.PROGRESS: Topic.OPERATION,
     Topic.RELAYED: Topic.RELAY,
+    Topic.NODE_HEARD: Topic.NODE,
     Topic.DNS_PUBLISHED: Topic.DNS,
     Topic.ADDRESS_TRIED: Topic.FLOATING,
 }

@@ -120,6 +120,8 @@ def reported(
         before = node_rows.agent_features(tx, [node_id]).get(node_id, [])
         if (Feature.BACKBONE in before) != (Feature.BACKBONE in known):
             backbone.node_changed(tx, node_id)
+    if node_rows.is_connected(tx, node_id) != connected:
+        tx.wake(Topic.NODE_HEARD, node_id)
     values: dict[str, Any] = {
         "connected": connected,
         "last_seen_at": last_seen_at,
