@@ -146,9 +146,8 @@ class Newcomer:
             text = code_in(page.locator("img.qr"))
         with self.step("it connects"):
             use(self.lab.host("client-2"), text, NODE_ADDRESS)
-        with self.step("its page says so"):
-            self.follow("To the peer")
-            page.get_by_text("connected", exact=True).first.wait_for()
+        with self.without_loading(), self.step("page of the code says that it is connected"):
+            page.get_by_role("status").get_by_text("connected", exact=True).wait_for()
 
     def drain(self) -> str:
         """Drain the node where the device is, until the operation's page says that it ended."""

@@ -12,10 +12,13 @@ from tests.imports.samples import Keys
 from tests.panel.web import sample
 from tests.panel.web.chromium import code_in
 from tests.panel.web.conftest import PASSWORD, PATIENCE_MS, Person, Visit, complaints, peer_path, submit
+from tests.panel.world import World
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.access.users import UserSpec
+from wgfleet.panel.services.fleet import nodes
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import users as user_rows
 
@@ -113,6 +116,21 @@ def test_what_changes_is_on_the_screen_by_itself(visit: Visit, panel: Panel) -> 
         assert found is not None
         node_rows.set_values(tx, found.id, {"summary": "something new"})
     page.get_by_text("something new").wait_for()
+
+
+def test_who_shows_a_code_sees_when_its_device_is_connected(visit: Visit, panel: Panel) -> None:
+    world = World(panel.store, panel.vault)
+    with panel.store.read() as tx:
+        config, node = configs.get(tx, "wg0"), nodes.get(tx, "fra1")
+    (peer,) = world.peers(config, "just-made")
+    page = visit(f"/peers/{peer.id}/access")
+    now = page.get_by_role("status").filter(has_text="The device is now")
+    now.get_by_text("not connected").wait_for()
+    other = visit(f"/peers/{peer.id}")
+    other.get_by_role("heading", name="Why it is not connected").wait_for()
+    world.seen(config, node, {peer.public_key: "198.51.100.200:40000"})
+    now.get_by_text("connected", exact=True).wait_for()
+    other.get_by_role("heading", name="Why it is not connected").wait_for(state="detached")
 
 
 def opened_while(page: Page, change: Callable[[], object]) -> None:

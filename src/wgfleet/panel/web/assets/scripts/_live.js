@@ -1,10 +1,11 @@
 // Live updates: one stream of changes for all tabs. [data-live="node config"] with hx-trigger="live" is fetched again when
-// such a thing has changed; "tick" comes every few seconds while the page is looked at.
+// such a thing has changed; "tick" comes every few seconds while the page is looked at, and "soon" more often.
 //
 // The tab that holds the lock has the stream and passes on what it hears, so that many tabs take one connection. What
 // changed between the request for a page and its first message, the stream or that tab say first.
 const EVERY_MS = 250;
 const TICK_MS = 10000;
+const SOON_MS = 2000;
 const KEPT_MS = 10000; // of what was heard, for tabs that are just opened
 const UNDER_WAY_MS = 1000;
 const root = document.documentElement;
@@ -74,7 +75,7 @@ function heard(message) {
 if (address) {
   show("connecting");
   document.addEventListener("visibilitychange", () => !document.hidden && waiting.size && later(0));
-  setInterval(() => !document.hidden && changed(["tick"]), TICK_MS);
+  for (const [word, ms] of [["tick", TICK_MS], ["soon", SOON_MS]]) setInterval(() => !document.hidden && changed([word]), ms);
   if (navigator.locks && window.BroadcastChannel) {
     const channel = new BroadcastChannel(`live ${address}`);
     channel.addEventListener("message", (event) => heard(event.data));
