@@ -7,6 +7,7 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.services.fleet import node_agents, nodes
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,6 +21,15 @@ def test_a_node_is_added_with_a_line_to_copy(admin: httpx.Client) -> None:
     assert "no agent has joined" in admin.get("/").text
     again = submit(admin, "/new/node", name="new1", endpoint_addresses="203.0.113.10")
     assert again.status_code == 409
+
+
+def test_what_can_be_done_with_a_node_changes_with_it_on_an_open_page(admin: httpx.Client, panel: Panel) -> None:
+    submit(admin, "/new/node", name="new2", endpoint_addresses="203.0.113.11")
+    refreshed = {"HX-Request": "true", "HX-Target": "div#now", "HX-Request-Type": "partial"}
+    assert "Show the line that joins it" in admin.get("/nodes/new2", headers=refreshed).text
+    with panel.store.write() as tx:
+        node_agents.reported(tx, nodes.get(tx, "new2").id, connected=True)
+    assert "Show the line that joins it" not in admin.get("/nodes/new2", headers=refreshed).text
 
 
 def test_a_node_says_how_it_serves_each_config(admin: httpx.Client) -> None:
