@@ -171,7 +171,7 @@ class Newcomer:
         row.get_by_text("serving", exact=True).wait_for()
         page.locator(LIVE).wait_for(state="attached")
         with self.without_loading(), self.step("killed node shown as down"):
-            fleet.power_off(host)
+            host.kill_all()
             row.get_by_text("down", exact=True).wait_for()
         with self.step("its device goes on"):
             stock.wait_reply(self.lab.host("client-2"), NODE_ADDRESS, timeout_s=REACHED_S)
