@@ -6,11 +6,13 @@ import pytest
 
 from tests.panel.floating.test_holders import A1, A2, becomes, carried, holder_names, put
 from tests.panel.world import LIVE_S, World
+from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind, OperationState
 from wgfleet.panel.reconcile.moves.worker import WAIT_S, MoveWorker
 from wgfleet.panel.reconcile.outlook import Outlook
 from wgfleet.panel.services import configs, operations
+from wgfleet.panel.services.floating import holders
 from wgfleet.panel.services.moves import address_move, drain, failover, rebalance, recalls, steps, takeovers
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.settings.drain import DrainSettings
@@ -131,6 +133,32 @@ def test_one_that_was_never_called_is_called_first_from_the_address_that_its_nod
     again = failed_over(world, config, ams1)
     world.sync_all(config, fra1)
     assert callers(due(world, again)) == [(fra1.id, A2)], "A1 came to it later"
+
+
+def test_nobody_is_called_from_an_address_that_the_node_lost_another_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    put(world, config, A1, A2)
+    assert holder_names(world, config) == {A1: "fra1", A2: "ams1"}
+    first = failed_over(world, config, fra1)
+    with world.store.write() as tx:
+        failover.close(tx, first.id)
+        holders.give(tx, config.id, {A1: par1.id})
+    world.sync_all(config, ams1, par1)
+    becomes(world, config, fra1, Health.SERVING)
+    with world.store.write() as tx:
+        holders.give(tx, config.id, {A2: fra1.id})
+    world.sync_all(config, ams1, fra1)
+    live(world, config, fra1, ams1, par1)
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now + 60)
+    again = failed_over(world, config, fra1)
+    assert callers(due(world, again)) == [], "its clients came by A2, which nobody has yet; A1 it lost long ago"
+    world.sync_all(config, ams1, par1)
+    ((_, source),) = callers(due(world, again))
+    assert source == A2
 
 
 def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: World) -> None:

@@ -1,14 +1,18 @@
 """Sources of takeovers: who calls the clients of a node that lost its floating addresses, and from which address."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from wgfleet.panel import clock
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services.floating import carriers, translations
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import floating as floating_rows
+from wgfleet.panel.store.tables import Assignment, FloatingAddress
 from wgfleet.panel.vault import Vault
+
+AT_ONCE_S = 2.0  # between two addresses of a node that it lost for the same reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +54,25 @@ class TakeoverSources:
         ]
         if not same_family:
             return TakeoverSource(home, None) if home else None
-        usable = sorted((source for source, ready in same_family if ready), key=lambda each: each.address != known)
-        return usable[attempts % len(usable)] if usable else None
+        usable = [source for source, ready in same_family if ready]
+        there = [each for each in usable if each.address == known]
+        if there and attempts % 2 == 0:  # now and then from another, by which it may have come since
+            return there[0]
+        others = [each for each in usable if each not in there] or usable
+        turn = attempts // 2 if there else attempts
+        return others[turn % len(others)] if others else None
 
 
 def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     """Return who calls the clients of the nodes that gave addresses up, or lost them."""
     rows = floating_rows.of_config(tx, config_id)
-    taken = sorted(
-        (row for row in rows if row.leaving_node_id or row.former_node_id), key=lambda row: row.former_since or 0.0
-    )
+    assigned = [assignment for assignment, _ in floating_rows.carriers(tx, config_id)]
+    taken = _lost(rows, assigned)
     if not taken:
         return TakeoverSources({}, ())
     applied = {
         assignment.node_id: assignment.applied_generation
-        for assignment, _ in floating_rows.carriers(tx, config_id)
+        for assignment in assigned
         if assignment.phase == Phase.SERVING and assignment.health.in_use
     }
     carriage = carriers.of_config(tx, config_id)
@@ -72,7 +80,7 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     held = Counter(row.holder_node_id for row in rows)
     found: dict[str, list[tuple[TakeoverSource, bool]]] = {}
     for row in taken:
-        giver, holder = row.leaving_node_id or row.former_node_id or "", row.holder_node_id
+        giver, holder = _giver(row), row.holder_node_id
         if holder in applied and holder != giver:
             is_there = row.leaving_node_id is None and row.still_at_node_id is None
             ready = is_there and applied[holder] >= row.generation
@@ -82,3 +90,23 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
             pairs = found.setdefault(giver, [])
             pairs += [pair for each in sources if (pair := (TakeoverSource(holder, each), ready)) not in pairs]
     return TakeoverSources(found, applied)
+
+
+def _lost(rows: Sequence[FloatingAddress], assigned: Sequence[Assignment]) -> list[FloatingAddress]:
+    """Return the addresses that nodes lost last, those that they had had for longest first.
+
+    What they lost another time does not count: the clients that came by it were called then.
+    """
+    lost_at: dict[str, float] = defaultdict(float)
+    for row in rows:
+        lost_at[_giver(row)] = max(lost_at[_giver(row)], row.since)
+    now = clock.now()
+    for each in assigned:
+        if each.flaps and not each.health.in_use and each.flaps[-1] <= now:  # else the clock was set back since
+            lost_at[each.node_id] = each.flaps[-1]
+    found = [row for row in rows if _giver(row) and row.since >= lost_at[_giver(row)] - AT_ONCE_S]
+    return sorted(found, key=lambda row: row.former_since or 0.0)
+
+
+def _giver(row: FloatingAddress) -> str:
+    return row.leaving_node_id or row.former_node_id or ""
