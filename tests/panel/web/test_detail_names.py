@@ -1,13 +1,17 @@
 """What else is known of an entry is called in the reader's language, whatever a service notes."""
 
 import ast
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic import BaseModel
 
 import wgfleet.panel
+from wgfleet.panel.api import SUBJECTS
+from wgfleet.panel.api.models import Body
 from wgfleet.panel.domain import operations
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.domain.dns.states import SyncState
@@ -20,6 +24,7 @@ from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Role
+from wgfleet.panel.store.tables import Config, EndpointGroup, Node, Peer, Tag
 from wgfleet.panel.web import languages
 from wgfleet.panel.web.detail_names import DETAIL_NAMES, name_of
 from wgfleet.panel.web.detail_values import value_of
@@ -50,6 +55,23 @@ def test_every_detail_that_is_noted_has_a_name() -> None:
     found = noted()
     assert len(found) > 50
     assert found - SENTENCE <= DETAIL_NAMES.keys()
+
+
+def test_every_field_that_a_call_changes_has_a_name() -> None:
+    assert SUBJECTS, "which have brought the bodies"
+    changes = {each for each in subclasses(Body) if each.__name__.startswith("Changed")}
+    rows = (Config, EndpointGroup, Node, Peer, Tag)
+    columns = {column.name for row in rows for column in row.__table__.columns}
+    found = {field for model in changes for field in model.model_fields} | (columns & {"group_id", "owner_id"})
+    found |= {name for name in columns if name.startswith(("dns_", "floating_", "min_")) and "sealed" not in name}
+    assert len(found) > 60
+    assert {name for name in found if not name.startswith("cloudflare_")} - SENTENCE <= DETAIL_NAMES.keys()
+
+
+def subclasses(of: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in of.__subclasses__():
+        yield each
+        yield from subclasses(each)
 
 
 ENUMERATIONS = {

@@ -38,6 +38,9 @@ def test_a_name_is_given_published_and_taken_again(admin: httpx.Client) -> None:
     changed = submit(admin, PATH, **moved, **DNS, agreed="true")
     assert "other.example.com:51820" in changed.text
     assert "4 peers" in admin.get(f"{PATH}/delete").text
+    in_german = admin.get(f"{PATH}/delete", headers={"Accept-Language": "de"}).text
+    assert "wird von" in in_german or "zurückgezogen" in in_german, "what happens is said in the reader's language"
+    assert "work only as long as" not in in_german
     assert submit(admin, f"{PATH}/delete", typed_name="vpn.example.com").status_code == 422
     gone = submit(admin, f"{PATH}/delete", typed_name="other.example.com")
     assert "It has no name" in gone.text

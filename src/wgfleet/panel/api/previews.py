@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from wgfleet.panel.api.assignments import ChangedAssignment, change
 from wgfleet.panel.api.assignments import Unproven as Unasked
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.configs import ChangedConfig, check_named
 from wgfleet.panel.api.endpoint_groups import ChangedEndpointGroup
-from wgfleet.panel.api.models import Identifier, Reference, View
+from wgfleet.panel.api.models import Identifier, Reference, Said, View
 from wgfleet.panel.api.nodes import ChangedNode, Force, Unproven, need_for
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
@@ -38,7 +38,6 @@ from wgfleet.panel.services.fleet import (
     tags,
 )
 from wgfleet.panel.store import Tx
-from wgfleet.protocol.errors import readable
 
 router = subject_router("previews")
 ABOUT_RULES = {"rule_set", "dns", "node_ports"}
@@ -48,9 +47,7 @@ ABOUT_RULES = {"rule_set", "dns", "node_ports"}
 class EffectsView(View):
     """What a call would mean."""
 
-    effects: list[Annotated[str, BeforeValidator(readable)]] = Field(
-        description="Sentences for people, each about users who would notice; empty: nobody."
-    )
+    effects: list[Said] = Field(description="Sentences for people, each about users who would notice; empty: nobody.")
 
 
 class _Rehearsed(Exception):
