@@ -129,7 +129,7 @@ def _listed(refused: pytest.ExceptionInfo[ValidationError]) -> list[dict[str, An
     return [dict(each) for each in refused.value.errors()]
 
 
-OF_ALL_KINDS: tuple[object, ...] = (
+OF_ALL_KINDS: tuple[Any, ...] = (
     None,
     "",
     "maybe",
