@@ -41,3 +41,27 @@ def test_what_is_about_no_field_of_the_page_is_said_above_them(admin: httpx.Clie
     assert page.count("none-such") == 1
     page = submit(admin, "/peers/many/new", config="wg0", count="2", name_prefix="a", first_number="x").text
     assert '<span lang="en" dir="auto">first number:</span>' in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/new/node", "/nodes/fra1/edit", "/new/node-group", "/new/user", "/settings/keys/new", "/new/provider/oidc"],
+)
+def test_what_a_name_may_be_is_said_before_it_is_typed(admin: httpx.Client, path: str) -> None:
+    page = admin.get(path).text
+    assert 'aria-describedby="name-help"' in page
+    assert "Letters of English and digits" in page
+    assert 'maxlength="63"' in page
+
+
+def test_the_first_names_say_what_they_may_be(admin: httpx.Client) -> None:
+    page = admin.get("/set-up").text
+    assert "up to 15 letters of English" in page
+    assert "Up to 64 characters, in any language" in page
+
+
+def test_a_name_that_is_taken_is_refused_beside_its_field_of_the_first_network(admin: httpx.Client) -> None:
+    fields = {"config_name": "wg0", "pools": "10.66.0.0/16", "peer_name": "anna"}
+    page = submit(admin, "/set-up", **fields).text
+    assert 'id="config_name-wrong"' in page
+    assert "name:</span>" not in page
