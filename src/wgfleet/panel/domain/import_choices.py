@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from wgfleet.imports.fleet import ImportedInterface, ImportedPeer
-from wgfleet.panel.domain import addressing, imports
+from wgfleet.panel.domain import addressing, imports, peer_counts
 from wgfleet.protocol.reasons import Reason
 
 
@@ -47,7 +47,7 @@ def _elsewhere(interface: ImportedInterface, pools: Sequence[str], said: list[st
         said.append(
             Reason(
                 "addresses of {peers} are in none of {pools}: they get others, and need new files",
-                peers=_peers(losing),
+                peers=peer_counts.in_words(len(losing)),
                 pools=", ".join(pools),
             )
         )
@@ -86,7 +86,7 @@ def _unreached(interface: ImportedInterface, pools: Sequence[str]) -> list[str]:
         Reason(
             "files of {peers} route what they did, and not all of {pools}: change their client_allowed_ips, or that "
             "of the config, before they get new files",
-            peers=_peers(short),
+            peers=peer_counts.in_words(len(short)),
             pools=", ".join(pools),
         )
     ]
@@ -122,7 +122,3 @@ def _with_port(endpoint: str | None, before: int, after: int) -> str | None:
 
 def _in_any(address: str, pools: Sequence[str]) -> bool:
     return any(addressing.inside(pool, [address]) for pool in pools)
-
-
-def _peers(found: Sequence[ImportedPeer]) -> str:
-    return Reason("1 peer") if len(found) == 1 else Reason("{number} peers", number=len(found))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from wgfleet.panel.domain import addressing, public_ports
+from wgfleet.panel.domain import addressing, peer_counts, public_ports
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import backbone, node_deletion, pool_changes
@@ -392,6 +392,4 @@ def _peers(tx: Tx, config: Config) -> str:
 
 def _number(counts: Mapping[str, int], none: str = Reason("no peers")) -> str:
     number = sum(counts.values())
-    if not number:
-        return none
-    return Reason("1 peer") if number == 1 else Reason("{number} peers", number=number)
+    return peer_counts.in_words(number) if number else none

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 
-from wgfleet.panel.domain import addressing, pool_changes
+from wgfleet.panel.domain import addressing, peer_counts, pool_changes
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.domain.taken_networks import TakenNetworks
 from wgfleet.panel.errors import Conflict
@@ -63,7 +63,7 @@ def planned(
             raise Conflict(
                 Reason(
                     "{peers} of {was} would have an address outside of {after}; delete or change them first",
-                    peers=Reason("1 peer") if left == 1 else Reason("{number} peers", number=left),
+                    peers=peer_counts.in_words(left),
                     was=was,
                     after=after,
                 ),

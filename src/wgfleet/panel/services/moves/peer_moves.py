@@ -132,7 +132,7 @@ def _clocks(tx: Tx, config: Config, to: Destination) -> list[str]:
 
 
 def _peers(count: int) -> str:
-    return "1 peer gets" if count == 1 else f"{count} peers get"
+    return Reason("1 peer gets") if count == 1 else Reason("{count} peers get", count=count)
 
 
 def start(
