@@ -9,7 +9,9 @@ from wgfleet.panel.web import languages, reasons
 
 def test_a_number_of_peers_is_said_in_one_place() -> None:
     saying = [
-        path.name for path in Path(wgfleet.panel.__file__).parent.rglob("*.py") if 'Reason("1 peer")' in path.read_text()
+        path.name
+        for path in Path(wgfleet.panel.__file__).parent.rglob("*.py")
+        if 'Reason("1 peer")' in path.read_text()
     ]
     assert saying == ["peer_counts.py"]
 

@@ -7,6 +7,8 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.dns.publisher import Publisher
+from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import endpoint_groups
 
 PATH = "/configs/wg0/endpoint-group"
 NAME = {"domain": "vpn.example.com", "port": "", "ttl": "60", "min_nodes": "1", "auto_migrate": "true"}
@@ -65,3 +67,18 @@ def test_a_wrong_field_says_what_is_wrong(admin: httpx.Client, field: str, value
     answer = submit(admin, PATH, **({**NAME, **DNS, "dns.options": OPTIONS} | {field: value}))
     assert answer.status_code == 422
     assert f'id="{field}-wrong"' in answer.text
+
+
+def test_a_name_of_one_label_that_an_earlier_release_took_is_named_and_all_else_can_be_changed(
+    admin: httpx.Client, panel: Panel
+) -> None:
+    told = "devices elsewhere cannot look up its name"
+    assert submit(admin, PATH, **NAME).url.path == "/configs/wg0"
+    assert told not in admin.get("/").text
+    with panel.store.write() as tx:
+        group = endpoint_groups.get(tx, configs.get(tx, "wg0"))
+        group.domain = "vpn"
+    assert told in admin.get("/").text
+    assert submit(admin, PATH, **{**NAME, "domain": "vpn", "ttl": "90"}).url.path == "/configs/wg0"
+    refused = submit(admin, PATH, **{**NAME, "domain": "office"})
+    assert "is only the first part of a domain name" in refused.text

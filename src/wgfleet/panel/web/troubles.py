@@ -8,15 +8,16 @@ from wgfleet.panel.api.monitoring import status_of
 from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.domain import forwarding
 from wgfleet.panel.domain.dns.states import SyncState
+from wgfleet.panel.domain.fields import is_address
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import configs, freezes, incarnations, web_certificates
 from wgfleet.panel.services.dns import commands
-from wgfleet.panel.services.fleet import node_agents, owed, shared_addresses, witnesses
+from wgfleet.panel.services.fleet import endpoint_groups, node_agents, owed, shared_addresses, witnesses
 from wgfleet.panel.services.floating import views
 from wgfleet.panel.store import Tx
-from wgfleet.panel.store.tables import Assignment, Node
+from wgfleet.panel.store.tables import Assignment, Config, Node
 from wgfleet.panel.web.languages import marked
 from wgfleet.protocol.messages import ForwardingState
 
@@ -93,7 +94,9 @@ def _of_nodes(tx: Tx, found: list[Node]) -> Iterator[Trouble]:
 def _of_configs(
     tx: Tx, listed: Mapping[str, Sequence[tuple[Assignment, Node]]], within: Limit | None
 ) -> Iterator[Trouble]:
-    for config in configs.page(tx, None, MOST_CONFIGS, within):
+    found = configs.page(tx, None, MOST_CONFIGS, within)
+    yield from _of_domains(tx, found)
+    for config in found:
         path = f"/configs/{config.name}"
         if config.paused_since is not None:
             yield Trouble(POOR, marked("automation is paused"), config.name, "", path, config.paused_since)
@@ -111,6 +114,16 @@ def _of_configs(
             subject = f"{late.config.name} · {late.node.name}"
             path = f"/nodes/{late.node.name}" if within is None else f"/configs/{late.config.name}"
             yield Trouble(POOR, marked("changes do not reach the node"), subject, late.reason, path, late.since)
+
+
+def _of_domains(tx: Tx, found: Sequence[Config]) -> Iterator[Trouble]:
+    """Name configs whose name has one label only: earlier releases took it, and files say it."""
+    domains = endpoint_groups.domains(tx, [config.id for config in found])
+    for config in found:
+        domain = domains.get(config.id)
+        if domain is not None and "." not in domain and not is_address(domain):
+            path = f"/configs/{config.name}"
+            yield Trouble(POOR, marked("devices elsewhere cannot look up its name"), config.name, domain, path)
 
 
 def _of_assignment(row: Assignment, subject: str, path: str) -> Iterator[Trouble]:

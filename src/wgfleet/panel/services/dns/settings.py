@@ -51,7 +51,7 @@ def apply(vault: Vault, plugins: DnsPlugins, group: EndpointGroup, spec: DnsSpec
     kept = options(vault, group) if (group.dns_provider, group.dns_zone) == (spec.provider, spec.zone) else {}
     given = plugins.canonical(spec.provider, plugins.with_kept(spec.provider, spec.options, kept))
     record_name = None if spec.record_name is None else parse_domain(spec.record_name, spec.path("record_name"))
-    if record_name is not None:
+    if record_name is not None and record_name != group.dns_record_name:
         refuse_single_label(record_name, spec.path("record_name"))
     plugins.check_name(spec.provider, given, record_name or group.domain, spec.path("record_name"))
     _check_ttl(group.ttl, _capabilities(plugins, spec, given), spec.provider)

@@ -76,8 +76,8 @@ def put(
                 mode=config.mode,
             )
         )
-    values = _checked(config, spec)
     group = endpoint_group_rows.get(tx, config.id)
+    values = _checked(config, spec, group)
     created = group is None
     if group is None or group.domain != values["domain"]:
         tunnel_networks.check_outside(tx, values["domain"], "domain")
@@ -159,9 +159,11 @@ def rehearsed(
     dns = _dns_of(spec)
     if dns is None:
         return None
-    draft, present = _new(config, _checked(config, spec)), endpoint_group_rows.get(tx, config.id)
+    present = endpoint_group_rows.get(tx, config.id)
+    draft = _new(config, _checked(config, spec, present))
     if present is not None:
         draft.dns_provider, draft.dns_zone = present.dns_provider, present.dns_zone
+        draft.dns_record_name = present.dns_record_name
         draft.dns_options_sealed = present.dns_options_sealed
     dns_settings.apply(vault, plugins, draft, dns)
     return draft, dns
@@ -233,8 +235,11 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     tx.wake(Topic.CONFIG, config.id)
 
 
-def _domain(spec: EndpointGroupSpec) -> str:
-    """Return the name in files, or, where nothing is published under it, an address: a floating one, or of a router."""
+def _domain(spec: EndpointGroupSpec, before: str | None) -> str:
+    """Return the name in files, or, where nothing is published under it, an address: a floating one, or of a router.
+
+    `before`: the name so far. Earlier releases took one of a single label: it stays, so that all else can be changed.
+    """
     if not is_address(spec.domain):
         domain = parse_domain(spec.domain, "domain")
         if domain.rpartition(".")[2] in NOWHERE:
@@ -242,7 +247,8 @@ def _domain(spec: EndpointGroupSpec) -> str:
                 Reason("{domain} leads nowhere (RFC 6761): give the name that clients use", domain=domain),
                 field="domain",
             )
-        refuse_single_label(domain, "domain")
+        if domain != before:
+            refuse_single_label(domain, "domain")
         return domain
     if _dns_of(spec) is not None:
         raise Invalid(
@@ -251,7 +257,7 @@ def _domain(spec: EndpointGroupSpec) -> str:
     return parse_public_address(spec.domain, "domain")
 
 
-def _checked(config: Config, spec: EndpointGroupSpec) -> dict[str, Any]:
+def _checked(config: Config, spec: EndpointGroupSpec, before: EndpointGroup | None) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
             Reason(
@@ -273,7 +279,7 @@ def _checked(config: Config, spec: EndpointGroupSpec) -> dict[str, Any]:
             )
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
     return {
-        "domain": _domain(spec),
+        "domain": _domain(spec, None if before is None else before.domain),
         "port": config.listen_port if spec.port is None else parse_port(spec.port, "port"),
         "ttl": spec.ttl,
         "auto_migrate": spec.auto_migrate,
