@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 from tests import programs
 from wgfleet.cli import panel
 from wgfleet.cli.panel import _overrides as panel_overrides
-from wgfleet.cli.panel_greeting import login_line, private_address_hint
+from wgfleet.cli.panel_greeting import login_line, plain_address_hint, private_address_hint
 from wgfleet.panel.domain.certificates import CertificateKind
 from wgfleet.panel.server_certificate import certificate_subjects
 from wgfleet.panel.services import certificates
@@ -274,6 +274,24 @@ def test_where_only_a_private_address_is_known_it_is_said_what_to_set(listen: st
     settings = settings_of(listen, ())
     hint = private_address_hint(settings.listen, settings)
     assert (hint is not None and "--name" in hint and "tls.names" in hint) is hinted
+
+
+def test_a_public_url_of_plain_http_is_warned_of_unless_it_stays_on_the_machine(tmp_path: Path) -> None:
+    for url, hinted in (
+        ("http://panel.example.com", True),
+        ("http://203.0.113.1:8080/vpn", True),
+        ("http://127.0.0.1:8080", False),
+        ("http://localhost:8080", False),
+        ("https://panel.example.com", False),
+        (None, False),
+    ):
+        hint = plain_address_hint(Settings(public_url=url))
+        assert (hint is not None and "agents refuse to join" in hint and "https://" in hint) is hinted, url
+    file = tmp_path / "panel.toml"
+    file.write_text(f'data_dir = "{tmp_path}"\npublic_url = "http://panel.example.com"\n')
+    checked = wgfleet("check-settings", "--settings-file", str(file))
+    assert checked.exit_code == 0
+    assert "warning: public_url is http://panel.example.com" in checked.output
 
 
 def test_the_name_of_the_command_line_is_one_of_the_certificate(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from wgfleet.panel import machine
 from wgfleet.panel.settings import Listener, Settings
+from wgfleet.protocol.addresses import is_loopback
 
 FIRST_KEY_FILE = "first-admin-key"
 SET_UP_FILE = "set-up-address"
@@ -60,6 +61,18 @@ def private_address_hint(listeners: Sequence[Listener], settings: Settings) -> s
     return (
         f"{private[0]} is a private address. If others reach this machine by another one, as in many clouds, start "
         "it with --name ADDRESS (tls.names), and --panel-node-address ADDRESS for its users"
+    )
+
+
+def plain_address_hint(settings: Settings) -> str | None:
+    """Say what does not work where people are to come by plain HTTP from elsewhere."""
+    public = urlsplit(settings.public_url or "")
+    if public.scheme != "http" or is_loopback(public.hostname or ""):
+        return None
+    return (
+        f"public_url is {settings.public_url}: by plain http agents refuse to join and browsers offer no passkeys, and "
+        "passwords, keys and links cross the network unencrypted. Give the https:// address of this panel, or of the "
+        "proxy in front of it"
     )
 
 

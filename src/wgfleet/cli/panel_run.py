@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import typer
 
-from wgfleet.cli.panel_greeting import login_line, private_address_hint, show_listeners, show_set_up
+from wgfleet.cli.panel_greeting import login_line, plain_address_hint, private_address_hint, show_listeners, show_set_up
 from wgfleet.panel import machine
 from wgfleet.panel.core import run_core
 from wgfleet.panel.listening import PanelServer, PlainDoor, Sockets
@@ -93,8 +93,9 @@ class PanelRun:
                 typer.echo(f"log in with: {line}")
                 if self._set_up is not None:
                     show_set_up(self._settings.data_dir, f"{line.split()[2]}/set-up/administrator#{self._set_up}")
-                if (hint := private_address_hint(listeners, self._settings)) is not None:
-                    typer.echo(hint)
+                for hint in (private_address_hint(listeners, self._settings), plain_address_hint(self._settings)):
+                    if hint is not None:
+                        typer.echo(hint)
                 sys.stdout.flush()
 
         with opened(self._settings, self._vault, CONNECTIONS // siblings.count) as parts:

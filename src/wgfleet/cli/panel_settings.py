@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wgfleet.cli.output import say
+from wgfleet.cli.panel_greeting import plain_address_hint
 from wgfleet.cli.tree import complain, single
 from wgfleet.panel import settings as panel_settings
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -77,6 +78,8 @@ def check_settings(settings_file: SettingsFile = None) -> None:
     _check_programs(settings)
     if settings.acme.dns_provider is not None and settings.acme_names():
         _check_places(settings)
+    if (hint := plain_address_hint(settings)) is not None:
+        typer.echo(f"warning: {hint}", err=True)
     typer.echo(f"settings are valid: data in {settings.data_dir}, listening on {', '.join(map(str, settings.listen))}")
 
 
