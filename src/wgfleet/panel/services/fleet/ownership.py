@@ -3,7 +3,7 @@
 A user is locked before the configs of the devices: who makes one for the user keeps the user as it is meanwhile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 
 from wgfleet.panel.errors import Invalid, NotFound
@@ -89,6 +89,11 @@ def give(tx: Tx, actor: str, peer: Peer, user_id: str | None, *, enabled: bool |
             check(found.get(user_id), "owner", enabled=peer.enabled if enabled is None else enabled)
         audit.record(tx, actor, "owner_set", "peer", peer.id, name=peer.name, owner=user_id, before=peer.owner_id)
         peer.owner_id = user_id
+
+
+def is_owner_in(tx: Tx, user_id: str, config_ids: Collection[str]) -> bool:
+    """Say whether a user has a device in one of some configs."""
+    return not set(config_ids).isdisjoint(owner_rows.config_ids(tx, user_id))
 
 
 def count(tx: Tx, user_id: str) -> int:
