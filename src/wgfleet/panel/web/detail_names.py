@@ -52,7 +52,7 @@ DETAIL_NAMES = {
     "endpoint_addresses": marked("addresses for devices"),
     "endpoint_name": marked("host name for devices"),
     "endpoint_port": marked("port for devices"),
-    "excluded_networks": marked("networks past the tunnel"),
+    "excluded_networks": marked("networks beside the tunnel"),
     "expires_at": marked("expires at"),
     "factor": marked("factor"),
     "field": marked("field"),
