@@ -54,6 +54,18 @@ def run(*words: str, **env: str) -> Any:
     return CliRunner().invoke(app, list(words), env={"COLUMNS": str(COLUMNS), **env})
 
 
+def test_no_option_is_refused_in_the_words_of_a_library() -> None:
+    said = ""
+    for path in REMOTE:
+        for each in LEAVES[path].params:
+            option = next((name for name in each.opts if name.startswith("--")), None)
+            if option is not None and not each.is_flag:
+                said += run(*path, option, "zz", WGFLEET_URL="http://127.0.0.1:9").output
+    assert said.count("Invalid value for") > 20
+    assert "must be a whole number such as 25" in said
+    assert not re.search(r"[Ii]nput should|unable to|valid (integer|number|boolean)", said)
+
+
 def test_help_names_every_option_in_full_and_keeps_to_80_columns() -> None:
     for path, command in LEAVES.items():
         shown = run(*path, "-h")

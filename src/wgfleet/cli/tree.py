@@ -61,7 +61,22 @@ def shortly() -> Iterator[None]:
 
 
 class NumberTakingCommand(TyperCommand):
-    """A command that takes -5GB for a value, to be refused as one: no option begins with a digit."""
+    """A command that takes -5GB for a value, to be refused as one: no option begins with a digit.
+
+    What is refused is said as the panel says it of its fields, and not in the words of a library.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse what was typed."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            listed = getattr(error.__cause__, "errors", None)
+            if listed is not None:
+                from wgfleet.panel.complaints import words  # noqa: PLC0415 - only where something is refused
+
+                error.message = str(words(listed()[0]))
+            raise
 
     def make_parser(self, ctx: Any) -> Any:
         """Return the parser, with another way for what looks like a negative number."""
