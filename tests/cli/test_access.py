@@ -28,7 +28,8 @@ def test_a_person_signs_in_with_password_and_code_and_out_again(
         secret = anna.post("/api/me/second-factor", json={"password": WORDS}).json()["secret"]
         confirmed = anna.post("/api/me/second-factor/confirm", json={"code": pyotp.TOTP(secret).now()}).json()
     code = confirmed["recovery_codes"][0]
-    wrong = wgfleet("login", url, "--user", "anna", given="no such words at all\n")
+    wrong = wgfleet("login", "--user", "anna", given="no such words at all\n")  # at WGFLEET_URL
+    assert "cannot be reached" not in wrong.stderr
     assert (wrong.returncode, wrong.stderr.count("\n")) == (1, 1)
     assert wgfleet("login", url, "--user", "anna", given=f"{WORDS}\n").returncode == 2, "a code is asked for"
     assert wgfleet("login", url, "--user", "anna", given=f"{WORDS}\n{code}\n").returncode == 0

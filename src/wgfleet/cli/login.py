@@ -21,7 +21,7 @@ app = single()
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(help="Address of the panel.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Argument(help="Address of the panel.", envvar="WGFLEET_URL")] = DEFAULT_URL,
     *,
     ca_fingerprint: Annotated[str | None, typer.Option(help="Fetch the panel's CA and check it against this.")] = None,
     ca_file: Annotated[
