@@ -1,5 +1,6 @@
 """Values as people read them: sizes in binary units, rates, shares and times, in the language of the page."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 STEP = 1024
 YES, NO, NONE = marked("yes"), marked("no"), marked("none")
 SHORT = 100  # from here on a size has no decimals
+_SYNTAX = re.compile(r"[\^$.*+?()[\]{}|/\\]")
 
 
 def size(language: str, count: float) -> str:
@@ -55,6 +57,11 @@ def _with_unit(language: str, number: str, unit: str) -> str:
     """Return a number with its unit behind it, also where people read from right to left: units are Latin there too."""
     found = f"{number}\u00a0{unit}"
     return found if languages.direction(language) == "ltr" else f"\u2066{found}\u2069"
+
+
+def literal_pattern(text: str) -> str:
+    """Return the pattern of a field that takes this text alone, as browsers read patterns (with the flag v)."""
+    return _SYNTAX.sub(r"\\\g<0>", text)
 
 
 def speed_field(bits: int | None) -> str:

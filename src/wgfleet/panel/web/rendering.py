@@ -69,6 +69,7 @@ def environment(language: str) -> Environment:
     made.filters["translated_choices"] = partial(_choices, translate)
     made.filters.update(
         moment=formats.moment,
+        literal_pattern=formats.literal_pattern,
         speed_field=formats.speed_field,
         exact=formats.exact,
         details=partial(formats.details, translate=translate),
