@@ -78,4 +78,4 @@ def test_a_set_that_no_form_offers_is_refused_and_nothing_fails(admin: httpx.Cli
         at = submit(admin, "/new/tag", name="long", color="#2fb344").url.path
     answer = submit(admin, f"{peer if at == 'peer' else at}/rules", rule_set="x" * 300)
     assert answer.status_code == 422
-    assert "at most 64 characters" in answer.text
+    assert "must have 64 characters at most" in answer.text

@@ -62,10 +62,11 @@ def _more(answer: Callable[..., Response], given: Mapping[str, Any]) -> dict[str
                 answer(**{**given, "form": tried})
         except (*REFUSALS, HTTPException):
             break  # of the whole, or of what was to be there by now
-        new = {} if tried.others else {name: said for name, said in tried.wrong.items() if name not in form.wrong}
-        if not new.keys() - found.keys():
+        # What was left empty may be missed only since something else was left out now.
+        new = {name: said for name, said in tried.wrong.items() if name not in {*form.wrong, *found} and form.get(name)}
+        if tried.others or not new:
             break
-        found = new | found
+        found |= new
     return found
 
 
