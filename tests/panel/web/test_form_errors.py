@@ -1,10 +1,12 @@
 """What is wrong with a form is said once: beside the field, by the name that the page has for it."""
 
+import re
+
 import httpx
 import pytest
 
 from tests.panel.web import sample
-from tests.panel.web.conftest import submit
+from tests.panel.web.conftest import submit, token_of
 from wgfleet.panel.api import Panel
 
 
@@ -65,3 +67,20 @@ def test_a_name_that_is_taken_is_refused_beside_its_field_of_the_first_network(a
     page = submit(admin, "/set-up", **fields).text
     assert 'id="config_name-wrong"' in page
     assert "name:</span>" not in page
+
+
+def test_wrong_fields_are_listed_in_the_order_of_the_page(admin: httpx.Client) -> None:
+    fields = {"owner": "nobody", "keepalive": "x", "addresses": "x", "new_tags": "a/b"}
+    page = submit(admin, "/peers/new", config="wg0", name="anna", **fields).text
+    summary = re.search(r'<ul>(<li><a href="#.*?)</ul>', page, re.DOTALL)
+    assert summary is not None
+    assert re.findall(r'href="#(\w+)"', summary[1]) == ["addresses", "keepalive", "new_tags", "owner"]
+
+
+def test_a_refusal_runs_as_its_language_does_whatever_it_begins_with(admin: httpx.Client) -> None:
+    path, fields = "/new/node", {"name": "n9", "endpoint_addresses": "foo"}
+    token = token_of(admin.get(path).text)
+    sent = {"form_token": token, **fields}
+    persian = admin.post(path, data=sent, headers={"Accept-Language": "fa"}).text
+    assert 'id="endpoint_addresses-wrong"><span dir="rtl">' in persian
+    assert '<span lang="en" dir="ltr">' in admin.post(path, data=sent).text

@@ -87,7 +87,8 @@ def test_a_reason_is_said_in_the_language_of_who_reads_it_with_its_values_as_the
         assert reasons.in_words(translate, each) == "keine Antwort an 2 von 3 Beobachtern; <b>{x} \u200c"
     assert reasons.said(translate, inner) == '<span dir="auto">keine Antwort an 2 von 3 Beobachtern</span>'
     foreign = reasons.said(translate, Reason("what no catalog has: {x}", x="<b>"))
-    assert foreign == '<span lang="en" dir="auto">what no catalog has: &lt;b&gt;</span>'
+    assert foreign == '<span lang="en" dir="ltr">what no catalog has: &lt;b&gt;</span>'
+    assert reasons.said(translate, "of a plugin") == '<span lang="en" dir="auto">of a plugin</span>'
     assert Reason.restored("kept by hand\x1f{") == "kept by hand"
     assert copy.deepcopy(whole).values == whole.values
 

@@ -17,7 +17,10 @@ def summarized(made: Environment, text: str, values: Mapping[str, Any]) -> str:
     """Return a page with what is wrong with its forms in its place."""
     for form in values.values():
         if isinstance(form, SubmittedForm) and form.place and form.place in text:
-            beside = [(name, _label(text, name)) for name in form.wrong if f'id="{name}-wrong"' in text]
+            places = {name: text.find(f'id="{name}-wrong"') for name in form.wrong}
+            beside = [
+                (name, _label(text, name)) for name in sorted(places, key=places.__getitem__) if places[name] >= 0
+            ]
             elsewhere = form.wrong.keys() - dict(beside).keys()
             module = made.get_template("kit/forms.html").make_module(dict(values))
             summary = module.summary(form, beside, sorted(elsewhere))  # type: ignore[attr-defined]

@@ -25,13 +25,17 @@ def in_words(translate: Translate, text: str) -> str:
     return readable(filled_in(isolated(translate(text.template)), values, translate(_CUT)))
 
 
-def said(translate: Translate, text: str | None, nothing: str = NOTHING) -> Markup:
-    """Return a text as a part of a page, marked as English where it is not in the reader's language."""
+def said(translate: Translate, text: str | None, nothing: str = NOTHING, *, direction: str = "auto") -> Markup:
+    """Return a text as a part of a page, marked as English where it is not in the reader's language.
+
+    `direction`: of that language. Browsers would take it from the first letter, which may be that of a name.
+    """
     if not text:
         return escape(nothing)
     words = in_words(translate, text)
-    language = Markup(' lang="en"') if words == str(text) else Markup()
-    return Markup('<span{} dir="auto">{}</span>').format(language, words)
+    if words != str(text):
+        return Markup('<span dir="{}">{}</span>').format(direction, words)
+    return Markup('<span lang="en" dir="{}">{}</span>').format("ltr" if isinstance(text, Reason) else "auto", words)
 
 
 def _value(translate: Translate, value: Any) -> Any:

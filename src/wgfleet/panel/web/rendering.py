@@ -65,7 +65,7 @@ def environment(language: str) -> Environment:
     # For texts that are not in a template: `_()` takes its text for markup, which one with a name in it must never be.
     translate = languages.translations(language).gettext
     made.filters["translated"] = partial(reasons.in_words, translate)
-    made.filters["said"] = partial(reasons.said, translate)
+    made.filters["said"] = partial(reasons.said, translate, direction=languages.direction(language))
     made.filters["translated_choices"] = partial(_choices, translate)
     made.filters.update(
         moment=formats.moment,

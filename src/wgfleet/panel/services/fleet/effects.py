@@ -202,10 +202,9 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
     if peers and where != was:
         said.append(
             Reason(
-                "the files of {peers} say {domain}:{port}, and work only as long as nodes answer there",
+                "the files of {peers} say {endpoint}, and work only as long as nodes answer there",
                 peers=peers,
-                domain=before.domain,
-                port=before.port,
+                endpoint=f"{before.domain}:{before.port}",
             )
         )
     if before.dns is not None and (after is None or after.dns is None or after.domain != before.domain):
