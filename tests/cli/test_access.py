@@ -133,3 +133,19 @@ def test_what_is_no_address_of_a_panel_is_refused_before_a_key_is_asked_for(wgfl
 def test_what_is_no_fingerprint_is_said_to_be_none(wgfleet: Run) -> None:
     refused = wgfleet("login", "https://127.0.0.1:9", "--ca-fingerprint", "sha256:abc", given="")
     assert "'sha256:abc' is no fingerprint" in refused.stderr
+
+
+def test_a_peer_is_made_for_a_user_given_to_another_and_to_nobody(wgfleet: Run, client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.0.0/24"])
+    for name in ("carl", "dora"):
+        made(client, "/api/users", name=name, role="self-service")
+    assert re.search(
+        r"^owner +carl$", wgfleet("peer", "create", "wg0", "phone", "--owner", "carl").stdout, re.MULTILINE
+    )
+    shown = wgfleet("peer", "update", "wg0/phone", "--owner", "dora").stdout
+    assert re.search(r"^owner +dora$", shown, re.MULTILINE)
+    assert re.search(r"not set: .*owner", wgfleet("peer", "update", "wg0/phone", "--owner", "").stdout)
+    unknown = wgfleet("peer", "update", "wg0/phone", "--owner", "nobody")
+    assert "--owner: there is no user 'nobody'" in unknown.stderr
+    many = wgfleet("peer", "create", "wg0", "--count", "2", "--owner", "carl")
+    assert (many.returncode, "--count takes --prefix alone" in many.stderr) == (2, True), "it was left out silently"

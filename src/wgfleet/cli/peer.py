@@ -36,6 +36,7 @@ WIDE = ("tags", "networks", "endpoint", "enabled", "traffic", "restricted_becaus
 
 Networks = Annotated[list[str] | None, typer.Option("--network", help="Network behind the peer; repeatable.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Tag that it has; repeatable; '': none.")]
+Owner = Annotated[str | None, typer.Option(help="User whose device it is, by id or name; '': nobody's.")]
 Notes = Annotated[str | None, typer.Option(help="What you want to remember of it; '': nothing.")]
 Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 
@@ -148,6 +149,7 @@ def create(
     network: Networks = None,
     group: Group = None,
     tag: Tags = None,
+    owner: Owner = None,
     notes: Notes = None,
     client_allowed_ip: AllowedIps = None,
     exclude: Excluded = None,
@@ -168,6 +170,18 @@ def create(
     if (name is None) == (count is None):
         say("error: give either a name or --count", err=True)
         raise typer.Exit(USAGE)
+    body = settings | given(
+        public_key=public_key,
+        addresses=address,
+        networks=network,
+        group=group,
+        tags=items(tag),
+        owner=owner or None,
+        notes=notes,
+    )
+    if count is not None and body:
+        say("error: --count takes --prefix alone; give the rest with `wgfleet peer change`, or make a table", err=True)
+        raise typer.Exit(USAGE)
     with panel() as client:
         if count is not None:
             made = client.call("POST", f"{path}/batch", {"count": count, "name_prefix": prefix})["items"]
@@ -176,10 +190,7 @@ def create(
             else:
                 say(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
             return
-        body = given(
-            public_key=public_key, addresses=address, networks=network, group=group, tags=items(tag), notes=notes
-        )
-        show_thing(client, client.call("POST", path, {"name": name, **body, **settings}), as_json=as_json)
+        show_thing(client, client.call("POST", path, {"name": name, **body}), as_json=as_json)
 
 
 @app.command()
@@ -194,6 +205,7 @@ def update(
     network: Networks = None,
     group: Group = None,
     tag: Tags = None,
+    owner: Owner = None,
     notes: Notes = None,
     client_allowed_ip: AllowedIps = None,
     exclude: Excluded = None,
@@ -223,7 +235,7 @@ def update(
         enabled=enabled,
         **settings,
     )
-    body |= file_settings.inherited(inherit)
+    body |= file_settings.inherited(inherit) | ({} if owner is None else {"owner": owner or None})
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
         about_rules: Document = {name: body[name] for name in ("rule_set", "tags") if name in body}

@@ -76,7 +76,8 @@ Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or nam
 Owner = Annotated[str, Field(min_length=1, max_length=64)]
 OWNER = (
     "Id or name of the user whose device it is, who can read its file; needs the scope `secrets`. "
-    "A user who is disabled gets only peers that are not `enabled`."
+    "A user who is disabled gets only peers that are not `enabled`. Who is limited names owners of peers within the "
+    "limit alone."
 )
 MAX_SEARCH = 100
 
