@@ -84,3 +84,13 @@ def test_a_refusal_runs_as_its_language_does_whatever_it_begins_with(admin: http
     persian = admin.post(path, data=sent, headers={"Accept-Language": "fa"}).text
     assert 'id="endpoint_addresses-wrong"><span dir="rtl">' in persian
     assert '<span lang="en" dir="ltr">' in admin.post(path, data=sent).text
+
+
+def test_a_config_that_was_deleted_meanwhile_is_refused_beside_its_field(admin: httpx.Client) -> None:
+    fields = {"config": "gone", "keepalive": "x", "owner": "nobody"}
+    page = submit(admin, "/peers/new", name="anna", **fields).text
+    for field in fields:
+        assert f'id="{field}-wrong"' in page
+    many = submit(admin, "/peers/many/new", config="gone", count="2", name_prefix="a").text
+    assert 'id="config-wrong"' in many
+    assert "That was refused" not in many

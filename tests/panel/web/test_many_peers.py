@@ -140,7 +140,7 @@ def test_a_tag_a_limit_and_a_deletion_by_name(admin: httpx.Client, panel: Panel)
         ({"action": "disable", "filter_node": "gone"}, None),
         ({"action": "disable", "filter_live": "maybe"}, None),
         ({"action": "disable", "filter_search": "x" * 101}, None),
-        ({"action": "disable", "config": ""}, None),
+        ({"action": "disable", "config": ""}, "config"),
     ],
 )
 def test_what_is_wrong_is_said_where_it_can_be_seen(

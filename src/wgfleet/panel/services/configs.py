@@ -177,11 +177,11 @@ def _give_keys(vault: Vault, config: Config, own: str | None) -> None:
         config.private_key_sealed = sealed.seal(vault, Config.private_key_sealed, config.id, private_key)
 
 
-def get(tx: Tx, reference: str) -> Config:
-    """Return a config by id or name."""
+def get(tx: Tx, reference: str, field: str | None = None) -> Config:
+    """Return a config by id or name; `field` named it."""
     config = config_rows.find(tx, reference)
     if config is None:
-        raise _no_config(reference)
+        raise _no_config(reference, field)
     return config
 
 

@@ -135,7 +135,7 @@ def _asked(form: SubmittedForm) -> str:
 def _config(panel: Panel, caller: Caller, reference: str) -> str:
     with panel.store.read() as tx:
         limits.check(tx, caller.limit, "config", reference, "config")
-        return configs.get(tx, reference).name
+        return configs.get(tx, reference, "config").name
 
 
 def _body(form: SubmittedForm) -> PeersToChangeNow | None:

@@ -52,7 +52,7 @@ def send_table(request: Request, panel: ThePanel, caller: Writer, form: TheForm)
     try:
         with panel.store.read() as tx:
             limits.check(tx, caller.limit, "config", form.get("config"), "config")
-            name = configs.get(tx, form.get("config")).name
+            name = configs.get(tx, form.get("config"), "config").name
         found = _plan(panel, caller, name, form)
         if form.get("seen") != _digest(form) or not form.get("do"):
             return _page(request, panel, caller, form, view(found))

@@ -148,7 +148,7 @@ def _made(panel: Panel, caller: Caller, config: str, body: NewPeer) -> peers.Cre
     with panel.store.write() as tx:
         ownership.hold(tx, drafts)
         limits.check(tx, caller.limit, "config", config, "config")
-        return peers.create(tx, caller.actor, configs.get(tx, config), drafts, panel_hosts=hosts)
+        return peers.create(tx, caller.actor, configs.get(tx, config, "config"), drafts, panel_hosts=hosts)
 
 
 @router.get("/peers/{peer_id}/access")
