@@ -115,6 +115,7 @@ BOUNDED = {
     "peer_allowances": "one for each peer at most",
     "peer_batches": "one for each call that makes many peers, while it does",
     "peer_changes": "one for each peer that an operation has yet to change",
+    "peer_nodes": "one for each peer at most, which goes with it",
     "peer_jobs": "made and deleted by administrators",
     "peer_tombstones": "kept for a day, see above",
     "peers": "made and deleted by administrators",

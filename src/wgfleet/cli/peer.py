@@ -38,6 +38,13 @@ Networks = Annotated[list[str] | None, typer.Option("--network", help="Network b
 Tags = Annotated[list[str] | None, typer.Option("--tag", help="Tag that it has; repeatable; '': none.")]
 Owner = Annotated[str | None, typer.Option(help="User whose device it is, by id or name; '': nobody's.")]
 Notes = Annotated[str | None, typer.Option(help="What you want to remember of it; '': nothing.")]
+Nodes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--nodes",
+        help="Node or node group of an independent config that it may use; repeatable, or with commas; '': all.",
+    ),
+]
 Group = Annotated[str | None, typer.Option(help="Node group that it prefers.")]
 
 
@@ -110,7 +117,7 @@ def show(peer: Peer, *, as_json: AsJson = False) -> None:
             return
         nodes = references.names(client, "nodes")
         details = client.get(f"{path}/details")
-        shown = with_names(client, found) | speeds.in_effect(details) | {"notes": details["notes"]}
+        shown = with_names(client, _at_nodes(found)) | speeds.in_effect(details) | {"notes": details["notes"]}
     session, used = found["session"], found["usage"]
     shown |= {"session": _session(session, nodes) if session else "none yet"}
     shown |= {"usage": f"{size(used['received'])} from it, {size(used['sent'])} to it" if used else "none yet"}
@@ -148,6 +155,7 @@ def create(
     address: Annotated[list[str] | None, typer.Option("--address", help="Wanted address; repeatable.")] = None,
     network: Networks = None,
     group: Group = None,
+    nodes: Nodes = None,
     tag: Tags = None,
     owner: Owner = None,
     notes: Notes = None,
@@ -178,7 +186,7 @@ def create(
         tags=items(tag),
         owner=owner or None,
         notes=notes,
-    )
+    ) | _usable(nodes)
     if count is not None and body:
         say("error: --count takes --prefix alone; give the rest with `wgfleet peer change`, or make a table", err=True)
         raise typer.Exit(USAGE)
@@ -190,7 +198,24 @@ def create(
             else:
                 say(f"{len(made)} peers created, {made[0]['name']} to {made[-1]['name']}")
             return
-        show_thing(client, client.call("POST", path, {"name": name, **body}), as_json=as_json)
+        made = client.call("POST", path, {"name": name, **body})
+        show_thing(client, made if as_json else _at_nodes(made), as_json=as_json)
+
+
+def _at_nodes(peer: Document) -> Document:
+    """Return a peer for people: with its addresses by node where each node has its own."""
+    by_node = peer.pop("node_addresses")
+    if by_node is None:
+        return {name: value for name, value in peer.items() if name != "nodes"}
+    lines = [f"{each['node']}: {', '.join(each['addresses'])}" for each in by_node]
+    return peer | {"addresses": "\n".join(lines)}
+
+
+def _usable(nodes: list[str] | None) -> Document:
+    """Return what of a peer's body says which nodes it may use; an empty text alone: all of them."""
+    if nodes is None:
+        return {}
+    return {"nodes": [each for some in nodes for each in some.replace(",", " ").split()] or None}
 
 
 @app.command()
@@ -204,6 +229,7 @@ def update(
     ] = False,
     network: Networks = None,
     group: Group = None,
+    nodes: Nodes = None,
     tag: Tags = None,
     owner: Owner = None,
     notes: Notes = None,
@@ -235,13 +261,14 @@ def update(
         enabled=enabled,
         **settings,
     )
-    body |= file_settings.inherited(inherit) | ({} if owner is None else {"owner": owner or None})
+    body |= file_settings.inherited(inherit) | _usable(nodes) | ({} if owner is None else {"owner": owner or None})
     with panel() as client:
         path = f"/api/peers/{references.peer(client, peer)}"
         about_rules: Document = {name: body[name] for name in ("rule_set", "tags") if name in body}
         if about_rules:
             ask(client, path, about_rules, yes=yes, dry_run=False)
-        show_thing(client, client.change(path, body | given(rotate_keys=rotate_keys or None)), as_json=as_json)
+        changed = client.change(path, body | given(rotate_keys=rotate_keys or None))
+        show_thing(client, changed if as_json else _at_nodes(changed), as_json=as_json)
 
 
 @app.command()

@@ -280,3 +280,19 @@ def test_the_nearest_group_is_the_own_then_those_of_its_region_then_by_priority(
     stranger = [Unplaced(PeerId("p0"), NodeGroupId("gone"), "us")]
     assert list(place(stranger, fleet, strategy=Strategy.NEAREST_GROUP).homes.values()) == ["near"]
     assert list(place(stranger, fleet).homes.values()) == ["far"]
+
+
+def test_peers_that_may_use_some_nodes_only_get_homes_among_these() -> None:
+    nodes = [node("a"), node("b"), replace(node("c"), group_id=NodeGroupId("eu"))]
+    only = [
+        Unplaced(PeerId("p1"), None, usable=frozenset({"a"})),
+        Unplaced(PeerId("p2"), None),
+        Unplaced(PeerId("p3"), None, usable=frozenset({"eu"})),
+        Unplaced(PeerId("p4"), None, usable=frozenset({"gone"})),
+        Unplaced(PeerId("p5"), None, usable=frozenset({"a"})),
+    ]
+    found = place(only, nodes)
+    assert found.homes == {"p1": "a", "p5": "a", "p3": "c", "p2": "b"}
+    assert found.left == ("p4",)
+    assert spread(only, found.homes, nodes) == {}
+    assert spread(only, {PeerId("p1"): NodeId("b")}, nodes)["p1"] == "a"

@@ -37,7 +37,10 @@ class DepartureView(View):
     reach: dict[ClientReach, int] = Field(
         description=f"How many of them can be had by other nodes in which way. {REACH}"
     )
-    cut_off: Names = Field(description="Those that would be cut off: `silent`. None where the node would relay them.")
+    cut_off: Names = Field(
+        description="Those that would be cut off: `silent`, unless the node would relay them; and, connected or not, "
+        "those that may use no other node of an independent config."
+    )
     relayed: Names = Field(description="Those of them that the node relays for `relay_s`, instead of that.")
     unknown: Names = Field(
         description="Those that the removal would call for the first time. It ends without cutting off who is silent."
@@ -83,7 +86,7 @@ def _view(found: Departure, config: Config, node: Node, relay_s: float) -> Depar
     return DepartureView(
         live=len(found.clients),
         reach=found.counts(),
-        cut_off=[] if relayed else [client.name for client in silent[:NAMED]],
+        cut_off=[*found.stranded.names, *([] if relayed else [client.name for client in silent])][:NAMED],
         relayed=[client.name for client in silent[:NAMED]] if relayed else [],
         unknown=[client.name for client in found.of(ClientReach.UNKNOWN)[:NAMED]],
         can_relay=found.can_relay,

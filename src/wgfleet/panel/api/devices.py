@@ -88,8 +88,9 @@ def create_device(panel: ThePanel, caller: Owner, body: NewDevice) -> Response:
     draft = devices.draft(panel.vault, caller, body.name, body.public_key)
     with panel.store.write() as tx:
         made = devices.create(tx, caller, body.config, draft, panel.settings.self_service.devices)
-        held = shown_peers.held_of(tx, made.rows())
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, {}, held)[0], status.HTTP_201_CREATED)
+        held, at = shown_peers.held_of(tx, made.rows()), shown_peers.at_nodes_of(tx, made.rows(), made.addresses)
+    items = shown_peers.shown(made.rows(), made.addresses, {}, {}, held, at_nodes=at)
+    return shown_peers.one(items[0], status.HTTP_201_CREATED)
 
 
 @router.get("/api/me/devices/{device_id}", response_model=PeerView, summary="Show a device of yours")

@@ -115,7 +115,8 @@ class _Pages:
             by_template = config.file_names is not None
             found = []
             for peer in rows:
-                file = made[peer.id]
+                if (file := made.get(peer.id)) is None:
+                    continue  # it may use none of the nodes
                 name = file.file_name.removesuffix(".conf") if by_template else peer.name
                 found.append((name, peer.id, file.text))
             return _Page(found, self._after is None, by_template)
@@ -137,7 +138,7 @@ def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
             part += packed.member(f"{stem}.conf", text.encode())
         if part:
             yield bytes(part)
-        if page.is_last or page.files[-1][1] >= newest:
+        if page.is_last or (page.files and page.files[-1][1] >= newest):
             break
         try:
             page = pages.next(PAGE)

@@ -41,9 +41,10 @@ from wgfleet.panel.services import configs, held_settings, rule_sets, usage
 from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.fleet import node_groups, ownership, peer_lists, peers, tags
+from wgfleet.panel.services.fleet import node_groups, ownership, peer_lists, peer_nodes, peers, tags
 from wgfleet.panel.services.fleet.peer_details import MAX_NOTES, PeerDetails
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
+from wgfleet.panel.services.fleet.peer_nodes import MAX_PLACES
 from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, PeerChanges, PeerSpec
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.fleet.tags import MAX_TAGS
@@ -72,6 +73,14 @@ Tags = Annotated[
     list[Annotated[str, Field(max_length=MAX_TAG_NAME)]],
     Field(max_length=MAX_TAGS, description="Ids or names of tags."),
 ]
+Nodes = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]],
+    Field(
+        min_length=1,
+        max_length=MAX_PLACES,
+        description="Ids or names of the nodes and node groups that it may use, of an independent config; null: all.",
+    ),
+]
 Group = Annotated[str, Field(min_length=1, max_length=64, description="Id or name of the node group it prefers.")]
 Owner = Annotated[str, Field(min_length=1, max_length=64)]
 OWNER = (
@@ -99,6 +108,7 @@ class NewPeer(NewClientSettings, NewHeldSettings):
     owner: Owner | None = Field(default=None, description=OWNER)
     notes: Notes = ""
     tags: Tags = Field(default=[])
+    nodes: Nodes | None = None
 
 
 class NewPeers(Body):
@@ -117,7 +127,7 @@ class NewPeers(Body):
 class ChangedPeer(ChangedClientSettings, ChangedHeldSettings):
     """The fields to change; a field that is left out, or null, keeps its value.
 
-    Null removes `group` and `owner`, and leaves settings and speeds to tags and config.
+    Null removes `group` and `owner`, lets it use all `nodes`, and leaves settings and speeds to tags and config.
     """
 
     name: Name | None = UNCHANGED
@@ -126,6 +136,7 @@ class ChangedPeer(ChangedClientSettings, ChangedHeldSettings):
     enabled: bool | None = Field(default=UNCHANGED, description="false: no node accepts it.")
     notes: Notes | None = UNCHANGED
     tags: Tags | None = Field(default=UNCHANGED, description="All tags that it is to have, by id or name.")
+    nodes: Nodes | None = UNCHANGED
     public_key: PublicKey | None = UNCHANGED
     owner: Owner | None = Field(default=UNCHANGED, description=f"{OWNER} Null: nobody's.")
     rotate_keys: bool = Field(default=UNCHANGED, description="Make new keys; the user's current file stops working.")
@@ -145,6 +156,7 @@ def specs_of(panel: Panel, caller: Caller, bodies: Sequence[NewPeer]) -> list[Pe
             rule_sets.check_named(tx, caller.limit, {"rule_set": rule_set})
         for references in {tuple(body.tags) for body in bodies if body.tags}:
             tags.check_named(tx, caller.limit, references, "tags")
+        peer_nodes.check_named(tx, caller.limit, {each for body in bodies for each in body.nodes or ()})
     return [_spec(body, owner_ids[body.owner]) for body in bodies]
 
 
@@ -167,9 +179,11 @@ def _details(body: NewPeer) -> PeerDetails | None:
     """Return what few peers have, None where there is nothing; the keepalive is a column of each peer."""
     settings = {name: value for name in SETTINGS if (value := getattr(body, name)) is not None and name != "keepalive"}
     held = {name: value for name in HELD if (value := getattr(body, name)) is not None}
-    if not (settings or held or body.notes or body.tags):
+    if not (settings or held or body.notes or body.tags or body.nodes):
         return None
-    return PeerDetails(body.notes, tuple(body.tags), cast("ClientSettings", settings), cast("HeldChanges", held))
+    nodes = tuple(body.nodes) if body.nodes else None
+    settings_of_file, held_to = cast("ClientSettings", settings), cast("HeldChanges", held)
+    return PeerDetails(body.notes, tuple(body.tags), settings_of_file, held_to, nodes)
 
 
 @router.get("/api/configs/{config}/peers", response_model=Page[PeerView], summary="List the peers of a config")
@@ -255,8 +269,9 @@ def create_peer(panel: ThePanel, caller: Writer, config: Reference, body: NewPee
         made = peers.create(tx, caller.actor, row, drafts, panel_hosts=hosts)
     with panel.store.read() as tx:  # others write meanwhile
         names = tags.names_of(tx, [drafts[0].id]) if body.tags else {}
-        held = shown_peers.held_of(tx, made.rows())
-    return shown_peers.one(shown_peers.shown(made.rows(), made.addresses, {}, names, held)[0], status.HTTP_201_CREATED)
+        held, at = shown_peers.held_of(tx, made.rows()), shown_peers.at_nodes_of(tx, made.rows(), made.addresses)
+    items = shown_peers.shown(made.rows(), made.addresses, {}, names, held, at_nodes=at)
+    return shown_peers.one(items[0], status.HTTP_201_CREATED)
 
 
 @router.post(
@@ -279,7 +294,8 @@ def create_peers(panel: ThePanel, caller: Writer, config: Reference, body: NewPe
     with panel.store.read() as tx:
         special = {draft.id for draft in drafts if draft.spec.details}
         names, held = tags.names_of(tx, special), shown_peers.held_of(tx, made.rows(), special)
-    items = shown_peers.shown(made.rows(), made.addresses, {}, names, held)
+        at = shown_peers.at_nodes_of(tx, made.rows(), made.addresses)
+    items = shown_peers.shown(made.rows(), made.addresses, {}, names, held, at_nodes=at)
     return shown_peers.page(items, status=status.HTTP_201_CREATED)
 
 
@@ -305,6 +321,9 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     given = {name: value for name, value in body.given().items() if value is not None or name in {*SETTINGS, *HELD}}
     rule_sets.check_named(tx, caller.limit, given)
     tags.check_named(tx, caller.limit, given.get("tags", ()), "tags")
+    if "nodes" in body.model_fields_set:
+        peer_nodes.check_named(tx, caller.limit, body.nodes or ())
+        given["nodes"] = body.nodes
     if "group" in body.model_fields_set:
         given.pop("group", None)
         limits.check_named_group(tx, caller.limit, body.group)

@@ -4,6 +4,7 @@ from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import NamedTuple
 
 from fastapi import Response
 from pydantic import Field
@@ -12,7 +13,8 @@ from wgfleet.panel import clock
 from wgfleet.panel.api.models import Said, Shown, View, encoded, encoded_page, utc
 from wgfleet.panel.domain.held_settings import HELD, NOTHING_HELD, HeldSettings
 from wgfleet.panel.services import held_settings, rule_sets, usage
-from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.fleet import node_addresses, peer_nodes, peers, tags
+from wgfleet.panel.services.fleet.node_addresses import NodeAddresses
 from wgfleet.panel.services.usage import Total
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.sessions import LastSession
@@ -41,6 +43,14 @@ class UsedView(View):
     last_at: datetime = Field(description="When usage was last counted.")
 
 
+class NodeAddressesView(View):
+    """The addresses of a peer in a node's slice of the pools."""
+
+    node_id: str
+    node: str
+    addresses: list[str]
+
+
 class PeerView(View):
     """A peer. Its secret keys are only in its file."""
 
@@ -51,6 +61,12 @@ class PeerView(View):
     has_private_key: bool = Field(description="false: only the user has the private key.")
     has_preshared_key: bool
     addresses: list[str]
+    node_addresses: list[NodeAddressesView] | None = Field(
+        description="Which of them it has at which node of an independent config; null: at all nodes of a cluster."
+    )
+    nodes: list[str] | None = Field(
+        description="Names of the nodes and node groups of an independent config that it may use; null: all."
+    )
     networks: list[str]
     keepalive: int | None = Field(description="Its own keepalive interval in s; null: that of its tags or config.")
     tags: list[str]
@@ -73,8 +89,25 @@ class PeerView(View):
 def of_rows(tx: Tx, rows: Sequence[ShownPeer]) -> list[Shown]:
     """Return peers as they are shown, with their addresses and sessions."""
     ids = [peer.id for peer in rows]
-    found = peers.addresses(tx, rows), peers.sessions(tx, ids), tags.names_of(tx, ids)
-    return shown(rows, *found, held_of(tx, rows), usage.totals(tx, ids))
+    addresses = peers.addresses(tx, rows)
+    found = addresses, peers.sessions(tx, ids), tags.names_of(tx, ids), held_of(tx, rows)
+    return shown(rows, *found, usage.totals(tx, ids), at_nodes_of(tx, rows, addresses))
+
+
+class AtNodes(NamedTuple):
+    """What is of nodes of independent configs, by peer id: addresses, and which nodes a peer may use if not all."""
+
+    addresses: Mapping[str, Sequence[NodeAddresses]] = MappingProxyType({})
+    usable: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+def at_nodes_of(tx: Tx, rows: Sequence[ShownPeer], addresses: Mapping[str, Sequence[str]]) -> AtNodes:
+    """Return what of peers is of nodes of their configs."""
+    found = node_addresses.of_peers(tx, rows, addresses)
+    return AtNodes(found, peer_nodes.names_of(tx, found)) if found else NO_NODES
+
+
+NO_NODES = AtNodes()
 
 
 def held_of(tx: Tx, rows: Sequence[ShownPeer], special: Container[str] | None = None) -> dict[str, HeldSettings]:
@@ -93,13 +126,20 @@ def shown(
     tag_names: Mapping[str, list[str]],
     held: Mapping[str, HeldSettings],
     totals: Mapping[str, Total] = MappingProxyType({}),
+    at_nodes: AtNodes = NO_NODES,
 ) -> list[Shown]:
     """Return peers as they are shown, with what is known of them by id."""
     ahead_s = clock.by_wall(0.0)  # from the clock that sessions have their times of
     held_shown = {each: _held(each) for each in {NOTHING_HELD, *held.values()}}  # few are unlike others
     return [
         {
-            **_peer(peer, addresses.get(peer.id, []), sessions.get(peer.id), tag_names.get(peer.id, []), ahead_s),
+            **_peer(
+                peer,
+                _at_nodes(peer.id, addresses.get(peer.id, []), at_nodes),
+                sessions.get(peer.id),
+                tag_names.get(peer.id, []),
+                ahead_s,
+            ),
             **held_shown[held.get(peer.id, NOTHING_HELD)],
             "usage": None if (used := totals.get(peer.id)) is None else _used(used),
         }
@@ -107,9 +147,19 @@ def shown(
     ]
 
 
-def _peer(
-    peer: ShownPeer, addresses: list[str], session: LastSession | None, tag_names: list[str], ahead_s: float
-) -> Shown:
+def _at_nodes(peer_id: str, addresses: list[str], at_nodes: AtNodes) -> Shown:
+    by_node = at_nodes.addresses.get(peer_id)
+    if by_node is None:
+        return {"addresses": addresses, "node_addresses": None, "nodes": None}
+    usable = {address for each in by_node for address in each.addresses}
+    return {
+        "addresses": [each for each in addresses if each in usable],
+        "node_addresses": [each._asdict() for each in by_node],
+        "nodes": at_nodes.usable.get(peer_id),
+    }
+
+
+def _peer(peer: ShownPeer, where: Shown, session: LastSession | None, tag_names: list[str], ahead_s: float) -> Shown:
     return {
         "id": peer.id,
         "config_id": peer.config_id,
@@ -117,7 +167,7 @@ def _peer(
         "public_key": peer.public_key,
         "has_private_key": peer.has_private_key,
         "has_preshared_key": peer.has_preshared_key,
-        "addresses": addresses,
+        **where,
         "networks": peer.networks,
         "keepalive": peer.keepalive,
         "tags": tag_names,

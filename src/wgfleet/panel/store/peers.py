@@ -216,11 +216,14 @@ def all_networks(tx: Tx) -> list[tuple[str, str, str]]:
     return [(network, name, config) for name, networks, config in rows for network in networks]
 
 
-def networks(tx: Tx, config_id: str) -> list[str]:
-    """Return the networks behind the peers of a config that nodes let in, sorted, each once."""
-    query = select(Peer.networks).where(Peer.config_id == config_id, Peer.admitted)
-    rows = tx.session.scalars(query.where(func.json_array_length(Peer.networks) > 0))
-    return sorted({network for row in rows for network in row})
+def networks(tx: Tx, config_id: str, without: Collection[str] = ()) -> list[str]:
+    """Return the networks behind the peers of a config that nodes let in, sorted, each once.
+
+    `without`: those of peers with these ids do not count.
+    """
+    query = select(Peer.id, Peer.networks).where(Peer.config_id == config_id, Peer.admitted)
+    rows = tx.session.execute(query.where(func.json_array_length(Peer.networks) > 0))
+    return sorted({network for peer_id, some in rows if peer_id not in without for network in some})
 
 
 def add_moves(tx: Tx, rows: Sequence[dict[str, object]]) -> None:

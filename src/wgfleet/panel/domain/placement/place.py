@@ -5,8 +5,8 @@ are not.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
@@ -50,11 +50,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """A peer that needs a home, and the group that it would rather be in, which is in `region` (empty: nowhere)."""
+    """A peer that needs a home, and the group that it would rather be in, which is in `region` (empty: nowhere).
+
+    `usable`: ids of the nodes and node groups that it may use; None: all.
+    """
 
     peer_id: PeerId
     group_id: NodeGroupId | None
     region: str = ""
+    usable: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,13 @@ class Placement:
 
 
 _Key = TypeVar("_Key")
+_Wish = tuple[NodeGroupId | None, frozenset[str] | None]
+
+
+def may_use(usable: Collection[str] | None, node_id: str, group_id: str | None) -> bool:
+    """Tell whether a peer may use a node, which is in a node group; `usable` as of `Unplaced`."""
+    return usable is None or node_id in usable or (group_id is not None and group_id in usable)
+
 
 Burden = Callable[[Candidate, int], float]
 """The cost of one more peer on a node with that many."""
@@ -84,8 +95,34 @@ def place(
     priority, where those of equal priority count as one group; by `NEAREST_GROUP` to those of their region before.
     Within each the node with the least (load + 1) / weight is next, by `LEAST_LOAD` the least busy one, each new peer
     counted as what a peer needs on average. With `overflow`, peers that no node has room for are spread over all
-    nodes in proportion to their capacity, instead of being left.
+    nodes in proportion to their capacity, instead of being left. Those that may use some nodes only come first.
     """
+    limited: defaultdict[frozenset[str], list[Unplaced]] = defaultdict(list)
+    for peer in peers:
+        if peer.usable is not None:
+            limited[peer.usable].append(peer)
+    if not limited:
+        return _place(peers, list(candidates), overflow=overflow, strategy=strategy)
+    nodes, homes = list(candidates), dict[PeerId, NodeId]()
+    for usable, some in limited.items():
+        theirs = [node for node in nodes if may_use(usable, node.node_id, node.group_id)]
+        found = _place(some, theirs, overflow=overflow, strategy=strategy).homes
+        homes |= found
+        nodes = _with_more(nodes, found)
+    others = [peer for peer in peers if peer.usable is None]
+    homes |= _place(others, nodes, overflow=overflow, strategy=strategy).homes
+    return Placement(homes, tuple(peer.peer_id for peer in peers if peer.peer_id not in homes))
+
+
+def _with_more(nodes: Iterable[Candidate], homes: Mapping[PeerId, NodeId]) -> list[Candidate]:
+    gained = Counter(homes.values())
+    return [replace(node, load=node.load + gained[node.node_id]) for node in nodes]
+
+
+def _place(
+    peers: Sequence[Unplaced], candidates: Sequence[Candidate], *, overflow: bool, strategy: Strategy
+) -> Placement:
+    """Place peers that may use all of the candidates."""
     able = [c for c in candidates if c.weight > 0 and c.capacity != 0]
     forwarding = preferred(able, lambda c: not c.forwards)
     usable = sorted(preferred(forwarding, lambda c: c.cordoned), key=_priority)
@@ -139,7 +176,7 @@ def spread(
     """
     steady = Strategy.LEAST_PEERS if strategy is Strategy.LEAST_LOAD else strategy
     wanted = place(peers, candidates, overflow=True, strategy=steady).homes
-    groups = {peer.peer_id: peer.group_id for peer in peers}
+    groups = {peer.peer_id: (peer.group_id, peer.usable) for peer in peers}
     quotas = Counter((groups[peer_id], node_id) for peer_id, node_id in wanted.items())
     movers: list[PeerId] = []
     for peer_id in wanted:
@@ -148,7 +185,7 @@ def spread(
             quotas[(place_now[0], place_now[1])] -= 1
         else:
             movers.append(peer_id)
-    free: defaultdict[NodeGroupId | None, list[NodeId]] = defaultdict(list)
+    free: defaultdict[_Wish, list[NodeId]] = defaultdict(list)
     for (group_id, node_id), count in sorted(quotas.items(), key=lambda item: item[0][1]):
         free[group_id] += [node_id] * count
     return {peer_id: free[groups[peer_id]].pop() for peer_id in movers}

@@ -7,14 +7,16 @@ from typing import Any
 from wgfleet.panel.domain import file_names, public_ports, rendering
 from wgfleet.panel.domain.client_settings import InEffect, of_versions, without
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.domain.placement.place import may_use
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
-from wgfleet.panel.services.fleet import client_settings, common_peers, desired
+from wgfleet.panel.services.fleet import client_settings, common_peers, desired, peer_nodes
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.tables import Assignment, Config, Node, Peer
 from wgfleet.panel.vault import Vault
@@ -36,9 +38,9 @@ class ClientFile:
 
 
 def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
-    """Render the files of a peer: one for a cluster, one for each serving node of an independent config."""
+    """Render the files of a peer: one for a cluster, else one for each serving node that it may use."""
     config = configs.get(tx, peer.config_id)
-    places = _serving(tx, config)
+    places = _usable(tx, config, peer, _serving(tx, config))
     audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
     if config.mode == configs.INDEPENDENT:
         home_first = sorted(places, key=lambda place: place[1].id != peer.home_node_id)
@@ -49,7 +51,8 @@ def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
 def one_each(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], node: str | None) -> dict[str, ClientFile]:
     """Render one file for each of some peers of a config, by their ids, with a few queries for all of them.
 
-    It is the first of those of each peer, or that for a node. That they are read is for the caller to have audited.
+    It is the first of those of each peer, or that for a node; those that may use none of the nodes are left out. That
+    they are read is for the caller to have audited.
     """
     places = _serving(tx, config)
     if config.mode == configs.CLUSTER:
@@ -67,12 +70,32 @@ def one_each(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], node: 
             field="node",
         )
     by_node = {place[1].id: place for place in places}
+    only = peer_node_rows.of_peers(tx, [peer.id for peer in peers])
     homed: dict[str, list[Peer]] = {}
     for peer in peers:
-        homed.setdefault(peer.home_node_id if peer.home_node_id in by_node else places[0][1].id, []).append(peer)
+        able = [each.id for _, each in places if may_use(only.get(peer.id), each.id, each.group_id)]
+        if able:
+            homed.setdefault(peer.home_node_id if peer.home_node_id in able else able[0], []).append(peer)
     found: dict[str, ClientFile] = {}
     for node_id, of_node in homed.items():
         found |= _of_node(tx, vault, config, of_node, by_node[node_id])
+    return found
+
+
+def _usable(tx: Tx, config: Config, peer: Peer, places: Sequence[Place]) -> list[Place]:
+    """Return the places that a peer may use; refuse where it may use none of those that there are."""
+    only = peer_node_rows.of_peers(tx, [peer.id]).get(peer.id) if config.mode == configs.INDEPENDENT else None
+    found = [place for place in places if may_use(only, place[1].id, place[1].group_id)]
+    if places and not found:
+        raise Conflict(
+            Reason(
+                "peer {peer!r} may use {nodes} only, and none of these serves config {config!r}",
+                peer=peer.name,
+                nodes=", ".join(peer_nodes.names(tx, only or ())) or Reason("nodes that are gone"),
+                config=config.name,
+            ),
+            Hint(HintCode.ASSIGN_NODE, config=config.name),
+        )
     return found
 
 

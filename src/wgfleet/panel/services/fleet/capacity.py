@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain.placement.capacity import Loss, Share, headroom, loss
 from wgfleet.panel.domain.placement.place import Candidate, Strategy
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import peer_nodes, placement
 from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -14,6 +14,8 @@ from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.protocol.ids import ConfigId, NodeId
 from wgfleet.protocol.reasons import Reason
+
+NAMED = 20  # peers, in a warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def of_config(
                 loss=loss(shares, candidate),
             )
         )
-    return ConfigCapacity(found, names, [text for one in found for text in _warnings(config, one, names)])
+    return ConfigCapacity(found, names, [text for one in found for text in _warnings(tx, config, one, names)])
 
 
 def _shares(
@@ -89,13 +91,13 @@ def _shares(
             named.add(config.id)
             names.update({NodeId(node.id): node.name for _, node in assignment_rows.of_config(tx, config.id)})
         homed = peer_rows.homed_on(tx, node_id, config.id)
-        peers = placement.unplaced(tx, homed)
+        peers = placement.unplaced(tx, config.id, homed)
         others = [candidate for candidate in known[config.id] if candidate.node_id != node_id]
         shares.append(Share(ConfigId(config.id), peers, others, Strategy(config.placement)))
     return shares
 
 
-def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) -> list[str]:
+def _warnings(tx: Tx, config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) -> list[str]:
     texts: list[str] = [
         Reason(
             "if node {node!r} fails, node {other!r} would exceed its capacity by {more} peers; "
@@ -116,8 +118,18 @@ def _warnings(config: Config, one: NodeCapacity, names: Mapping[NodeId, str]) ->
         )
         for node_id, share in sorted(one.loss.overworked.items())
     ]
-    homeless = one.loss.homeless.get(ConfigId(config.id))
-    if homeless:
+    stranded = peer_nodes.stranded(tx, config, one.node, NAMED)
+    if stranded.number:
+        texts.append(
+            Reason(
+                "if node {node!r} fails, {number} peers have no other that they may use: {names}",
+                node=one.node.name,
+                number=stranded.number,
+                names=", ".join(stranded.names),
+            )
+        )
+    homeless = one.loss.homeless.get(ConfigId(config.id), 0) - stranded.number
+    if homeless > 0:
         texts.append(
             Reason(
                 "if node {node!r} fails, no node has room for {homeless} peers of config {config!r}; assign another",

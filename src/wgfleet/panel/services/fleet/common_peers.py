@@ -103,8 +103,13 @@ class Keeper(Protocol):
         ...
 
 
-def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], since: int) -> CommonPeers:
-    """Render the peers of a config, with their addresses in these pools; `since` 0: all, else what changed after it."""
+def render(
+    tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], since: int, barred: Collection[str] = ()
+) -> CommonPeers:
+    """Render the peers of a config, with their addresses in these pools; `since` 0: all, else what changed after it.
+
+    `barred`: ids of peers that the node may not have.
+    """
     changed = desired_peers.changed_since(tx, config_id, since)
     ids = [peer.id for peer in changed] if since else None
     own = {peer.id: peer.held for peer in changed if not peer.held.is_empty}
@@ -115,7 +120,7 @@ def render(tx: Tx, vault: Vault, config_id: str, pool_ids: Collection[str], sinc
     unreadable: dict[PublicKey, str] = {}
     for peer in changed:
         key = PublicKey(peer.public_key)
-        if not peer.admitted:
+        if not peer.admitted or peer.id in barred:
             remove.append(key)
             continue
         try:

@@ -10,7 +10,7 @@ from wgfleet.panel.domain import addressing, public_ports, rendering
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import reach, rule_sets
 from wgfleet.panel.services.configs import INDEPENDENT
-from wgfleet.panel.services.fleet import backbone, common_peers, probe_keys, taken_over
+from wgfleet.panel.services.fleet import backbone, common_peers, peer_nodes, probe_keys, taken_over
 from wgfleet.panel.services.fleet.common_peers import CommonPeers, Keeper, PackedPeers
 from wgfleet.panel.services.floating import carriers, isolation, translations
 from wgfleet.panel.services.floating.carriers import Carriage
@@ -160,7 +160,7 @@ def interface(
                 addressing.interface_address(pool.network, pool.server_address)
                 for pool in served_pools(tx, config, assignment)
             ),
-            routes=tuple(peer_rows.networks(tx, config.id)),
+            routes=tuple(peer_rows.networks(tx, config.id, peer_nodes.barred(tx, config, assignment.node_id))),
             mtu=config.mtu,
             masquerade=config.masquerade,
             enabled=config.enabled,
@@ -274,7 +274,8 @@ def _common(
     def render() -> CommonPeers:
         changed = since == 0 or config.settings_generation > since
         sets = rule_sets.rendered(tx, config.id) if changed else ()
-        return replace(common_peers.render(tx, vault, config.id, pools, since), rule_sets=sets)
+        barred = peer_nodes.barred(tx, config, assignment.node_id)
+        return replace(common_peers.render(tx, vault, config.id, pools, since, barred), rule_sets=sets)
 
     if keeper is None or config.mode == INDEPENDENT:
         common = render()

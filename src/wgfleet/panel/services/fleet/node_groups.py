@@ -12,6 +12,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import node_groups as node_group_rows
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store.tables import Node, NodeGroup
 from wgfleet.protocol.reasons import Reason
 
@@ -116,6 +117,8 @@ def delete(tx: Tx, actor: str, group: NodeGroup) -> None:
         raise Conflict(
             Reason("node group {group!r} is still preferred by peers; change their group first", group=group.name)
         )
+    if peer_node_rows.any_names(tx, group.id):
+        raise Conflict(Reason("peers may use node group {group!r} only; change their nodes first", group=group.name))
     node_group_rows.delete(tx, group)
     audit.record(tx, actor, "deleted", "node_group", group.id, name=group.name)
 

@@ -12,7 +12,14 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, reach
-from wgfleet.panel.services.fleet import backbone, node_deletion, node_names, shared_addresses, witness_keys
+from wgfleet.panel.services.fleet import (
+    backbone,
+    node_deletion,
+    node_names,
+    peer_nodes,
+    shared_addresses,
+    witness_keys,
+)
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
@@ -186,8 +193,12 @@ def _update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool
     if values.get("next_endpoint_addresses"):
         changed.pop("endpoint_addresses", None)
     _tell_others(tx, node, changed)
+    former_group_id = node.group_id
     for name, value in changed.items():
         setattr(node, name, value)
+    if "group_id" in changed:
+        tx.flush()
+        peer_nodes.group_changed(tx, node, former_group_id)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
     tx.wake(Topic.NODE, node.id)
     return node

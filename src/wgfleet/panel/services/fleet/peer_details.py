@@ -9,11 +9,13 @@ from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, generations, held_settings
-from wgfleet.panel.services.fleet import client_settings, tags
+from wgfleet.panel.services.fleet import client_settings, peer_nodes, tags
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import tags as tag_rows
+from wgfleet.panel.store.peer_nodes import Places
 from wgfleet.panel.store.tables import Config, Peer, Tag
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.reasons import Reason
@@ -25,22 +27,24 @@ _CONTROLS = frozenset(map(chr, [*range(32), *range(127, 160), *range(0xD800, 0xE
 
 @dataclass(frozen=True, slots=True)
 class PeerDetails:
-    """What a new peer has of it. `tags` are ids or names."""
+    """What a new peer has of it. `tags` are ids or names, `nodes` of nodes and node groups (None: all nodes)."""
 
     notes: str = ""
     tags: tuple[str, ...] = ()
     settings: ClientSettings = field(default_factory=ClientSettings)
     held: HeldChanges = field(default_factory=HeldChanges)
+    nodes: tuple[str, ...] | None = None
 
 
 class DetailChanges(ClientSettings, HeldChanges, total=False):
-    """What may change; what is left out stays. `tags`: all that the peer is to have."""
+    """What may change; what is left out stays. `tags`: all that the peer is to have; `nodes`: that it may use."""
 
     notes: str
     tags: Sequence[str]
+    nodes: Sequence[str] | None
 
 
-CHANGEABLE = frozenset({"notes", "tags", *SETTINGS, *HELD})
+CHANGEABLE = frozenset({"notes", "tags", "nodes", *SETTINGS, *HELD})
 
 
 def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]) -> None:
@@ -67,6 +71,12 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
     for tag_id, peer_ids in tagged.items():
         tag_rows.give(tx, tag_id, peer_ids)
     held_settings.peers_came(tx, config.id, [peer_id for peer_id, _, _ in details])
+    peer_node_rows.put(tx, usable(tx, config, details))
+
+
+def usable(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]) -> dict[str, Places]:
+    """Return what of new peers may use some nodes only, and which; `details` as for `give`."""
+    return peer_nodes.of_new(tx, config, [(peer_id, each.nodes, at) for peer_id, each, at in details])
 
 
 def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str,
 
 def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
     """Change what of it is given; return the names of what is different now."""
-    if not {"tags", *HELD}.isdisjoint(changes):
+    if not {"tags", "nodes", *HELD}.isdisjoint(changes):
         generations.hold(tx, peer.config_id)  # before tags and sets of rules, as all do
     settings = cast("ClientSettings", {name: value for name, value in changes.items() if name in SETTINGS})
     networks = configs.networks(tx, [peer.config_id])[peer.config_id] if settings else []
@@ -96,6 +106,11 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
         if {tag.id for tag in wanted} != {tag.id for tag in present}:
             tags.set_of_peer(tx, peer.id, wanted, present)
             changed.append("tags")
+    if "nodes" in changes:
+        config = configs.get(tx, peer.config_id)
+        places = None if changes["nodes"] is None else peer_nodes.parsed(tx, config, changes["nodes"])
+        tx.flush()
+        changed += [peer_nodes.FIELD for _ in peer_nodes.put(tx, config, [peer], places)]
     return changed
 
 

@@ -1,14 +1,14 @@
 """Places of new peers: the node that is their home, and their addresses."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wgfleet.panel.domain import addressing
-from wgfleet.panel.domain.placement.place import Strategy
+from wgfleet.panel.domain.placement.place import Strategy, may_use
 from wgfleet.panel.errors import Exhausted, Invalid
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import placement
+from wgfleet.panel.services.fleet import node_groups, placement
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store.addresses import AddressClaim, PoolRow
@@ -25,18 +25,37 @@ class AddressWish(NamedTuple):
     at: str
 
 
-def homes(tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]]) -> dict[str, str]:
-    """Place new peers, (id, wanted group); without a serving node they wait for the first."""
+def groups(tx: Tx, wanted: Iterable[tuple[str | None, str]]) -> dict[str | None, str | None]:
+    """Return the ids of the node groups that new peers name; each with what the names of fields begin with."""
+    found: dict[str | None, str | None] = {None: None}
+    for name, at in wanted:
+        if name is not None and name not in found:
+            found[name] = node_groups.named(tx, name, f"{at}group").id
+    return found
+
+
+def homes(
+    tx: Tx, config: Config, peers: Sequence[tuple[str, str | None]], usable: Mapping[str, frozenset[str]]
+) -> dict[str, str]:
+    """Place new peers, (id, wanted group); without a serving node they wait for the first.
+
+    `usable`: ids of the nodes and node groups that some may use alone.
+    """
     nodes = placement.candidates(tx, config.id)
     if not nodes:
         return {}
-    placed = placement.choose(tx, config.id, peers, nodes, by=Strategy(config.placement))
-    if placed.left:
+    placed = placement.choose(tx, config.id, peers, nodes, by=Strategy(config.placement), usable=usable)
+    full = [
+        peer_id
+        for peer_id in placed.left
+        if any(may_use(usable.get(peer_id), node.node_id, node.group_id) for node in nodes)
+    ]
+    if full:
         raise Exhausted(
             Reason(
                 "the nodes of config {config!r} have no room for {left} of {count} new peers",
                 config=config.name,
-                left=len(placed.left),
+                left=len(full),
                 count=len(peers),
             ),
             Hint(HintCode.RAISE_CAPACITY),

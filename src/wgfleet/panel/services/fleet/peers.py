@@ -12,7 +12,7 @@ from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair, new_preshared_key
 from wgfleet.panel.services import audit, configs, generations, held_settings, tunnel_networks, usage
-from wgfleet.panel.services.fleet import node_groups, peer_details, peer_keys, peer_networks, peer_places
+from wgfleet.panel.services.fleet import peer_details, peer_keys, peer_networks, peer_places
 from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.fleet.peer_places import AddressWish
@@ -145,11 +145,11 @@ def create(
 
 def record_created(tx: Tx, actor: str, config: Config, drafts: Sequence[PeerDraft]) -> None:
     """Note in the audit log that peers were made."""
-    first, last = drafts[0], drafts[-1].spec.name
+    first = drafts[0]
     if len(drafts) == 1:
         audit.record(tx, actor, "created", "peer", first.id, name=first.spec.name, config=config.name)
     else:
-        values = {"count": len(drafts), "first": first.spec.name, "last": last}
+        values = {"count": len(drafts), "first": first.spec.name, "last": drafts[-1].spec.name}
         audit.record(tx, actor, "peers_created", "config", config.id, **values)
 
 
@@ -180,9 +180,10 @@ def check(
     _check_unique(tx, config, specs, places)
     networks = [(spec.networks, f"{at}networks") for spec, at in zip(specs, places, strict=True)]
     peer_networks.check(tx, config, networks, panel_hosts=panel_hosts, pools=pools)
-    groups = _groups(tx, specs, places)
+    groups = peer_places.groups(tx, [(spec.group, at) for spec, at in zip(specs, places, strict=True)])
     made = [_new(config, draft, groups, at) for draft, at in zip(drafts, places, strict=True)]
-    homes = peer_places.homes(tx, config, [(values["id"], values["group_id"]) for values in made])
+    usable = peer_details.usable(tx, config, _detailed(drafts, places))
+    homes = peer_places.homes(tx, config, [(values["id"], values["group_id"]) for values in made], usable)
     for values in made:
         values["home_node_id"] = homes.get(values["id"])
     return made
@@ -212,10 +213,14 @@ def add(
     # The panel's own keys are new, and nobody had them before.
     peer_rows.unbury(tx, config.id, [each.spec.public_key for each in drafts if each.spec.public_key is not None])
     places = _places(field, first, drafts)
-    if details := [(d.id, d.spec.details, at) for d, at in zip(drafts, places, strict=True) if d.spec.details]:
+    if details := _detailed(drafts, places):
         peer_details.give(tx, config, details)
     wanted = [AddressWish(each.id, each.spec.addresses, at) for each, at in zip(drafts, places, strict=True)]
     return Created(made, peer_places.give_addresses(tx, config, wanted, spoken_for))
+
+
+def _detailed(drafts: Sequence[PeerDraft], places: Sequence[str]) -> list[tuple[str, PeerDetails, str]]:
+    return [(d.id, d.spec.details, at) for d, at in zip(drafts, places, strict=True) if d.spec.details is not None]
 
 
 def _places(field: str, first: int, drafts: Sequence[PeerDraft]) -> list[str]:
@@ -224,8 +229,7 @@ def _places(field: str, first: int, drafts: Sequence[PeerDraft]) -> list[str]:
 
 def get(tx: Tx, peer_id: str) -> Peer:
     """Return a peer, of which no call that has not ended may take it back."""
-    peer = peer_rows.get(tx, peer_id)
-    if peer is None:
+    if (peer := peer_rows.get(tx, peer_id)) is None:
         raise _no_peer(peer_id)
     check_ended(tx, peer.config_id, [peer.id])
     return peer
@@ -233,8 +237,7 @@ def get(tx: Tx, peer_id: str) -> Peer:
 
 def shown(tx: Tx, peer_id: str) -> ShownPeer:
     """Return a peer to be looked at."""
-    peer = shown_peers.get(tx, peer_id)
-    if peer is None:
+    if (peer := shown_peers.get(tx, peer_id)) is None:
         raise _no_peer(peer_id)
     return peer
 
@@ -354,15 +357,6 @@ def _next_number(tx: Tx, config: Config, prefix: str) -> int:
     endings = (name.removeprefix(prefix) for name in peer_rows.names(tx, config.id, prefix))
     numbers = (each for each in endings if each.isascii() and each.isdigit() and len(each) <= MAX_DIGITS)
     return max(map(int, numbers), default=0) + 1
-
-
-def _groups(tx: Tx, specs: Sequence[PeerSpec], places: Sequence[str]) -> dict[str | None, str | None]:
-    """Return the ids of the node groups that new peers name."""
-    groups: dict[str | None, str | None] = {None: None}
-    for spec, at in zip(specs, places, strict=True):
-        if spec.group is not None and spec.group not in groups:
-            groups[spec.group] = node_groups.named(tx, spec.group, f"{at}group").id
-    return groups
 
 
 def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | None], at: str) -> dict[str, Any]:

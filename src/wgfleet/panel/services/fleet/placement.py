@@ -1,6 +1,7 @@
 """Homes for peers: which nodes may have them, and the placement written down."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import forwarding
@@ -11,6 +12,7 @@ from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import node_groups as node_group_rows
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import placement as placement_rows
 from wgfleet.protocol.ids import NodeGroupId, NodeId, PeerId
@@ -52,12 +54,23 @@ def cordoned(tx: Tx, config_id: str) -> set[str]:
     return {node.id for _, node in assignment_rows.of_config(tx, config_id) if node.cordoned}
 
 
-def unplaced(tx: Tx, peers: Iterable[tuple[str, str | None]]) -> list[Unplaced]:
-    """Return (peer id, wanted group) as placement takes them."""
+def unplaced(
+    tx: Tx,
+    config_id: str,
+    peers: Iterable[tuple[str, str | None]],
+    usable: Mapping[str, frozenset[str]] = MappingProxyType({}),
+) -> list[Unplaced]:
+    """Return a config's (peer id, wanted group) as placement takes them. `usable`: of those that have no row yet."""
     found = list(peers)
     groups = node_group_rows.by_ids(tx, {group for _, group in found if group})
+    only = {**peer_node_rows.of_config(tx, config_id), **usable} if found else {}
     return [
-        Unplaced(PeerId(peer), NodeGroupId(group) if group else None, groups[group].region if group else "")
+        Unplaced(
+            PeerId(peer),
+            NodeGroupId(group) if group else None,
+            groups[group].region if group else "",
+            only.get(peer),
+        )
         for peer, group in found
     ]
 
@@ -76,9 +89,14 @@ def choose(
     *,
     overflow: bool = False,
     by: Strategy | None = None,
+    usable: Mapping[str, frozenset[str]] = MappingProxyType({}),
 ) -> Placement:
-    """Place a config's (peer id, wanted group) on nodes, by its strategy; `by`: that, where it is known."""
-    return place(unplaced(tx, peers), nodes, overflow=overflow, strategy=by or strategy(tx, config_id))
+    """Place a config's (peer id, wanted group) on nodes, by its strategy; `by`: that, where it is known.
+
+    `usable` as of `unplaced`.
+    """
+    wanted = unplaced(tx, config_id, peers, usable)
+    return place(wanted, nodes, overflow=overflow, strategy=by or strategy(tx, config_id))
 
 
 def place_homeless(tx: Tx, config_id: str) -> int:

@@ -16,6 +16,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.fleet import peer_nodes
 from wgfleet.panel.services.floating import brought
 from wgfleet.panel.services.moves import relays
 from wgfleet.panel.store import Tx
@@ -33,6 +34,7 @@ from wgfleet.protocol.observed import LIVE_S
 from wgfleet.protocol.reasons import Reason
 
 IN_WORDS = 5  # names in a sentence
+NAMED = 100  # of those who may use no other node
 
 
 class ClientReach(StrEnum):
@@ -60,13 +62,14 @@ class Departure:
     """What a node's leaving means now. `can_relay`: it can pass on the packets of clients that nobody else can call.
 
     `floats`: the config has floating addresses. `trouble`: why a provider would not bring those of the node to another
-    one, as far as is known; None: nothing.
+    one, as far as is known; None: nothing. `stranded`: who may use no other node of an independent config.
     """
 
     clients: Sequence[LiveClient]
     can_relay: bool
     floats: bool = False
     trouble: str | None = None
+    stranded: peer_nodes.Stranded = peer_nodes.NOBODY
 
     def of(self, reach: ClientReach) -> list[LiveClient]:
         """Return the clients that can be had in one way."""
@@ -82,7 +85,7 @@ def foresee(tx: Tx, config: Config, node: Node) -> Departure:
     """Say who would be called, or cut off, if a node left a config now; clients in the order of their names."""
     can_relay = node.connected and Feature.RELAY in node.agent_features
     if config.mode != configs.CLUSTER:
-        return Departure((), can_relay)
+        return Departure((), can_relay, stranded=peer_nodes.stranded(tx, config, node, NAMED))
     live = dict(session_rows.live_on(tx, node.id, config.id, clock.steady() - LIVE_S))
     floating = floating_rows.of_config(tx, config.id)
     follows = any(row.holder_node_id == node.id for row in floating)
@@ -124,11 +127,27 @@ def _shown(host: str, last: Tried | None) -> ClientReach:
     return ClientReach.SILENT if silent else ClientReach.UNKNOWN
 
 
+def check_stranded(found: peer_nodes.Stranded, config: Config) -> None:
+    """Refuse a removal that leaves peers without any node that they may use."""
+    if found.number:
+        raise Conflict(
+            Reason(
+                "{peers} may use no other node of config {config!r}, and would be cut off: {names}; "
+                "let them use others",
+                peers=Reason("1 peer") if found.number == 1 else Reason("{count} peers", count=found.number),
+                config=config.name,
+                names=in_words(found.names, found.number),
+            ),
+            Hint(HintCode.FORCE),
+        )
+
+
 def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> None:
     """Refuse a removal of a node that would cut off live clients of which that is known beforehand.
 
-    So are those who come by an address that its provider does not bring anywhere.
+    So are those who come by an address that its provider does not bring anywhere, and those who may use no other node.
     """
+    check_stranded(found.stranded, config)
     if found.trouble is not None:
         raise Conflict(
             Reason(
@@ -172,7 +191,7 @@ def counted(count: int) -> str:
     return Reason("1 live client") if count == 1 else Reason("{count} live clients", count=count)
 
 
-def in_words(names: Sequence[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    said, more = ", ".join(sorted(names)[:IN_WORDS]), len(names) - IN_WORDS
+def in_words(names: Sequence[str], count: int | None = None) -> str:
+    """Return the first of some names, and how many more there are. `count`: of all, where there are more than names."""
+    said, more = ", ".join(sorted(names)[:IN_WORDS]), (count or len(names)) - IN_WORDS
     return Reason("{names} and {more} more", names=said, more=more) if more > 0 else said

@@ -16,7 +16,7 @@ from wgfleet.panel.domain.placement.place import Candidate
 from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.fleet import node_agents, placement
+from wgfleet.panel.services.fleet import node_agents, peer_nodes, placement
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.moves import steps
 from wgfleet.panel.store import Tx
@@ -71,17 +71,7 @@ class PlacedPeers:
 
 def destination(tx: Tx, reference: str, within: Limit | None = None) -> Destination:
     """Return the node or the node group of an id or a name. What is not `within` a limit is not there."""
-    node, group = node_rows.find(tx, reference), node_group_rows.find(tx, reference)
-    if within is not None:
-        node = node if node is not None and node.group_id in within.groups else None
-        group = group if group is not None and group.id in within.groups else None
-    if node is not None and group is not None:
-        raise Conflict(
-            Reason(
-                "{reference!r} is a node and a node group; give the id of the one that is meant", reference=reference
-            ),
-            field=FIELD,
-        )
+    node, group = peer_nodes.chosen(tx, reference, FIELD, within)
     if group is not None:
         return Destination(group.name, tuple(each.id for each in node_group_rows.nodes(tx, group.id)), group.id)
     if node is None:

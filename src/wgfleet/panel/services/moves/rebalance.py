@@ -74,7 +74,7 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     own = home_counts.in_config(tx, config.id)
     others = [replace(c, load=c.load - own.get(c.node_id, 0)) for c in candidates]
     # In the order of their ids, so that asked twice in a row there is nothing to do the second time.
-    wanted = sorted(placement.unplaced(tx, peers), key=lambda peer: peer.peer_id)
+    wanted = sorted(placement.unplaced(tx, config.id, peers), key=lambda peer: peer.peer_id)
     new = spread(wanted, homes, others, placement.strategy(tx, config.id))
     peer_rows.rehome(tx, new)
     live: dict[str, tuple[str, str]] = {}

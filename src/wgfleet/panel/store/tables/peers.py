@@ -45,6 +45,17 @@ class PeerTag(Base):
     peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True, index=True)
 
 
+class PeerNodes(Base):
+    """That a peer of an independent config may use some nodes only; a peer without a row may use all.
+
+    `places`: ids of nodes and of node groups. One that is gone lets it use nothing.
+    """
+
+    __tablename__ = "peer_nodes"
+    peer_id: Mapped[str] = mapped_column(ForeignKey("peers.id", ondelete="CASCADE"), primary_key=True)
+    places: Mapped[list[str]]
+
+
 class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     """A user's device. `private_key_sealed` is None where the user brought a public key.
 
