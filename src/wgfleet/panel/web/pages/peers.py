@@ -51,7 +51,7 @@ router = page_router()
 SECTIONS = (Section(marked("Peers"), "/peers", 20, READ),)
 PAGE = 50
 MOST_CONFIGS = 1000
-LISTS, BOXES = {"addresses", "networks"}, {"preshared_key", "enabled"}
+LISTS, BOXES = {"addresses", "networks", "nodes"}, {"preshared_key", "enabled"}
 
 Search = Annotated[str, Query(max_length=MAX_SEARCH, pattern=LINE)]
 Chosen = Annotated[str, Query(max_length=64, pattern=r"^[!-~]*$")]  # a form sends also what is left empty

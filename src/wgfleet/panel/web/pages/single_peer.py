@@ -80,12 +80,14 @@ def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
 def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
     """Change a peer. With new keys the file in use stops working."""
     more = left_open(form) | {"tags": form.chosen("tags"), "notes": form.get("notes").strip()}
+    if "nodes" in form.values:
+        more["nodes"] = form.get("nodes").replace(",", " ").split() or None
     body = form.read(
         ChangedPeer,
         many=LISTS | {"networks"},
         boxes=BOXES,
         keep_empty={"networks", "group", "owner"},
-        without={*more, "public_key"},
+        without={*more, "nodes", "public_key"},
         more=more,
     )
     if body is None or form.overtaken(partial(_edit, request, panel, caller, peer_id, form)):
