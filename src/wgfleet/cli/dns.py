@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import typer
 
 from wgfleet.cli.arguments import Config
-from wgfleet.cli.client import FAILED, Client, panel, part
+from wgfleet.cli.client import FAILED, Client, given, panel, part
 from wgfleet.cli.fields import show_fields
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age_cell, say, show_json, show_table
 from wgfleet.cli.tree import commands
 
 app = commands()
+Name = Annotated[str | None, typer.Option(help="Which name, of an independent config whose nodes have several.")]
 COLUMNS = ("config", "name", "state", "published", "provider", "attempts", "error")
 FIELDS = (
     *("name", "config", "provider", "zone", "state", "withdrawn", "published", "error", "error_class", "attempts"),
@@ -45,11 +46,12 @@ def plan(
     config: Config,
     *,
     adopt: Annotated[bool, typer.Option("--adopt", help="Plan as if foreign records were adopted.")] = False,
+    name: Name = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what would change at the name now; changes nothing."""
     with panel() as client:
-        found = client.get(f"/api/dns/{part(config)}/plan", adopt=adopt or None)
+        found = client.get(f"/api/dns/{part(config)}/plan", adopt=adopt or None, name=name)
     if as_json:
         show_json(found)
         return
@@ -96,18 +98,21 @@ def adopt(
     config: Config,
     plan_id: Annotated[str, typer.Argument(help="Id of the plan, from `plan --adopt`.")],
     *,
+    name: Name = None,
     as_json: AsJson = False,
 ) -> None:
     """Adopt foreign addresses at the name: desired ones become ours, others are deleted."""
     with panel() as client:
-        _show_one(client.call("POST", f"/api/dns/{part(config)}/adopt", {"plan_id": plan_id}), as_json=as_json)
+        body = {"plan_id": plan_id} | given(name=name)
+        _show_one(client.call("POST", f"/api/dns/{part(config)}/adopt", body), as_json=as_json)
 
 
 @app.command()
-def check(config: Config, *, as_json: AsJson = False) -> None:
+def check(config: Config, *, name: Name = None, as_json: AsJson = False) -> None:
     """Check credential, zone and permissions with the provider; exit code 1 if one is wrong."""
     with panel() as client:
-        found = client.call("POST", f"/api/dns/{part(config)}/check")
+        which = "" if name is None else f"?name={part(name)}"
+        found = client.call("POST", f"/api/dns/{part(config)}/check{which}")
     if as_json:
         show_json(found)
     else:
@@ -134,7 +139,7 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    for name in filter(None, [found["current"], *found["withdrawals"]]):
+    for name in (*found["names"], *found["withdrawals"]):
         _show_one(name, as_json=False)
 
 

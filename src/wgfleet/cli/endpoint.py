@@ -1,4 +1,4 @@
-"""`wgfleet endpoint`: the public face of a cluster, and where its name is published.
+"""`wgfleet endpoint`: the public face of a config, and where its names are published.
 
 `wgfleet config endpoint` and `endpoint-delete` are the same by their older names.
 """
@@ -32,7 +32,7 @@ OnlyHealthy = Annotated[
 
 @app.command()
 def show(config: Config, *, as_json: AsJson = False) -> None:
-    """Show the endpoint group of a cluster."""
+    """Show the endpoint group of a config."""
     with panel() as client:
         show_thing(client, client.get(f"/api/configs/{part(config)}/endpoint-group"), as_json=as_json)
 
@@ -68,7 +68,7 @@ def endpoint(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the endpoint group of a cluster, create it (--domain), or change it; what is not given stays.
+    """Show the endpoint group of a config, create it (--domain), or change it; what is not given stays.
 
     Secrets are read from a file or standard input, where no other user can see them.
     """
@@ -112,7 +112,7 @@ def endpoint_delete(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete the endpoint group of a cluster; its name is withdrawn, and new files carry the address of a node."""
+    """Delete the endpoint group of a config; its name is withdrawn, and new files carry the address of a node."""
     with panel() as client:
         path = f"/api/configs/{part(config)}/endpoint-group"
         ask(client, path, None, yes=yes, dry_run=dry_run)

@@ -84,7 +84,13 @@ def test_a_name_waits_in_the_list_until_it_is_published_and_again_until_it_is_wi
     saved(client, dns=RFC2136)
     [listed] = client.get("/api/dns?state=pending").json()["items"]
     shown = client.get("/api/dns/wg0").json()
-    assert shown == {"config_id": listed["config_id"], "config": "wg0", "current": listed, "withdrawals": []}
+    assert shown == {
+        "config_id": listed["config_id"],
+        "config": "wg0",
+        "current": listed,
+        "names": [listed],
+        "withdrawals": [],
+    }
     assert (listed["name"], listed["reason"]) == ("vpn.example.com", "the endpoint group was created")
     assert client.get("/api/dns?state=synced").json()["items"] == []
     saved(client, domain="other.example.com", dns=RFC2136)

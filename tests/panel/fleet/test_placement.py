@@ -295,4 +295,4 @@ def test_peers_that_may_use_some_nodes_only_get_homes_among_these() -> None:
     assert found.homes == {"p1": "a", "p5": "a", "p3": "c", "p2": "b"}
     assert found.left == ("p4",)
     assert spread(only, found.homes, nodes) == {}
-    assert spread(only, {PeerId("p1"): NodeId("b")}, nodes)["p1"] == "a"
+    assert spread(only, {PeerId("p1"): NodeId("b")}, nodes)[PeerId("p1")] == "a"

@@ -89,9 +89,13 @@ def test_a_wrong_field_says_what_is_wrong_and_the_others_stay(admin: httpx.Clien
     assert f'value="{fields["listen_port"]}"' in answer.text
 
 
-def test_an_independent_config_has_no_name(admin: httpx.Client) -> None:
-    answer = submit(admin, "/new/config", **{**NEW, "mode": "independent"}, domain="vpn.example.com")
-    assert 'id="domain-wrong"' in answer.text
+def test_nodes_of_an_independent_config_have_names_below_its_domain(admin: httpx.Client) -> None:
+    wanted = {**NEW, "name": "lab3", "mode": "independent", "pools": "10.30.0.0/24", "listen_port": "51997"}
+    refused = submit(admin, "/new/config", **wanted, domain="192.0.2.1")
+    assert 'id="domain-wrong"' in refused.text
+    answer = submit(admin, "/new/config", **wanted, domain="vpn3.example.com")
+    assert "that of the node, below vpn3.example.com" in answer.text
+    assert submit(admin, "/configs/lab3/delete", typed_name="lab3").url.path == "/configs"
 
 
 def test_what_users_would_notice_is_said_before_it_is_done(admin: httpx.Client) -> None:

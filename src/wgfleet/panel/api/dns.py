@@ -10,7 +10,7 @@ from pydantic import Field
 
 from wgfleet.panel.api.audit import AfterEntry, AuditPage, Offset, audit_page
 from wgfleet.panel.api.auth import Admin, Reader, Writer
-from wgfleet.panel.api.models import MAX_PAGE, After, Body, Limit, Page, Reference, Said, View, page
+from wgfleet.panel.api.models import MAX_PAGE, SOME_LINE, After, Body, Limit, Page, Reference, Said, View, page
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.description import describe_plan, describe_records
@@ -112,7 +112,12 @@ class ConfigDnsView(View):
 
     config_id: str
     config: str | None
-    current: DnsSyncView | None = Field(description="The name that is published now.")
+    current: DnsSyncView | None = Field(
+        description="The name that is published now; of an independent config that of its oldest node."
+    )
+    names: list[DnsSyncView] = Field(
+        description="All names that are published now: of an independent config one for each node that serves."
+    )
     withdrawals: list[DnsSyncView] = Field(description="Former names, whose records are being deleted.")
 
 
@@ -144,10 +149,17 @@ class FindingsView(View):
     items: list[FindingView]
 
 
+WHICH = "Which name, of an independent config whose nodes have several."
+
+
 class PlanReference(Body):
     """A plan that was shown before."""
 
     plan_id: str = Field(max_length=64, description="`plan_id` of the name, or `id` of the plan.")
+    name: str | None = Field(default=None, max_length=253, description=WHICH)
+
+
+WhichName = Annotated[str | None, Query(max_length=253, pattern=SOME_LINE, description=WHICH)]
 
 
 def views(tx: Tx, rows: list[DnsSync]) -> list[DnsSyncView]:
@@ -172,6 +184,7 @@ def _of_config(tx: Tx, rows: list[DnsSync], config_id: str) -> ConfigDnsView:
         config_id=config_id,
         config=name,
         current=next((view for view in shown if not view.withdrawn), None),
+        names=[view for view in shown if not view.withdrawn],
         withdrawals=[view for view in shown if view.withdrawn],
     )
 
@@ -206,12 +219,13 @@ def plan_dns(
     config: Reference,
     *,
     adopt: Annotated[bool, Query(description="Plan as if foreign records were adopted.")] = False,
+    name: WhichName = None,
 ) -> PreviewView:
     """Read the name from the provider and return what would change. Changes nothing.
 
     It costs the account a call, hence the scope `write`. The plan of the last sync is in the name itself.
     """
-    target, note = _target(panel, config)
+    target, note = _target(panel, config, name)
     return _preview(target, note, _previewed(panel, target, adopt=adopt))
 
 
@@ -241,7 +255,7 @@ def approve_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanRef
 @router.post("/api/dns/{config}/adopt", summary="Adopt foreign records at a name")
 def adopt_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanReference) -> DnsSyncView:
     """Desired addresses become ours, others are deleted. `plan_id` is the id of a `plan` with `adopt=true`."""
-    target, _ = _target(panel, config)
+    target, _ = _target(panel, config, body.name)
     found = _previewed(panel, target, adopt=True, urgent=True)
     if found.id != body.plan_id:
         raise Conflict(
@@ -250,13 +264,13 @@ def adopt_dns(panel: ThePanel, caller: Admin, config: Reference, body: PlanRefer
             field="plan_id",
         )
     with panel.store.write() as tx:
-        return views(tx, [commands.adopt(tx, caller.actor, config, found, target.mark)])[0]
+        return views(tx, [commands.adopt(tx, caller.actor, config, found, target.mark, body.name)])[0]
 
 
 @router.post("/api/dns/{config}/check", summary="Check credential, zone and permissions")
-def check_dns(panel: ThePanel, _caller: Writer, config: Reference) -> FindingsView:
+def check_dns(panel: ThePanel, _caller: Writer, config: Reference, name: WhichName = None) -> FindingsView:
     """Asks the provider and changes nothing there. Checks that could not be made have `certain: false`."""
-    target, _ = _target(panel, config)
+    target, _ = _target(panel, config, name)
     with _asking():
         found = panel.publisher.check(target.provider, target.zone, target.name, target.options)
     items = [FindingView(subject=f.subject, ok=f.ok, detail=f.detail, certain=f.certain) for f in found]
@@ -279,9 +293,9 @@ def list_dns_history(
     return audit_page(rows, total, limit)
 
 
-def _target(panel: Panel, config: str) -> tuple[Target, str | None]:
+def _target(panel: Panel, config: str, name: str | None) -> tuple[Target, str | None]:
     with panel.store.read() as tx:
-        return commands.current_target(tx, panel.vault, config, panel.settings.dns)
+        return commands.current_target(tx, panel.vault, config, panel.settings.dns, name)
 
 
 def _previewed(panel: Panel, target: Target, *, adopt: bool, urgent: bool = False) -> DnsPlan:

@@ -1,4 +1,4 @@
-"""`/api/configs/{config}/endpoint-group`: the public face of a cluster."""
+"""`/api/configs/{config}/endpoint-group`: the public face of a config."""
 
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,8 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, host_names
+from wgfleet.panel.services.dns import published_names, short_fields
 from wgfleet.panel.services.dns import settings as dns_settings
-from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import endpoint_groups
 from wgfleet.panel.services.fleet.endpoint_groups import MAX_MIN_NODES, TTL_RANGE_S, EndpointGroupSpec
@@ -198,7 +198,7 @@ def _check(panel: Panel, config: str, spec: EndpointGroupSpec) -> None:
         return
     group, dns = found
     options = dns_settings.options(panel.vault, group)
-    kind, zone, name = dns.provider, group.dns_zone or "", syncs.name_of(group)
+    kind, zone, name = dns.provider, group.dns_zone or "", published_names.name_of(group)
     refused = panel.publisher.refusals(kind, zone, name, options, seconds)
     if refused:
         detail = joined(Reason("{what}: {why}", what=finding.subject, why=finding.detail) for finding in refused)

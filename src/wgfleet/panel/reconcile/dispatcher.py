@@ -160,6 +160,7 @@ class Dispatcher:
             nodes: Collection[str] = ()
             try:
                 self._paces.clear()  # of configs that are gone too
+                await in_thread(self._dns.begin_lacking)
                 keys, nodes = await in_thread(self._keys)
                 self._wake(keys)
                 self._wake(Key(Topic.RELAY, node_id) for node_id in self._unasked())

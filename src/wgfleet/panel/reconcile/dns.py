@@ -15,7 +15,7 @@ from wgfleet.panel.domain.dns.states import ErrorClass
 from wgfleet.panel.domain.dns.target import SyncResult
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
 from wgfleet.panel.reconcile.engine.threads import in_own_thread, in_thread
-from wgfleet.panel.services.dns import desired, results
+from wgfleet.panel.services.dns import desired, results, syncs
 from wgfleet.panel.services.dns.desired import DueSync, Schedule
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Store
@@ -47,7 +47,18 @@ class DnsWorker:
         """Return the names that depend on some rows."""
         with self._store.read() as tx:
             more = dns_rows.configs_of(tx, assignments, nodes) if assignments or nodes else []
-            return dns_rows.ids_of(tx, {*configs, *more})
+            found = {*configs, *more}
+        self.begin_lacking(found)
+        with self._store.read() as tx:
+            return dns_rows.ids_of(tx, found)
+
+    def begin_lacking(self, configs: Collection[str] | None = None) -> None:
+        """Begin the names of nodes that have come to serve, of some configs (None: of all)."""
+        with self._store.read() as tx:
+            lacking = syncs.lacking(tx, dns_rows.publishing(tx) if configs is None else configs)
+        for config_id in lacking:
+            with self._store.write() as tx:
+                syncs.begin_for_nodes(tx, self._vault, config_id)
 
     async def reconcile(self, sync_id: str) -> float | None:
         """Do one cycle for a name; return the s until the next, or None to wait for a change."""

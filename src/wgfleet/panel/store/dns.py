@@ -45,6 +45,11 @@ def ids_of(tx: Tx, config_ids: Collection[str]) -> list[str]:
     return list(tx.session.scalars(select(DnsSync.id).where(DnsSync.config_id.in_(config_ids))))
 
 
+def publishing(tx: Tx) -> list[str]:
+    """Return the configs whose endpoint group publishes names."""
+    return list(tx.session.scalars(select(EndpointGroup.config_id).where(EndpointGroup.dns_provider.is_not(None))))
+
+
 def configs_of(tx: Tx, assignment_ids: Collection[str], node_ids: Collection[str]) -> list[str]:
     """Return the configs with an endpoint group that some assignments or nodes belong to."""
     query = select(Assignment.config_id).join(EndpointGroup, EndpointGroup.config_id == Assignment.config_id)

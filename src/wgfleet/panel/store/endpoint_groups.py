@@ -14,8 +14,12 @@ def get(tx: Tx, config_id: str) -> EndpointGroup | None:
 
 
 def domains(tx: Tx) -> list[tuple[str, str]]:
-    """Return the name of each config that has a group, and the group's domain."""
+    """Return the name of each cluster that has a group, and the group's domain.
+
+    Nothing need be at that of an independent config: its nodes have their names below.
+    """
     query = select(Config.name, EndpointGroup.domain).join(Config, Config.id == EndpointGroup.config_id)
+    query = query.where(Config.mode == "cluster")
     return [(config, domain) for config, domain in tx.session.execute(query)]
 
 

@@ -11,6 +11,7 @@ from wgfleet.panel.domain.placement.place import may_use
 from wgfleet.panel.errors import Conflict, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
+from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import client_settings, common_peers, desired, peer_nodes
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import addresses as address_rows
@@ -193,11 +194,13 @@ def _of_node(tx: Tx, vault: Vault, config: Config, peers: Sequence[Peer], place:
     addresses = address_rows.of_peers_in_pools(tx, [pool.id for pool in pools], ids)
     tags, port = tag_rows.of_peers(tx, ids), _port(tx, config, assignment)
     maker = _Maker(vault, config, [pool.network for pool in pools])
+    group = endpoint_group_rows.get(tx, config.id)
+    host = (published_names.of_files(tx, group).get(node.id) if group is not None else None) or _host(node)
     found: dict[str, ClientFile] = {}
     for peer in peers:
         said = client_settings.values(client_settings.in_effect(config, peer, tags.get(peer.id, ()), port))
         own = addresses.get(peer.id, [])
-        values = maker.values(peer, own, assignment.public_key or "", _host(node), said)
+        values = maker.values(peer, own, assignment.public_key or "", host, said)
         found[peer.id] = ClientFile(
             node.id, node.name, _file_name(config, peer, node.name), rendering.client_file(values), values
         )

@@ -8,7 +8,7 @@ from wgfleet.panel.domain.dns.plan import DnsPlan
 from wgfleet.panel.domain.dns.states import HeldReason, SyncState
 from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.domain.limits import Limit
-from wgfleet.panel.errors import Conflict, NotFound
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.dns.desired import desired_target
@@ -19,7 +19,7 @@ from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
-from wgfleet.protocol.reasons import Reason
+from wgfleet.protocol.reasons import Reason, template
 
 WAITING = frozenset({SyncState.PENDING, SyncState.FAILING, SyncState.CONFLICT, SyncState.APPROVAL})
 
@@ -63,19 +63,31 @@ def published_of(tx: Tx, config_id: str) -> list[DnsSync]:
     return dns_rows.of_config(tx, config_id)
 
 
-def current(tx: Tx, reference: str) -> DnsSync:
-    """Return the sync of the name that a config publishes now."""
-    for sync in of_config(tx, reference):
-        if not sync.withdrawn:
-            return sync
+def current(tx: Tx, reference: str, name: str | None = None) -> DnsSync:
+    """Return the sync of the name that a config publishes now; `name`: which one, where each node has its own."""
+    found = [sync for sync in of_config(tx, reference) if not sync.withdrawn]
+    if not found:
+        said = "config {reference!r} no longer publishes a name; what is left is being withdrawn"
+        raise NotFound(Reason(template(said), reference=reference))
+    wanted = [sync for sync in found if name in {None, sync.name}]
+    if len(wanted) == 1:
+        return wanted[0]
+    names = ", ".join(sorted(sync.name for sync in found))
+    if name is None:
+        raise Invalid(
+            Reason("config {reference!r} has {names}; say which", reference=reference, names=names), field="name"
+        )
     raise NotFound(
-        Reason("config {reference!r} no longer publishes a name; what is left is being withdrawn", reference=reference)
+        Reason("config {reference!r} has no name {name}; it has {names}", reference=reference, name=name, names=names),
+        field="name",
     )
 
 
-def current_target(tx: Tx, vault: Vault, reference: str, rules: DnsSettings) -> tuple[Target, str | None]:
-    """Return the target of a config's name and its note, for a preview or a check."""
-    return desired_target(tx, vault, current(tx, reference), rules)
+def current_target(
+    tx: Tx, vault: Vault, reference: str, rules: DnsSettings, name: str | None = None
+) -> tuple[Target, str | None]:
+    """Return the target of a config's name and its note, for a preview or a check; `name` as of `current`."""
+    return desired_target(tx, vault, current(tx, reference, name), rules)
 
 
 def config_names(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
@@ -117,8 +129,9 @@ def cancel(tx: Tx, actor: str, reference: str) -> list[DnsSync]:
 
 
 def approve(tx: Tx, actor: str, reference: str, plan_id: str) -> DnsSync:
-    """Approve the plan that a name waits with."""
-    sync = current(tx, reference)
+    """Approve the plan that a name waits with; of several names, the one that waits with it."""
+    waiting = [sync for sync in of_config(tx, reference) if not sync.withdrawn and sync.plan_id == plan_id]
+    sync = current(tx, reference, waiting[0].name if waiting else None)
     if sync.plan_id != plan_id:
         way_out = Reason(": there is nothing to approve")
         if sync.plan_id:
@@ -138,9 +151,9 @@ def approve(tx: Tx, actor: str, reference: str, plan_id: str) -> DnsSync:
     return sync
 
 
-def adopt(tx: Tx, actor: str, reference: str, plan: DnsPlan, mark: str) -> DnsSync:
-    """Approve a plan that adopts foreign records, which are those without our `mark`."""
-    sync = current(tx, reference)
+def adopt(tx: Tx, actor: str, reference: str, plan: DnsPlan, mark: str, name: str | None = None) -> DnsSync:
+    """Approve a plan that adopts foreign records, which are those without our `mark`; `name` as of `current`."""
+    sync = current(tx, reference, name)
     if plan.stopped:
         raise Conflict("; ".join(conflict.detail for conflict in plan.conflicts))
     sync.approved_plan_id = plan.id

@@ -12,8 +12,9 @@ from wgfleet.panel.domain.dns.records import mark
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
 from wgfleet.panel.domain.dns.target import Target
 from wgfleet.panel.services import audit
-from wgfleet.panel.services.dns import serving_nodes
-from wgfleet.panel.services.dns.syncs import is_of, name_of, open_options, stamp_change, withdraw
+from wgfleet.panel.services.dns import published_names, serving_nodes
+from wgfleet.panel.services.dns.published_names import is_of
+from wgfleet.panel.services.dns.syncs import open_options, stamp_change, withdraw
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
@@ -85,12 +86,14 @@ def _wait(sync: DnsSync, rules: DnsSettings) -> Schedule | None:
 
 def _desired(tx: Tx, sync: DnsSync) -> _Desired:
     group = endpoint_group_rows.get(tx, sync.config_id)
-    if group is None or not is_of(sync, group):
+    if group is None or not is_of(tx, sync, group):
         return _Desired(None, DesiredAddresses(()))
-    return _Desired(group, _listing(tx, group))
+    return _Desired(group, _listing(tx, group, sync.name))
 
 
-def _listing(tx: Tx, group: EndpointGroup) -> DesiredAddresses:
+def _listing(tx: Tx, group: EndpointGroup, name: str) -> DesiredAddresses:
+    if published_names.is_of_nodes(tx, group.config_id):
+        return published_names.at_node(tx, group, name)
     return desired_addresses(
         serving_nodes.of_config(tx, group.config_id),
         serving_nodes.floating_addresses(tx, group.config_id),
@@ -106,7 +109,9 @@ def record_desired(tx: Tx, vault: Vault, sync_id: str, rules: DnsSettings) -> Sc
         return Schedule()
     desired = _desired(tx, sync)
     if desired.group is None and not sync.withdrawn:
-        withdraw(tx, sync, audit.PANEL, Reason("its endpoint group is gone"))
+        gone = endpoint_group_rows.get(tx, sync.config_id) is None
+        why = Reason("its endpoint group is gone") if gone else Reason("no node of the config has this name any more")
+        withdraw(tx, sync, audit.PANEL, why)
         if not sync.withdrawn:
             return Schedule()
     elif desired.group is not None and (sync.withdrawn or _differs(sync, desired)):
@@ -169,9 +174,9 @@ def _target(tx: Tx, vault: Vault, sync: DnsSync, desired: _Desired, rules: DnsSe
 def _published_elsewhere(tx: Tx, sync: DnsSync) -> set[str]:
     """Return what the same name lists through another provider or zone, which may be the same zone in the end."""
     group = endpoint_group_rows.get(tx, sync.config_id)
-    if group is None or not group.dns_provider or name_of(group) != sync.name:
+    if group is None or not group.dns_provider or sync.name not in published_names.of_group(tx, group):
         return set()
-    return set(_listing(tx, group).addresses)
+    return set(_listing(tx, group, sync.name).addresses)
 
 
 def desired_target(tx: Tx, vault: Vault, sync: DnsSync, rules: DnsSettings) -> tuple[Target, str | None]:
@@ -190,6 +195,8 @@ def withdrawn_at(tx: Tx, config_id: str, addresses: Collection[str]) -> float | 
     None: some of `addresses`, which are to be removed, are still listed.
     """
     latest = 0.0
+    if published_names.is_of_nodes(tx, config_id):
+        return latest  # a node of its own name keeps it until it has left
     for sync in dns_rows.of_config(tx, config_id):
         if sync.withdrawn or sync.state is SyncState.CANCELLED or sync.plan.get("mode") != DnsMode.SYNC:
             continue

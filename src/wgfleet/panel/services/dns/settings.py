@@ -9,7 +9,7 @@ from wgfleet.panel.dns.providers import Capabilities
 from wgfleet.panel.domain.dns.listing import DnsMode, OnDrift
 from wgfleet.panel.domain.dns.records import AUTOMATIC_TTL_S
 from wgfleet.panel.errors import Invalid, PermanentError
-from wgfleet.panel.services.dns.syncs import name_of
+from wgfleet.panel.services.dns.published_names import name_of
 from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import EndpointGroup
 from wgfleet.panel.vault import Vault

@@ -4,13 +4,15 @@ Which records a name should have, and when its sync is due, is in `desired`; the
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.dns.listing import DnsMode
 from wgfleet.panel.domain.dns.states import ErrorClass, SyncState
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, generations
+from wgfleet.panel.services.dns import published_names
+from wgfleet.panel.services.dns.published_names import is_of
 from wgfleet.panel.store import Tx, sealed
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -20,19 +22,14 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.reasons import Reason
 
 
-def name_of(group: EndpointGroup) -> str:
-    """Return the name that an endpoint group publishes."""
-    return group.dns_record_name or group.domain
-
-
 def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> None:
-    """Make or restart the sync of the name that the config's endpoint group publishes, and withdraw all others."""
+    """Make or restart the syncs of the names that the config's endpoint group publishes, and withdraw all others."""
     group = endpoint_group_rows.get(tx, config_id)
-    found = False
+    found: set[str] = set()
     for sync in dns_rows.of_config(tx, config_id):
         tx.wake(Topic.DNS, sync.id)
-        if is_of(sync, group):
-            found = True
+        if is_of(tx, sync, group):
+            found.add(sync.name)
             _resume(vault, sync, group, actor, reason)
             continue
         if not sync.withdrawn:
@@ -42,30 +39,56 @@ def follow(tx: Tx, vault: Vault, config_id: str, actor: str, reason: str) -> Non
         if group is not None and (sync.provider, sync.zone) == (group.dns_provider, group.dns_zone or ""):
             # The zone is the same, and the earlier credential may have been revoked.
             sync.options_sealed = _options_for(vault, group, sync.id)
-    if group is not None and group.dns_provider and not found:
-        sync = _new(group, actor, reason)
+    if group is not None:
+        _begin(tx, vault, group, found, actor, reason)
+
+
+def _begin(
+    tx: Tx, vault: Vault, group: EndpointGroup, present: Collection[str], actor: str, reason: str
+) -> list[DnsSync]:
+    """Make the syncs of those names of a group that are not present, and return them."""
+    names = published_names.of_group(tx, group) if group.dns_provider else []
+    made = [_new(group, name, actor, reason) for name in names if name not in present]
+    for sync in made:
         sync.options_sealed = _options_for(vault, group, sync.id)
         dns_rows.add(tx, sync)
         tx.wake(Topic.DNS, sync.id)
+    return made
 
 
-def is_of(sync: DnsSync, group: EndpointGroup | None) -> bool:
-    """Tell whether a sync is for the name that a group publishes."""
-    return group is not None and (sync.provider, sync.zone, sync.name) == (
-        group.dns_provider,
-        group.dns_zone or "",
-        name_of(group),
-    )
+def lacking(tx: Tx, config_ids: Collection[str]) -> list[str]:
+    """Return those of some configs of which a node has come to serve, and has no name yet."""
+    found = []
+    for config_id in config_ids:
+        group = endpoint_group_rows.get(tx, config_id)
+        if group is not None and group.dns_provider and published_names.is_of_nodes(tx, config_id):
+            present = _present(tx, group)
+            if any(name not in present for name in published_names.of_group(tx, group)):
+                found.append(config_id)
+    return found
 
 
-def _new(group: EndpointGroup, actor: str, reason: str) -> DnsSync:
+def _present(tx: Tx, group: EndpointGroup) -> set[str]:
+    where = group.dns_provider, group.dns_zone or ""
+    return {sync.name for sync in dns_rows.of_config(tx, group.config_id) if (sync.provider, sync.zone) == where}
+
+
+def begin_for_nodes(tx: Tx, vault: Vault, config_id: str) -> None:
+    """Begin to publish the names of nodes that have come to serve an independent config."""
+    generations.hold(tx, config_id)
+    group = endpoint_group_rows.get(tx, config_id)
+    if group is not None:
+        _begin(tx, vault, group, _present(tx, group), audit.PANEL, Reason("the node serves"))
+
+
+def _new(group: EndpointGroup, name: str, actor: str, reason: str) -> DnsSync:
     now = clock.now()
     return DnsSync(
         id=clock.new_id(),
         config_id=group.config_id,
         provider=group.dns_provider or "",
         zone=group.dns_zone or "",
-        name=name_of(group),
+        name=name,
         options_sealed=None,
         withdrawn=False,
         state=SyncState.PENDING,

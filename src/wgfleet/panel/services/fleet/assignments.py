@@ -14,6 +14,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
+from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import forwardings, peer_networks, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
 from wgfleet.panel.store import Tx, given_up, homes, sealed
@@ -64,7 +65,7 @@ def get(tx: Tx, config: Config, node: Node) -> Assignment:
 def listing(tx: Tx, config_id: str) -> list[NodeAssignment]:
     """Return a config's assignments, oldest first."""
     homed = homes.in_config(tx, config_id)
-    group = endpoint_group_rows.get(tx, config_id)
+    group = _group_of_cluster(tx, config_id)
     return [
         NodeAssignment(assignment, node, homed.get(node.id, 0), _unpublished(group, assignment))
         for assignment, node in assignment_rows.of_config(tx, config_id)
@@ -84,7 +85,12 @@ def on_nodes(tx: Tx, config_ids: Sequence[str], found: Sequence[Node]) -> dict[s
 
 def unpublished(tx: Tx, config: Config, assignment: Assignment) -> str | None:
     """Say why the config's name does not list a node by what was set; None: it may."""
-    return _unpublished(endpoint_group_rows.get(tx, config.id), assignment)
+    return _unpublished(_group_of_cluster(tx, config.id), assignment)
+
+
+def _group_of_cluster(tx: Tx, config_id: str) -> EndpointGroup | None:
+    """Return the group whose name lists all nodes; None: there is none, or each node has a name of its own."""
+    return None if published_names.is_of_nodes(tx, config_id) else endpoint_group_rows.get(tx, config_id)
 
 
 def _unpublished(group: EndpointGroup | None, assignment: Assignment) -> str | None:

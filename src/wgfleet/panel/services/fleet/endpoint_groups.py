@@ -1,4 +1,4 @@
-"""The public face of a cluster config: the name that the files of users carry, and how it is published."""
+"""The public face of a config: the name that the files of users carry, and how it is published."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -67,19 +67,10 @@ def put(
     plugins: DnsPlugins = NO_PROVIDERS,
 ) -> tuple[EndpointGroup, bool]:
     """Make the config's endpoint group, or replace it; say whether it is new. `plugins`: the DNS providers."""
-    if config.mode != configs.CLUSTER:
-        raise Invalid(
-            Reason(
-                "config {config!r} is {mode}: each of its nodes has its own endpoint; "
-                "only a cluster has an endpoint group",
-                config=config.name,
-                mode=config.mode,
-            )
-        )
     group = endpoint_group_rows.get(tx, config.id)
     values = _checked(config, spec, group)
     created = group is None
-    if group is None or group.domain != values["domain"]:
+    if config.mode == configs.CLUSTER and (group is None or group.domain != values["domain"]):
         tunnel_networks.check_outside(tx, values["domain"], "domain")
     if group is None:
         group = _new(config, values)
@@ -257,6 +248,25 @@ def _domain(spec: EndpointGroupSpec, before: str | None) -> str:
     return parse_public_address(spec.domain, "domain")
 
 
+def _check_of_nodes(config: Config, spec: EndpointGroupSpec) -> None:
+    """Refuse what a domain cannot have below which each node has its own name, NODE.DOMAIN."""
+    dns = _dns_of(spec)
+    said: str | None = None
+    field = "domain"
+    if is_address(spec.domain):
+        said = Reason(
+            "config {config!r} is independent: give a domain; each node has a name below it", config=config.name
+        )
+    elif spec.port not in {None, config.listen_port}:
+        said, field = Reason("each node of an independent config has a port of its own; leave it out"), "port"
+    elif spec.floating.addresses:
+        said, field = Reason("only a cluster has floating addresses"), "floating_addresses"
+    elif dns is not None and dns.record_name not in {None, spec.domain}:
+        said, field = Reason("each node has a name of its own below the domain; leave it out"), dns.path("record_name")
+    if said is not None:
+        raise Invalid(said, field=field)
+
+
 def _checked(config: Config, spec: EndpointGroupSpec, before: EndpointGroup | None) -> dict[str, Any]:
     if spec.proxied:
         raise Invalid(
@@ -278,6 +288,8 @@ def _checked(config: Config, spec: EndpointGroupSpec, before: EndpointGroup | No
                 field="ttl",
             )
     check_range(spec.min_nodes, 1, MAX_MIN_NODES, "min_nodes", "nodes")
+    if config.mode != configs.CLUSTER:
+        _check_of_nodes(config, spec)
     return {
         "domain": _domain(spec, None if before is None else before.domain),
         "port": config.listen_port if spec.port is None else parse_port(spec.port, "port"),

@@ -11,7 +11,7 @@ from wgfleet.panel.store.tables.base import Base, SaidJson, SaidText
 
 
 class EndpointGroup(Base):
-    """The public face of a cluster config.
+    """The public face of a config: the name of a cluster, or the domain that the names of its nodes are below.
 
     `dns_provider` is None where nothing is published. `dns_zone` is the provider's name or id of the zone,
     `dns_record_name` the name that is published (None: the domain). Options are JSON objects of the

@@ -17,7 +17,7 @@ from wgfleet.panel.api.previews import preview_config
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.domain.placement.place import Strategy
-from wgfleet.panel.errors import Conflict, Invalid
+from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs, freezes, health, operations
 from wgfleet.panel.services.access.callers import READ
 from wgfleet.panel.services.clients import files
@@ -62,7 +62,6 @@ PLACEMENTS = {
     Strategy.LEAST_LOAD: marked("the least busy node"),
     Strategy.NEAREST_GROUP: marked("groups of the same region first"),
 }
-NEEDS_CLUSTER = marked("only a cluster has one name for all nodes; leave it empty, or choose the other kind")
 
 
 @router.get("/configs")
@@ -96,8 +95,6 @@ def create_config(request: Request, panel: ThePanel, caller: Writer, form: TheFo
     if body is None:
         return _new(request, form)
     try:
-        if domain and body.mode != configs.CLUSTER:
-            raise Invalid(NEEDS_CLUSTER, field="domain")
         hosts = panel.hosts()
         with panel.write_with_names(caller, domain or None) as tx:
             spec = ConfigSpec(**body.model_dump())
@@ -207,10 +204,13 @@ def _of_config(tx: Tx, row: Config) -> dict[str, Any]:
 
 
 def _names(tx: Tx, row: Config) -> dict[str, Any]:
-    """Return the name that is published for a config, and those that are being withdrawn."""
+    """Return the name that is published for a config, or those of its nodes, and those that are being withdrawn."""
     syncs = dns_views.views(tx, commands.published_of(tx, row.id))
+    present = [each for each in syncs if not each.withdrawn]
+    of_all = row.mode == configs.CLUSTER
     return {
-        "sync": next((each for each in syncs if not each.withdrawn), None),
+        "sync": present[0] if of_all and present else None,
+        "of_nodes": [] if of_all else present,
         "withdrawals": [each for each in syncs if each.withdrawn],
     }
 

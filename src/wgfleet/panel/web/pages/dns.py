@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from wgfleet.panel.api.audit import audit_page
 from wgfleet.panel.api.auth import Admin, Reader, Writer
-from wgfleet.panel.api.dns import PlanReference, adopt_dns, check_dns, plan_dns, views
+from wgfleet.panel.api.dns import PlanReference, WhichName, adopt_dns, check_dns, plan_dns, views
 from wgfleet.panel.api.models import After, Reference, cut
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.domain.dns.states import SyncState
@@ -50,20 +50,28 @@ def list_names(request: Request, panel: ThePanel, caller: Reader, state: State =
 
 
 @router.get("/dns/{config}")
-def show_name(request: Request, panel: ThePanel, _caller: Reader, config: Reference) -> Response:
-    """Show the names of a config: the one that is published now, and those that are being withdrawn."""
+def show_name(
+    request: Request, panel: ThePanel, _caller: Reader, config: Reference, name: WhichName = None
+) -> Response:
+    """Show the names of a config: one that is published now, and those that are being withdrawn."""
     with panel.store.read() as tx:
-        return page(request, "dns/name.html", _of_config(tx, config), blocks={"now"})
+        return page(request, "dns/name.html", _of_config(tx, config, name), blocks={"now"})
 
 
 @router.get("/dns/{config}/plan")
 def show_plan(
-    request: Request, panel: ThePanel, caller: Writer, config: Reference, adopt: Literal["", "true"] = ""
+    request: Request,
+    panel: ThePanel,
+    caller: Writer,
+    config: Reference,
+    *,
+    adopt: Literal["", "true"] = "",
+    name: WhichName = None,
 ) -> Response:
     """Ask the provider what is at the name now, and show what would change."""
-    plan = plan_dns(panel, caller, config, adopt=bool(adopt))
+    plan = plan_dns(panel, caller, config, adopt=bool(adopt), name=name)
     with panel.store.read() as tx:
-        context = {**_of_config(tx, config), "plan": plan, "adopts": bool(adopt)}
+        context = {**_of_config(tx, config, name), "plan": plan, "adopts": bool(adopt)}
         return page(request, "dns/plan.html", context)
 
 
@@ -88,8 +96,10 @@ def cancel(request: Request, panel: ThePanel, caller: Writer, config: Reference)
 
 
 @router.get("/dns/{config}/approve")
-def approve_page(request: Request, panel: ThePanel, _caller: Admin, config: Reference) -> Response:
-    return _approve(request, panel, config, SubmittedForm())
+def approve_page(
+    request: Request, panel: ThePanel, _caller: Admin, config: Reference, name: WhichName = None
+) -> Response:
+    return _approve(request, panel, config, SubmittedForm(), name)
 
 
 @router.post("/dns/{config}/approve")
@@ -106,30 +116,35 @@ def approve(request: Request, panel: ThePanel, caller: Admin, config: Reference,
 @router.post("/dns/{config}/adopt")
 def adopt(request: Request, panel: ThePanel, caller: Admin, config: Reference, form: TheForm) -> Response:
     """Take over foreign records as the plan said that was shown."""
-    adopt_dns(panel, caller, config, PlanReference(plan_id=form.get("plan_id")[:64]))
+    name = form.get("name")[:253] or None
+    adopt_dns(panel, caller, config, PlanReference(plan_id=form.get("plan_id")[:64], name=name))
     return gone_on(request, f"/dns/{config}")
 
 
 @router.post("/dns/{config}/check")
-def check(request: Request, panel: ThePanel, caller: Writer, config: Reference) -> Response:
+def check(request: Request, panel: ThePanel, caller: Writer, config: Reference, name: WhichName = None) -> Response:
     """Ask the provider about credential, zone and permissions."""
-    findings = check_dns(panel, caller, config)
+    findings = check_dns(panel, caller, config, name)
     with panel.store.read() as tx:
-        return page(request, "dns/check.html", {**_of_config(tx, config), "findings": findings})
+        return page(request, "dns/check.html", {**_of_config(tx, config, name), "findings": findings})
 
 
-def _approve(request: Request, panel: Panel, config: str, form: SubmittedForm) -> Response:
+def _approve(request: Request, panel: Panel, config: str, form: SubmittedForm, name: str | None = None) -> Response:
     with panel.store.read() as tx:
-        context = {**_of_config(tx, config), "form": form}
+        context = {**_of_config(tx, config, name), "form": form}
         return page(request, "dns/approve.html", context, status=form.status)
 
 
-def _of_config(tx: Tx, config: str) -> dict[str, Any]:
+def _of_config(tx: Tx, config: str, name: str | None = None) -> dict[str, Any]:
+    """Return what pages of a config's names show; `name`: the one that is meant, where each node has its own."""
     rows = commands.of_config(tx, config)
     shown, (entries, total) = views(tx, rows), commands.history(tx, config, HISTORY)
-    current = next((each for each in shown if not each.withdrawn), None)
+    present = [each for each in shown if not each.withdrawn]
+    current = next((each for each in present if name in {None, each.name}), None)
     return {
         "config": config,
+        "of_name": with_query("", {"name": current.name if current and len(present) > 1 else None}),
+        "others": [(each, with_query(f"/dns/{config}", {"name": each.name})) for each in present if each != current],
         "name": current or shown[0],
         "current": current,
         "withdrawals": [each for each in shown if each.withdrawn],
