@@ -13,7 +13,7 @@ from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.speeds import Download, Upload
 from wgfleet.cli.waiting import show_operation
 
-ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job", "set_group", "set_speeds")
+ACTIONS = ("enable", "disable", "delete", "add_tag", "remove_tag", "set_job", "set_group", "set_speeds", "set_nodes")
 SHOWN = 10  # names, before it asks
 
 
@@ -65,8 +65,8 @@ def change(
     """Change a peer, or all that fit; say first who they are, and who notices.
 
     set_group takes a node group, or nothing for none, and counts from the next rebalance on; set_speeds takes
-    --download and --upload. Each is changed once, also where the panel is restarted meanwhile; `operation show` has how
-    far it is.
+    --download and --upload; set_nodes takes nodes and node groups of an independent config, or nothing for all. Each is
+    changed once, also where the panel is restarted meanwhile; `operation show` has how far it is.
     """
     wanted = given(search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted)
     with panel() as client:
@@ -143,6 +143,8 @@ def _with(action: str, what: list[str], job_action: str, job_period: str | None)
         return {"job": {"field": what[0], "action": job_action, **given(value=value, period=job_period)}}
     if action == "set_group" and len(what) <= 1:
         return {"group": what[0] or None} if what else {}
+    if action == "set_nodes":
+        return {"nodes": [each for some in what for each in some.replace(",", " ").split()] or None}
     if what or action in {"add_tag", "remove_tag", "set_job"}:
         raise CallFailed("give a tag with add_tag and remove_tag, a field and its value with set_job", USAGE)
     return {}

@@ -9,8 +9,12 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made, one_database
 from tests.panel.world import World
 from wgfleet.panel.api import Panel
-from wgfleet.panel.services import configs
+from wgfleet.panel.domain.peer_changes import PeerAction
+from wgfleet.panel.errors import Invalid
+from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.fleet import node_groups, nodes, peer_nodes, peers
+from wgfleet.panel.services.peer_changes import PeerChangeSpec
+from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Peer
 
 
@@ -117,7 +121,7 @@ def test_who_may_use_no_other_node_is_named_before_a_removal(client: httpx.Clien
     assert refused.status_code == 409, refused.text
     assert "anna" in refused.json()["detail"]
     warnings = client.get(f"/api/configs/{wg1}/capacity").json()["warnings"]
-    assert "if node 'nyc1' fails, 1 peers have no other that they may use: anna" in warnings
+    assert "if node 'nyc1' fails, 1 peer may use no other of config 'wg1': anna" in warnings
     assert client.get(f"/api/configs/{wg1}/nodes/fra1/departure").json()["cut_off"] == []
 
 
@@ -208,3 +212,34 @@ def test_a_removal_with_force_leaves_who_may_use_no_other_node_without_a_home(wo
         assert peers.shown(tx, other.id).home_node_id == two.id
         assert peer_nodes.names_of(tx, [peer.id]) == {peer.id: ["one"]}
     assert world.users(config, two) == {other.public_key}
+
+
+@one_database
+def test_many_peers_are_limited_at_once(world: World) -> None:
+    config = world.config(mode="independent", pools=("10.9.0.0/24",))
+    one, two = world.serving(config, "one", "two")
+    made_peers = world.peers(config, "a", "b", "c")
+    limit(world, config, made_peers[0], "two")
+    wanted = PeerFilter(config_ids=[config.id])
+    for nodes_wanted, users in ((("two",), set()), ((), {peer.public_key for peer in made_peers})):
+        spec = PeerChangeSpec(PeerAction.SET_NODES, {}, nodes=nodes_wanted)
+        with world.store.write() as tx:
+            found = peer_changes.look(tx, wanted, spec)
+            operation = peer_changes.start(tx, "test", configs.get(tx, config.id), wanted, spec, found.who)
+        if nodes_wanted:
+            assert any("2 peers may use two only" in each for each in found.effects)
+            assert "1 peer of them may use just these already" in found.effects
+        while step(world, operation.id):
+            pass
+        world.sync_all(config, one, two)
+        assert world.users(config, one) == users
+    with world.store.write() as tx, pytest.raises(Invalid) as refused:
+        peer_changes.look(tx, wanted, PeerChangeSpec(PeerAction.SET_NODES, {}, nodes=("nowhere",)))
+    assert refused.value.field == "nodes"
+    with world.store.write() as tx, pytest.raises(Invalid):
+        peer_changes.look(tx, wanted, PeerChangeSpec(PeerAction.ENABLE, {}, nodes=("one",)))
+
+
+def step(world: World, operation_id: str) -> bool:
+    with world.store.write() as tx:
+        return peer_changes.step(tx, operation_id)

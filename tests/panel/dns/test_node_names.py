@@ -16,7 +16,7 @@ from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.clients import files
-from wgfleet.panel.services.dns import commands, desired
+from wgfleet.panel.services.dns import commands, desired, published_names
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, nodes, peers
 from wgfleet.panel.services.fleet.endpoint_groups import EndpointGroupSpec
@@ -121,7 +121,10 @@ def test_a_node_that_has_another_address_or_name_is_followed(desk: Desk, wg1: Co
     desk.publish(wg1)
     desk.cycle()
     with desk.world.store.write() as tx:
-        nodes.update(tx, ACTOR, nodes.get(tx, fra1.id), {"name": "ffm1"})
+        node = nodes.update(tx, ACTOR, nodes.get(tx, fra1.id), {"name": "ffm1"})
+        (said,) = published_names.of_renamed(tx, node, "fra1")
+        assert f"say fra1.{DOMAIN}, and no longer lead to it" in said
+        assert published_names.of_renamed(tx, node, "ffm1") == []
     hear(desk, wg1)
     hear(desk, wg1)
     assert (at(desk, "fra1"), at(desk, "ffm1")) == (set(), {"192.0.2.1"})

@@ -22,7 +22,7 @@ FRACTION, COMMA = "\N{ARABIC DECIMAL SEPARATOR}", "\N{ARABIC COMMA}"
 WORDS = {
     "new_tags", "owner",
     "base", "bind_dn", "ca", "client_id", "color", "config", "config_name", "configs", "dns.options", "dns.zone",
-    "link", "name", "name_prefix", "new_password", "node_groups", "notes", "password",
+    "link", "name", "name_prefix", "new_password", "node_groups", "nodes", "notes", "password",
     "password_again",
     "peer_name", "public_key", "reachable_configs", "reason", "region", "roles", "scopes", "secret", "site", "table",
     "text", "time_zone",

@@ -21,7 +21,8 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import nodes, ownership, peer_lists, tags
+from wgfleet.panel.services.fleet import nodes, ownership, peer_lists, peer_nodes, tags
+from wgfleet.panel.services.fleet.peer_nodes import MAX_PLACES
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
@@ -59,11 +60,18 @@ class PeersToChange(Body):
     action: Annotated[PeerAction, Field(strict=False)] = Field(
         description="`add_tag` and `remove_tag` take `tag`, `set_job` takes `job`; `set_group` takes `group`, which "
         "counts from the next rebalance on; `set_speeds` takes one speed or both, and one that is left out stays; "
-        "`move` takes `to`."
+        "`move` takes `to`; `set_nodes` takes `nodes`."
     )
     tag: TagName | None = Field(default=None, description="Id or name of the tag that they get, or lose.")
     job: NewJob | None = Field(default=None, description="In the place of their own jobs of the same field.")
     group: Text | None = Field(default=None, description="Id or name of the node group that they prefer; null: none.")
+    nodes: list[Text] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_PLACES,
+        description="`set_nodes`: ids or names of the nodes and node groups of an independent config that they may "
+        "use; null: all.",
+    )
     to: Text | None = Field(
         default=None,
         description="`move`: id or name of the node that becomes their home, or of the node group whose nodes do, and "
@@ -169,6 +177,7 @@ def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChan
     limits.check_named_group(tx, caller.limit, body.group)
     if body.tag is not None:
         tags.check_named(tx, caller.limit, [body.tag], "tag")
+    peer_nodes.check_named(tx, caller.limit, body.nodes or ())
     to = body.to
     if to is not None and caller.limit is not None:
         to = peer_moves.destination(tx, to, caller.limit).id  # what the caller does not see may have the same name
@@ -187,4 +196,5 @@ def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChan
         to,
         panel.settings.drain.live_s,
         panel.settings.drain.grace_s,
+        tuple(body.nodes or ()),
     )

@@ -25,6 +25,7 @@ from wgfleet.panel.domain.destination_effects import RulesOfConfig, of_change
 from wgfleet.panel.domain.pool_changes import PoolChange
 from wgfleet.panel.services import configs, host_names, rule_sets
 from wgfleet.panel.services.access import limits
+from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import (
     assignments,
     effects,
@@ -147,8 +148,10 @@ def preview_node(
         limits.check_group(tx, caller.limit, changes)
         row = nodes.get(tx, node)
         before, called_at, group_id = row.endpoint_addresses, (row.agent_host, row.agent_port), row.group_id
+        name = row.name
         nodes.update(tx, caller.actor, row, changes, force=force)
-        return EffectsView(effects=effects.of_node(tx, row, before, called_at, group_id))
+        said = effects.of_node(tx, row, before, called_at, group_id)
+        return EffectsView(effects=[*said, *published_names.of_renamed(tx, row, name)])
 
 
 @router.post("/api/configs/{config}/nodes/{node_id}/preview", summary="Show what a change of an assignment would mean")

@@ -111,6 +111,7 @@ class PeerChangeOptions:
     group_id: str | None = None
     group: str | None = None
     speeds: dict[str, int | None] | None = None
+    nodes: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

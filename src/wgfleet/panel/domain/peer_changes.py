@@ -22,6 +22,8 @@ class PeerAction(StrEnum):
     """It prefers another node group, or none; a rebalance brings it there."""
     SET_SPEEDS = "set_speeds"
     """Nodes hold it to other speeds."""
+    SET_NODES = "set_nodes"
+    """It may use some nodes of an independent config only, or all."""
     MOVE = "move"
     """It gets a home on a node, or on the nodes of a group, and its session is brought there."""
 
@@ -48,8 +50,12 @@ def noticed(action: PeerAction, peers: int, on: int, live: int) -> list[str]:
     return []
 
 
-def check_given(action: PeerAction, *, tag: bool, job: bool, group: bool, to: bool, speeds: bool) -> None:
+def check_given(
+    action: PeerAction, *, tag: bool, job: bool, group: bool, to: bool, speeds: bool, nodes: bool = False
+) -> None:
     """Refuse what an action does not take, and what it lacks. Each says whether it was given."""
+    if nodes and action is not PeerAction.SET_NODES:
+        raise Invalid(Reason("{action!r} takes no nodes", action=action.value), field="nodes")
     if group and action is not PeerAction.SET_GROUP:
         raise Invalid(Reason("{action!r} takes no group", action=action.value), field="group")
     for field, given, wanted, some, none in (

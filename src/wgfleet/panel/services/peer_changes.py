@@ -18,7 +18,7 @@ from wgfleet.panel.domain.operations import (
 )
 from wgfleet.panel.domain.peer_changes import OF_TAGS, PeerAction, check_given, noticed, who
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
-from wgfleet.panel.services import audit, configs, generations, held_settings, operations
+from wgfleet.panel.services import audit, configs, generations, held_settings, operations, peer_node_changes
 from wgfleet.panel.services import peer_change_effects as change_effects
 from wgfleet.panel.services.access import standing
 from wgfleet.panel.services.fleet import node_groups, peers, tags, unfinished_peers
@@ -49,7 +49,8 @@ NAMED = 100
 class PeerChangeSpec:
     """What is to be done. `tag` and `group` are ids or names; no group: none is preferred any more.
 
-    `words`: the filter as it was given, to be shown again. `to`: the node or node group of a move, id or name;
+    `nodes`: ids or names of those that they may use, none: all. `words`: the filter as it was given, to be shown again.
+    `to`: the node or node group of a move, id or name;
     `live_s`, `grace_s`: until when a session counts as live, and for how long one that does not follow is waited for.
     """
 
@@ -62,6 +63,7 @@ class PeerChangeSpec:
     to: str | None = None
     live_s: float = LIVE_S
     grace_s: float = 0.0
+    nodes: tuple[str, ...] = ()
 
 
 class ChangeTargets(NamedTuple):
@@ -111,6 +113,8 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
         effects.append(
             Reason("nobody moves now: they prefer {name} from the next rebalance of the config on", name=name)
         )
+    if spec.action is PeerAction.SET_NODES:
+        effects += peer_node_changes.noticed(tx, config, peer_ids, spec.nodes)
     if to is not None:
         effects += peer_moves.foresee(tx, config, peer_ids, to, spec.live_s)
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
@@ -135,6 +139,8 @@ def start(tx: Tx, actor: str, config: Config, wanted: PeerFilter, spec: PeerChan
     """Write down who is to be changed, and begin. `expect`: `who` of the look at it that was shown."""
     generations.hold(tx, config.id)
     tag, group, to = _check(tx, spec)
+    if spec.action is PeerAction.SET_NODES:
+        peer_node_changes.checked(tx, config, spec.nodes)
     if to is not None:
         operation = peer_moves.start(tx, actor, config, to, spec.words, grace_s=spec.grace_s)
     else:
@@ -173,6 +179,7 @@ def _options(spec: PeerChangeSpec, tag: Tag | None, group: NodeGroup | None) -> 
         group_id=None if group is None else group.id,
         group=None if group is None else group.name,
         speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
+        nodes=list(spec.nodes) or None,
     )
 
 
@@ -201,6 +208,7 @@ def _check(tx: Tx, spec: PeerChangeSpec) -> ChangeTargets:
         group=spec.group is not None,
         to=spec.to is not None,
         speeds=spec.speeds is not None,
+        nodes=bool(spec.nodes),
     )
     if spec.job is not None:
         commands.check(spec.job)
@@ -374,4 +382,5 @@ _SLICES: dict[str, Slice] = {
     PeerAction.SET_JOB: _give_job,
     PeerAction.SET_GROUP: _set_group,
     PeerAction.SET_SPEEDS: _set_speeds,
+    PeerAction.SET_NODES: peer_node_changes.change,
 }

@@ -52,6 +52,7 @@ DETAIL_VALUES: dict[str, dict[str, str]] = {
         "set_job": marked("set a limit"),
         "set_group": marked("set the node group"),
         "set_speeds": marked("set speeds"),
+        "set_nodes": marked("choose the nodes that they may use"),
         "move": marked("move"),
         "table": marked("make what a table says"),
     },

@@ -11,6 +11,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup, Node
 from wgfleet.protocol.reasons import Reason
 
@@ -68,3 +69,20 @@ def at_node(tx: Tx, group: EndpointGroup, name: str) -> DesiredAddresses:
     answering = [address for address in node.endpoint_addresses if address not in silent]
     note = None if answering else Reason("no address of node {node} answers; all are listed", node=node.name)
     return DesiredAddresses(tuple(sorted(answering or node.endpoint_addresses)), note)
+
+
+def of_renamed(tx: Tx, node: Node, before: str) -> list[str]:
+    """Say what it means for users that a node is called otherwise than `before`."""
+    said: list[str] = []
+    for _, config in assignment_rows.of_node(tx, node.id) if node.name != before else ():
+        group = endpoint_group_rows.get(tx, config.id) if config.mode == INDEPENDENT else None
+        names = {} if group is None else node_names([("before", before), ("now", node.name)], group.domain)
+        if "before" in names and "now" in names:
+            said.append(
+                Reason(
+                    "files of config {config!r} for the node say {name}, and no longer lead to it; give users new ones",
+                    config=config.name,
+                    name=names["before"],
+                )
+            )
+    return said

@@ -122,9 +122,10 @@ def _warnings(tx: Tx, config: Config, one: NodeCapacity, names: Mapping[NodeId, 
     if stranded.number:
         texts.append(
             Reason(
-                "if node {node!r} fails, {number} peers have no other that they may use: {names}",
+                "if node {node!r} fails, {peers} may use no other of config {config!r}: {names}",
                 node=one.node.name,
-                number=stranded.number,
+                peers=peer_nodes.counted(stranded.number),
+                config=config.name,
                 names=", ".join(stranded.names),
             )
         )

@@ -200,11 +200,12 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
     peers = _peers(tx, config)
     where, was = (None if each is None else (each.domain, each.port) for each in (after, before))
     if peers and where != was:
+        name = before.domain if config.mode != INDEPENDENT else f"NODE.{before.domain}"
         said.append(
             Reason(
                 "the files of {peers} say {endpoint}, and work only as long as nodes answer there",
                 peers=peers,
-                endpoint=f"{before.domain}:{before.port}",
+                endpoint=f"{name}:{before.port}",
             )
         )
     if before.dns is not None and (after is None or after.dns is None or after.domain != before.domain):

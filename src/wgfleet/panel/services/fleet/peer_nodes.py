@@ -40,6 +40,11 @@ class Stranded(NamedTuple):
 NOBODY = Stranded([], 0)
 
 
+def counted(number: int) -> str:
+    """Return a number of peers in words."""
+    return Reason("1 peer") if number == 1 else Reason("{count} peers", count=number)
+
+
 def chosen(tx: Tx, reference: str, field: str, within: Limit | None = None) -> tuple[Node | None, NodeGroup | None]:
     """Return the node, or else the node group, of an id or name; neither where there is none `within` a limit."""
     node, group = node_rows.find(tx, reference), node_group_rows.find(tx, reference)
@@ -69,14 +74,19 @@ def _unknown(reference: str, field: str) -> Invalid:
     return Invalid(Reason("there is no node and no node group {reference!r}", reference=reference), *hints, field=field)
 
 
-def parsed(tx: Tx, config: Config, references: Sequence[str], field: str = FIELD) -> Places:
-    """Return the ids of the nodes and node groups that peers of a config shall use, or name what is wrong."""
+def every(config: Config, field: str = FIELD) -> None:
+    """Refuse a config whose peers are not limited to nodes: else nothing, which stands for all nodes."""
     if config.mode != INDEPENDENT:
         said = Reason(
             "config {config!r} is a cluster: each of its nodes serves every peer; `group` says which a peer prefers",
             config=config.name,
         )
         raise Invalid(said, field=field)
+
+
+def parsed(tx: Tx, config: Config, references: Sequence[str], field: str = FIELD) -> Places:
+    """Return the ids of the nodes and node groups that peers of a config shall use, or name what is wrong."""
+    every(config, field)
     if not references:
         raise Invalid(Reason("name a node or a node group; null: all nodes"), field=field)
     if len(references) > MAX_PLACES:

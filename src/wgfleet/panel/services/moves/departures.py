@@ -134,7 +134,7 @@ def check_stranded(found: peer_nodes.Stranded, config: Config) -> None:
             Reason(
                 "{peers} may use no other node of config {config!r}, and would be cut off: {names}; "
                 "let them use others",
-                peers=Reason("1 peer") if found.number == 1 else Reason("{count} peers", count=found.number),
+                peers=peer_nodes.counted(found.number),
                 config=config.name,
                 names=in_words(found.names, found.number),
             ),

@@ -1,0 +1,57 @@
+"""Changes of the nodes that many peers of an independent config may use: said beforehand, then made slice by slice."""
+
+from collections.abc import Sequence
+
+from wgfleet.panel.domain.operations import PeerChangeOptions
+from wgfleet.panel.errors import Conflict, Invalid, NotFound
+from wgfleet.panel.services import audit, operations
+from wgfleet.panel.services.fleet import peer_nodes
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store import peer_nodes as peer_node_rows
+from wgfleet.panel.store import peers as peer_rows
+from wgfleet.panel.store.peer_nodes import Places
+from wgfleet.panel.store.tables import Config, Operation
+from wgfleet.protocol.reasons import Reason, words_of
+
+
+def checked(tx: Tx, config: Config, nodes: Sequence[str]) -> Places | None:
+    """Return the nodes and node groups that peers of a config shall use, none: all; refuse what they cannot."""
+    peer_nodes.every(config)
+    return peer_nodes.parsed(tx, config, nodes) if nodes else None
+
+
+def noticed(tx: Tx, config: Config, peer_ids: Sequence[str], nodes: Sequence[str]) -> list[str]:
+    """Say what it means, and for how many nothing is different."""
+    places = checked(tx, config, nodes)
+    before = peer_node_rows.of_peers(tx, peer_ids)
+    same = sum(before.get(peer_id) == places for peer_id in peer_ids)
+    what = Reason("all nodes") if places is None else ", ".join(peer_nodes.names(tx, places))
+    said: list[str] = []
+    if changed := len(peer_ids) - same:
+        said.append(
+            Reason(
+                "{peers} may use {nodes} only from now on: other nodes let in nobody of them, and files for these no "
+                "longer work",
+                peers=peer_nodes.counted(changed),
+                nodes=what,
+            )
+            if places is not None
+            else Reason("{peers} may use all nodes", peers=peer_nodes.counted(changed))
+        )
+    if same:
+        said.append(Reason("{peers} of them may use just these already", peers=peer_nodes.counted(same)))
+    return said
+
+
+def change(tx: Tx, operation: Operation, config: Config, peer_ids: Sequence[str]) -> dict[str, str]:
+    """Change some peers."""
+    try:
+        places = checked(tx, config, operations.options_of(operation, PeerChangeOptions).nodes or ())
+    except (Conflict, Invalid) as error:  # one has left the config meanwhile
+        raise NotFound(words_of(error)) from error
+    for peer in peer_nodes.put(tx, config, peer_rows.by_ids(tx, peer_ids), places):
+        audit.record(
+            tx, operation.requested_by, "updated", "peer", peer.id,
+            name=peer.name, changed=[peer_nodes.FIELD], operation=operation.id,
+        )  # fmt: skip
+    return {}
