@@ -188,6 +188,9 @@ def test_a_server_has_the_names_of_the_nodes_as_long_as_they_are_there(desk: Des
 
 
 def test_one_of_several_names_is_chosen(desk: Desk, wg1: Config) -> None:
+    desk.publish(wg1)
+    with desk.world.store.read() as tx, pytest.raises(NotFound, match="no node of config 'wg1' serves"):
+        commands.of_config(tx, "wg1")
     desk.world.serving(wg1, "fra1", "ber1")
     desk.publish(wg1)
     with desk.world.store.read() as tx:

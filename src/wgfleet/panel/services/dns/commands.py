@@ -16,6 +16,7 @@ from wgfleet.panel.services.dns.syncs import record_history, stamp_change
 from wgfleet.panel.settings.dns import DnsSettings
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import dns as dns_rows
+from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import AuditEntry, DnsSync
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
@@ -47,7 +48,13 @@ def of_config(tx: Tx, reference: str) -> list[DnsSync]:
     """
     found = dns_rows.of_config(tx, configs.resolve(tx, reference))
     if not found:
-        configs.get(tx, reference)
+        config = configs.get(tx, reference)
+        group = endpoint_group_rows.get(tx, config.id)
+        if group is not None and group.dns_provider:
+            raise NotFound(
+                Reason("nothing is published yet: no node of config {config!r} serves", config=config.name),
+                Hint(HintCode.LIST_CONFIG_NODES, config=config.name),
+            )
         raise NotFound(
             Reason(
                 "nothing is published for config {reference!r}: it has no endpoint group with a DNS provider",
