@@ -203,6 +203,22 @@ def public_of(private_key: str) -> PublicKey:
     return public_key_of(PrivateKey(private_key))
 
 
+def keys_of(private: str | None, public: object, place: str, said: list[str]) -> tuple[PublicKey, PrivateKey | None]:
+    """Read the keys of a peer, which the server knows by the public one.
+
+    A private key of another is left out, and `said` gets that.
+    """
+    own = clamped(private, place) if private and private.strip() else None
+    text = str(public or "").strip()
+    if own is not None and (not text or public_of(own) == text):
+        return public_of(own), own
+    if own is not None:
+        said.append(
+            Reason("{place}: its private key does not belong to its public key: its file cannot be made", place=place)
+        )
+    return public_key(text, place), None
+
+
 def preshared(text: str | None, field: str) -> PresharedKey | None:
     """Read a preshared key; nothing, and zeros, are none."""
     if text is None or not text.strip():

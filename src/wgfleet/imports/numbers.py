@@ -7,6 +7,7 @@ from wgfleet.protocol.desired import LEAST_MTU, MAX_MTU
 from wgfleet.protocol.reasons import Reason
 
 NO_TIME = "0001-01-01"  # what Go has for none
+MOST_BYTES = 2**53  # what JSON keeps exactly
 MOST_DIGITS = 18  # fits into 64 bits
 MOST_SHOWN = 40  # characters of a value that is none
 LONGEST_KEEPALIVE_S = 65_535  # 16 bits in the kernel
@@ -76,6 +77,24 @@ def keepalive_of(value: object, name: str, said: list[str]) -> int | None:
         )
         return None
     return found
+
+
+def bytes_of(value: object, what: str, place: str, said: list[str]) -> int | None:
+    """Return what was counted; None where nothing was, and where it cannot be a number of bytes, which is said."""
+    if value is None:
+        return None
+    if isinstance(value, int | float) and 0 <= value <= MOST_BYTES:
+        return round(value)
+    said.append(
+        Reason(
+            "{place}: {what} {value!r} is no number of bytes up to {most}, so the total begins without it",
+            place=place,
+            what=what,
+            value=str(value)[:MOST_SHOWN],
+            most=MOST_BYTES,
+        )
+    )
+    return None
 
 
 def time_of(text: Any) -> float | None:

@@ -21,9 +21,9 @@ from wgfleet.imports.fleet import (
     UnreadableError,
     clamped,
     expiry,
+    keys_of,
     peers_of,
     preshared,
-    public_key,
     public_of,
     why,
 )
@@ -122,15 +122,14 @@ def _of_server(text: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interfac
 
 
 def _peer_14(client: Mapping[str, Any], said: list[str], place: str) -> ImportedPeer:
-    private = client.get("privateKey") or None
-    if private is None:
+    public, private = keys_of(client.get("privateKey"), client.get("publicKey"), place, said)
+    if not client.get("privateKey"):
         said.append(Reason("{place} has no private key: its file cannot be made again", place=place))
-    public = public_of(clamped(private, place)) if private else public_key(client["publicKey"], place)
     allowed = client.get("allowedIPs")
     return ImportedPeer(
         public_key=public,
         name=" ".join(str(client.get("name") or "").split()),
-        private_key=clamped(private, place) if private else None,
+        private_key=private,
         preshared_key=preshared(client.get("preSharedKey"), place),
         addresses=(str(ipaddress.ip_address(client["address"])),) if client.get("address") else (),
         enabled=client.get("enabled") is not False,
@@ -214,7 +213,7 @@ def _peer_15(
     place = Reason("client {client}", client=row["id"])
     own = tuple(str(ipaddress.ip_address(row[each])) for each in ("ipv4_address", "ipv6_address") if row.get(each))
     _, behind = divided(_json_list(row.get("server_allowed_ips")) or (), interface)
-    private = clamped(row["private_key"], place) if row.get("private_key") else None
+    public, private = keys_of(row.get("private_key"), row.get("public_key"), place, said)
     said += [
         Reason(
             "{place} ({name}): the hook {hook} of its file is not carried over",
@@ -228,7 +227,7 @@ def _peer_15(
     allowed = _json_list(row.get("allowed_ips"))
     owner = users.get(row.get("user_id"))
     return ImportedPeer(
-        public_key=public_of(private) if private else public_key(row["public_key"], place),
+        public_key=public,
         name=" ".join(str(row.get("name") or "").split()),
         private_key=private,
         preshared_key=preshared(row.get("pre_shared_key"), place),

@@ -12,12 +12,12 @@ from wgfleet.imports.fleet import (
     UnreadableError,
     clamped,
     expiry,
+    keys_of,
     peers_of,
     preshared,
-    public_key,
     public_of,
 )
-from wgfleet.imports.numbers import common_keepalive_of, keepalive_of, mtu_of, port_of, time_of
+from wgfleet.imports.numbers import bytes_of, common_keepalive_of, keepalive_of, mtu_of, port_of, time_of
 from wgfleet.protocol.reasons import Reason
 
 ENCRYPTED = "WG_ENC_"
@@ -101,7 +101,10 @@ def _peer(
     row: Row, cidrs: tuple[str, ...], interface: tuple[str, ...], status: Mapping[str, Row], said: list[str]
 ) -> ImportedPeer:
     place = Reason("peer {peer}", peer=_called(row))
-    private = _key(row.get("private_key"), f"{place}: private_key", said)
+    kept = row.get("private_key")
+    if kept and kept.startswith(ENCRYPTED):
+        kept = _key(kept, f"{place}: private_key", said)
+    public, private = keys_of(kept, row.get("public_key") or row["identifier"], place, said)
     psk = row.get("preshared_key")
     if psk and psk.startswith(ENCRYPTED):
         said.append(Reason("{place}: its preshared key is encrypted; the peer needs a new file", place=place))
@@ -109,7 +112,7 @@ def _peer(
     own, behind = divided([*cidrs, *listed(row.get("extra_allowed_ips_str"))], interface)
     seen = status.get(row["identifier"], {})
     return ImportedPeer(
-        public_key=public_of(private) if private else public_key(row.get("public_key") or row["identifier"], place),
+        public_key=public,
         name=" ".join(str(row.get("display_name") or "").split()),
         private_key=private,
         preshared_key=preshared(psk, place),
@@ -125,8 +128,8 @@ def _peer(
         owner=row.get("user_identifier") or None,
         created_at=time_of(row.get("created_at")),
         expires_at=expiry(row.get("expires_at"), place, said),
-        received=seen.get("received"),
-        sent=seen.get("transmitted"),
+        received=bytes_of(seen.get("received"), "received", place, said),
+        sent=bytes_of(seen.get("transmitted"), "transmitted", place, said),
         place=str(place),
     )
 

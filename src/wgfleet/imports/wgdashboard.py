@@ -22,13 +22,12 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     ImportedTag,
     UnreadableError,
-    clamped,
+    keys_of,
     preshared,
-    public_key,
     well_formed,
     why,
 )
-from wgfleet.imports.numbers import keepalive_of, mtu_of
+from wgfleet.imports.numbers import bytes_of, keepalive_of, mtu_of
 from wgfleet.imports.server_folders import text_of
 from wgfleet.protocol.reasons import Reason
 
@@ -174,6 +173,15 @@ def _endpoint(
     return next((peer.endpoint for peer in peers.values() if peer.endpoint), None)
 
 
+def _used(row: Row, what: str, place: str, said: list[str]) -> int | None:
+    """Return bytes, which are kept in GiB: since the last reset of the counter, and before it."""
+    kept = [row.get(f"{part}_{what}") or 0.0 for part in ("total", "cumu")]
+    try:
+        return bytes_of(sum(map(float, kept)) * GIB, what, place, said)
+    except (TypeError, ValueError):
+        return bytes_of(" and ".join(map(str, kept)), what, place, said)
+
+
 def _whose(row: Row, place: str) -> str:
     """Return the name of a peer, or where it stands."""
     return " ".join(str(row.get("name") or "").split()) or place
@@ -196,16 +204,13 @@ def _peer(
         for column in ("name", "DNS", "endpoint_allowed_ip", "notes")
         if "{{" in str(row.get(column) or "")
     ]
-    private = str(row.get("private_key") or "").strip()
+    public, private = keys_of(str(row.get("private_key") or ""), row["id"], place, said)
     numbers = {name: value(name, key) for name, key in (("mtu", "MTU"), ("keepalive", "PersistentKeepalive"))}
-    sums = {
-        name: sum(float(row.get(f"{part}_{name}") or 0.0) for part in ("total", "cumu")) for name in ("receive", "sent")
-    }
     client_allowed = value("endpoint_allowed_ip", "EndpointAllowedIPs")
     peer = ImportedPeer(
-        public_key=public_key(str(row["id"]), "id"),
+        public_key=public,
         name=" ".join(str(row.get("name") or "").split()),
-        private_key=clamped(private, "private_key") if private else None,
+        private_key=private,
         preshared_key=preshared(row.get("preshared_key"), "preshared_key"),
         addresses=addresses,
         networks=behind,
@@ -215,8 +220,8 @@ def _peer(
         mtu=mtu_of(numbers["mtu"], "mtu", _whose(row, place), said),
         keepalive=keepalive_of(numbers["keepalive"], _whose(row, place), said),
         notes=str(row.get("notes") or ""),
-        received=round(sums["receive"] * GIB),
-        sent=round(sums["sent"] * GIB),
+        received=_used(row, "receive", place, said),
+        sent=_used(row, "sent", place, said),
         place=str(place),
     )
     return peer, said

@@ -12,9 +12,9 @@ from wgfleet.imports.fleet import (
     ImportedPeer,
     UnreadableError,
     clamped,
+    keys_of,
     peers_of,
     preshared,
-    public_key,
     public_of,
     why,
 )
@@ -47,7 +47,7 @@ def read(path: Path) -> ImportedFleet:
     port = port_of(interfaces.get("listen_port"), "listen_port", "server/interfaces.json", said)
     files = sorted((folder / "clients").glob("*.json"))[:MAX_FILES]
     peers = peers_of(
-        files, lambda file: _peer(_object(file), addresses, file.name), lambda file: f"clients/{file.name}", said
+        files, lambda file: _peer(_object(file), addresses, file.name, said), lambda file: f"clients/{file.name}", said
     )
     interface = ImportedInterface(
         name=Path(str(settings.get("config_file_path") or "wg0.conf")).stem,
@@ -77,12 +77,12 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _peer(client: dict[str, Any], interface: tuple[str, ...], place: str) -> ImportedPeer:
-    private = clamped(client["private_key"], place) if client.get("private_key") else None
+def _peer(client: dict[str, Any], interface: tuple[str, ...], place: str, said: list[str]) -> ImportedPeer:
+    public, private = keys_of(client.get("private_key"), client.get("public_key"), place, said)
     sent_to = [*(client.get("allocated_ips") or ()), *(client.get("extra_allowed_ips") or ())]
     own, behind = divided([each for text in sent_to for each in listed(text)], interface)
     return ImportedPeer(
-        public_key=public_of(private) if private else public_key(client["public_key"], place),
+        public_key=public,
         name=" ".join(str(client.get("name") or "").split()),
         private_key=private,
         preshared_key=preshared(client.get("preshared_key"), place),
