@@ -37,3 +37,20 @@ def test_a_network_that_somebody_else_has_is_left_out_and_the_rest_comes(client:
     assert rows == {"site": [SITE], "nested": [], "same": ["192.168.6.0/24"], "foreign": []}
     again = done(client, call)
     assert {each["fate"] for each in again["peers"]} == {"same"}
+
+
+def test_a_network_that_is_never_behind_a_peer_is_left_out_and_the_rest_comes(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    call = imported(
+        tmp_path, Keys(), "10.9.0.1/24",
+        odd="10.9.0.2/32, ::ffff:10.0.0.1/128, fe80::7/128, 224.0.0.0/4",
+        site=f"10.9.0.3/32, {SITE}",
+    )  # fmt: skip
+    odd, site = done(client, call, "/api/imports/preview")["peers"]
+    said = [each for each in odd["remarks"] if "behind it is left out" in each]
+    assert (len(said), all("which is never behind a peer" in each for each in said)) == (3, True), said
+    assert not any("left out" in each for each in site["remarks"])
+    done(client, call)
+    rows = {row["name"]: row["networks"] for row in client.get("/api/configs/office/peers").json()["items"]}
+    assert rows == {"odd": [], "site": [SITE]}

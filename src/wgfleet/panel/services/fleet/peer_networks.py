@@ -82,9 +82,9 @@ def had(
     panel_hosts: Mapping[str, str] = tunnel_networks.NOTHING,
     pools: Sequence[str] | None = None,
 ) -> list[dict[str, str | None]]:
-    """Say of the networks of new peers, each given with its name, who is in the way of it; None: nobody.
+    """Say of the networks of new peers, each given with its name, who or what is in the way of it; None: nothing.
 
-    One that is no network is left for `check` to refuse.
+    A text that is no network is left for `check` to refuse.
     The order decides who has what several ask for. `panel_hosts` and `pools` as in `check`.
     """
     if not any(networks for _, networks in wanted):
@@ -96,9 +96,9 @@ def had(
 def _refusal(found: _InTheWay, name: str, text: str) -> str | None:
     try:
         (network,) = _taken(found, [text], "networks")
-    except Conflict as error:
+    except (Conflict, Invalid) as error:
         return error.said or error.detail
-    except (Invalid, FieldError):
+    except FieldError:
         return None
     found.taken.release(network, _SAME)
     found.taken.take(network, _owner(name))
