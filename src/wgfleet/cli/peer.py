@@ -25,6 +25,7 @@ from wgfleet.cli.fields import show_fields, show_thing, with_names
 from wgfleet.cli.file_settings import AllowedIps, Dns, EndpointPort, Excluded, Inherit, Keepalive, Mtu
 from wgfleet.cli.listing import ListResult, listed
 from wgfleet.cli.output import AsJson, age, age_cell, say, show_json, show_table, size, size_cell
+from wgfleet.cli.peer_changes import NeedsNewFile
 from wgfleet.cli.speeds import Download, RuleSet, Upload
 from wgfleet.cli.tree import commands
 from wgfleet.protocol.observed import LIVE_S
@@ -75,9 +76,11 @@ def list_peers(
         bool | None, typer.Option("--online/--offline", help="Only those with a handshake in 3 minutes, or without.")
     ] = None,
     node: OnlyNode = None,
+    needs_new_file: NeedsNewFile = None,
 ) -> ListResult:
     """List the peers of a config, with what their nodes last reported."""
-    peers = client.all(f"/api/configs/{part(config)}/peers", search=search, tag=tag, owner=owner)
+    path = f"/api/configs/{part(config)}/peers"
+    peers = client.all(path, search=search, tag=tag, owner=owner, needs_new_file=needs_new_file)
     names = references.names(client, "nodes")
     rows = [(peer, peer_row(peer, names)) for peer in peers]
     rows = [(peer, row) for peer, row in rows if online in {None, row["online"]} and node in {None, row["node"]}]

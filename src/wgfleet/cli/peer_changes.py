@@ -33,6 +33,12 @@ Live = Annotated[bool | None, typer.Option("--online/--offline", help="Only thos
 Restricted = Annotated[
     bool | None, typer.Option("--restricted/--not-restricted", help="Only those that limits keep out, or not.")
 ]
+NeedsNewFile = Annotated[
+    bool | None,
+    typer.Option(
+        "--needs-new-file/--up-to-date", help="Only those whose file is out of date since it was taken, or not."
+    ),
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the end.")]
 
 
@@ -51,6 +57,7 @@ def change(
     enabled: Enabled = None,
     live: Live = None,
     restricted: Restricted = None,
+    needs_new_file: NeedsNewFile = None,
     job_action: Annotated[
         str, typer.Option("--job-action", help="set_job: restrict, delete, reset_total_data_usage or none.")
     ] = "restrict",
@@ -69,6 +76,7 @@ def change(
     changed once, also where the panel is restarted meanwhile; `operation show` has how far it is.
     """
     wanted = given(search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted)
+    wanted |= given(needs_new_file=needs_new_file)
     with panel() as client:
         body: Document = {"filter": wanted, "action": action, **_with(action, what or [], job_action, job_period)}
         body |= speeds.body(download, upload)
@@ -88,6 +96,7 @@ def move(
     enabled: Enabled = None,
     live: Live = None,
     restricted: Restricted = None,
+    needs_new_file: NeedsNewFile = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
@@ -98,6 +107,7 @@ def move(
     Who is connected is called by the new node, as in a rebalance; who does not answer stays, and is not cut off.
     """
     wanted = given(search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted)
+    wanted |= given(needs_new_file=needs_new_file)
     body: Document = {"filter": wanted, "action": "move", "to": to}
     show = _Shown(yes=yes, dry_run=dry_run, wait=not no_wait, as_json=as_json)
     with panel() as client:

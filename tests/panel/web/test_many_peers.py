@@ -9,6 +9,7 @@ from wgfleet.panel.api import Panel
 from wgfleet.panel.services import operations, peer_changes
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.fleet import tags
+from wgfleet.panel.store import new_files
 from wgfleet.panel.store.tables import Peer
 
 ACTOR = "user:admin"
@@ -201,3 +202,20 @@ def test_who_may_not_change_peers_gets_neither(person: Person) -> None:
 def test_numbers_that_cannot_be_are_refused(admin: httpx.Client, wrong: dict[str, str]) -> None:
     fields = {"config": "wg0", "filter_search": "user-00"}
     assert submit(admin, "/peers/many/change", **fields, **wrong).status_code in {409, 422}
+
+
+def test_those_who_need_a_new_file_are_listed_and_the_filter_goes_along(admin: httpx.Client, panel: Panel) -> None:
+    name, peer_id = next(iter(ids(panel).items()))
+    with panel.store.write() as tx:
+        new_files.taken(tx, [peer_id], 1.0)
+        new_files.of_peers(tx, [peer_id])
+    query = {"needs_new_file": "yes", "config": "wg0"}
+    listed = admin.get("/peers", params=query).text
+    assert (name in listed, "1 result" in listed, "Needs a new file: yes" in listed) == (True, True, True)
+    assert "needs_new_file=yes" in listed.partition("/peers/many/change")[2].partition('"')[0]
+    asked = admin.get("/peers/many/change", params=query).text
+    assert 'name="filter_needs_new_file" value="yes"' in asked
+    shown = submit(admin, "/peers/many/change", config="wg0", action="disable", filter_needs_new_file="yes")
+    assert "1 peer fits" in shown.text, shown.text
+    table = admin.get("/configs/wg0/peers/csv", params={"needs_new_file": "yes"}).text
+    assert len(table.splitlines()) == 2

@@ -58,6 +58,7 @@ def _without_defaults(schema: dict[str, Any]) -> None:
         field.pop("default", None)
 
 
+NEW_FILE = "Whether something that their file says was changed since it was last taken from here."
 UNCHANGED: Any = None  # the value of a field of `PatchBody` that was left out; nobody reads it
 
 

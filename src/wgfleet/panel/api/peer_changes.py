@@ -11,7 +11,7 @@ from wgfleet.panel.api import jobs
 from wgfleet.panel.api.auth import Writer
 from wgfleet.panel.api.held_settings import DOWNLOAD, UPLOAD, Speed
 from wgfleet.panel.api.jobs import NewJob
-from wgfleet.panel.api.models import MAX_PAGE, SOME_LINE, Body, Reference, Said, View
+from wgfleet.panel.api.models import MAX_PAGE, NEW_FILE, SOME_LINE, Body, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to, view
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.subject_router import subject_router
@@ -48,6 +48,7 @@ class WantedPeers(Body):
     enabled: bool | None = None
     live: bool | None = Field(default=None, description="Whether they are connected now.")
     restricted: bool | None = Field(default=None, description="Whether a limit keeps them out.")
+    needs_new_file: bool | None = Field(default=None, description=NEW_FILE)
     peers: list[Text] | None = Field(
         default=None, min_length=1, max_length=MAX_PAGE, description="These alone, by their ids. All are of the config."
     )
@@ -159,6 +160,7 @@ def filter_of(
         live=wanted.live,
         live_since=clock.steady() - panel.settings.drain.live_s,
         restricted=wanted.restricted,
+        needs_new_file=wanted.needs_new_file,
         tag_id=None if wanted.tag is None else tags.get(tx, wanted.tag, caller.limit).id,
         part=part,
     )

@@ -1,6 +1,6 @@
 """`/api/configs/{config}/files`: the files of all peers of a config, or of those that fit, in one ZIP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NamedTuple
 
 import structlog
@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.files import NO_STORE
-from wgfleet.panel.api.models import Reference, ReferenceFilter
+from wgfleet.panel.api.models import NEW_FILE, Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
 from wgfleet.panel.api.peer_tables import Part
@@ -59,6 +59,7 @@ def download_files(
     enabled: bool | None = None,
     live: Annotated[bool | None, Query(description="Whether they are connected now.")] = None,
     restricted: Annotated[bool | None, Query(description="Whether a limit keeps them out.")] = None,
+    needs_new_file: Annotated[bool | None, Query(description=NEW_FILE)] = None,
 ) -> Response:
     """All of them, or those that fit: one file for each peer, as `/api/peers/{peer_id}/config` has it.
 
@@ -66,7 +67,14 @@ def download_files(
     one entry for all of them, with their number. An answer that breaks off is no whole ZIP: it has no directory.
     """
     wanted = WantedPeers(
-        search=search, tag=tag, node=home, owner=owner, enabled=enabled, live=live, restricted=restricted
+        search=search,
+        tag=tag,
+        node=home,
+        owner=owner,
+        enabled=enabled,
+        live=live,
+        restricted=restricted,
+        needs_new_file=needs_new_file,
     )
     return archive_of(panel, caller, config, wanted, node)
 
@@ -121,6 +129,11 @@ class _Pages:
                 found.append((name, peer.id, file.text))
             return _Page(found, self._after is None, by_template)
 
+    def note_taken(self, peer_ids: Sequence[str]) -> None:
+        """Note whose files are on their way."""
+        with self._panel.store.write() as tx:
+            files.note_taken(tx, peer_ids)
+
 
 def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
     """Yield a ZIP of the files of peers up to the newest: without its end, and so none, where it breaks off.
@@ -129,14 +142,16 @@ def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
     """
     packed, taken = ZipStream(), set[str]()
     while True:
-        part = bytearray()
+        part, ids = bytearray(), list[str]()
         for title, peer_id, text in page.files:
             if peer_id > newest:
                 break
             stem = (unused if page.by_template else file_stem)(title, peer_id, taken)
             taken.add(stem.casefold())
             part += packed.member(f"{stem}.conf", text.encode())
+            ids.append(peer_id)
         if part:
+            pages.note_taken(ids)
             yield bytes(part)
         if page.is_last or (page.files and page.files[-1][1] >= newest):
             break

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from wgfleet.panel.api.auth import Reader, Writer
-from wgfleet.panel.api.models import SOME_LINE, Reference, Said, View
+from wgfleet.panel.api.models import NEW_FILE, SOME_LINE, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
@@ -127,6 +127,7 @@ def download_table(
     enabled: bool | None = None,
     live: Annotated[bool | None, Query(description="Whether they are connected now.")] = None,
     restricted: Annotated[bool | None, Query(description="Whether a limit keeps them out.")] = None,
+    needs_new_file: Annotated[bool | None, Query(description=NEW_FILE)] = None,
     separator: Annotated[
         Literal["comma", "semicolon"],
         Query(description="What stands between cells; spreadsheets of many countries expect semicolons."),
@@ -138,7 +139,14 @@ def download_table(
     apostrophe before them, which is taken off again.
     """
     wanted = WantedPeers(
-        search=search, tag=tag, node=node, owner=owner, enabled=enabled, live=live, restricted=restricted
+        search=search,
+        tag=tag,
+        node=node,
+        owner=owner,
+        enabled=enabled,
+        live=live,
+        restricted=restricted,
+        needs_new_file=needs_new_file,
     )
     return table_of(panel, caller, config, wanted, separator)
 

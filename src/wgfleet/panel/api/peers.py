@@ -18,6 +18,7 @@ from wgfleet.panel.api.held_settings import ChangedHeldSettings, NewHeldSettings
 from wgfleet.panel.api.large_bodies import LargeBodies
 from wgfleet.panel.api.models import (
     LINE,
+    NEW_FILE,
     SOME_LINE,
     UNCHANGED,
     Body,
@@ -49,6 +50,7 @@ from wgfleet.panel.services.fleet.peers import MAX_BATCH, MAX_DIGITS, MAX_NAME, 
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.fleet.tags import MAX_TAGS
 from wgfleet.panel.store import Tx
+from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Peer
 from wgfleet.protocol.addresses import pasted
 from wgfleet.protocol.reasons import Reason
@@ -209,6 +211,7 @@ def list_peers(
         str | None,
         Query(max_length=64, pattern=SOME_LINE, description="Id or name of the user whose devices they are."),
     ] = None,
+    needs_new_file: Annotated[bool | None, Query(description=NEW_FILE)] = None,
     sort: Annotated[
         Literal["created", "name", "traffic", "handshake"],
         Query(
@@ -228,29 +231,42 @@ def list_peers(
         config_id = configs.id_of(tx, config)
         tag_id = tags.get(tx, tag, caller.limit).id if tag else None
         owner_id = ownership.wanted_id(tx, owner) if owner else None
-        asked = (config_id, part, tag_id, sort, *filter(None, [owner]))
-        wanted = PeerFilter(config_ids=[config_id], tag_id=tag_id, owner_id=owner_id)
+        asked = (config_id, part, tag_id, sort, *filter(None, [owner]), *_words(needs_new_file))
+        wanted = PeerFilter(config_ids=[config_id], tag_id=tag_id, owner_id=owner_id, needs_new_file=needs_new_file)
         after = cursors.place_of(after, *asked)
         if sort == "created":
             peer_lists.check_cursor(after)
-        if part:
-            rows, following = peers.search(tx, config_id, part, after, limit)
-            rows = rows if tag_id is None else tags.only(tx, tag_id, rows)
-            rows = rows if owner_id is None else [row for row in rows if row.owner_id == owner_id]
-        elif sort == "traffic" and tag_id is None and owner_id is None:
-            rows, following = usage.by_traffic(tx, config_id, after, limit)
-        elif sort != "created":
-            rows, following = peer_lists.page(
-                tx, wanted, live_s, PeerOrder(sort), after, limit, backwards=sort != "name"
-            )
-        elif owner_id is not None:
-            rows, following = peer_lists.page(tx, wanted, live_s, PeerOrder.MADE, after, limit, backwards=False)
-        elif tag_id is not None:
-            rows, following = cut(tags.peers(tx, tag_id, config_id, after, limit + 1), limit)
-        else:
-            rows, following = cut(peers.page(tx, config_id, after, limit + 1), limit)
+        rows, following = _listed(tx, wanted, part, sort, live_s, after, limit)
         items = shown_peers.of_rows(tx, rows)
     return shown_peers.page(items, cursors.bound(following, *asked))
+
+
+def _words(needs_new_file: bool | None) -> list[str]:
+    """Return what of a filter a cursor is bound to."""
+    return [] if needs_new_file is None else [f"needs_new_file={needs_new_file}"]
+
+
+def _listed(
+    tx: Tx, wanted: PeerFilter, part: str | None, sort: str, live_s: float, after: str | None, limit: int
+) -> tuple[Sequence[ShownPeer], str | None]:
+    """Return a page of the peers of one config that a filter lets through, each by the quickest way that there is."""
+    [config_id] = wanted.config_ids or []
+    few = wanted.owner_id is not None or wanted.needs_new_file is not None
+    if part and wanted.needs_new_file is not None:
+        return peer_lists.search(tx, wanted, live_s, part, after, limit)
+    if part:
+        rows, following = peers.search(tx, config_id, part, after, limit)
+        rows = rows if wanted.tag_id is None else tags.only(tx, wanted.tag_id, rows)
+        return [row for row in rows if wanted.owner_id in {None, row.owner_id}], following
+    if sort == "traffic" and wanted.tag_id is None and not few:
+        return usage.by_traffic(tx, config_id, after, limit)
+    if sort != "created" or few:
+        order = PeerOrder.MADE if sort == "created" else PeerOrder(sort)
+        backwards = sort not in {"created", "name"}
+        return peer_lists.page(tx, wanted, live_s, order, after, limit, backwards=backwards)
+    if wanted.tag_id is not None:
+        return cut(tags.peers(tx, wanted.tag_id, config_id, after, limit + 1), limit)
+    return cut(peers.page(tx, config_id, after, limit + 1), limit)
 
 
 @router.post(

@@ -17,7 +17,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import key_pair_of, new_key_pair
 from wgfleet.panel.services import audit, config_ports, generations, held_settings, pools, reach, tunnel_networks, usage
 from wgfleet.panel.services.held_settings import HeldChanges
-from wgfleet.panel.store import Tx, homes, sealed
+from wgfleet.panel.store import Tx, homes, new_files, sealed
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config
@@ -36,6 +36,7 @@ _OF_CARDS = re.compile(  # systemd.net-naming-scheme(7); VLANs have the card's n
 )
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
+_IN_FILES = frozenset({"client_allowed_ips", "excluded_networks", "dns", "mtu", "keepalive"})
 INTERFACE_SETTINGS = frozenset(
     {
         *("listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"),
@@ -255,9 +256,20 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
         held_settings.config_changed(tx, config, rules="rule_set" in changed)
     for name, value in changed.items():
         setattr(config, name, value)
+    _note_in_files(tx, config, changed)
     audit.record(tx, actor, "updated", "config", config.id, name=config.name, **changed)
     tx.wake(Topic.CONFIG, config.id)
     return config
+
+
+def _note_in_files(tx: Tx, config: Config, changed: Collection[str]) -> None:
+    """Note whose files say what was changed."""
+    if said := _IN_FILES.intersection(changed):
+        new_files.of_config(tx, config.id, said)
+    if "listen_port" in changed:
+        group = endpoint_group_rows.get(tx, config.id)
+        if group is None or group.port == config.listen_port:
+            new_files.of_config(tx, config.id, {"endpoint_port"})
 
 
 def _names_nodes(tx: Tx, config: Config, dns: Sequence[str]) -> bool:

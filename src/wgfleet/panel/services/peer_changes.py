@@ -27,7 +27,7 @@ from wgfleet.panel.services.jobs import commands
 from wgfleet.panel.services.jobs.commands import JobSpec
 from wgfleet.panel.services.moves import peer_moves
 from wgfleet.panel.services.moves.peer_moves import Destination
-from wgfleet.panel.store import Tx, listed_peers
+from wgfleet.panel.store import Tx, listed_peers, new_files
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peer_changes as change_rows
@@ -330,6 +330,8 @@ def _tag(tx: Tx, operation: Operation, _config: Config, peer_ids: Sequence[str])
         refused = {peer.name: why for peer in found if peer.id in full - has}
         tag_rows.give(tx, tag.id, [peer.id for peer in changed])
     held_settings.tags_changed(tx, [tag], [peer.id for peer in changed])
+    if tags.settings_of(tag):
+        new_files.of_peers(tx, [peer.id for peer in changed])
     for peer in changed:
         _record(tx, operation, peer.id, peer.name, "tags")
     return refused

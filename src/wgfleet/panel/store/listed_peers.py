@@ -15,6 +15,7 @@ from wgfleet.panel.domain.look_alikes import folded
 from wgfleet.panel.store import peer_search, shown_peers
 from wgfleet.panel.store.among import among
 from wgfleet.panel.store.engine import Tx
+from wgfleet.panel.store.new_files import OLD
 from wgfleet.panel.store.peer_search import LOOKED_AT, THREE, Found
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer, PeerSession, PeerTag, UsageTotal
@@ -43,6 +44,7 @@ class PeerFilter:
     live: bool | None = None
     live_since: float = 0.0
     restricted: bool | None = None
+    needs_new_file: bool | None = None
     tag_id: str | None = None
     part: str | None = None
     ids: Collection[str] | None = None
@@ -181,16 +183,25 @@ def conditions(tx: Tx, wanted: PeerFilter) -> list[ColumnElement[bool]]:
         found.append(Peer.home_node_id == wanted.node_id)
     if wanted.owner_id is not None:
         found.append(Peer.owner_id == wanted.owner_id)
-    if wanted.enabled is not None:
-        found.append(Peer.enabled.is_(wanted.enabled))
+    found += _marked(wanted)
     if wanted.live is not None:
         has = exists().where(PeerSession.peer_id == Peer.id, PeerSession.latest_handshake >= wanted.live_since)
         found.append(has if wanted.live else ~has)
-    if wanted.restricted is not None:
-        found.append(Peer.restricted_at.is_not(None) if wanted.restricted else Peer.restricted_at.is_(None))
     if wanted.tag_id is not None:
         found.append(Peer.id.in_(select(PeerTag.peer_id).where(PeerTag.tag_id == wanted.tag_id)))
     if wanted.part is not None:
         has_part = _position(tx)(Peer.name_folded, folded(wanted.part)) > 0
         found.append(or_(has_part, Peer.public_key == wanted.part, Peer.id.in_(peer_search.holders(tx, wanted.part))))
+    return found
+
+
+def _marked(wanted: PeerFilter) -> list[ColumnElement[bool]]:
+    """Return what is written down of the peers themselves, and of nobody else."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.enabled is not None:
+        found.append(Peer.enabled.is_(wanted.enabled))
+    if wanted.restricted is not None:
+        found.append(Peer.restricted_at.is_not(None) if wanted.restricted else Peer.restricted_at.is_(None))
+    if wanted.needs_new_file is not None:
+        found.append(Peer.old_file == OLD if wanted.needs_new_file else Peer.old_file.is_(None))
     return found

@@ -17,6 +17,7 @@ def _wanted(
     owner: Part = None,
     enabled: YesOrNo = None,
     live: YesOrNo = None,
+    needs_new_file: YesOrNo = None,
 ) -> WantedPeers:
     return WantedPeers(
         search=search,
@@ -25,6 +26,7 @@ def _wanted(
         owner=owner,
         enabled=enabled and enabled == "yes",
         live=live and live == "yes",
+        needs_new_file=needs_new_file and needs_new_file == "yes",
     )
 
 

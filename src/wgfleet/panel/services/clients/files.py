@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wgfleet.panel import clock
 from wgfleet.panel.domain import file_names, public_ports, rendering
 from wgfleet.panel.domain.client_settings import InEffect, of_versions, without
 from wgfleet.panel.domain.phases import Phase
@@ -13,7 +14,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import client_settings, common_peers, desired, peer_nodes
-from wgfleet.panel.store import Tx, sealed
+from wgfleet.panel.store import Tx, new_files, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -43,6 +44,7 @@ def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     config = configs.get(tx, peer.config_id)
     places = _usable(tx, config, peer, _serving(tx, config))
     audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
+    new_files.taken(tx, [peer.id], clock.now())
     if config.mode == configs.INDEPENDENT:
         home_first = sorted(places, key=lambda place: place[1].id != peer.home_node_id)
         return [_of_node(tx, vault, config, [peer], place)[peer.id] for place in home_first]
@@ -123,6 +125,11 @@ def _refusal(tx: Tx, config: Config, places: Sequence[Place]) -> Conflict | None
         Hint(HintCode.ASSIGN_NODE, config=config.name),
         Hint(HintCode.MAKE_ENDPOINT_GROUP, config=config.name),
     )
+
+
+def note_taken(tx: Tx, peer_ids: Sequence[str]) -> None:
+    """Note that the files of many peers are taken, as `one_each` made them."""
+    new_files.taken(tx, peer_ids, clock.now())
 
 
 def note_reading(tx: Tx, actor: str, config: Config, peers: int, **which: Any) -> None:

@@ -19,7 +19,7 @@ from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.floating import settings as floating_settings
 from wgfleet.panel.services.floating.settings import NO_FLOATING, FloatingSpec
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, new_files
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import Config, EndpointGroup
@@ -70,6 +70,7 @@ def put(
     group = endpoint_group_rows.get(tx, config.id)
     values = _checked(config, spec, group)
     created = group is None
+    new_end = group is None or (group.domain, group.port) != (values["domain"], values["port"])
     if config.mode == configs.CLUSTER and (group is None or group.domain != values["domain"]):
         tunnel_networks.check_outside(tx, values["domain"], "domain")
     if group is None:
@@ -78,6 +79,8 @@ def put(
     else:
         for name, value in values.items():
             setattr(group, name, value)
+    if new_end:
+        new_files.of_config(tx, config.id)
     dns_settings.apply(vault, plugins, group, _dns_of(spec))
     floating_settings.apply(tx, vault, group, spec.floating)
     action = "created" if created else "updated"
@@ -221,6 +224,7 @@ def delete(tx: Tx, vault: Vault, actor: str, config: Config) -> None:
     group = get(tx, config)
     addresses.put(tx, config.id, [], other_provider=False)
     endpoint_group_rows.delete(tx, group)
+    new_files.of_config(tx, config.id)
     syncs.follow(tx, vault, config.id, actor, Reason("the endpoint group was deleted"))
     audit.record(tx, actor, "deleted", "endpoint_group", config.id, config=config.name)
     tx.wake(Topic.CONFIG, config.id)

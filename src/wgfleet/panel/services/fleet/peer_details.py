@@ -12,7 +12,7 @@ from wgfleet.panel.services import configs, generations, held_settings
 from wgfleet.panel.services.fleet import client_settings, peer_nodes, tags
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, new_files
 from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store.peer_nodes import Places
@@ -106,6 +106,10 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
         if {tag.id for tag in wanted} != {tag.id for tag in present}:
             tags.set_of_peer(tx, peer.id, wanted, present)
             changed.append("tags")
+            if any(tags.settings_of(tag) for tag in (*wanted, *present)):
+                new_files.of_peers(tx, [peer.id])
+    if not set(SETTINGS).isdisjoint(changed):
+        new_files.of_peers(tx, [peer.id])
     if "nodes" in changes:
         config = configs.get(tx, peer.config_id)
         places = None if changes["nodes"] is None else peer_nodes.parsed(tx, config, changes["nodes"])

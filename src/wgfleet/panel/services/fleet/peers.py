@@ -17,7 +17,7 @@ from wgfleet.panel.services.fleet.peer_details import DetailChanges, PeerDetails
 from wgfleet.panel.services.fleet.peer_networks import ChangedNetworks
 from wgfleet.panel.services.fleet.peer_places import AddressWish
 from wgfleet.panel.services.fleet.unfinished_peers import check_ended, check_name, check_new_name
-from wgfleet.panel.store import Tx, peer_search, sealed, shown_peers
+from wgfleet.panel.store import Tx, new_files, peer_search, sealed, shown_peers
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -300,6 +300,8 @@ def _change_on_nodes(tx: Tx, vault: Vault, peer: Peer, changes: PeerChanges, net
     if "public_key" in changes or changes.get("rotate_keys"):
         _replace_keys(tx, vault, peer, changes.get("public_key"), generation)
         changed.append("keys")
+    if not {"keys", "networks"}.isdisjoint(changed):
+        new_files.of_peers(tx, [peer.id])
     peer.generation = generation
     return changed
 
@@ -331,10 +333,7 @@ def _set_columns(tx: Tx, peer: Peer, changes: PeerChanges, networks: ChangedNetw
     if "networks" in changes:
         networks.check(tx, configs.get(tx, peer.config_id), peer, changes["networks"], "networks")
         values["networks"] = [parse_network(each, "networks") for each in changes["networks"]]
-    if "group_id" in changes:
-        values["group_id"] = changes["group_id"]
-    if "enabled" in changes:
-        values["enabled"] = changes["enabled"]
+    values |= {name: value for name, value in changes.items() if name in {"group_id", "enabled"}}
     changed = [name for name, value in values.items() if getattr(peer, name) != value]
     for name in changed:
         setattr(peer, name, values[name])
@@ -377,7 +376,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,
         "created_at": clock.now(),
-    } | dict.fromkeys(("restricted_at", "restricted_because"))
+    } | dict.fromkeys(("restricted_at", "restricted_because", "file_taken_at", "old_file"))
 
 
 def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:

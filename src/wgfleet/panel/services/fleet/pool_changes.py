@@ -11,7 +11,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, generations, pools, tunnel_networks
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import assignments
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, new_files
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -153,6 +153,7 @@ def change(
     if found.added or found.removed:
         # No delta says which addresses all peers have, so each node gets the whole.
         config_rows.set_values(tx, config.id, {"oldest_base": generation})
+        new_files.of_config(tx, config.id)
     tx.refresh(config)
     audit.record(
         tx,

@@ -6,7 +6,7 @@ from wgfleet.panel.services import audit, config_ports, operations
 from wgfleet.panel.services.configs import CLUSTER
 from wgfleet.panel.services.fleet import assignments, backbone, shared_addresses
 from wgfleet.panel.services.floating import isolation
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, new_files
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -47,6 +47,7 @@ def change(
     if "public_port" in changed:
         isolation.witnesses_changed(tx, node.id)
         config_ports.changed(tx, config.id)
+        new_files.of_node(tx, node.id, [config.id])
     subject = operations.subject(config.id, node.id)
     audit.record(tx, actor, "updated", "config_node", subject, config=config.name, node=node.name, **changed)
     tx.wake(Topic.CONFIG, config.id)

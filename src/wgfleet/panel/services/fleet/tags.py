@@ -10,6 +10,7 @@ from typing import Any
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import look_alikes
+from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import one_spelling, parse_word
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.domain.limits import Limit
@@ -19,7 +20,7 @@ from wgfleet.panel.services import audit, generations, held_settings
 from wgfleet.panel.services.fleet import client_settings
 from wgfleet.panel.services.fleet.client_settings import ClientSettings
 from wgfleet.panel.services.held_settings import HeldChanges
-from wgfleet.panel.store import Tx, shown_peers
+from wgfleet.panel.store import Tx, new_files, shown_peers
 from wgfleet.panel.store import held_settings as held_rows
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -154,8 +155,14 @@ def update(tx: Tx, actor: str, tag: Tag, changes: TagChanges) -> Tag:
         held_settings.tag_changed(tx, tag, rules="rule_set" in changed)
     for name, value in changed.items():
         setattr(tag, name, value)
+    new_files.of_tag(tx, tag.id, changed)
     audit.record(tx, actor, "updated", "tag", tag.id, **changed)
     return tag
+
+
+def settings_of(tag: Tag) -> list[str]:
+    """Return the names of those settings of files that a tag has."""
+    return [name for name in SETTINGS if getattr(tag, name) is not None]
 
 
 def delete(tx: Tx, actor: str, tag: Tag) -> None:
@@ -164,6 +171,7 @@ def delete(tx: Tx, actor: str, tag: Tag) -> None:
     peers = counts(tx, [tag]).get(tag.id, 0)
     if not held_settings.of_row(tag).is_empty:
         held_settings.tag_changed(tx, tag, rules=bool(tag.rule_set))
+    new_files.of_tag(tx, tag.id, settings_of(tag))
     tag_rows.delete_tag(tx, tag)
     audit.record(tx, actor, "deleted", "tag", tag.id, name=tag.name, peers=peers)
 
@@ -182,6 +190,9 @@ def change_peers(tx: Tx, actor: str, tag: Tag, *, add: Sequence[str] = (), remov
     hold_configs(tx, configs_of(tx, {*add, *remove}))
     (tag,) = hold(tx, [tag], "tag")
     held_settings.tags_changed(tx, [tag], {*add, *remove})
+    if settings_of(tag):
+        moved = {*add} - tag_rows.having(tx, tag.id, add) | set(tag_rows.having(tx, tag.id, remove))
+        new_files.of_peers(tx, moved)
     tag_rows.take(tx, tag.id, remove)
     _check_count(tx, tag, add)
     given = tag_rows.give(tx, tag.id, add)

@@ -13,6 +13,7 @@ from wgfleet.panel.store.tables.held_settings import HeldSettingsColumns
 _OWNED = text("owner_id IS NOT NULL")
 _BEHIND = text("json_array_length(networks) > 0")
 _RESTRICTED = text("restricted_at IS NOT NULL")
+_OLD = text("old_file IS NOT NULL")
 _RULED = text("rule_set != ''")
 
 
@@ -63,6 +64,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     kept by itself; revision 0024 has the index of it. `notes`: what administrators write about it. `owner_id`: of the
     user whose device it is, None: nobody's. It is no foreign key, which SQLite could add only by writing all peers
     again. `restricted_at`, `restricted_because`: since when its jobs keep it out, and why.
+    `file_taken_at`: when its file was last taken from here; `old_file`: 1 where what that says was changed.
     """
 
     __tablename__ = "peers"
@@ -76,6 +78,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
         Index("ix_peers_home_node_id_config_id", "home_node_id", "config_id"),
         Index("ix_peers_owner_id_id", "owner_id", "id", sqlite_where=_OWNED, postgresql_where=_OWNED),
         Index("ix_peers_restricted", "id", sqlite_where=_RESTRICTED, postgresql_where=_RESTRICTED),
+        Index("ix_peers_with_old_files", "config_id", "old_file", "id", sqlite_where=_OLD, postgresql_where=_OLD),
         Index("ix_peers_rule_set", "rule_set", "config_id", sqlite_where=_RULED, postgresql_where=_RULED),
         Index("ix_peers_with_networks", "config_id", "id", sqlite_where=_BEHIND, postgresql_where=_BEHIND),
     )
@@ -96,6 +99,8 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     created_at: Mapped[float]
     restricted_at: Mapped[float | None]
     restricted_because: Mapped[str | None] = mapped_column(SaidText)
+    file_taken_at: Mapped[float | None]
+    old_file: Mapped[int | None]
 
     @hybrid_property
     def admitted(self) -> bool:

@@ -78,6 +78,7 @@ def change_page(
     owner: Chosen = "",
     live: Chosen = "",
     enabled: Chosen = "",
+    needs_new_file: Chosen = "",
     peer: Ticked = None,
 ) -> Response:
     """Ask what is to be done to all peers that a list shows, or to those ticked there; the filter is that of the list.
@@ -87,6 +88,7 @@ def change_page(
     if peer is not None:
         return _change_ticked(request, panel, caller, [each for each in peer if each])
     given = {"search": search.strip(), "tag": tag, "node": node, "owner": owner, "live": live, "enabled": enabled}
+    given["needs_new_file"] = needs_new_file
     values = {FILTER + name: value for name, value in given.items() if value}
     return _change(request, panel, caller, SubmittedForm({"config": config, **values}), None)
 

@@ -73,13 +73,14 @@ def list_peers(
     owner: Owner = "",
     live: Live = "",
     enabled: Live = "",
+    needs_new_file: Live = "",
     sort: Sort = "made",
     after: PeersAfter = None,
 ) -> Response:
     """Show a page of peers. What is chosen is in the address, so that it can be kept and passed on."""
     search = search.strip()
     chosen = {"config": config, "node": node, "search": search, "tag": tag, "owner": owner.strip()}
-    chosen |= {"live": live, "enabled": enabled, "sort": sort}
+    chosen |= {"live": live, "enabled": enabled, "needs_new_file": needs_new_file, "sort": sort}
     given = {name: value for name, value in chosen.items() if value and (name, value) != ("sort", "made")}
     place = cursors.place_of(after, *chosen.values())
     with panel.store.read() as tx:
@@ -91,6 +92,7 @@ def list_peers(
             node_id=nodes.get(tx, node).id if node else None,
             live={"yes": True, "no": False}.get(live),
             enabled={"yes": True, "no": False}.get(enabled),
+            needs_new_file={"yes": True, "no": False}.get(needs_new_file),
             tag_id=tags.get(tx, tag, caller.limit).id if tag else None,
             owner_id=ownership.wanted_id(tx, chosen["owner"]) if chosen["owner"] else None,
         )
