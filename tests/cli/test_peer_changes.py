@@ -97,3 +97,16 @@ def test_who_cancels_hears_that_it_is_cancelled_and_not_of_a_failure(
     assert "cancelled by key:" in cancelled.stdout
     waited = wgfleet("operation", "wait", operation_id)  # who did not cancel it, and waits for it
     assert (waited.returncode, "cancelled by" in waited.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_a_slash_in_a_name_is_as_good_in_names_with_numbers(wgfleet: Run) -> None:
+    assert wgfleet("peer", "create", "wg0", "hq/anna").returncode == 0
+    assert (
+        "hq/floor-1 to hq/floor-2" in wgfleet("peer", "create", "wg0", "--count", "2", "--prefix", "hq/floor-").stdout
+    )
+    for name in ("hq/anna", "hq/floor-1", "hq/floor-2"):
+        shown = wgfleet("peer", "show", f"wg0/{name}")
+        assert (shown.returncode, shown.stdout.split()[:2]) == (0, ["name", name]), shown
+    assert wgfleet("peer", "delete", "wg0/hq/floor-1", "--yes").returncode == 0
+    assert "hq/floor-1" not in wgfleet("peer", "list", "wg0").stdout

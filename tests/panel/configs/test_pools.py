@@ -176,3 +176,16 @@ def test_what_becomes_of_pools() -> None:
     assert change(old, ["10.8.0.0/16"]) == PoolChange(resized=(("10.8.0.0/24", "10.8.0.0/16"),), removed=("fd00::/64",))
     with pytest.raises(Conflict, match="cannot be made one"):
         change(["10.8.0.0/24", "10.8.1.0/24"], ["10.8.0.0/16"])
+
+
+@pytest.mark.parametrize("pool", ["10.8.4.0/31", "10.8.4.0/32", "fd00:4::/127", "fd00:4::/128"])
+def test_a_pool_without_room_for_a_network_is_refused_wherever_it_is_asked_for(client: httpx.Client, pool: str) -> None:
+    larger = pool.replace("/31", "/29").replace("/32", "/29").replace("/127", "/120").replace("/128", "/120")
+    said = f"{pool}: an IPv{6 if ':' in pool else 4} pool is "
+    refused = client.post("/api/configs", json={"name": "wg0", "pools": [pool]})
+    assert (refused.status_code, refused.json()["field"], said in refused.json()["detail"]) == (422, "pools[0]", True)
+    made(client, "/api/configs", name="wg0", pools=[larger])
+    for more in ([pool], [larger, pool.replace("4", "9", 1)]):
+        refused = patched(client, *more)
+        assert (refused.status_code, "pool is /" in refused.json()["detail"]) == (422, True), refused.text
+    assert client.get("/api/configs/wg0").json()["pools"] == [larger]

@@ -114,3 +114,19 @@ def test_an_address_without_a_network_needs_a_range(client: httpx.Client, tmp_pa
         ["10.9.0.7"],
         ["10.9.0.8"],
     ]
+
+
+@pytest.mark.parametrize(("own", "peer"), [("10.9.0.0/31", "10.9.0.1/32"), ("fd00:9::/127", "fd00:9::1/128")])
+def test_a_server_of_two_addresses_needs_a_range_and_keeps_its_peer_in_one_around_it(
+    client: httpx.Client, tmp_path: Path, keys: Keys, own: str, peer: str
+) -> None:
+    (tmp_path / "office.conf").write_text(
+        f"[Interface]\nPrivateKey = {keys.private('server')}\nListenPort = 51833\nAddress = {own}\n"
+        f"[Peer]\n# anna\nPublicKey = {keys.public('anna')}\nAllowedIPs = {peer}\n"
+    )
+    call = body(sources.read("wg-quick", tmp_path / "office.conf"))
+    said = refused(client, call)
+    assert (said["field"], said["hints"][0]["code"], f"{own}: " in said["detail"]) == ("pools[0]", "other_pools", True)
+    around = own.replace("/31", "/29").replace("/127", "/120")
+    (anna,) = done(client, call | {"pools": [around]})["peers"]
+    assert (anna["name"], anna["addresses"], anna["remarks"]) == ("anna", [peer.partition("/")[0]], [])
