@@ -1,6 +1,6 @@
 """Marks of peers whose files are out of date: taken from here, and something that they say was changed since."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
@@ -17,8 +17,7 @@ _SETTINGS = frozenset({"client_allowed_ips", "excluded_networks", "dns", "mtu", 
 def taken(tx: Tx, peer_ids: Collection[str], now: float) -> None:
     """Note that the files of peers are taken, as they are now."""
     for ids in chunked(peer_ids):
-        values = {"file_taken_at": now, "old_file": None}
-        tx.session.execute(update(Peer).where(Peer.id.in_(ids)).values(values))
+        _set(tx, {"file_taken_at": now, "old_file": None}, Peer.id.in_(ids))
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str]) -> None:
@@ -68,5 +67,11 @@ def _without_own(changed: Collection[str]) -> list[ColumnElement[bool]]:
 
 def _changed(tx: Tx, *which: Any) -> None:
     tx.settle()
-    wanted = (Peer.file_taken_at.is_not(None), Peer.old_file.is_(None), *which)
-    tx.session.execute(update(Peer).where(*wanted).values(old_file=OLD))
+    _set(tx, {"old_file": OLD}, Peer.file_taken_at.is_not(None), Peer.old_file.is_(None), *which)
+
+
+def _set(tx: Tx, values: Mapping[str, Any], *which: Any) -> None:
+    """Set columns of peers, locked in one order everywhere, or two transactions wait for each other."""
+    locked = select(Peer.id).where(*which).order_by(Peer.id).with_for_update()
+    marking = update(Peer).where(Peer.id.in_(locked)).values(values)
+    tx.session.execute(marking.execution_options(synchronize_session=False))  # no object's columns are looked at
