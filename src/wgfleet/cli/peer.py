@@ -181,15 +181,19 @@ def create(
     if (name is None) == (count is None):
         say("error: give either a name or --count", err=True)
         raise typer.Exit(USAGE)
-    body = settings | given(
-        public_key=public_key,
-        addresses=address,
-        networks=network,
-        group=group,
-        tags=items(tag),
-        owner=owner or None,
-        notes=notes,
-    ) | _usable(nodes)
+    body = (
+        settings
+        | given(
+            public_key=public_key,
+            addresses=address,
+            networks=network,
+            group=group,
+            tags=items(tag),
+            owner=owner or None,
+            notes=notes,
+        )
+        | _usable(nodes)
+    )
     if count is not None and body:
         say("error: --count takes --prefix alone; give the rest with `wgfleet peer change`, or make a table", err=True)
         raise typer.Exit(USAGE)
