@@ -9,7 +9,7 @@ from wgfleet.lab.node_daemons import NodeDaemon, Values
 from wgfleet.lab.topology import NODE_SEGMENT, OTHER_NODE_SEGMENT, ROUTED, ROUTED6
 
 SOCKET = "/run/bird/bird.ctl"
-_BFD = "min rx interval 150 ms; min tx interval 150 ms; multiplier 4;"
+_BFD = "min rx interval 100 ms; min tx interval 100 ms; multiplier 4;"
 _TIMES = "bfd on; hold time 9; connect delay time 1; connect retry time 1; error wait time 1, 2;"
 
 # Nodes learn the way out over IPv6 from the router's advertisements, as in most networks.

@@ -24,8 +24,8 @@ ipv6 protocol bgp route-map none
 bfd
  profile fast
   detect-multiplier 4
-  receive-interval 150
-  transmit-interval 150
+  receive-interval 100
+  transmit-interval 100
 router bgp {number}
  bgp router-id {own}
  bgp graceful-restart-disable
