@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from wgfleet.panel.domain import peer_counts
 from wgfleet.panel.domain.operations import PeerChangeOptions
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.services import audit, operations
@@ -32,14 +33,14 @@ def noticed(tx: Tx, config: Config, peer_ids: Sequence[str], nodes: Sequence[str
             Reason(
                 "{peers} may use {nodes} only from now on: other nodes let in nobody of them, and files for these no "
                 "longer work",
-                peers=peer_nodes.counted(changed),
+                peers=peer_counts.in_words(changed),
                 nodes=what,
             )
             if places is not None
-            else Reason("{peers} may use all nodes", peers=peer_nodes.counted(changed))
+            else Reason("{peers} may use all nodes", peers=peer_counts.in_words(changed))
         )
     if same:
-        said.append(Reason("{peers} of them may use just these already", peers=peer_nodes.counted(same)))
+        said.append(Reason("{peers} of them may use just these already", peers=peer_counts.in_words(same)))
     return said
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import peer_counts
 from wgfleet.panel.domain.placement.capacity import Loss, Share, headroom, loss
 from wgfleet.panel.domain.placement.place import Candidate, Strategy
 from wgfleet.panel.services.fleet import peer_nodes, placement
@@ -124,7 +125,7 @@ def _warnings(tx: Tx, config: Config, one: NodeCapacity, names: Mapping[NodeId, 
             Reason(
                 "if node {node!r} fails, {peers} may use no other of config {config!r}: {names}",
                 node=one.node.name,
-                peers=peer_nodes.counted(stranded.number),
+                peers=peer_counts.in_words(stranded.number),
                 config=config.name,
                 names=", ".join(stranded.names),
             )

@@ -40,11 +40,6 @@ class Stranded(NamedTuple):
 NOBODY = Stranded([], 0)
 
 
-def counted(number: int) -> str:
-    """Return a number of peers in words."""
-    return Reason("1 peer") if number == 1 else Reason("{count} peers", count=number)
-
-
 def chosen(tx: Tx, reference: str, field: str, within: Limit | None = None) -> tuple[Node | None, NodeGroup | None]:
     """Return the node, or else the node group, of an id or name; neither where there is none `within` a limit."""
     node, group = node_rows.find(tx, reference), node_group_rows.find(tx, reference)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import peer_counts
 from wgfleet.panel.domain.moves import MoveState
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict
@@ -134,7 +135,7 @@ def check_stranded(found: peer_nodes.Stranded, config: Config) -> None:
             Reason(
                 "{peers} may use no other node of config {config!r}, and would be cut off: {names}; "
                 "let them use others",
-                peers=peer_nodes.counted(found.number),
+                peers=peer_counts.in_words(found.number),
                 config=config.name,
                 names=in_words(found.names, found.number),
             ),
