@@ -33,7 +33,7 @@ LOOK_S = 0.25  # while calls are under way: their node may turn out to be dead, 
 # A packet may be lost, and a client without a node must not wait long for the next. Each try ends the one before, so
 # they grow: a client whose answer takes longer than the first is reached by a later one. The last is for those behind a
 # router that turns to the new node only when the dead one's hold time is over, after 3 s.
-QUICK_TRIES_S = (0.3, 0.6, 1.2, 1.2)
+QUICK_TRIES_S = (0.2, 0.4, 0.8, 1.2, 1.2)
 # Those who have answered are dropped where they were, though others of their batch are waited for.
 SETTLE_S = 0.1
 # Batches that a node may be calling at once, of clients that have no node: while some of one are waited for, the next
