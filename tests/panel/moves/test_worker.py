@@ -270,7 +270,7 @@ def test_a_client_without_a_node_is_called_again_soon_and_each_time_waited_for_l
 
     lines[two.id].answer = third_time
     ended = asyncio.run(carried_out(world, operation, lines, lambda: world.sync(config, two)))
-    assert [takeover.timeout_s for takeover in lines[two.id].called] == [0.3, 0.6, 1.2]
+    assert [takeover.timeout_s for takeover in lines[two.id].called] == [0.2, 0.4, 0.8]
     assert ended.result["sessions_taken_over"] == len(made)
 
 
