@@ -176,7 +176,7 @@ def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: W
         assert [(each.source, each.peer_id) for each in recalls.due(tx, world.vault, row.id, LIVE_S)[1]] == [
             (A2, anna.id)
         ]
-        recalls.record_answers(tx, row.id, {fra1.id: {anna.id: HOME}})
+        recalls.record_answers(tx, row.id, {fra1.id: {anna.id: HOME}}, row.applied_generation)
         recalls.record_late(tx, operation.id, {fra1.id: {anna.id: HOME}})
     with world.store.read() as tx:
         assert session_rows.latest(tx, [anna.id])[anna.id].called_from == A2

@@ -61,8 +61,8 @@ def dropped(tx: Tx, node_id: str, config_id: str, generation: int) -> set[str]:
     return set(tx.session.scalars(query.where(*of_node, Move.drop_generation <= generation)))
 
 
-def settle(tx: Tx, node_id: str, peer_ids: Collection[str]) -> None:
-    """Let a node have peers again that it owed and has dropped."""
+def settle(tx: Tx, node_id: str, peer_ids: Collection[str], generation: int) -> None:
+    """Let a node have peers again that it owed, and has dropped now that it has applied `generation`."""
     for chunk in chunked(peer_ids):
-        owed = Move.from_node_id == node_id, Move.peer_id.in_(chunk), Move.drop_generation.is_not(None)
+        owed = Move.from_node_id == node_id, Move.peer_id.in_(chunk), Move.drop_generation <= generation
         tx.session.execute(update(Move).where(*owed).values(drop_generation=None))

@@ -39,9 +39,9 @@ class Recalls:
 
     async def reconcile(self, assignment_id: str) -> float | None:
         """Call all that were taken over from an assignment's node, from where they live now."""
-        interface, calls = await in_thread(self._due, assignment_id)
+        interface, calls, generation = await in_thread(self._due, assignment_id)
         answered = await self.call(interface, calls)
-        await in_thread(self._record, assignment_id, answered)
+        await in_thread(self._record, assignment_id, answered, generation)
         return None
 
     async def call(self, interface: str, calls: Sequence[TakeoverCall]) -> dict[str, dict[str, str]]:
@@ -74,10 +74,11 @@ class Recalls:
             return {}
         return {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
 
-    def _due(self, assignment_id: str) -> tuple[str, list[TakeoverCall]]:
+    def _due(self, assignment_id: str) -> tuple[str, list[TakeoverCall], int]:
         with self._store.read() as tx:
-            return recalls.due(tx, self._vault, assignment_id, self._drain.live_s)
+            generation = recalls.applied(tx, assignment_id)
+            return *recalls.due(tx, self._vault, assignment_id, self._drain.live_s), generation
 
-    def _record(self, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
+    def _record(self, assignment_id: str, answered: Mapping[str, Mapping[str, str]], generation: int) -> None:
         with self._store.write() as tx:
-            recalls.record_answers(tx, assignment_id, answered)
+            recalls.record_answers(tx, assignment_id, answered, generation)

@@ -56,18 +56,27 @@ def _of_failover(tx: Tx, assignment: Assignment, config: Config, live_within_s: 
     ]
 
 
-def record_answers(tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
+def applied(tx: Tx, assignment_id: str) -> int:
+    """Return which generation an assignment's node has applied: what it has dropped by then is what `due` is about."""
+    assignment = assignment_rows.by_id(tx, assignment_id)
+    return 0 if assignment is None else assignment.applied_generation
+
+
+def record_answers(
+    tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[str, str]], applied_generation: int
+) -> None:
     """Write down who answered which node, and at which endpoint (by peer id).
 
-    A node that had yet to drop peers, and has, may have them again.
+    A node that had yet to drop peers, and had by `applied_generation`, may have them again. What it dropped since then
+    is for the next time: those clients were not among the ones called.
     """
     assignment = assignment_rows.by_id(tx, assignment_id)
     if assignment is None:
         return
-    dropped = given_up.dropped(tx, assignment.node_id, assignment.config_id, assignment.applied_generation)
+    dropped = given_up.dropped(tx, assignment.node_id, assignment.config_id, applied_generation)
     if dropped:
         generation = generations.bump(tx, assignment.config_id, topic=Topic.PEERS)
-        given_up.settle(tx, assignment.node_id, dropped)
+        given_up.settle(tx, assignment.node_id, dropped, applied_generation)
         peer_rows.touch(tx, dropped, generation)
     _arrived(tx, answered)
     if answered:

@@ -1,0 +1,76 @@
+"""Recalls under trouble: several operations one after another, and addresses that have moved on."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from tests.panel.conftest import one_database
+from tests.panel.moves.test_returning import AT
+from tests.panel.moves.test_returning import Line as Answering
+from tests.panel.world import LIVE_S, World
+from wgfleet.panel import clock
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.reconcile.agents.connection import AgentConnection
+from wgfleet.panel.reconcile.moves.recalls import Recalls
+from wgfleet.panel.services.moves import recalls
+from wgfleet.panel.settings import Settings
+from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store.tables import Config, Node
+
+
+def assignment_id(world: World, config: Config, node: Node) -> str:
+    with world.store.read() as tx:
+        row = assignment_rows.get(tx, config.id, node.id)
+        assert row is not None
+        return row.id
+
+
+def recalled(world: World, subject_id: str, lines: dict[str, Answering]) -> None:
+    connections = cast("dict[str, AgentConnection]", lines)
+    asyncio.run(Recalls(world.store, world.vault, Settings().drain, connections).reconcile(subject_id))
+
+
+def moved_without_its_agent(world: World, config: Config, node: Node, other: Node) -> None:
+    """Have a drain of a node end whose agent hears nothing of it, and its peers come home."""
+    (operation,) = world.drain(node, window_s=1)
+    for _ in range(4):
+        world.step(operation)
+        world.sync(config, other)
+    now = clock.now
+    with pytest.MonkeyPatch.context() as later:
+        later.setattr(clock, "now", lambda: now() + 3600)
+        later.setattr("tests.panel.world.math.inf", 10.0)
+        for _ in range(4):
+            step = world.step(operation)
+    assert step is MoveStep.DONE
+    world.sync(config, other)
+    world.uncordon(node)
+
+
+@one_database
+def test_what_another_operation_took_over_during_a_recall_is_not_given_back_before_its_clients_are_called(
+    world: World,
+) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    ann, bob = world.peers(config, "ann", "bob")
+    world.sync_all(config, fra1, ams1)
+    world.seen(config, fra1, {ann.public_key: AT})
+    moved_without_its_agent(world, config, fra1, ams1)
+    world.sync(config, fra1)
+    place = assignment_id(world, config, fra1)
+    with world.store.read() as tx:
+        generation = recalls.applied(tx, place)
+        _, calls = recalls.due(tx, world.vault, place, LIVE_S)
+    assert [call.peer_id for call in calls] == [ann.id]
+    world.seen(config, fra1, {bob.public_key: AT})  # while ann is called, bob is moved too
+    moved_without_its_agent(world, config, fra1, ams1)
+    world.sync(config, fra1)
+    with world.store.write() as tx:
+        recalls.record_answers(tx, place, {ams1.id: {ann.id: AT}}, generation)
+    lines = {fra1.id: Answering(), ams1.id: Answering()}
+    recalled(world, place, lines)
+    assert bob.public_key in lines[ams1.id].called
+    world.sync(config, fra1)
+    assert {ann.public_key, bob.public_key} <= world.users(config, fra1)
