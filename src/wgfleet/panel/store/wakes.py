@@ -24,7 +24,10 @@ class Topic(StrEnum):
     FLOATING = "floating"
     """The floating addresses of a config (the id is the config's): who holds or publishes one."""
     FENCED = "fenced"
-    """An assignment that is out of use dropped the sessions that others took over: those clients are called again."""
+    """A node dropped sessions that others took over later than in time: those clients are called again.
+
+    The id is that of its assignment, or of the operation that removed it, where it has deleted its interface.
+    """
     RELAY = "relay"
     """What the relays of a node are to do (the id is the node's), or who is relayed."""
     FREEZE = "freeze"

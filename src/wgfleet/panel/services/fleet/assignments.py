@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wgfleet.panel import clock
 from wgfleet.panel.domain import addressing, drift_words, public_ports
 from wgfleet.panel.domain.first_look import FirstLook
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
@@ -373,10 +374,14 @@ def cleaned(tx: Tx, owed: Cleanup, not_ours: str | None = None) -> None:
     audit.record(
         tx, audit.PANEL, action, "node", owed.node_id, interface=owed.interface, config_id=owed.config_id, **why
     )
-    # A removal may be waiting for just this.
     removal = operation_rows.newest(tx, OperationKind.REMOVE_NODE, operations.subject(owed.config_id, owed.node_id))
-    if removal is not None and removal.finished_at is None:
+    if removal is None:
+        return
+    if removal.finished_at is None:  # it may be waiting for just this
         operations.wake(tx, removal)
+    assignment = assignment_rows.get(tx, owed.config_id, owed.node_id)
+    if assignment is None or assignment.health not in {Health.SERVING, Health.SUSPECT}:
+        tx.wake(Topic.FENCED, removal.id)
 
 
 def stray_deleted(tx: Tx, node_id: str, interface: str, config_id: str, generation: int) -> None:

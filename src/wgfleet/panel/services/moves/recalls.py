@@ -12,10 +12,12 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.fleet import taken_over
 from wgfleet.panel.services.moves import relays, takeover_sources
+from wgfleet.panel.services.moves.sleepers import ASLEEP_S
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx, given_up
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -25,15 +27,18 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
 
-def due(tx: Tx, vault: Vault, assignment_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
-    """Return the interface, and who is to call whom.
+def due(tx: Tx, vault: Vault, subject_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
+    """Return the interface, and who is to call whom, for an assignment, or for a removal whose interface is gone.
 
     These are the clients of the last failover of a node out of use, and those of moves that ended before the node said
-    that it dropped them, which it has by now.
+    that it dropped them, which it has by now. Of a removal all that it moved within a day: who was turned back has
+    nobody left to shake hands with, however long ago that was.
     """
-    assignment = assignment_rows.by_id(tx, assignment_id)
+    assignment = assignment_rows.by_id(tx, subject_id)
     if assignment is None:
-        return "", []
+        removal = operation_rows.get(tx, subject_id)
+        is_there = removal is not None and config_rows.find(tx, removal.config_id or "") is not None
+        return late(tx, vault, subject_id, (), ASLEEP_S) if is_there else ("", [])
     config = configs.get(tx, assignment.config_id)
     calls = [] if assignment.health.in_use else _of_failover(tx, assignment, config, live_within_s)
     called = {call.peer_id for call in calls}
@@ -62,16 +67,16 @@ def applied(tx: Tx, assignment_id: str) -> int:
     return 0 if assignment is None else assignment.applied_generation
 
 
-def record_answers(
-    tx: Tx, assignment_id: str, answered: Mapping[str, Mapping[str, str]], applied_generation: int
-) -> None:
-    """Write down who answered which node, and at which endpoint (by peer id).
+def record_answers(tx: Tx, subject_id: str, answered: Mapping[str, Mapping[str, str]], applied_generation: int) -> None:
+    """Write down who answered which node, and at which endpoint (by peer id), of an assignment or a removal.
 
     A node that had yet to drop peers, and had by `applied_generation`, may have them again. What it dropped since then
     is for the next time: those clients were not among the ones called.
     """
-    assignment = assignment_rows.by_id(tx, assignment_id)
+    assignment = assignment_rows.by_id(tx, subject_id)
     if assignment is None:
+        if answered and operation_rows.get(tx, subject_id) is not None:
+            record_late(tx, subject_id, answered)
         return
     dropped = given_up.dropped(tx, assignment.node_id, assignment.config_id, applied_generation)
     if dropped:

@@ -1,0 +1,70 @@
+"""A node that was dead when it was removed, and comes back: its interface goes, and whom it turned is called."""
+
+import pytest
+
+from tests.panel.conftest import one_database
+from tests.panel.moves.test_owed_drops import fenced
+from tests.panel.moves.test_recalls import recalled
+from tests.panel.moves.test_returning import AT, Line
+from tests.panel.world import World
+from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
+from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.store.tables import Config, Node
+
+
+def removed_while_dead(world: World, *, returns_early: bool) -> tuple[Config, Node, Node, str]:
+    """A node goes down while it is removed; another takes its client over; then its interface is deleted."""
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    (ann,) = world.peers(config, "ann")
+    world.sync_all(config, fra1, ams1)
+    world.seen(config, fra1, {ann.public_key: AT})
+    operation = world.remove(config, fra1, force=True, window_s=300)
+    world.step(operation)
+    world.step(operation)
+    world.judged(config, fra1, Health.DOWN)
+    for _ in range(6):
+        world.sync(config, ams1)
+        step = world.step(operation)
+        if step is MoveStep.RETIRE:
+            break
+    assert step is MoveStep.RETIRE
+    if not returns_early:
+        now = clock.now
+        with pytest.MonkeyPatch.context() as later:
+            later.setattr(clock, "now", lambda: now() + 3600)
+            for _ in range(4):
+                step = world.step(operation)
+        assert step is MoveStep.DONE
+    world.wakes.clear()
+    return config, fra1, ams1, ann.public_key
+
+
+@pytest.mark.parametrize("returns_early", [True, False])
+@one_database
+def test_clients_of_a_node_that_returns_after_its_removal_are_called_once_its_interface_is_deleted(
+    world: World, *, returns_early: bool
+) -> None:
+    """What it sent until then turned them to it, and there is nothing left that they could shake hands with."""
+    config, fra1, ams1, ann = removed_while_dead(world, returns_early=returns_early)
+    world.sync(config, fra1)
+    (subject_id,) = fenced(world)
+    lines = {fra1.id: Line(), ams1.id: Line()}
+    recalled(world, subject_id, lines)
+    assert (lines[fra1.id].called, lines[ams1.id].called) == ([], [ann])
+
+
+@one_database
+def test_nobody_is_called_again_after_a_removal_that_the_node_heard_of(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    (ann,) = world.peers(config, "ann")
+    world.sync_all(config, fra1, ams1)
+    world.seen(config, fra1, {ann.public_key: AT})
+    operation = world.remove(config, fra1, window_s=300)
+    for _ in range(8):
+        world.sync_all(config, fra1, ams1)
+        if world.step(operation) is MoveStep.DONE:
+            break
+    assert not fenced(world)
