@@ -152,7 +152,8 @@ def give(
             continue
         before, after = row.holder_node_id, holders[row.address]
         if row.leaving_node_id is None and before is not None:
-            row.former_node_id, row.former_since = before, row.since
+            if row.still_at_node_id is None:  # else nobody has come by it to `before`, where it was never brought
+                row.former_node_id, row.former_since = before, row.since
             if before in assignments:
                 if carriage.on_agent:
                     row.leaving_node_id = before

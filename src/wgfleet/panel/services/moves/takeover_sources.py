@@ -95,16 +95,26 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
 def _lost(rows: Sequence[FloatingAddress], assigned: Sequence[Assignment]) -> list[FloatingAddress]:
     """Return the addresses that nodes lost last, those that they had had for longest first.
 
-    What they lost another time does not count: the clients that came by it were called then.
+    What they lost another time does not count: the clients that came by it were called then. A dead node lost last what
+    went with it, else what it lost before: it may have called clients back to itself.
     """
+    now = clock.now()
     lost_at: dict[str, float] = defaultdict(float)
     for row in rows:
-        lost_at[_giver(row)] = max(lost_at[_giver(row)], row.since)
-    now = clock.now()
+        if row.since <= now:  # else the clock was set back since, and how long ago that was is not known
+            lost_at[_giver(row)] = max(lost_at[_giver(row)], row.since)
     for each in assigned:
-        if each.flaps and not each.health.in_use and each.flaps[-1] <= now:  # else the clock was set back since
+        if each.flaps and not each.health.in_use and lost_at[each.node_id] >= each.flaps[-1] - AT_ONCE_S:
             lost_at[each.node_id] = each.flaps[-1]
-    found = [row for row in rows if _giver(row) and row.since >= lost_at[_giver(row)] - AT_ONCE_S]
+
+    def is_last(row: FloatingAddress) -> bool:
+        giver = _giver(row)
+        return row.still_at_node_id == giver or row.since > now or row.since >= lost_at[giver] - AT_ONCE_S
+
+    given = [row for row in rows if _giver(row)]
+    # A provider brings those that were given to others at once in its own time.
+    last = {(_giver(row), row.generation) for row in given if is_last(row)}
+    found = [row for row in given if (_giver(row), row.generation) in last]
     return sorted(found, key=lambda row: row.former_since or 0.0)
 
 
