@@ -6,16 +6,21 @@ from typing import cast
 import pytest
 
 from tests.panel.conftest import one_database
+from tests.panel.floating.test_holders import A1, becomes, holder_names, put
+from tests.panel.floating.test_sessions import HOME, answer, due, failed_over, live
 from tests.panel.moves.test_returning import AT
 from tests.panel.moves.test_returning import Line as Answering
 from tests.panel.world import LIVE_S, World
 from wgfleet.panel import clock
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.recalls import Recalls
-from wgfleet.panel.services.moves import recalls
+from wgfleet.panel.services.floating import holders
+from wgfleet.panel.services.moves import failover, recalls
 from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import assignments as assignment_rows
+from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Node
 
 
@@ -74,3 +79,31 @@ def test_what_another_operation_took_over_during_a_recall_is_not_given_back_befo
     assert bob.public_key in lines[ams1.id].called
     world.sync(config, fra1)
     assert {ann.public_key, bob.public_key} <= world.users(config, fra1)
+
+
+@one_database
+def test_a_recall_is_not_made_from_an_address_that_has_moved_on(world: World) -> None:
+    """The agent would refuse it, and with it the calls of all others."""
+    config = world.config()
+    fra1, ams1, par1 = world.serving(config, "fra1", "ams1", "par1")
+    put(world, config, A1)
+    assert holder_names(world, config) == {A1: "fra1"}
+    (anna,) = live(world, config, fra1, ams1, par1)
+    operation = failed_over(world, config, fra1)
+    world.sync_all(config, ams1, par1)
+    (call,) = due(world, operation)
+    assert (call.node_id, call.source) == (ams1.id, A1)
+    answer(world, operation, call, answered=True)
+    with world.store.write() as tx:
+        failover.close(tx, operation.id)
+        holders.give(tx, config.id, {A1: par1.id})
+    world.sync_all(config, ams1, par1)
+    becomes(world, config, fra1, Health.RECOVERING)
+    with world.store.write() as tx:
+        place = floating_rows.carriers(tx, config.id)[0][0]
+        assert place.node_id == fra1.id
+        _, calls = recalls.due(tx, world.vault, place.id, LIVE_S)
+        assert [(each.node_id, each.source, each.endpoint) for each in calls] == [(par1.id, A1, HOME)]
+        recalls.record_answers(tx, place.id, {par1.id: {anna.id: HOME}}, 0, {anna.id: A1})
+        again = recalls.due(tx, world.vault, place.id, LIVE_S)[1]
+    assert [(each.node_id, each.source) for each in again] == [(par1.id, A1)]

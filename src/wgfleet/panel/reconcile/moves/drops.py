@@ -14,7 +14,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.moves import MoveView, may_be_turned
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.reconcile.moves.recalls import Recalls
+from wgfleet.panel.reconcile.moves.recalls import Recalls, sources_of
 from wgfleet.panel.services.moves import recalls
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.store import Store
@@ -82,7 +82,7 @@ class Drops:
         interface, calls = await in_thread(self._late, operation_id)
         if calls:
             answered = await self._calls.call(interface, calls)
-            await in_thread(self._record, operation_id, answered)
+            await in_thread(self._record, operation_id, answered, sources_of(calls))
         self._checked.add(operation_id)
 
     def forget(self, operation_id: str) -> None:
@@ -95,6 +95,6 @@ class Drops:
         with self._store.read() as tx:
             return recalls.late(tx, self._vault, operation_id, in_time, self._live_s)
 
-    def _record(self, operation_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
+    def _record(self, operation_id: str, answered: Mapping[str, Mapping[str, str]], sources: Mapping[str, str]) -> None:
         with self._store.write() as tx:
-            recalls.record_late(tx, operation_id, answered)
+            recalls.record_late(tx, operation_id, answered, sources)

@@ -41,7 +41,7 @@ class Recalls:
         """Call all that were taken over from an assignment's node, from where they live now."""
         interface, calls, generation = await in_thread(self._due, assignment_id)
         answered = await self.call(interface, calls)
-        await in_thread(self._record, assignment_id, answered, generation)
+        await in_thread(self._record, assignment_id, answered, generation, sources_of(calls))
         return None
 
     async def call(self, interface: str, calls: Sequence[TakeoverCall]) -> dict[str, dict[str, str]]:
@@ -79,6 +79,17 @@ class Recalls:
             generation = recalls.applied(tx, assignment_id)
             return *recalls.due(tx, self._vault, assignment_id, self._drain.live_s), generation
 
-    def _record(self, assignment_id: str, answered: Mapping[str, Mapping[str, str]], generation: int) -> None:
+    def _record(
+        self,
+        assignment_id: str,
+        answered: Mapping[str, Mapping[str, str]],
+        generation: int,
+        sources: Mapping[str, str],
+    ) -> None:
         with self._store.write() as tx:
-            recalls.record_answers(tx, assignment_id, answered, generation)
+            recalls.record_answers(tx, assignment_id, answered, generation, sources)
+
+
+def sources_of(calls: Sequence[TakeoverCall]) -> dict[str, str]:
+    """Return the floating addresses that clients (by id) are called from."""
+    return {call.peer_id: call.source for call in calls if call.source is not None}

@@ -22,7 +22,7 @@ from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.chunks import together
-from wgfleet.panel.store.tables import Assignment, Config
+from wgfleet.panel.store.tables import Config
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 
@@ -40,25 +40,10 @@ def due(tx: Tx, vault: Vault, subject_id: str, live_within_s: float) -> tuple[st
         is_there = removal is not None and config_rows.find(tx, removal.config_id or "") is not None
         return late(tx, vault, subject_id, (), ASLEEP_S) if is_there else ("", [])
     config = configs.get(tx, assignment.config_id)
-    calls = [] if assignment.health.in_use else _of_failover(tx, assignment, config, live_within_s)
-    called = {call.peer_id for call in calls}
-    dropped = given_up.dropped(tx, assignment.node_id, config.id, assignment.applied_generation) - called
-    return config.name, calls + _turned_back(tx, vault, config, {assignment.node_id: sorted(dropped)}, live_within_s)
-
-
-def _of_failover(tx: Tx, assignment: Assignment, config: Config, live_within_s: float) -> list[TakeoverCall]:
-    taken = taken_over.since_down(tx, assignment)
-    # Nobody calls a peer that is disabled or restricted by now: no node has it.
-    peers = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
-    serving = _serving(tx, config.id)
-    # Not where they were seen last: that may be the node itself, which has called them before it was fenced.
-    latest = session_rows.latest(tx, list(peers), on=serving)
-    since = clock.steady() - live_within_s
-    return [
-        TakeoverCall(peer_id, peers[peer_id], session.endpoint, session.node_id, session.called_from)
-        for peer_id, session in latest.items()
-        if session.endpoint and session.latest_handshake >= since
-    ]
+    lost = given_up.dropped(tx, assignment.node_id, config.id, assignment.applied_generation)
+    if not assignment.health.in_use:
+        lost |= taken_over.since_down(tx, assignment).keys()
+    return config.name, _turned_back(tx, vault, config, {assignment.node_id: sorted(lost)}, live_within_s)
 
 
 def applied(tx: Tx, assignment_id: str) -> int:
@@ -67,23 +52,30 @@ def applied(tx: Tx, assignment_id: str) -> int:
     return 0 if assignment is None else assignment.applied_generation
 
 
-def record_answers(tx: Tx, subject_id: str, answered: Mapping[str, Mapping[str, str]], applied_generation: int) -> None:
+def record_answers(
+    tx: Tx,
+    subject_id: str,
+    answered: Mapping[str, Mapping[str, str]],
+    applied_generation: int,
+    sources: Mapping[str, str] | None = None,
+) -> None:
     """Write down who answered which node, and at which endpoint (by peer id), of an assignment or a removal.
 
     A node that had yet to drop peers, and had by `applied_generation`, may have them again. What it dropped since then
-    is for the next time: those clients were not among the ones called.
+    is for the next time: those clients were not among the ones called. `sources`: the floating address that each was
+    called from, where it was one.
     """
     assignment = assignment_rows.by_id(tx, subject_id)
     if assignment is None:
         if answered and operation_rows.get(tx, subject_id) is not None:
-            record_late(tx, subject_id, answered)
+            record_late(tx, subject_id, answered, sources)
         return
     dropped = given_up.dropped(tx, assignment.node_id, assignment.config_id, applied_generation)
     if dropped:
         generation = generations.bump(tx, assignment.config_id, topic=Topic.PEERS)
         given_up.settle(tx, assignment.node_id, dropped, applied_generation)
         peer_rows.touch(tx, dropped, generation)
-    _arrived(tx, answered)
+    _arrived(tx, answered, sources)
     if answered:
         about = subject(assignment.config_id, assignment.node_id)
         audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=sum(map(len, answered.values())))
@@ -107,37 +99,46 @@ def _turned_back(
 ) -> list[TakeoverCall]:
     """Return who is to call the peers that nodes (by id) lost to others, and may have turned back since."""
     sources = takeover_sources.of_config(tx, vault, config.id)
+    holding = takeover_sources.holding(tx, config.id)
     serving = _serving(tx, config.id)
     since = clock.steady() - live_within_s
     calls = []
     for from_node_id, taken in lost.items():
+        # Nobody calls a peer that is disabled or restricted by now: no node has it.
         keys = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
         peer_ids = list(keys)
         seen = session_rows.latest(tx, peer_ids)
-        # As after a failover, not where they were seen last; but that says whether they live, and at which endpoint.
+        # Not where they were seen last, which may be the node itself; but that says whether they live, and where.
         for peer_id, session in session_rows.latest(tx, peer_ids, on=serving - {from_node_id}).items():
             endpoint, known = seen[peer_id].endpoint or session.endpoint, session.called_from
             if endpoint is None or seen[peer_id].latest_handshake < since:
                 continue
-            source = sources.choose(from_node_id, endpoint, 0, session.node_id, known=known)
+            source = holding.get(known or "")
+            if source is None or source.node_id not in serving - {from_node_id}:
+                source = sources.choose(from_node_id, endpoint, 0, session.node_id, known=known)
             if source is not None:
                 calls.append(TakeoverCall(peer_id, keys[peer_id], endpoint, source.node_id, source.address))
     return calls
 
 
-def record_late(tx: Tx, operation_id: str, answered: Mapping[str, Mapping[str, str]]) -> None:
-    """Write down who answered which node, and at which endpoint (by peer id)."""
-    _arrived(tx, answered)
+def record_late(
+    tx: Tx,
+    operation_id: str,
+    answered: Mapping[str, Mapping[str, str]],
+    sources: Mapping[str, str] | None = None,
+) -> None:
+    """Write down who answered which node, and at which endpoint (by peer id). `sources`: as in `record_answers`."""
+    _arrived(tx, answered, sources)
     about, clients = operations.get(tx, operation_id).subject, sum(map(len, answered.values()))
     audit.record(tx, audit.PANEL, "recalled", "config_node", about, clients=clients)
 
 
-def _arrived(tx: Tx, answered: Mapping[str, Mapping[str, str]]) -> None:
+def _arrived(tx: Tx, answered: Mapping[str, Mapping[str, str]], called_from: Mapping[str, str] | None) -> None:
     for node_id, endpoints in answered.items():
-        # They were called from the address that they answered to before.
+        # Where it is not said, they were called from the address that they answered to before.
         known = session_rows.latest(tx, endpoints, on={node_id})
         sources = {peer_id: session.called_from for peer_id, session in known.items() if session.called_from}
-        session_rows.arrived(tx, node_id, endpoints, clock.steady(), sources)
+        session_rows.arrived(tx, node_id, endpoints, clock.steady(), sources | dict(called_from or {}))
 
 
 def _serving(tx: Tx, config_id: str) -> set[str]:

@@ -92,6 +92,19 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     return TakeoverSources(found, applied)
 
 
+def holding(tx: Tx, config_id: str) -> dict[str, TakeoverSource]:
+    """Return by floating address the node that has it and can call from it, as far as it lies on that node itself."""
+    applied = {each.node_id: each.applied_generation for each, _ in floating_rows.carriers(tx, config_id)}
+    return {
+        row.address: TakeoverSource(row.holder_node_id, row.address)
+        for row in floating_rows.of_config(tx, config_id)
+        if row.holder_node_id is not None
+        and row.leaving_node_id is None
+        and row.still_at_node_id is None
+        and applied.get(row.holder_node_id, 0) >= row.generation
+    }
+
+
 def _lost(rows: Sequence[FloatingAddress], assigned: Sequence[Assignment]) -> list[FloatingAddress]:
     """Return the addresses that nodes lost last, those that they had had for longest first.
 
