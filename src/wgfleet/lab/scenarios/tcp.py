@@ -104,8 +104,9 @@ def start(clients: Sequence[Host]) -> dict[str, Any]:
 
 
 def _read(log: Any) -> dict[str, Any]:
-    text = wait_for(lambda: log.read_text().strip(), f"{log} stays empty", within_s=WATCH_S + _ENDS_S)
-    found: dict[str, Any] = json.loads(text)
+    # A long line is written in pieces.
+    wait_for(lambda: log.read_text().endswith("\n"), f"{log} does not end", within_s=WATCH_S + _ENDS_S)
+    found: dict[str, Any] = json.loads(log.read_text())
     return found
 
 
