@@ -161,6 +161,34 @@ def test_nobody_is_called_from_an_address_that_the_node_lost_another_time(
     assert source == A2
 
 
+def test_of_several_addresses_that_leave_a_node_at_once_one_move_calls_each_client_from_all_in_turn(
+    world: World,
+) -> None:
+    config = world.config()
+    (fra1,) = world.serving(config, "fra1")
+    put(world, config, A1, A2)
+    ams1, par1 = world.serving(config, "ams1", "par1")
+    (anna,) = live(world, config, fra1, ams1, par1)
+    with world.store.write() as tx:
+        found = configs.get(tx, config.id)
+        operations_of = [
+            address_move.start(tx, "test", found, address, node) for address, node in ((A1, ams1), (A2, par1))
+        ]
+    for operation in operations_of:
+        with world.store.write() as tx:
+            address_move.place(tx, operation.id, live_within_s=LIVE_S)
+    world.sync_all(config, fra1, ams1, par1)
+    with world.store.read() as tx:
+        moved = [list(operation_rows.moves(tx, operation.id)) for operation in operations_of]
+    assert moved == [[anna.id], []]
+    seen = []
+    for _ in range(2):
+        (call,) = due(world, operations_of[0])
+        seen.append((call.node_id, call.source))
+        answer(world, operations_of[0], call, answered=False)
+    assert seen == [(ams1.id, A1), (par1.id, A2)]
+
+
 def test_a_recall_does_not_forget_from_which_address_a_client_is_called(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, bindparam, delete, exists, func, or_, select, tuple_, update
 
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.moves import MoveState
@@ -215,6 +215,19 @@ def went_live(tx: Tx, operation_id: str, peer_id: str, endpoint: str) -> None:
         .where(Move.operation_id == operation_id, Move.peer_id == peer_id)
         .values(live=True, endpoint=endpoint, state=MoveState.PENDING)
     )
+
+
+def called_for_others(tx: Tx, operation: Operation, from_node_id: str, since: float) -> set[str]:
+    """Return whom other operations like this one, not ended, called away from a node, or call since they began."""
+    query = (
+        select(Move.peer_id)
+        .join(Operation, Operation.id == Move.operation_id)
+        .where(Move.from_node_id == from_node_id, Move.live, Move.state != MoveState.LEFT)
+        .where(Operation.kind == operation.kind, Operation.config_id == operation.config_id)
+        .where(Operation.finished_at.is_(None), Operation.id != operation.id)
+        .where(or_(Move.state == MoveState.MOVED, Operation.created_at >= since))
+    )
+    return set(tx.session.scalars(query))
 
 
 def tally(tx: Tx, operation_id: str) -> dict[tuple[MoveState, bool], int]:

@@ -27,6 +27,7 @@ from wgfleet.panel.store.tables import Config, FloatingAddress, Node, Operation
 from wgfleet.protocol.reasons import Reason
 
 BROUGHT_WITHIN_S = 45.0  # by its provider, or it stays where it is
+SAME_S = 5.0  # between moves of several addresses of a node that were begun together
 WINDOW_S = 15.0  # WireGuard's clients themselves ask for a new session when a node has been silent for so long
 
 
@@ -152,10 +153,12 @@ def place(tx: Tx, operation_id: str, *, live_within_s: float) -> None:
     live = (
         dict(session_rows.live_on(tx, from_node_id, config_id, clock.steady() - live_within_s)) if from_node_id else {}
     )
+    # Who is called for another address of the node is called from this one in turn; two who call one fight over it.
+    called = operation_rows.called_for_others(tx, operation, from_node_id, now - SAME_S) if from_node_id else set()
     written = [
         steps.move(operation_id, peer_id, from_node_id, to_node_id, endpoint, rehomed=False)
         for peer_id, endpoint in sorted(live.items())
-        if from_node_id
+        if from_node_id and peer_id not in called
     ]
     peer_rows.add_moves(tx, written)
     steps.note_placed(tx, operation, now)
