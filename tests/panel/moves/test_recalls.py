@@ -1,6 +1,7 @@
 """Recalls under trouble: several operations one after another, and addresses that have moved on."""
 
 import asyncio
+import time
 from typing import cast
 
 import pytest
@@ -14,6 +15,7 @@ from tests.panel.world import LIVE_S, World
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep
+from wgfleet.panel.errors import TransientError
 from wgfleet.panel.reconcile.agents.connection import AgentConnection
 from wgfleet.panel.reconcile.moves.recalls import Recalls
 from wgfleet.panel.services.floating import holders
@@ -22,6 +24,8 @@ from wgfleet.panel.settings import Settings
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import floating as floating_rows
 from wgfleet.panel.store.tables import Config, Node
+from wgfleet.protocol.ids import InterfaceName
+from wgfleet.protocol.messages import Takeover, TakeoverResult
 
 
 def assignment_id(world: World, config: Config, node: Node) -> str:
@@ -107,3 +111,30 @@ def test_a_recall_is_not_made_from_an_address_that_has_moved_on(world: World) ->
         recalls.record_answers(tx, place.id, {par1.id: {anna.id: HOME}}, 0, {anna.id: A1})
         again = recalls.due(tx, world.vault, place.id, LIVE_S)[1]
     assert [(each.node_id, each.source) for each in again] == [(par1.id, A1)]
+
+
+class Starting(Answering):
+    """A line to an agent that cannot be asked for a while, since it starts again."""
+
+    def __init__(self, for_s: float) -> None:
+        super().__init__()
+        self._until = time.monotonic() + for_s
+
+    async def takeover(self, interface: InterfaceName, takeover: Takeover) -> TakeoverResult:
+        if time.monotonic() < self._until:
+            raise TransientError("it does not answer")
+        return await super().takeover(interface, takeover)
+
+
+@one_database
+def test_an_agent_that_starts_again_is_asked_once_more_to_call(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    (ann,) = world.peers(config, "ann")
+    world.sync_all(config, fra1, ams1)
+    world.seen(config, fra1, {ann.public_key: AT})
+    moved_without_its_agent(world, config, fra1, ams1)
+    world.sync(config, fra1)
+    lines: dict[str, Answering] = {fra1.id: Answering(), ams1.id: Starting(for_s=1.0)}
+    recalled(world, assignment_id(world, config, fra1), lines)
+    assert lines[ams1.id].called == [ann.public_key]

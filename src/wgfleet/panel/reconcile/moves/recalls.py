@@ -21,7 +21,7 @@ from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.messages import Takeover, TakeoverPeer
 
-WAITS_S = (0.3, 1.0, 2.0)  # for the answers to each try
+WAITS_S = (0.3, 1.0, 2.0)  # for the answers to each try, or for an agent that could not be asked
 
 log = structlog.get_logger()
 
@@ -59,19 +59,25 @@ class Recalls:
             left = [call for call in calls if call.peer_id not in answered]
             size = self._drain.takeover_batch
             for start in range(0, len(left), size):
-                answered |= await self._call(node_id, interface, left[start : start + size], wait_s)
+                found = await self._call(node_id, interface, left[start : start + size], wait_s)
+                if found is None:  # an agent that starts again is there in a second or two
+                    await asyncio.sleep(wait_s)
+                answered |= found or {}
         return answered
 
-    async def _call(self, node_id: str, interface: str, batch: list[TakeoverCall], wait_s: float) -> dict[str, str]:
+    async def _call(
+        self, node_id: str, interface: str, batch: list[TakeoverCall], wait_s: float
+    ) -> dict[str, str] | None:
+        """Have a node call peers; return the endpoints of those that answered, by id. None: it could not be asked."""
         connection = self._connections.get(node_id)
         if connection is None:
-            return {}
+            return None
         peers = tuple(TakeoverPeer(PublicKey(call.public_key), call.endpoint, call.source) for call in batch)
         try:
             result = await connection.client.takeover(InterfaceName(interface), Takeover(peers=peers, timeout_s=wait_s))
         except (TransientError, PermanentError) as error:
             log.warning("recall.failed", node_id=node_id, peers=len(batch), error=str(error))
-            return {}
+            return None
         return {call.peer_id: call.endpoint for call in batch if call.public_key in result.answered}
 
     def _due(self, assignment_id: str) -> tuple[str, list[TakeoverCall], int]:
