@@ -167,6 +167,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
 def _keep(tx: Tx, r: Subject, reason: str, names: Sequence[str] = (), ways_out: Sequence[Hint] = ()) -> None:
     """End a removal without it: the node serves on, with those whom nobody could call. `names`: theirs."""
     steps.give_up(tx, r.operation.id)
+    steps.owe_drops(tx, r.operation)
     taken = operation_rows.taken_over(tx, r.operation.id)
     peer_rows.touch(tx, taken, generations.bump(tx, r.config.id, topic=Topic.PEERS))
     assignment_rows.applied(tx, r.assignment.id, phase=Phase.SERVING)

@@ -239,6 +239,22 @@ def dropped_generation(operation: Operation) -> int:
     return operations.progress_of(operation, MoveProgress).dropped_generation or 0
 
 
+def owe_drops(tx: Tx, operation: Operation) -> None:
+    """Note which nodes have yet to drop what an operation that ends took over from them, before they have it again.
+
+    Of a failover not those that are out of use: its clients are called when they return in any case.
+    """
+    generation = dropped_generation(operation)
+    owing = set(unconfirmed(tx, operation))
+    if operation.kind is not OperationKind.FAILOVER:
+        owing |= {
+            assignment.node_id
+            for assignment, _ in assignment_rows.of_config(tx, operation.config_id or "")
+            if not assignment.health.in_use and assignment.applied_generation < generation
+        }
+    given_up.owe(tx, operation.id, owing, generation)
+
+
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     """End an operation and return its result; the nodes that lost sessions may have those peers again.
 
@@ -246,9 +262,8 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     everything had moved. One that took over none of its live sessions has failed.
     """
     operation = operations.get(tx, operation_id)
-    owing = unconfirmed(tx, operation)
-    given_up.owe(tx, operation_id, owing, dropped_generation(operation))
-    silent = sorted(owing.values())
+    owe_drops(tx, operation)
+    silent = sorted(unconfirmed(tx, operation).values())
     left = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id) if moving.live}
     left |= {
         peer_id
