@@ -107,3 +107,17 @@ def test_one_that_went_down_before_it_answered_has_them_again_as_others_do(
         world.judged(config, fra1, health)
     world.sync(config, fra1)
     assert world.users(config, fra1) >= users
+
+
+@one_database
+def test_one_that_is_relayed_by_the_node_keeps_its_session(
+    world: World, drained: tuple[Config, Node, Node, set[str]]
+) -> None:
+    config, fra1, ams1, users = drained
+    relayed, open_path = sorted(users)
+    world.seen(config, ams1, {relayed: f"{fra1.endpoint_addresses[0]}:4000"}, in_s=2)
+    world.sync(config, fra1)
+    (assignment_id,) = fenced(world)
+    assert called(world, assignment_id, fra1, ams1) == {fra1.id: [], ams1.id: [open_path]}
+    world.sync(config, fra1)
+    assert world.users(config, fra1) >= users

@@ -18,6 +18,7 @@ from wgfleet.panel.services.operations import subject
 from wgfleet.panel.store import Tx, given_up
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
+from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import sessions as session_rows
@@ -25,6 +26,7 @@ from wgfleet.panel.store.chunks import together
 from wgfleet.panel.store.tables import Config
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
+from wgfleet.protocol.addresses import address_of
 
 
 def due(tx: Tx, vault: Vault, subject_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
@@ -104,6 +106,8 @@ def _turned_back(
     since = clock.steady() - live_within_s
     calls = []
     for from_node_id, taken in lost.items():
+        from_node = node_rows.find(tx, from_node_id)
+        relayed_at = frozenset() if from_node is None else frozenset(from_node.endpoint_addresses)
         # Nobody calls a peer that is disabled or restricted by now: no node has it.
         keys = {peer.id: peer.public_key for peer in operation_rows.moving_peers(tx, taken) if peer.admitted}
         peer_ids = list(keys)
@@ -112,6 +116,8 @@ def _turned_back(
         for peer_id, session in session_rows.latest(tx, peer_ids, on=serving - {from_node_id}).items():
             endpoint, known = seen[peer_id].endpoint or session.endpoint, session.called_from
             if endpoint is None or seen[peer_id].latest_handshake < since:
+                continue
+            if address_of(endpoint) in relayed_at:  # it knows no other address, so nothing turns it
                 continue
             source = holding.get(known or "")
             if source is None or source.node_id not in serving - {from_node_id}:
