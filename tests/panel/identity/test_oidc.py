@@ -128,6 +128,8 @@ def test_a_code_counts_in_the_browser_that_began_alone(
         "http://evil.example/",
         "http://127.0.0.1.evil.example/",
         "javascript:alert(1)",
+        "http://[",
+        "http://127.0.0.1:99999/",
     ):
         answer = visitor.post("/api/sign-in/oidc/begin", json={"provider": "company", "redirect_uri": uri})
         assert (answer.status_code, answer.json()["field"]) == (422, "redirect_uri")

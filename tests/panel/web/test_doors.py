@@ -15,7 +15,16 @@ from wgfleet.panel.services.access.users import UserSpec
 from wgfleet.panel.web import visitors
 from wgfleet.panel.web.site import ROUTERS
 
-LOCATIONS = ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:alert(1)", "/a\nb", "x", ""]
+LOCATIONS = [
+    "//evil.example/",
+    "//[",
+    "https://evil.example/",
+    "/\\evil.example",
+    "javascript:alert(1)",
+    "/a\nb",
+    "x",
+    "",
+]
 
 
 def test_a_stranger_is_sent_to_the_page_that_signs_in_and_from_there_back(browser: Browser) -> None:
@@ -168,6 +177,7 @@ def test_a_second_factor_is_asked_for_by_itself(panel: Panel, person: Person, br
         ({"Sec-Fetch-Site": "none"}, 403),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
     ],
 )
 def test_a_form_of_another_site_is_refused(admin: httpx.Client, headers: dict[str, str], status: int) -> None:

@@ -48,6 +48,8 @@ def test_groups_with_signs_in_their_names_get_roles(panel: Panel, admin: httpx.C
     ("kind", "fields", "wrong"),
     [
         ("oidc", {**OIDC, "name": "x", "issuer": ""}, "issuer"),
+        ("oidc", {**OIDC, "name": "x", "issuer": "https://["}, "issuer"),
+        ("ldap", {**LDAP, "name": "x", "url": "ldaps://id.example.com:99999"}, "url"),
         ("oidc", {**OIDC, "name": "x", "roles": "admins"}, "roles"),
         ("oidc", {**OIDC, "name": "x", "roles": "admins = king"}, "roles"),
         ("ldap", {**LDAP, "name": "x", "url": "http://127.0.0.1"}, "url"),

@@ -98,8 +98,13 @@ def _redirect_uri(panel: Panel, request: Request, asked: str | None) -> str:
     """Return where the browser comes back to: to this panel, or to a program on the browser's own machine."""
     if asked is None:
         return f"{panel.address(str(request.base_url))}{RETURN_PATH}"
-    url = urlsplit(asked)
-    if url.scheme != "http" or url.hostname not in _LOOPBACK or url.query or url.fragment:
+    try:
+        url = urlsplit(asked)
+        fits = url.scheme == "http" and url.hostname in _LOOPBACK and not url.query and not url.fragment
+        fits = fits and url.port != 0
+    except ValueError:  # no host in brackets, or a port that cannot be
+        fits = False
+    if not fits:
         raise Invalid(
             Reason("must be on the browser's own machine, http://127.0.0.1:PORT/, or null"), field="redirect_uri"
         )

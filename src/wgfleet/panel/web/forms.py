@@ -286,7 +286,11 @@ def _from_here(request: Request, public_url: str | None) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc in {request.headers.get("host"), urlsplit(public_url or "").netloc or None}
+    try:
+        asked = urlsplit(origin).netloc
+    except ValueError:
+        return False
+    return asked in {request.headers.get("host"), urlsplit(public_url or "").netloc or None}
 
 
 TheForm = Annotated[SubmittedForm, Depends(_form)]

@@ -126,8 +126,10 @@ def own_path(wanted: str | None, default: str = "/") -> str:
     """Return a path of ours to go on to; anything that leads elsewhere becomes the default."""
     if not wanted or not wanted.startswith("/") or not wanted.isprintable() or "\\" in wanted:
         return default
+    if wanted.startswith("//"):
+        return default
     parts = urlsplit(wanted)
-    return default if parts.scheme or parts.netloc or wanted.startswith("//") else wanted
+    return default if parts.scheme or parts.netloc else wanted
 
 
 async def _visitor(request: Request) -> Visitor:

@@ -167,9 +167,14 @@ def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
     if kind == ProviderKind.FORWARDED:
         return
     place, safe, bare = ("issuer", "https", "http") if kind == ProviderKind.OIDC else ("url", "ldaps", "ldap")
-    url = urlsplit(str(options[place]))
-    if url.hostname is None or url.scheme not in {safe, bare} or url.query or url.fragment:
-        raise Invalid(Reason("must be a URL such as {safe}://id.example.com", safe=safe), field=f"{kind}.{place}")
+    wrong = Invalid(Reason("must be a URL such as {safe}://id.example.com", safe=safe), field=f"{kind}.{place}")
+    try:
+        url = urlsplit(str(options[place]))
+        named = url.hostname is not None and url.port != 0
+    except ValueError:  # no address in brackets, or a port that cannot be
+        raise wrong from None
+    if not named or url.scheme not in {safe, bare} or url.query or url.fragment:
+        raise wrong
     if url.scheme == bare and url.hostname not in _LOOPBACK and not options.get("starttls"):
         way_out = Reason("write {safe}://", safe=safe) + (
             Reason(", or set starttls") if kind == ProviderKind.LDAP else ""
