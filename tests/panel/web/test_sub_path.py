@@ -43,6 +43,15 @@ def client(below: str, person: Person) -> Iterator[httpx.Client]:
         yield made
 
 
+@pytest.mark.parametrize("path", ["/peers", "/new/tag", "/nodes"])
+def test_a_slash_too_many_leads_to_the_page_below_the_path(client: httpx.Client, path: str) -> None:
+    for kept in (BASE, ""):
+        answer = client.get(f"{kept}{path}/?a=%2F", headers={"Host": "evil.example"})
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{BASE}{path}?a=%2F")
+    for none in ("//evil.example/", "/%2fevil.example/", "/no/such/page/", "/logout/", "/static/"):
+        assert client.get(f"{BASE}{none}").status_code == 404, none
+
+
 @pytest.mark.parametrize("kept", [BASE, ""], ids=["kept by the proxy", "taken off by the proxy"])
 def test_pages_lead_nowhere_but_below_the_path(client: httpx.Client, kept: str) -> None:
     todo, seen = [f"{BASE}/"], set[str]()

@@ -15,9 +15,10 @@ from wgfleet.panel.api.panel import Panel
 from wgfleet.panel.api.request_bodies import BodyLimit
 from wgfleet.panel.api.turns import Turns
 from wgfleet.panel.errors import NotFound, PanelError
-from wgfleet.panel.web import assets, live, pages, rendering
+from wgfleet.panel.web import assets, live, pages, rendering, ways_back
 from wgfleet.panel.web.doors import Doors
 from wgfleet.panel.web.languages import marked
+from wgfleet.panel.web.rendering import gone_on
 from wgfleet.protocol.errors import FieldError
 from wgfleet.protocol.reasons import Reason
 
@@ -41,7 +42,8 @@ def install(app: FastAPI, panel: Panel) -> None:
 
 def create_site(panel: Panel) -> FastAPI:
     """Return the application of the pages alone."""
-    site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    # A slash too many is for `_http_error`: Starlette makes the address of the caller's own header, without the base.
+    site = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     site.state.panel = panel
     site.add_middleware(BodyLimit, refused=lambda scope, error: _http_error(Request(scope), error))
     site.add_middleware(Turns, settings=panel.settings.door, siblings=panel.siblings, counted="pages")
@@ -122,9 +124,19 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
     detail: Any = error.detail
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _refused(request, NotFound(_NO_PAGE))
+        meant = _without_slash(request)
+        return _refused(request, NotFound(_NO_PAGE)) if meant is None else gone_on(request, meant)
     detail = detail if isinstance(detail, Reason) else str(detail)
     return _refused(request, _as_error(error.status_code, detail), dict(error.headers or {}))
+
+
+def _without_slash(request: Request) -> str | None:
+    """Return the path of the page that was meant by one with a slash too many at its end; None: there is none."""
+    path, mark, query = rendering.visitor_of(request).path.partition("?")
+    meant = path.rstrip("/")
+    if request.method != "GET" or meant == path or not meant or ways_back.shown_path(request, meant) != meant:
+        return None
+    return f"{meant}{mark}{query}"
 
 
 def _bug(request: Request, _error: Exception) -> Response:
