@@ -30,6 +30,8 @@ MOST = 200
 """How many things a message names; where more have changed, it says so of everything."""
 EVERYTHING = "*"
 RETRY_MS = 2000
+ALIVE_S = 5
+"""How often a stream says that it is alive: one that says nothing for longer is lost, whatever the browser thinks."""
 UNDER_WAY_S = 1.0
 """How long a request may take to come here: what changed meanwhile is missed, too."""
 MOST_MISSED_MS = 365 * 24 * 3600 * 1000
@@ -40,7 +42,11 @@ async def live(
     panel: ThePanel, caller: Reader, missed_ms: Annotated[int, Query(ge=0, le=MOST_MISSED_MS)] = 0
 ) -> EventSourceResponse:
     """Stream what changes, and before that what did in the last `missed_ms`: since the caller's page was asked for."""
-    return EventSourceResponse(_stream(panel, caller, missed_ms / 1000), ping=PING_S)
+    return EventSourceResponse(_stream(panel, caller, missed_ms / 1000), ping=ALIVE_S, ping_message_factory=_alive)
+
+
+def _alive() -> ServerSentEvent:
+    return ServerSentEvent("{}", event="alive")  # scripts hear no comments
 
 
 def named(events: list[Event]) -> list[str]:

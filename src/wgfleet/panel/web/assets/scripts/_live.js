@@ -8,6 +8,8 @@ const TICK_MS = 10000;
 const SOON_MS = 2000;
 const KEPT_MS = 10000; // of what was heard, for tabs that are just opened
 const UNDER_WAY_MS = 1000;
+const SILENT_MS = 12000; // a stream that has said nothing for so long is lost: a network that is gone tells nobody
+const LOOK_MS = 2000;
 const root = document.documentElement;
 const address = root.dataset.stream;
 
@@ -44,7 +46,8 @@ function changed(names) {
 }
 
 function hold(channel, missed) {
-  const stream = new EventSource(`${address}?missed_ms=${Math.ceil(missed)}`);
+  let stream = null;
+  let spoke = 0;
   let recent = [];
   const since = (ms) => recent.filter(({ at }) => at > performance.now() - ms);
   const tell = (message) => {
@@ -53,13 +56,30 @@ function hold(channel, missed) {
     heard(message);
   };
   let opened = false;
-  stream.addEventListener("open", () => {
-    tell({ state: "connected" });
-    if (opened) tell({ changes: ["*"] }); // what was missed meanwhile
-    opened = true;
-  });
-  stream.addEventListener("changes", (event) => tell({ changes: JSON.parse(event.data).changes }));
-  stream.addEventListener("error", () => tell({ state: stream.readyState === EventSource.CLOSED ? "ended" : "lost" }));
+  const alive = () => (spoke = performance.now());
+  const open = () => {
+    alive();
+    stream = new EventSource(`${address}?missed_ms=${Math.ceil(missed)}`);
+    stream.addEventListener("open", () => {
+      alive();
+      tell({ state: "connected" });
+      if (opened) tell({ changes: ["*"] }); // what was missed meanwhile
+      opened = true;
+    });
+    stream.addEventListener("alive", alive);
+    stream.addEventListener("changes", (event) => {
+      alive();
+      tell({ changes: JSON.parse(event.data).changes });
+    });
+    stream.addEventListener("error", () => tell({ state: stream.readyState === EventSource.CLOSED ? "ended" : "lost" }));
+  };
+  open();
+  setInterval(() => {
+    if (stream.readyState === EventSource.CLOSED || performance.now() - spoke < SILENT_MS) return;
+    tell({ state: "lost" });
+    stream.close();
+    open();
+  }, LOOK_MS);
   channel?.addEventListener("message", ({ data }) => {
     if (!data.ask) return;
     const changes = since(data.ask + UNDER_WAY_MS).flatMap((each) => each.changes);
