@@ -112,3 +112,14 @@ def test_ticks_and_a_typed_tag_are_saved_together(panel: Panel, admin: httpx.Cli
         tags.change_peers(tx, "test", tags.get(tx, old), add=[peer_id])
     both_save(admin, f"/peers/{peer_id}/edit", {"tags": [new], "new_tags": ["typed"]})
     assert tags_of(panel, peer_id) == ["new", "typed"]
+
+
+@pytest.mark.parametrize("path", ["/peers/new", "/peers/{}/edit"])
+def test_more_tags_than_a_peer_may_have_are_refused_before_any_is_made(
+    panel: Panel, admin: httpx.Client, peer_id: str, path: str
+) -> None:
+    before, typed = entries(panel), ",".join(f"much-{number}" for number in range(2_000))
+    page = submit(admin, path.format(peer_id), name="typist-2", enabled="true", config="wg0", new_tags=typed, mtu="x")
+    assert page.status_code == 422
+    assert "a peer has at most 32 tags, not 2,000" in page.text.replace("2000", "2,000")
+    assert entries(panel) == before

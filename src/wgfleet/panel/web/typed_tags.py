@@ -27,12 +27,22 @@ def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[li
     made: list[str] = []
     found: list[str] = []
     try:
-        found += [_id(panel, caller, name, made) for each in form.get(FIELD).split(",") if (name := each.strip())]
+        found += [_id(panel, caller, name, made) for name in _names(form)]
         yield [each for each in found if each not in made] if form.trial else found  # those made for a trial are gone
     except REFUSALS:
         with panel.store.write() as tx:
             tags.delete_unused(tx, caller.actor, made)
         raise
+
+
+def _names(form: SubmittedForm) -> list[str]:
+    """Return what is typed; raise `FieldError` before any of more than a peer may have is made."""
+    names = list(dict.fromkeys(name for each in form.get(FIELD).split(",") if (name := each.strip())))
+    if len(names) > tags.MAX_TAGS:
+        raise FieldError(
+            FIELD, Reason("a peer has at most {most} tags, not {count}", most=tags.MAX_TAGS, count=len(names))
+        )
+    return names
 
 
 def merged(form: SubmittedForm, now: Sequence[str], typed: Sequence[str]) -> list[str]:
