@@ -70,6 +70,17 @@ def test_whose_sign_in_has_ended_is_told_and_comes_back_to_the_page(browser: Bro
     )
 
 
+def test_whose_form_comes_after_a_sign_out_in_another_tab_reads_that_it_was_not_carried_out(
+    admin: httpx.Client, address: str
+) -> None:
+    fields = {"form_token": token_of(admin.get("/new/tag").text), "name": "lost"}
+    submit(admin, "/logout", on="/")
+    answer = admin.post("/new/tag", data=fields, headers={"Referer": f"{address}/new/tag"})
+    assert (answer.url.path, answer.url.params["next"]) == ("/login", "/new/tag")
+    assert "was not carried out" in answer.text
+    assert "was not carried out" not in admin.post("/logout", data=fields).text
+
+
 @pytest.mark.parametrize(
     "page", [*LOCATIONS, "http://evil.example/peers", "http://[", "{}//evil.example/", "{}/login?next=x"]
 )

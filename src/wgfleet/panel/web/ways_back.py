@@ -19,7 +19,7 @@ from wgfleet.panel.web.visitors import Visitor
 MOST = 2000  # letters of what to go back to
 Ended = Literal["", "yes", "unsent"]
 """Whether somebody was signed in until then; `unsent`: and has sent a form since, which was not carried out."""
-_SIGN_IN = "/login"
+_SIGN_IN, _SIGN_OUT = "/login", "/logout"
 
 
 def to_sign_in(scope: Scope, visitor: Visitor, public_url: str | None, *, expired: bool) -> Response:
@@ -32,7 +32,9 @@ def to_sign_in(scope: Scope, visitor: Visitor, public_url: str | None, *, expire
         address = _address(visitor, back, "yes" if shows else "unsent")
         return Response(status_code=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": address})
     back = visitor.path if shows else _page(headers, "referer", visitor, public_url)
-    ended: Ended = "" if not expired else "yes" if shows else "unsent"
+    # Who has signed out in another tab has no sign-in any more, and has filled in a form all the same.
+    unsent = not shows and (expired or scope["path"] != _SIGN_OUT)
+    ended: Ended = "unsent" if unsent else "yes" if expired else ""
     return RedirectResponse(_address(visitor, back, ended), HTTPStatus.SEE_OTHER)
 
 
