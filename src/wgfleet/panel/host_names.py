@@ -6,7 +6,9 @@ Only what is found counts here. Which names there are, and what is kept of them:
 import ipaddress
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from socket import SOCK_STREAM, getaddrinfo
@@ -55,13 +57,16 @@ class Slots:
 
 
 _slots = Slots()
+_FOUND = ContextVar[dict[str, Lookup] | None]("found", default=None)
 
 
 def look_up(names: Collection[str], limit_s: float = LIMIT_S, owner: str = PANEL) -> dict[str, Lookup]:
     """Return what the resolver says of each name within `limit_s`. `owner`: the id of the API key that asks."""
     answers: SimpleQueue[tuple[str, Lookup]] = SimpleQueue()
-    begun = {name: _begin(name, owner, answers) for name in names}
-    found = {name: Lookup(error=reason or LATE) for name, reason in begun.items()}
+    known = _FOUND.get()
+    there = {name: known[name] for name in names if name in known} if known else {}
+    begun = {name: _begin(name, owner, answers) for name in names if name not in there}
+    found = there | {name: Lookup(error=reason or LATE) for name, reason in begun.items()}
     waiting = {name for name, reason in begun.items() if reason is None}
     until = clock.monotonic() + limit_s
     while waiting and (left_s := until - clock.monotonic()) > 0:
@@ -71,7 +76,19 @@ def look_up(names: Collection[str], limit_s: float = LIMIT_S, owner: str = PANEL
             break
         waiting.discard(name)
         found[name] = answer
+    if known is not None:
+        known.update(found)
     return found
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Have this thread ask for each name once meanwhile, for what tries the same several times."""
+    before = _FOUND.set({})
+    try:
+        yield
+    finally:
+        _FOUND.reset(before)
 
 
 def _begin(name: str, owner: str, answers: "SimpleQueue[tuple[str, Lookup]]") -> str | None:

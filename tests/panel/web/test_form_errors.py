@@ -7,7 +7,9 @@ import pytest
 
 from tests.panel.web import sample
 from tests.panel.web.conftest import submit, token_of
+from wgfleet.panel import host_names
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.host_names import Lookup
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,3 +96,19 @@ def test_a_config_that_was_deleted_meanwhile_is_refused_beside_its_field(admin: 
     many = submit(admin, "/peers/many/new", config="gone", count="2", name_prefix="a").text
     assert 'id="config-wrong"' in many
     assert "That was refused" not in many
+
+
+def test_a_host_name_is_looked_up_once_for_a_form_with_several_wrong_fields(
+    admin: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def resolved(name: str) -> Lookup:
+        asked.append(name)
+        return Lookup(error="no such name")
+
+    monkeypatch.setattr(host_names, "_resolved", resolved)
+    fields = {"name": "fra1", "endpoint_addresses": "203.0.113.77", "agent_host": "slow.example", "group": "nix"}
+    page = submit(admin, "/new/node", **fields).text
+    assert set(re.findall(r'id="(\w+)-wrong"', page)) == {"name", "group"}
+    assert asked == ["slow.example"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from wgfleet.panel import clock
+from wgfleet.panel import clock, host_names
 from wgfleet.panel.web.forms import REFUSALS, WAS, SubmittedForm
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ def all_at_once(answer: Page) -> Page:
     @functools.wraps(answer)
     def asked(**given: Any) -> Response:
         form: SubmittedForm = given["form"]
-        answered = answer(**given)
-        if not form.wrong or form.others:
-            return answered
-        more = _more(answer, given)
-        return answer(**{**given, "form": form.tried_again(more)}) if more else answered
+        with host_names.remembering():
+            answered = answer(**given)
+            if not form.wrong or form.others:
+                return answered
+            more = _more(answer, given)
+            return answer(**{**given, "form": form.tried_again(more)}) if more else answered
 
     return cast("Page", asked)
 
