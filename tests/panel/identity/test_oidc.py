@@ -241,6 +241,35 @@ def test_a_provider_that_is_away_or_no_provider_is_named(
 
 
 @SQLITE
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("authorization_endpoint", "https://["),
+        ("token_endpoint", "https://id.example.com:99999/"),
+        ("jwks_uri", 5),
+        ("userinfo_endpoint", "http://["),
+    ],
+)
+def test_a_place_in_a_provider_s_description_that_cannot_be_asked_is_named(
+    client: httpx.Client, visitor: httpx.Client, provider: Hostile, name: str, value: object
+) -> None:
+    company(client, provider.issuer)
+    provider.described = {name: value}
+    told = client.post("/api/sign-in-providers/company/test").json()
+    assert (told["ok"], f"no {name} that can be used" in told["finding"]) == (False, True)
+    assert visitor.post("/api/sign-in/oidc/begin", json={"provider": "company"}).status_code == 503
+
+
+@SQLITE
+def test_ways_to_give_the_secret_that_are_no_list_count_as_none(
+    client: httpx.Client, visitor: httpx.Client, provider: Hostile
+) -> None:
+    company(client, provider.issuer, secret="s")  # noqa: S106 - of this test
+    provider.described = {"token_endpoint_auth_methods_supported": 5}
+    assert tried(visitor, provider).status_code == 201
+
+
+@SQLITE
 def test_strangers_who_begin_hold_few_threads(
     client: httpx.Client, visitor: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

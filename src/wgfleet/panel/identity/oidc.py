@@ -160,8 +160,9 @@ class OidcClient:
                     wanted=options.issuer,
                 )
             )
-        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-            if not _is_url(metadata.get(name)):
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
+            there = name in metadata or name != "userinfo_endpoint"
+            if there and not _is_url(metadata.get(name)):
                 raise Unavailable(
                     Reason("the provider {wanted} has no {name} that can be used", wanted=options.issuer, name=name)
                 )
@@ -193,7 +194,8 @@ class OidcClient:
 
     def _token(self, metadata: dict[str, Any], options: OidcOptions, body: dict[str, str]) -> dict[str, Any]:
         headers = {}
-        methods = metadata.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        methods = metadata.get("token_endpoint_auth_methods_supported")
+        methods = methods if methods and isinstance(methods, list) else ["client_secret_basic"]
         if options.client_secret is None:
             body = {**body, "client_id": options.client_id}
         elif "client_secret_basic" in methods:
@@ -308,7 +310,12 @@ def _header(token: str) -> dict[str, Any]:
 
 
 def _is_url(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(("https://", "http://"))
+    try:
+        url = urlsplit(value if isinstance(value, str) else "")
+        fits = url.scheme in {"https", "http"} and url.hostname is not None and url.port != 0
+    except ValueError:  # no address in brackets, or a port that cannot be
+        return False
+    return fits
 
 
 def _name(claims: dict[str, Any], options: OidcOptions) -> str:
