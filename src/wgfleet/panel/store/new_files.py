@@ -3,11 +3,11 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, String, cast, or_, select, update
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Config, EndpointGroup, Peer, PeerTag
+from wgfleet.panel.store.tables import Move, Node, Peer, PeerNodes, PeerTag
 
 OLD = 1
 """What a peer with such a file has in `old_file`: a value, as an index has places by it and not by its absence."""
@@ -16,13 +16,13 @@ _SETTINGS = frozenset({"client_allowed_ips", "excluded_networks", "dns", "mtu", 
 
 def taken(tx: Tx, peer_ids: Collection[str], now: float) -> None:
     """Note that the files of peers are taken, as they are now."""
-    for ids in chunked(peer_ids):
+    for ids in chunked(sorted(peer_ids)):
         _set(tx, {"file_taken_at": now, "old_file": None}, Peer.id.in_(ids))
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str]) -> None:
     """Note that what the files of these peers say was changed."""
-    for ids in chunked(peer_ids):
+    for ids in chunked(sorted(peer_ids)):
         _changed(tx, Peer.id.in_(ids))
 
 
@@ -38,21 +38,23 @@ def of_tag(tx: Tx, tag_id: str, changed: Collection[str]) -> None:
         _changed(tx, Peer.id.in_(tagged), *_without_own(settings))
 
 
-def of_node(tx: Tx, node_id: str, config_ids: Collection[str]) -> None:
-    """Note that a node is reached at another address: it is in files of those configs that have no name of their own.
-
-    In a cluster it is in those of peers whose home it is.
-    """
-    named = select(EndpointGroup.config_id)
-    independent = select(Config.id).where(Config.mode == "independent")
-    at_home = (Peer.home_node_id == node_id) | Peer.config_id.in_(independent)
-    _changed(tx, Peer.config_id.in_(config_ids), Peer.config_id.not_in(named), at_home)
+def of_home(tx: Tx, config_id: str, node_id: str, changed: Collection[str] = ()) -> None:
+    """Note that of the peers of a cluster whose home a node is: their files lead to it. `changed` as of a config."""
+    _changed(tx, Peer.config_id == config_id, Peer.home_node_id == node_id, *_without_own(changed))
 
 
-def of_node_name(tx: Tx, config_ids: Collection[str]) -> None:
-    """Note that a node of those configs has another name: files of independent ones with a domain say it."""
-    named, independent = select(EndpointGroup.config_id), select(Config.id).where(Config.mode == "independent")
-    _changed(tx, Peer.config_id.in_(config_ids), Peer.config_id.in_(named), Peer.config_id.in_(independent))
+def of_users(tx: Tx, config_id: str, node: Node, changed: Collection[str] = ()) -> None:
+    """Note that of the peers of an independent config that may use a node: they have files for it, likewise."""
+    places = cast(PeerNodes.places, String)
+    named = or_(*(places.contains(each) for each in (node.id, node.group_id) if each is not None))
+    barred = select(PeerNodes.peer_id).where(~named)
+    _changed(tx, Peer.config_id == config_id, Peer.id.not_in(barred), *_without_own(changed))
+
+
+def of_moves(tx: Tx, operation_id: str, node_id: str) -> None:
+    """Note that of the peers that an operation has moved away from a node to which their files lead."""
+    moved = select(Move.peer_id).where(Move.operation_id == operation_id, Move.from_node_id == node_id)
+    _changed(tx, Peer.id.in_(moved))
 
 
 def _without_own(changed: Collection[str]) -> list[ColumnElement[bool]]:

@@ -16,6 +16,7 @@ from wgfleet.panel.services.fleet import (
     backbone,
     node_deletion,
     node_names,
+    old_files,
     peer_nodes,
     shared_addresses,
     witness_keys,
@@ -23,7 +24,7 @@ from wgfleet.panel.services.fleet import (
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
-from wgfleet.panel.store import Tx, homes, new_files
+from wgfleet.panel.store import Tx, homes
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.nodes import NodeConfig, ShownNode
@@ -193,25 +194,16 @@ def _update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool
     if values.get("next_endpoint_addresses"):
         changed.pop("endpoint_addresses", None)
     _tell_others(tx, node, changed)
-    former_group_id = node.group_id
+    former_name, former_group_id = node.name, node.group_id
     for name, value in changed.items():
         setattr(node, name, value)
     if "group_id" in changed:
         tx.flush()
         peer_nodes.group_changed(tx, node, former_group_id)
-    _mark_files(tx, node, changed)
+    old_files.node_changed(tx, node, changed, former_name)
     audit.record(tx, actor, "updated", "node", node.id, **changed)
     tx.wake(Topic.NODE, node.id)
     return node
-
-
-def _mark_files(tx: Tx, node: Node, changed: Collection[str]) -> None:
-    """Note whose files say of the node what was changed."""
-    carried = [config.id for _, config in assignment_rows.of_node(tx, node.id)]
-    if not {"endpoint_addresses", "endpoint_name"}.isdisjoint(changed):
-        new_files.of_node(tx, node.id, carried)
-    if "name" in changed:
-        new_files.of_node_name(tx, carried)
 
 
 def _tell_others(tx: Tx, node: Node, changed: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 A peer keeps an address in the slice of each node, so the file for one that it may use again later is the same.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from wgfleet.panel.domain.limits import Limit
@@ -14,7 +14,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import generations
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import placement
-from wgfleet.panel.store import Tx
+from wgfleet.panel.store import Tx, new_files
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import node_groups as node_group_rows
 from wgfleet.panel.store import nodes as node_rows
@@ -130,6 +130,7 @@ def put(tx: Tx, config: Config, peers: Collection[Peer], places: Places | None) 
         rerouted = any(peer.networks for peer in changed)
         generation = generations.bump(tx, config.id, settings=rerouted, topic=Topic.PEERS)
         peer_node_rows.put(tx, {peer.id: places for peer in changed})
+        _mark_files(tx, config, {peer.id: before.get(peer.id) for peer in changed}, places)
         for peer in changed:
             peer.generation = generation
         tx.flush()
@@ -137,6 +138,17 @@ def put(tx: Tx, config: Config, peers: Collection[Peer], places: Places | None) 
         for peer in changed:
             tx.refresh(peer)
     return changed
+
+
+def _mark_files(tx: Tx, config: Config, before: Mapping[str, Places | None], places: Places | None) -> None:
+    """Have it noted that files of peers are out of date that may lead to a node which they may no longer use."""
+    nodes = [node for _, node in assignment_rows.of_config(tx, config.id)]
+    kept = _nodes_of(places, nodes)
+    new_files.of_peers(tx, [peer_id for peer_id, some in before.items() if _nodes_of(some, nodes) - kept])
+
+
+def _nodes_of(places: Places | None, nodes: Sequence[Node]) -> set[str]:
+    return {node.id for node in nodes if may_use(places, node.id, node.group_id)}
 
 
 def _rehome(tx: Tx, config_id: str, peer_ids: Collection[str]) -> None:
@@ -167,11 +179,14 @@ def group_changed(tx: Tx, node: Node, former_group_id: str | None) -> None:
     groups = {former_group_id, node.group_id}
     of_node = [config for _, config in assignment_rows.of_node(tx, node.id) if config.mode == INDEPENDENT]
     for config in sorted(of_node, key=lambda config: config.id):
-        concerned = [peer_id for peer_id, places in peer_node_rows.of_config(tx, config.id).items() if places & groups]
+        places = peer_node_rows.of_config(tx, config.id)
+        concerned = [peer_id for peer_id, some in places.items() if some & groups]
         if concerned:
             generation = generations.bump(tx, config.id, settings=True)
             peer_rows.touch(tx, concerned, generation)
             _rehome(tx, config.id, concerned)
+            lost = [peer_id for peer_id in concerned if not may_use(places[peer_id], node.id, node.group_id)]
+            new_files.of_peers(tx, lost)
 
 
 def stranded(tx: Tx, config: Config, node: Node, most: int) -> Stranded:

@@ -4,9 +4,9 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Invalid, PanelError
 from wgfleet.panel.services import audit, config_ports, operations
 from wgfleet.panel.services.configs import CLUSTER
-from wgfleet.panel.services.fleet import assignments, backbone, shared_addresses
+from wgfleet.panel.services.fleet import assignments, backbone, old_files, shared_addresses
 from wgfleet.panel.services.floating import isolation
-from wgfleet.panel.store import Tx, new_files
+from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
@@ -47,7 +47,7 @@ def change(
     if "public_port" in changed:
         isolation.witnesses_changed(tx, node.id)
         config_ports.changed(tx, config.id)
-        new_files.of_node(tx, node.id, [config.id])
+        old_files.port_changed(tx, config, node)
     subject = operations.subject(config.id, node.id)
     audit.record(tx, actor, "updated", "config_node", subject, config=config.name, node=node.name, **changed)
     tx.wake(Topic.CONFIG, config.id)

@@ -21,7 +21,7 @@ from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, backups, generations, operations
 from wgfleet.panel.services.backups import Composed
 from wgfleet.panel.services.dns import desired
-from wgfleet.panel.services.fleet import placement, probe_keys
+from wgfleet.panel.services.fleet import old_files, placement, probe_keys
 from wgfleet.panel.services.floating import brought, holders
 from wgfleet.panel.services.moves import departures, relays, steps
 from wgfleet.panel.services.moves.floor import check_floor
@@ -224,6 +224,7 @@ def close(tx: Tx, operation_id: str) -> None:
     unheard = owed and steps.serves_unheard(tx, r.assignment)
     left = steps.left_behind(tx, r, unheard=unheard)
     session_rows.forget(tx, r.node.id, r.config.id)
+    old_files.node_left(tx, r.config, r.node, r.operation)
     brought.left(tx, r.config.id, r.node.id)
     assignment_rows.remove(tx, r.assignment.id)
     if owed:  # it was asked to delete its interface, and had its time: the next holder asks its own link
