@@ -14,6 +14,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.fleet import node_groups, nodes, peer_nodes, peers
 from wgfleet.panel.services.peer_changes import PeerChangeSpec
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
 from wgfleet.panel.store.tables import Config, Peer
 
@@ -243,3 +244,37 @@ def test_many_peers_are_limited_at_once(world: World) -> None:
 def step(world: World, operation_id: str) -> bool:
     with world.store.write() as tx:
         return peer_changes.step(tx, operation_id)
+
+
+def test_nodes_of_a_peer_are_kept_though_one_left_or_is_gone(panel: Panel, client: httpx.Client, wg1: str) -> None:
+    peer = made(client, f"/api/configs/{wg1}/peers", name="anna", nodes=["nyc1"])
+    with panel.store.write() as tx:
+        peer_node_rows.put(tx, {peer["id"]: {"f" * 32, client.get("/api/nodes/nyc1").json()["id"]}})
+    made(client, "/api/nodes", name="lon1", endpoint_addresses=["192.0.2.99"])
+    shown = client.get(f"/api/peers/{peer['id']}").json()["nodes"]
+    assert shown == ["f" * 32, "nyc1"], "one that is gone is said by its id, and is not all nodes"
+    assert change(client, peer, nodes=shown, notes="x")["nodes"] == shown
+    refused = client.patch(f"/api/peers/{peer['id']}", json={"nodes": [*shown, "lon1"]})
+    assert refused.status_code == 422
+    other = made(client, f"/api/configs/{wg1}/peers", name="bert")
+    assert client.patch(f"/api/peers/{other['id']}", json={"nodes": ["f" * 32]}).status_code == 422
+
+
+def test_tables_have_the_nodes_that_peers_may_use(client: httpx.Client, wg1: str) -> None:
+    made(client, f"/api/configs/{wg1}/peers", name="anna", nodes=["nyc1", "eu"])
+    bert = made(client, f"/api/configs/{wg1}/peers", name="bert")
+    path, update = f"/api/configs/{wg1}/peers/csv", {"existing": "update"}
+    headers = {"content-type": "text/csv"}
+    table = client.get(path).content
+    same = client.post(path, content=table, headers=headers, params=update)
+    assert (same.status_code, same.json()["same"]) == (201, 2), same.text
+    lines = "name,nodes\nbert,fra1\ncarl,eu nyc1\ndora,\n"
+    sent = client.post(path, content=lines, headers=headers, params=update)
+    assert sent.status_code == 201, sent.text
+    assert client.get(f"/api/peers/{bert['id']}").json()["nodes"] == ["fra1"]
+    found = {each["name"]: each["nodes"] for each in client.get(f"/api/configs/{wg1}/peers").json()["items"]}
+    assert found == {"anna": ["eu", "nyc1"], "bert": ["fra1"], "carl": ["eu", "nyc1"], "dora": None}
+    wrong = client.post(
+        f"{path}/preview", content="name,nodes\nbert,nowhere\nemil,nowhere\n", headers=headers, params=update
+    )
+    assert [(each["line"], each["column"]) for each in wrong.json()["problems"]] == [(2, "nodes"), (3, "nodes")]

@@ -19,7 +19,7 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, peer_tables, tags
+from wgfleet.panel.services.fleet import node_groups, peer_nodes, peer_tables, tags
 from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.quotes import quoted
@@ -113,6 +113,7 @@ def _with_known(
         "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
     }
     if caller.limit is not None:
+        checks["nodes"] = lambda name: peer_nodes.check_named(tx, caller.limit, [name])
         checks["tags"] = lambda name: tags.get(tx, name, caller.limit)
     known: dict[tuple[str, str], str | None] = {}
     kept = []
@@ -206,8 +207,8 @@ def _alike(name: str, value: Any, before: Any) -> bool:
     """Say whether a cell leaves a peer as it is; empty, it does where there is always something."""
     if name in {"addresses", "public_key", "preshared_key", "enabled", "id"} and value in (None, []):
         return True
-    if name in {"addresses", "tags", "networks"}:
-        return set(value) == set(before)
+    if name in {"addresses", "tags", "networks", "nodes"}:
+        return set(value or ()) == set(before or ())
     return bool(value == before)
 
 

@@ -65,7 +65,8 @@ class PeerView(View):
         description="Which of them it has at which node of an independent config; null: at all nodes of a cluster."
     )
     nodes: list[str] | None = Field(
-        description="Names of the nodes and node groups of an independent config that it may use; null: all."
+        description="Names of the nodes and node groups of an independent config that it may use, and ids of those "
+        "that are gone; null: all."
     )
     networks: list[str]
     keepalive: int | None = Field(description="Its own keepalive interval in s; null: that of its tags or config.")

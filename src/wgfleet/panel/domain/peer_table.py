@@ -121,6 +121,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "addresses": _list,
     "networks": _list,
     "group": _text,
+    "nodes": _setting,
     "owner": _text,
     "tags": _tag_names,
     "enabled": _boolean,

@@ -112,7 +112,8 @@ def change(tx: Tx, peer: Peer, changes: DetailChanges) -> list[str]:
         new_files.of_peers(tx, [peer.id])
     if "nodes" in changes:
         config = configs.get(tx, peer.config_id)
-        places = None if changes["nodes"] is None else peer_nodes.parsed(tx, config, changes["nodes"])
+        kept = peer_node_rows.of_peers(tx, [peer.id]).get(peer.id, frozenset())
+        places = None if changes["nodes"] is None else peer_nodes.parsed(tx, config, changes["nodes"], kept=kept)
         tx.flush()
         changed += [peer_nodes.FIELD for _ in peer_nodes.put(tx, config, [peer], places)]
     return changed

@@ -21,7 +21,7 @@ from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store.peer_nodes import Places
-from wgfleet.panel.store.tables import Config, Node, NodeGroup, Peer
+from wgfleet.panel.store.tables import Assignment, Config, Node, NodeGroup, Peer
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.ids import PeerId
 from wgfleet.protocol.reasons import Reason
@@ -79,15 +79,20 @@ def every(config: Config, field: str = FIELD) -> None:
         raise Invalid(said, field=field)
 
 
-def parsed(tx: Tx, config: Config, references: Sequence[str], field: str = FIELD) -> Places:
-    """Return the ids of the nodes and node groups that peers of a config shall use, or name what is wrong."""
+def parsed(
+    tx: Tx, config: Config, references: Sequence[str], field: str = FIELD, *, kept: Places = frozenset()
+) -> Places:
+    """Return the ids of the nodes and node groups that peers of a config shall use, or name what is wrong.
+
+    `kept`: those that they have already, which may have left the config, or be gone.
+    """
     every(config, field)
     if not references:
         raise Invalid(Reason("name a node or a node group; null: all nodes"), field=field)
     if len(references) > MAX_PLACES:
         said = Reason("must be at most {most}, not {count}; use node groups", most=MAX_PLACES, count=len(references))
         raise Invalid(said, field=field)
-    having = {assignment.node_id for assignment, _ in assignment_rows.of_config(tx, config.id)}
+    having = {assignment.node_id for assignment, _ in assignment_rows.of_config(tx, config.id)} | kept
     return frozenset(_place(tx, config, each, having, field) for each in references)
 
 
@@ -95,6 +100,8 @@ def _place(tx: Tx, config: Config, reference: str, having: Collection[str], fiel
     node, group = chosen(tx, reference, field)
     if group is not None:
         return group.id
+    if node is None and reference in having:
+        return reference
     if node is None:
         raise _unknown(reference, field)
     if node.id not in having:
@@ -196,7 +203,7 @@ def stranded(tx: Tx, config: Config, node: Node, most: int) -> Stranded:
     others = [
         other
         for assignment, other in assignment_rows.of_config(tx, config.id)
-        if other.id != node.id and assignment.phase in {Phase.JOINING, Phase.SERVING}
+        if other.id != node.id and _is_there(assignment)
     ]
     kinds: dict[Places, bool] = {}
     found = []
@@ -209,11 +216,44 @@ def stranded(tx: Tx, config: Config, node: Node, most: int) -> Stranded:
     return Stranded(peer_node_rows.first_names(tx, found, most), len(found)) if found else NOBODY
 
 
+class Losers(NamedTuple):
+    """Peers of a config that may no longer use a node: their number, and of these who may use no other that serves."""
+
+    config: str
+    number: int
+    stranded: Stranded
+
+
+def losers(tx: Tx, node: Node, former_group_id: str | None, most: int) -> list[Losers]:
+    """Return who may no longer use a node, as it is in another node group than before."""
+    found = []
+    for _, config in assignment_rows.of_node(tx, node.id):
+        places = peer_node_rows.of_config(tx, config.id)
+        lost = [
+            peer_id
+            for peer_id, some in places.items()
+            if may_use(some, node.id, former_group_id) and not may_use(some, node.id, node.group_id)
+        ]
+        if lost:
+            serving = [each for assignment, each in assignment_rows.of_config(tx, config.id) if _is_there(assignment)]
+            alone = [peer_id for peer_id in lost if not _nodes_of(places[peer_id], serving)]
+            stranded = Stranded(peer_node_rows.first_names(tx, alone, most), len(alone)) if alone else NOBODY
+            found.append(Losers(config.name, len(lost), stranded))
+    return found
+
+
+def _is_there(assignment: Assignment) -> bool:
+    return assignment.phase in {Phase.JOINING, Phase.SERVING}
+
+
 def names_of(tx: Tx, peer_ids: Collection[str]) -> dict[str, list[str]]:
-    """Return the names of the nodes and node groups that peers may use; those that may use all are left out."""
+    """Return the names of the nodes and node groups that peers may use; those that may use all are left out.
+
+    One that is gone has its id: a peer with nothing else may use none, which is not all.
+    """
     places = peer_node_rows.of_peers(tx, peer_ids)
     names = peer_node_rows.names(tx, {each for some in places.values() for each in some}) if places else {}
-    return {peer_id: sorted(names[each] for each in some if each in names) for peer_id, some in places.items()}
+    return {peer_id: sorted(names.get(each, each) for each in some) for peer_id, some in places.items()}
 
 
 def names(tx: Tx, places: Collection[str]) -> list[str]:

@@ -18,6 +18,7 @@ from wgfleet.panel.services.fleet import (
     ownership,
     peer_details,
     peer_lists,
+    peer_nodes,
     peer_places,
     peers,
     tags,
@@ -74,6 +75,7 @@ def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
     tag_names = tag_rows.names_of(tx, ids)
     groups = group_rows.by_ids(tx, {peer.group_id for peer in found if peer.group_id})
     sets = rule_sets.names(tx, {peer.rule_set for peer in found})
+    usable = peer_nodes.names_of(tx, ids)
     owners = user_rows.names(tx, {peer.owner_id for peer in found if peer.owner_id})
     return [
         {
@@ -81,6 +83,7 @@ def values(tx: Tx, found: Sequence[Peer]) -> list[Values]:
             "addresses": addresses.get(peer.id, []),
             "networks": list(peer.networks),
             "group": groups[peer.group_id].name if peer.group_id in groups else None,
+            "nodes": usable.get(peer.id),
             "owner": owners.get(peer.owner_id or ""),
             "tags": tag_names.get(peer.id, []),
             "enabled": peer.enabled,
@@ -128,8 +131,9 @@ class DetailChecks:
     """Checks of tags and settings, one peer of a config after another; what many of them name is looked up once."""
 
     def __init__(self, tx: Tx, config: Config) -> None:
-        self._tx = tx
+        self._tx, self._config = tx, config
         self._networks = configs.networks(tx, [config.id])[config.id]
+        self._nodes: dict[tuple[str, ...], WrongSpec | None] = {}
         self._tags: dict[tuple[str, ...], WrongSpec | None] = {}
         self._sets: dict[str, str] = {}
         self._owners: dict[str, HeldUser | None] = {}
@@ -139,6 +143,14 @@ class DetailChecks:
         if (key := tuple(names)) not in self._tags:
             self._tags[key] = _refused(None, partial(tags.named, self._tx, key, "tags"))
         return self._tags[key]
+
+    def wrong_nodes(self, names: Sequence[str] | None) -> WrongSpec | None:
+        """Return why a peer cannot be limited to these nodes and node groups; None: it may use all."""
+        if names is None:
+            return None
+        if (key := tuple(names)) not in self._nodes:
+            self._nodes[key] = _refused(None, partial(peer_nodes.parsed, self._tx, self._config, key))
+        return self._nodes[key]
 
     def wrong_settings(self, of_file: Mapping[str, Any], held: Mapping[str, Any]) -> WrongSpec | None:
         """Return why a peer's file cannot have these settings, or nodes cannot hold it to those."""
@@ -161,6 +173,7 @@ class DetailChecks:
             self.wrong_owner(changes.get("owner"), enabled=enabled)
             or self.wrong_settings(changes, changes)
             or self.wrong_tags(changes.get("tags", ()))
+            or self.wrong_nodes(changes.get("nodes"))
             or _refused(None, partial(_check_texts, changes))
         )
 
