@@ -61,7 +61,7 @@ def test_each_field_is_a_value_or_has_words() -> None:
 def test_numbers_and_addresses_are_taken_and_names_stay(admin: httpx.Client, digits: dict[int, int]) -> None:
     name = "نود1".translate(digits)
     fields = {"name": "par1", "agent_host": "192.0.2.2".translate(digits), "agent_port": "51999".translate(digits)}
-    page = submit(admin, "/nodes/par1/edit", **fields, weight=f"1{FRACTION}5")
+    page = submit(admin, "/nodes/par1/edit", **fields, weight=f"1{FRACTION}5", agreed="true")
     assert page.status_code == 200, page.text
     edit = admin.get("/nodes/par1/edit").text
     assert 'value="51999"' in edit
@@ -138,6 +138,8 @@ def test_a_browser_lets_them_be_typed_into_fields_of_numbers(visit: Visit) -> No
     field.focus()
     page.keyboard.insert_text("51899".translate(PERSIAN))
     page.keyboard.press("Enter")
+    page.get_by_label("Change it all the same").check()
+    page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/nodes/par1")
     page.goto("/nodes/par1/edit")
     assert page.get_by_label("Port of its agent").input_value() == "51899"

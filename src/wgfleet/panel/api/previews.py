@@ -35,6 +35,7 @@ from wgfleet.panel.services.fleet import (
     peers,
     pool_changes,
     public_ports,
+    regrouping,
     rule_effects,
     tags,
 )
@@ -151,7 +152,8 @@ def preview_node(
         name = row.name
         nodes.update(tx, caller.actor, row, changes, force=force)
         said = effects.of_node(tx, row, before, called_at, group_id)
-        return EffectsView(effects=[*said, *published_names.of_renamed(tx, row, name)])
+        said += [*regrouping.effects(tx, row, group_id), *published_names.of_renamed(tx, row, name)]
+        return EffectsView(effects=said)
 
 
 @router.post("/api/configs/{config}/nodes/{node_id}/preview", summary="Show what a change of an assignment would mean")

@@ -199,8 +199,8 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
     said: list[str] = []
     peers = _peers(tx, config)
     where, was = (None if each is None else (each.domain, each.port) for each in (after, before))
+    name = before.domain if config.mode != INDEPENDENT else f"NODE.{before.domain}"
     if peers and where != was:
-        name = before.domain if config.mode != INDEPENDENT else f"NODE.{before.domain}"
         said.append(
             Reason(
                 "the files of {peers} say {endpoint}, and work only as long as nodes answer there",
@@ -212,7 +212,7 @@ def of_endpoint_group(tx: Tx, config: Config, before: EndpointGroupSpec, after: 
         said.append(
             Reason(
                 "{name} is withdrawn from {provider}",
-                name=before.dns.record_name or before.domain,
+                name=before.dns.record_name or name,
                 provider=before.dns.provider,
             )
         )
