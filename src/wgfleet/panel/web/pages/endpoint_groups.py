@@ -25,6 +25,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 
 router = page_router()
 BOXES = {"auto_migrate", "publish_only_healthy"}
+OF_CLUSTERS = {"port", "publish_only_healthy"}
 DNS, OPTIONS = "dns.", "dns.options"
 NOT_AN_OBJECT = marked('must be a JSON object, such as {"token": "..."}')
 
@@ -38,15 +39,16 @@ def name_page(request: Request, panel: ThePanel, caller: Writer, config: Referen
 @all_at_once
 def set_name(request: Request, panel: ThePanel, caller: Writer, config: Reference, form: TheForm) -> Response:
     """Give a config a name, or change it. Where users would notice, the form comes back with how, to be sent again."""
+    boxes, without = _fields(panel, config)
     try:
         if _current(panel, caller, config) is None:
-            made = form.read(EndpointGroupBody, boxes=BOXES, whole=True)
+            made = form.read(EndpointGroupBody, boxes=boxes, without=without, whole=True)
             dns = _dns(form, DnsBody)
             if made is None or form.wrong:
                 return _shown(request, panel, caller, config, form)
             calls.put_endpoint_group(panel, caller, config, made.model_copy(update={"dns": dns}), Response())
         else:
-            read = form.read(ChangedEndpointGroup, boxes=BOXES, keep_empty={"port"})
+            read = form.read(ChangedEndpointGroup, boxes=boxes, keep_empty={"port"}, without=without)
             dns = _changed_dns(form)
             drawn = partial(_shown, request, panel, caller, config, form)
             if read is None or form.wrong or form.overtaken(drawn):
@@ -78,6 +80,13 @@ def delete_name(request: Request, panel: ThePanel, caller: Writer, config: Refer
     except REFUSALS as error:
         return _delete(request, panel, caller, config, form.refused(error))
     return gone_on(request, f"/configs/{config}")
+
+
+def _fields(panel: Panel, config: str) -> tuple[set[str], set[str]]:
+    """Return the boxes of the form of a config, and which fields it does not have: a name a node has less to be set."""
+    with panel.store.read() as tx:
+        independent = configs.get(tx, config).mode == configs.INDEPENDENT
+    return (BOXES - OF_CLUSTERS, OF_CLUSTERS) if independent else (BOXES, set())
 
 
 def _changed_dns(form: SubmittedForm) -> dict[str, Any]:
@@ -131,8 +140,10 @@ def _shown(
     current = _current(panel, caller, config)
     dns = None if current is None else current.dns
     with panel.store.read() as tx:
+        row = configs.get(tx, config)
         context = {
-            "config": configs.get(tx, config).name,
+            "config": row.name,
+            "independent": row.mode == configs.INDEPENDENT,
             "form": form,
             "group": current,
             "dns": dns,

@@ -48,6 +48,7 @@ ASKED = (
     "limit_date",
     "group",
     "to",
+    "nodes",
     *SPEEDS,
 )
 NAMED = {
@@ -169,7 +170,7 @@ def _body(form: SubmittedForm) -> PeersToChangeNow | None:
 def _place(form: SubmittedForm, field: str) -> str:
     """Return the field of the page that stands for one of the API's body."""
     if not field.startswith("job"):
-        return "given_tag" if field == "tag" else field
+        return "given_tag" if field == "tag" else field.partition("[")[0]
     if field == "job.period":
         return "limit_period"
     return "limit_date" if form.get("limit_date") else "limit_gib"
@@ -185,6 +186,8 @@ def _asked_of(form: SubmittedForm, action: str) -> dict[str, Any]:
         return {of_body: chosen}
     if action == "set_job":
         return _job(form)
+    if action == "set_nodes":
+        return {"nodes": form.get("nodes").replace(",", " ").split() or None}
     return _speeds(form) if action == "set_speeds" else {}
 
 
@@ -212,6 +215,7 @@ def _change(
 ) -> Response:
     kept = {name: value for name, value in form.values.items() if name.startswith(FILTER) and value}
     with panel.store.read() as tx:
+        seen = configs.page(tx, None, MOST, caller.limit)
         context = {
             "form": form,
             "found": found,
@@ -219,7 +223,8 @@ def _change(
             "asked": _asked(form),
             "filter": {name.removeprefix(FILTER): value for name, value in kept.items() if name != PEERS},
             "ticked": len(form.get(PEERS).split(",")) if form.get(PEERS) else 0,
-            "configs": configs.page(tx, None, MOST, caller.limit),
+            "configs": seen,
+            "independent": any(each.mode == configs.INDEPENDENT for each in seen),
             "tags": tags.page(tx, None, MOST, caller.limit),
             "groups": node_groups.page(tx, None, MOST, caller.limit),
             "nodes": nodes.page(tx, None, MOST, caller.limit),

@@ -1,6 +1,5 @@
 """Peers: the list with its filters, one peer with what is known of it, and making, changing and deleting one."""
 
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,12 +26,14 @@ from wgfleet.panel.services.fleet import (
     nodes,
     ownership,
     peer_lists,
+    peer_nodes,
     peers,
     tags,
 )
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
+from wgfleet.panel.store.tables import Config
 from wgfleet.panel.web import peer_states
 from wgfleet.panel.web.addresses import with_query
 from wgfleet.panel.web.all_at_once import all_at_once
@@ -159,18 +160,24 @@ def show_access(request: Request, panel: ThePanel, caller: SecretReader, peer_id
     with panel.store.read() as tx:
         context = of_peer(tx, peers.shown(tx, peer_id))
         nameless = context["config"].mode == configs.CLUSTER and endpoint_groups.find(tx, context["config"]) is None
+        none_served = files.refusal(tx, context["config"]) is not None
     found: Sequence[ClientFile] = ()
-    with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves it yet: the page waits for one
-        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-    joining = [] if found else _joining(panel, context["config"].id)
-    return page(request, "peers/access.html", {**context, "files": found, "joining": joining, "nameless": nameless})
+    limited: Conflict | None = None
+    try:
+        with panel.store.write() as tx:
+            found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
+    except Conflict as error:  # no node serves it yet, or none that it may use: the page waits for one
+        limited = None if none_served else error
+    joining = [] if found else _joining(panel, context["config"], peer_id)
+    context |= {"files": found, "joining": joining, "nameless": nameless, "limited": limited}
+    return page(request, "peers/access.html", context)
 
 
-def _joining(panel: Panel, config_id: str) -> list[str]:
-    """Return the names of the nodes that are about to serve a config."""
+def _joining(panel: Panel, config: Config, peer_id: str) -> list[str]:
+    """Return the names of the nodes that are about to serve a config, and that a peer may use."""
     with panel.store.read() as tx:
-        listed = assignments.listing(tx, config_id)
-        return [each.node.name for each in listed if each.assignment.phase == Phase.JOINING]
+        nodes_of = [each.node for each in assignments.listing(tx, config.id) if each.assignment.phase == Phase.JOINING]
+        return [node.name for node in nodes_of if peer_id not in peer_nodes.barred(tx, config, node.id)]
 
 
 @router.get("/peers/{peer_id}/file")
