@@ -9,6 +9,8 @@ from tests.panel.clients.test_files import serve
 from tests.panel.conftest import made
 from tests.panel.store.plans import explained
 from wgfleet.panel.api import Panel
+from wgfleet.panel.services.clients import files
+from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.store import listed_peers
 
@@ -145,3 +147,30 @@ def test_the_list_is_read_from_an_index_of_those_alone(panel: Panel, client: htt
         listed_peers.page(tx, wanted, PeerOrder.MADE, ("0" * 32,), 101)
     assert plans.scans() == []
     assert plans.indexes() == {"ix_peers_with_old_files"}
+
+
+def test_a_larger_pool_is_in_files_that_exclude_networks(client: httpx.Client, ids: dict[str, str]) -> None:
+    change(client, "/api/configs/wg0", pools=["10.8.0.0/23"])
+    assert old(client) == [], "files say nothing of it"
+    made(client, "/api/tags", name="home", excluded_networks=["10.0.0.0/8"])
+    change(client, f"/api/peers/{ids['bert']}", tags=["home"])
+    take(client, ids["bert"])
+    change(client, "/api/configs/wg0", pools=["10.8.0.0/22"])
+    assert old(client) == ["bert"]
+    change(client, f"/api/peers/{ids['bert']}", excluded_networks=[])
+    change(client, "/api/configs/wg0", excluded_networks=["10.0.0.0/8"])
+    take(client, ids["anna"], ids["bert"])
+    change(client, "/api/configs/wg0", pools=["10.8.0.0/21"])
+    assert old(client) == ["anna"]
+
+
+def test_a_change_while_the_file_is_read_is_in_it(panel: Panel, client: httpx.Client, ids: dict[str, str]) -> None:
+    change(client, f"/api/peers/{ids['anna']}", mtu=1290)
+    on_postgresql = panel.store.engine.dialect.name == "postgresql"
+    with panel.store.write() as tx:
+        peer = peers.get(tx, ids["anna"])
+        if on_postgresql:  # with SQLite nobody else writes meanwhile
+            change(client, f"/api/peers/{ids['anna']}", mtu=1300)
+        (file,) = files.files(tx, panel.vault, "test", peer)
+    assert old(client) == []
+    assert f"MTU = {1300 if on_postgresql else 1290}" in file.text

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, String, cast, or_, select, update
 
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
-from wgfleet.panel.store.tables import Move, Node, Peer, PeerNodes, PeerTag
+from wgfleet.panel.store.tables import Config, Move, Node, Peer, PeerNodes, PeerTag, Tag
 
 OLD = 1
 """What a peer with such a file has in `old_file`: a value, as an index has places by it and not by its absence."""
@@ -29,6 +29,20 @@ def of_peers(tx: Tx, peer_ids: Collection[str]) -> None:
 def of_config(tx: Tx, config_id: str, changed: Collection[str] = ()) -> None:
     """Note that of a config. `changed`: settings alone; peers with all of these of their own have what they had."""
     _changed(tx, Peer.config_id == config_id, *_without_own(changed))
+
+
+def of_excluding(tx: Tx, config: Config) -> None:
+    """Note that of the peers of a config whose files exclude networks: its pools are kept among what these route."""
+    of_tags = select(PeerTag.peer_id).join(Tag, Tag.id == PeerTag.tag_id).where(_excludes(Tag.excluded_networks))
+    own = _excludes(Peer.excluded_networks) | Peer.excluded_networks.is_(None)
+    if not config.excluded_networks:
+        own = _excludes(Peer.excluded_networks) | (Peer.excluded_networks.is_(None) & Peer.id.in_(of_tags))
+    _changed(tx, Peer.config_id == config.id, own)
+
+
+def _excludes(column: Any) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = column.is_not(None) & (cast(column, String) != "[]")
+    return found
 
 
 def of_tag(tx: Tx, tag_id: str, changed: Collection[str]) -> None:

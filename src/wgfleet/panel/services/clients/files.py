@@ -41,10 +41,11 @@ class ClientFile:
 
 def files(tx: Tx, vault: Vault, actor: str, peer: Peer) -> list[ClientFile]:
     """Render the files of a peer: one for a cluster, else one for each serving node that it may use."""
+    new_files.taken(tx, [peer.id], clock.now())
+    tx.refresh(peer)  # what was changed until it was locked is in the file, as its mark has gone
     config = configs.get(tx, peer.config_id)
     places = _usable(tx, config, peer, _serving(tx, config))
     audit.record(tx, actor, "read_config", "peer", peer.id, name=peer.name)
-    new_files.taken(tx, [peer.id], clock.now())
     if config.mode == configs.INDEPENDENT:
         home_first = sorted(places, key=lambda place: place[1].id != peer.home_node_id)
         return [_of_node(tx, vault, config, [peer], place)[peer.id] for place in home_first]

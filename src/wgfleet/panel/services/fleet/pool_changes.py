@@ -154,6 +154,8 @@ def change(
         # No delta says which addresses all peers have, so each node gets the whole.
         config_rows.set_values(tx, config.id, {"oldest_base": generation})
         new_files.of_config(tx, config.id)
+    elif found.resized:
+        new_files.of_excluding(tx, config)
     tx.refresh(config)
     audit.record(
         tx,
