@@ -66,11 +66,11 @@ def test_so_is_cloudflares(url: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "options", "field", "said"),
     [
-        ("hetzner", {"servers": {"fra1": 0}}, "servers.fra1", "greater than 0"),
-        ("hetzner", {"servers": {"fra1": -7}}, "servers.fra1", "greater than 0"),
-        ("hetzner", {"servers": {"fra1": 2**63}}, "servers.fra1", "less than or equal to 9223372036854775807"),
+        ("hetzner", {"servers": {"fra1": 0}}, "servers.fra1", "must be more than 0"),
+        ("hetzner", {"servers": {"fra1": -7}}, "servers.fra1", "must be more than 0"),
+        ("hetzner", {"servers": {"fra1": 2**63}}, "servers.fra1", "must be 9223372036854775807 at most"),
         ("hetzner", {"servers": {"fra1": 7, "ams1": 7}}, "servers", "nodes 'fra1' and 'ams1' have the same id"),
-        ("digitalocean", {"droplets": {"fra1": 0}}, "droplets.fra1", "greater than 0"),
+        ("digitalocean", {"droplets": {"fra1": 0}}, "droplets.fra1", "must be more than 0"),
         ("digitalocean", {"droplets": {"fra1": 7, "ams1": 7}}, "droplets", "have the same id"),
         ("digitalocean", {"anchor_addresses": {"fra1": "fd00::1"}}, "anchor_addresses.fra1", "is no IPv4 address"),
         ("vultr", {"instances": {"fra1": "i-1"}}, "instances.fra1", "must be an instance's id as Vultr shows it"),

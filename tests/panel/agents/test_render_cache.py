@@ -23,6 +23,9 @@ from wgfleet.panel.vault import VaultError
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer, parse_push
 from wgfleet.protocol.keys import PublicKey
 
+SINCE = 4
+"""Which argument of `common_peers.render` says from which generation on."""
+
 
 def whole(world: World, config: Config, node: Node, keeper: RenderCache | None) -> DesiredInterface:
     with world.store.read() as tx:
@@ -59,7 +62,7 @@ def test_nodes_that_get_everything_share_one_rendering(world: World, monkeypatch
     real, found = common_peers.render, []
 
     def noted(*arguments: object) -> CommonPeers:
-        found.append(arguments[-1])
+        found.append(arguments[SINCE])
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(common_peers, "render", noted)

@@ -1,6 +1,7 @@
 """What a panel does first when it starts, and what waits for that."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,9 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store.wakes import Topic, Wake
 from wgfleet.protocol.features import NONE
+
+NO_NAMES = SimpleNamespace(begin_lacking=lambda: None)
+"""A DNS of configs none of which lacks a name."""
 
 
 class Looks:
@@ -136,7 +140,7 @@ def test_a_round_looks_at_nodes_one_after_another_and_at_all_at_once_where_wakes
     async def work() -> None:
         woken = Wakened()
         dispatcher = Dispatcher(
-            world.store, cast("Runner", woken), cast("Connections", {}), cast("Any", None), lambda: ["unasked"]
+            world.store, cast("Runner", woken), cast("Connections", {}), cast("Any", NO_NAMES), lambda: ["unasked"]
         )
         running = asyncio.create_task(dispatcher.resync())
 

@@ -151,12 +151,12 @@ def test_a_day_and_an_hour_are_of_the_time_zone_of_the_job(client: httpx.Client,
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (-1, "greater than or equal to 0"),
-        (1.5, "a valid integer"),
-        (True, "a valid integer"),
-        (2**60 + 1, f"less than or equal to {2**60}"),
-        (2**64, f"less than or equal to {2**60}"),
-        ([], "a valid integer"),
+        (-1, "must be 0 or more"),
+        (1.5, "must be a whole number"),
+        (True, "must be a whole number"),
+        (2**60 + 1, f"must be {2**60} at most"),
+        (2**64, f"must be {2**60} at most"),
+        ([], "must be a whole number"),
         ("soon", "must be a date such as"),
     ],
 )

@@ -160,10 +160,10 @@ class Dispatcher:
             nodes: Collection[str] = ()
             try:
                 self._paces.clear()  # of configs that are gone too
-                await in_thread(self._dns.begin_lacking)
                 keys, nodes = await in_thread(self._keys)
                 self._wake(keys)
                 self._wake(Key(Topic.RELAY, node_id) for node_id in self._unasked())
+                await in_thread(self._dns.begin_lacking)
             except PanelError as error:
                 log.warning("resync.failed", error=str(error))
             nodes = {*nodes, *self._connections}
