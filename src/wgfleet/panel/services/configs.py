@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain import file_names
+from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.domain.fields import check_range, is_address, may_be_id, parse_dns, parse_networks
 from wgfleet.panel.domain.held_settings import HELD
 from wgfleet.panel.domain.limits import Limit
@@ -36,7 +37,6 @@ _OF_CARDS = re.compile(  # systemd.net-naming-scheme(7); VLANs have the card's n
 )
 MAX_KEEPALIVE_S = 65535  # `wg set ... persistent-keepalive`
 # What an interface on a node is made of; the rest of a config only shows in the files of users.
-_IN_FILES = frozenset({"client_allowed_ips", "excluded_networks", "dns", "mtu", "keepalive"})
 INTERFACE_SETTINGS = frozenset(
     {
         *("listen_port", "mtu", "masquerade", "enabled", "node_ports", "denied_networks", "reachable_configs"),
@@ -264,7 +264,7 @@ def update(tx: Tx, actor: str, config: Config, changes: ConfigChanges) -> Config
 
 def _note_in_files(tx: Tx, config: Config, changed: Collection[str]) -> None:
     """Note whose files say what was changed."""
-    if said := _IN_FILES.intersection(changed):
+    if said := frozenset(SETTINGS).intersection(changed):
         new_files.of_config(tx, config.id, said)
     if "listen_port" in changed:
         group = endpoint_group_rows.get(tx, config.id)

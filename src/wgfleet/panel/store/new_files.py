@@ -5,13 +5,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, or_, select, update
 
+from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.store.chunks import chunked
 from wgfleet.panel.store.engine import Tx
 from wgfleet.panel.store.tables import Config, Move, Node, Peer, PeerNodes, PeerTag, Tag
 
 OLD = 1
 """What a peer with such a file has in `old_file`: a value, as an index has places by it and not by its absence."""
-_SETTINGS = frozenset({"client_allowed_ips", "excluded_networks", "dns", "mtu", "keepalive", "endpoint_port"})
 
 
 def taken(tx: Tx, peer_ids: Collection[str], now: float) -> None:
@@ -47,7 +47,7 @@ def _excludes(column: Any) -> ColumnElement[bool]:
 
 def of_tag(tx: Tx, tag_id: str, changed: Collection[str]) -> None:
     """Note that of the peers with a tag, of which settings were changed, likewise; nothing where these are others."""
-    if settings := _SETTINGS.intersection(changed):
+    if settings := frozenset(SETTINGS).intersection(changed):
         tagged = select(PeerTag.peer_id).where(PeerTag.tag_id == tag_id)
         _changed(tx, Peer.id.in_(tagged), *_without_own(settings))
 

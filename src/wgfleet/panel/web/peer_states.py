@@ -8,7 +8,6 @@ from typing import Any
 from wgfleet.panel import clock
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.phases import Phase
-from wgfleet.panel.services import configs
 from wgfleet.panel.services.fleet import assignments, node_agents, peer_nodes, peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -65,11 +64,10 @@ def _reasons(tx: Tx, peer: ShownPeer) -> Iterator[OfflineReason]:
     serving = [each for each in listed if each.assignment.phase == Phase.SERVING]
     if not serving:
         yield OfflineReason(marked("No node serves its config."))
-    config = configs.get(tx, peer.config_id)
-    usable = [each for each in serving if peer.id not in peer_nodes.barred(tx, config, each.node.id)]
+    usable = {node.id for node in peer_nodes.usable(tx, peer.id, [each.node for each in serving])}
     if serving and not usable:
         yield OfflineReason(marked("None of the nodes that it may use serves its config."))
-    serving = usable
+    serving = [each for each in serving if each.node.id in usable]
     for each in serving:
         row, path = each.assignment, f"/nodes/{each.node.name}"
         if row.health != Health.SERVING:

@@ -8,14 +8,13 @@ from collections.abc import Collection
 from wgfleet.panel.domain.dns.listing import DesiredAddresses
 from wgfleet.panel.domain.dns.node_names import node_names
 from wgfleet.panel.domain.phases import Phase
+from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import endpoint_groups as endpoint_group_rows
 from wgfleet.panel.store.tables import DnsSync, EndpointGroup, Node
 from wgfleet.protocol.reasons import Reason
-
-INDEPENDENT = "independent"
 
 
 def name_of(group: EndpointGroup) -> str:

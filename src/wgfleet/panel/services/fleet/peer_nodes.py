@@ -173,6 +173,12 @@ def _rehome(tx: Tx, config_id: str, peer_ids: Collection[str]) -> None:
     peer_rows.rehome(tx, {PeerId(peer_id): placed.homes.get(PeerId(peer_id)) for peer_id, _ in lost})  # type: ignore[arg-type]
 
 
+def usable(tx: Tx, peer_id: str, nodes: Iterable[Node]) -> list[Node]:
+    """Return those of some nodes that a peer may use, in their order."""
+    places = peer_node_rows.of_peers(tx, [peer_id]).get(peer_id)
+    return [node for node in nodes if may_use(places, node.id, node.group_id)]
+
+
 def barred(tx: Tx, config: Config, node_id: str) -> set[str]:
     """Return the ids of the peers of a config that may not use a node."""
     places = peer_node_rows.of_config(tx, config.id) if config.mode == INDEPENDENT else {}

@@ -337,10 +337,11 @@ def start(
 def check(tx: Tx, config: Config, node: Node, assignment: Assignment, *, relay_s: float = 0.0) -> None:
     """Raise `Conflict` where a removal needs force: it would cut users off, or leave too little."""
     _check_heard(config, node, assignment)
-    departures.check_stranded(departures.foresee(tx, config, node).stranded, config)
+    foreseen = departures.foresee(tx, config, node)
+    departures.check_stranded(foreseen.stranded, config)
     _check_floor(tx, config, node, assignment)
     if assignment.health.in_use:
-        departures.check(departures.foresee(tx, config, node), config, node, relay_s=relay_s)
+        departures.check(foreseen, config, node, relay_s=relay_s)
 
 
 def _check_heard(config: Config, node: Node, assignment: Assignment) -> None:

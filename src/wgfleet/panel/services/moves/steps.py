@@ -239,13 +239,15 @@ def dropped_generation(operation: Operation) -> int:
     return operations.progress_of(operation, MoveProgress).dropped_generation or 0
 
 
-def owe_drops(tx: Tx, operation: Operation) -> None:
+def owe_drops(tx: Tx, operation: Operation) -> list[str]:
     """Note which nodes have yet to drop what an operation that ends took over from them, before they have it again.
 
-    Of a failover not those that are out of use: its clients are called when they return in any case.
+    Of a failover not those that are out of use: its clients are called when they return in any case. Return the names
+    of those that are in use, sorted.
     """
     generation = dropped_generation(operation)
-    owing = set(unconfirmed(tx, operation))
+    silent = unconfirmed(tx, operation)
+    owing = set(silent)
     if operation.kind is not OperationKind.FAILOVER:
         owing |= {
             assignment.node_id
@@ -253,6 +255,7 @@ def owe_drops(tx: Tx, operation: Operation) -> None:
             if not assignment.health.in_use and assignment.applied_generation < generation
         }
     given_up.owe(tx, operation.id, owing, generation)
+    return sorted(silent.values())
 
 
 def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
@@ -262,8 +265,7 @@ def finish(tx: Tx, operation_id: str, reason: str | None) -> dict[str, Any]:
     everything had moved. One that took over none of its live sessions has failed.
     """
     operation = operations.get(tx, operation_id)
-    owe_drops(tx, operation)
-    silent = sorted(unconfirmed(tx, operation).values())
+    silent = owe_drops(tx, operation)
     left = {moving.peer_id for moving, _ in operation_rows.pending(tx, operation_id) if moving.live}
     left |= {
         peer_id

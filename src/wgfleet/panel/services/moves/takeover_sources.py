@@ -82,8 +82,7 @@ def of_config(tx: Tx, vault: Vault, config_id: str) -> TakeoverSources:
     for row in taken:
         giver, holder = _giver(row), row.holder_node_id
         if holder in applied and holder != giver:
-            is_there = row.leaving_node_id is None and row.still_at_node_id is None
-            ready = is_there and applied[holder] >= row.generation
+            ready = _is_with(row, applied[holder])
             here = carriage.on_agent or (carriage.bound and carriers.knows_loopback(tx, holder))
             places = translations.in_turn(translated.get(holder, ()), held[holder])
             sources: Sequence[str | None] = (row.address,) if here else (places or (None,))
@@ -98,11 +97,14 @@ def holding(tx: Tx, config_id: str) -> dict[str, TakeoverSource]:
     return {
         row.address: TakeoverSource(row.holder_node_id, row.address)
         for row in floating_rows.of_config(tx, config_id)
-        if row.holder_node_id is not None
-        and row.leaving_node_id is None
-        and row.still_at_node_id is None
-        and applied.get(row.holder_node_id, 0) >= row.generation
+        if row.holder_node_id is not None and _is_with(row, applied.get(row.holder_node_id, 0))
     }
+
+
+def _is_with(row: FloatingAddress, applied_generation: int) -> bool:
+    """Tell whether its holder, which has applied a generation, has an address: nobody else does any more."""
+    is_there = row.leaving_node_id is None and row.still_at_node_id is None
+    return is_there and applied_generation >= row.generation
 
 
 def _lost(rows: Sequence[FloatingAddress], assigned: Sequence[Assignment]) -> list[FloatingAddress]:

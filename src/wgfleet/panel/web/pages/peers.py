@@ -177,7 +177,7 @@ def _joining(panel: Panel, config: Config, peer_id: str) -> list[str]:
     """Return the names of the nodes that are about to serve a config, and that a peer may use."""
     with panel.store.read() as tx:
         nodes_of = [each.node for each in assignments.listing(tx, config.id) if each.assignment.phase == Phase.JOINING]
-        return [node.name for node in nodes_of if peer_id not in peer_nodes.barred(tx, config, node.id)]
+        return [node.name for node in peer_nodes.usable(tx, peer_id, nodes_of)]
 
 
 @router.get("/peers/{peer_id}/file")
