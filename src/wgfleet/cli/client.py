@@ -8,7 +8,7 @@ import math
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import pairwise
@@ -276,6 +276,11 @@ def given(**values: Any) -> Document:
 def items(values: list[str] | None) -> list[str] | None:
     """Return a list to be sent; an empty text alone stands for the empty list, which no option can say."""
     return None if values is None else [value for value in values if value]
+
+
+def parted(values: Iterable[str]) -> list[str]:
+    """Return what commas or spaces part in the values of an option or an argument."""
+    return [each for some in values for each in some.replace(",", " ").split()]
 
 
 def part(text: str) -> str:

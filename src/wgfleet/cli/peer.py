@@ -18,7 +18,7 @@ from wgfleet.cli import (
 )
 from wgfleet.cli.arguments import Config, OnlyNode, Peer, Peers
 from wgfleet.cli.asking import DryRun, ask, ask_about
-from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part
+from wgfleet.cli.client import USAGE, Client, Document, given, items, panel, part, parted
 from wgfleet.cli.confirmation import Yes
 from wgfleet.cli.deleting import show_deleted
 from wgfleet.cli.fields import show_fields, show_thing, with_names
@@ -222,7 +222,7 @@ def _usable(nodes: list[str] | None) -> Document:
     """Return what of a peer's body says which nodes it may use; an empty text alone: all of them."""
     if nodes is None:
         return {}
-    return {"nodes": [each for some in nodes for each in some.replace(",", " ").split()] or None}
+    return {"nodes": parted(nodes) or None}
 
 
 @app.command()

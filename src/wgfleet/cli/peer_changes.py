@@ -7,7 +7,7 @@ import typer
 from wgfleet.cli import completion, job, references, speeds
 from wgfleet.cli.arguments import OnlyNode
 from wgfleet.cli.asking import DryRun
-from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part
+from wgfleet.cli.client import USAGE, CallFailed, Client, Document, given, panel, part, parted
 from wgfleet.cli.confirmation import Yes, go_on
 from wgfleet.cli.output import AsJson, say
 from wgfleet.cli.speeds import Download, Upload
@@ -154,7 +154,7 @@ def _with(action: str, what: list[str], job_action: str, job_period: str | None)
     if action == "set_group" and len(what) <= 1:
         return {"group": what[0] or None} if what else {}
     if action == "set_nodes":
-        return {"nodes": [each for some in what for each in some.replace(",", " ").split()] or None}
+        return {"nodes": parted(what) or None}
     if what or action in {"add_tag", "remove_tag", "set_job"}:
         raise CallFailed("give a tag with add_tag and remove_tag, a field and its value with set_job", USAGE)
     return {}

@@ -129,6 +129,10 @@ class SubmittedForm:
         """Return all values of a field that may come more than once."""
         return self.lists.get(name, [])
 
+    def words(self, name: str) -> list[str]:
+        """Return what commas or spaces part in a field."""
+        return self.get(name).replace(",", " ").split()
+
     def ticked(self, name: str) -> bool:
         """Say whether a box is ticked."""
         return name in self.values

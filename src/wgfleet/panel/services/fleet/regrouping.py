@@ -7,14 +7,16 @@ from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Node
 from wgfleet.protocol.reasons import Reason
 
-NAMED = 5
-
 
 def effects(tx: Tx, node: Node, former_group_id: str | None) -> list[str]:
     """Say who may no longer use a node that is in another group than before, and who is cut off by that."""
     if node.group_id == former_group_id:
         return []
-    return [sentence for each in peer_nodes.losers(tx, node, former_group_id, NAMED) for sentence in _said(node, each)]
+    return [
+        sentence
+        for each in peer_nodes.losers(tx, node, former_group_id, peer_counts.NAMED)
+        for sentence in _said(node, each)
+    ]
 
 
 def _said(node: Node, losers: Losers) -> list[str]:
@@ -29,14 +31,12 @@ def _said(node: Node, losers: Losers) -> list[str]:
     ]
     alone = losers.stranded
     if alone.number:
-        more = alone.number - len(alone.names)
-        names = ", ".join(alone.names)
         said.append(
             Reason(
                 "{peers} of {config!r} may then use no node at all: {names}",
                 peers=peer_counts.in_words(alone.number),
                 config=losers.config,
-                names=Reason("{names} and {more} more", names=names, more=more) if more else names,
+                names=peer_counts.names_in_words(alone.names, alone.number),
             )
         )
     return said

@@ -34,7 +34,6 @@ from wgfleet.protocol.features import Feature
 from wgfleet.protocol.observed import LIVE_S
 from wgfleet.protocol.reasons import Reason
 
-IN_WORDS = 5  # names in a sentence
 NAMED = 100  # of those who may use no other node
 
 
@@ -137,7 +136,7 @@ def check_stranded(found: peer_nodes.Stranded, config: Config) -> None:
                 "let them use others",
                 peers=peer_counts.in_words(found.number),
                 config=config.name,
-                names=in_words(found.names, found.number),
+                names=peer_counts.names_in_words(found.names, found.number),
             ),
             Hint(HintCode.FORCE),
         )
@@ -174,7 +173,7 @@ def check(found: Departure, config: Config, node: Node, *, relay_s: float) -> No
             node=node.name,
             peers=counted(len(silent)),
             config=config.name,
-            names=in_words([client.name for client in silent]),
+            names=peer_counts.names_in_words([client.name for client in silent]),
             why=why,
         ),
         *ways_out(config, node, floats=found.floats),
@@ -190,9 +189,3 @@ def ways_out(config: Config, node: Node, *, floats: bool) -> tuple[Hint, ...]:
 def counted(count: int) -> str:
     """Return a count of clients in words."""
     return Reason("1 live client") if count == 1 else Reason("{count} live clients", count=count)
-
-
-def in_words(names: Sequence[str], count: int | None = None) -> str:
-    """Return the first of some names, and how many more there are. `count`: of all, where there are more than names."""
-    said, more = ", ".join(sorted(names)[:IN_WORDS]), (count or len(names)) - IN_WORDS
-    return Reason("{names} and {more} more", names=said, more=more) if more > 0 else said

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import peer_counts
 from wgfleet.panel.domain.limits import Limit
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, operations
 from wgfleet.panel.services.fleet import relay_chains
-from wgfleet.panel.services.moves.departures import counted, in_words
+from wgfleet.panel.services.moves.departures import counted
 from wgfleet.panel.services.moves.steps import NAMED
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store import assignments as assignment_rows
@@ -109,7 +110,7 @@ def effects_of_end(tx: Tx, config: Config, node: Node, clients: Collection[Hangi
     live = [client.row.peer_name for client in clients if client.live]
     if not live:
         return []
-    who = Reason("{peers} ({names})", peers=counted(len(live)), names=in_words(live))
+    who = Reason("{peers} ({names})", peers=counted(len(live)), names=peer_counts.names_in_words(live))
     if _serves(tx, config, node):
         return [
             Reason(
@@ -143,7 +144,7 @@ def check_end(tx: Tx, config: Config, node: Node, clients: Collection[HangingCli
                 peers=counted(len(live)),
                 config=config.name,
                 node=node.name,
-                names=in_words(live),
+                names=peer_counts.names_in_words(live),
             ),
             Hint(HintCode.WAIT_FOR_RELAYS, config=config.name, node=node.name),
             Hint(HintCode.FORCE),
@@ -178,7 +179,7 @@ def prolong(tx: Tx, actor: str, config: Config, node: Node, peer: str | None, re
         raise Conflict(
             Reason(
                 "some relays have longer than that: {names}; none is made shorter, but it can be ended",
-                names=in_words(longer),
+                names=peer_counts.names_in_words(longer),
             ),
             field="relay_s",
         )

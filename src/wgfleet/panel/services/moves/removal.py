@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import peer_counts
 from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.moves import MoveStep, MoveView
 from wgfleet.panel.domain.operations import (
@@ -131,7 +132,7 @@ def retire(tx: Tx, operation_id: str, *, live_within_s: float, clean_within_s: f
             reason = Reason(
                 "{peers} did not come to other nodes, and would have been cut off: {names}",
                 peers=departures.counted(len(names)),
-                names=departures.in_words(names),
+                names=peer_counts.names_in_words(names),
             )
             if (late := brought.delay(tx, r.config.id, r.node.id)) is not None:
                 reason = Reason("{reason}; {late}", reason=reason, late=late)

@@ -110,7 +110,7 @@ def _body(fleet: ImportedFleet, interface: ImportedInterface, form: SubmittedFor
         ImportCall,
         interface=msgspec.to_builtins(interface),
         config=form.get("config").strip() or None,
-        pools=form.get("pools").replace(",", " ").split() or None,
+        pools=form.words("pools") or None,
         listen_port=form.get("listen_port").strip() or None,
         tags=msgspec.to_builtins(fleet.tags),
     )

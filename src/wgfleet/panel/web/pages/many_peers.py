@@ -187,7 +187,7 @@ def _asked_of(form: SubmittedForm, action: str) -> dict[str, Any]:
     if action == "set_job":
         return _job(form)
     if action == "set_nodes":
-        return {"nodes": form.get("nodes").replace(",", " ").split() or None}
+        return {"nodes": form.words("nodes") or None}
     return _speeds(form) if action == "set_speeds" else {}
 
 

@@ -81,7 +81,7 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
     """Change a peer. With new keys the file in use stops working."""
     more = left_open(form) | {"tags": form.chosen("tags"), "notes": form.get("notes").strip()}
     if "nodes" in form.values:
-        more["nodes"] = form.get("nodes").replace(",", " ").split() or None
+        more["nodes"] = form.words("nodes") or None
     body = form.read(
         ChangedPeer,
         many=LISTS | {"networks"},
