@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.panel.floating.test_holders import A1, put
+from tests.panel.floating.test_holders import A1, becomes, carried, put
 from tests.panel.world import World
 from wgfleet.lab import assembly, bird, face, fleet, pings, routing, stock
 from wgfleet.lab import state as labs
@@ -19,6 +19,7 @@ from wgfleet.lab.state import Lab
 from wgfleet.lab.topology import ROUTER, v6
 from wgfleet.lab.waiting import wait_for
 from wgfleet.panel.address_providers.bgp import Bgp
+from wgfleet.panel.domain.health.votes import Health
 from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.reconcile.floating import FloatingReconciler
 from wgfleet.panel.services.fleet import assignments, node_agents
@@ -78,6 +79,20 @@ def test_what_a_node_cannot_announce_moves_to_another_with_its_sessions(world: W
         operation = operation_rows.newest(tx, OperationKind.MOVE_ADDRESS, A1)
     assert operation is not None
     assert ams1.id in str(operation.options)
+
+
+def test_routers_are_asked_for_a_dead_node_s_address_as_soon_as_it_is_down(world: World) -> None:
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    becomes(world, config, fra1, Health.DOWN)  # its agent may live, and is not known to be silent yet
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}  # routers still lead there
+    world.lapse(config, fra1)
+    world.sync(config, ams1)
+    assert carried(world, config, fra1, ams1) == {A1: ["ams1"]}
 
 
 def test_an_address_stays_where_no_node_can_announce_it(world: World) -> None:

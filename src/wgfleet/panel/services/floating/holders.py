@@ -2,10 +2,10 @@
 
 A node in use gives an address up first, and only when its agent has confirmed that does the next one get it. From one
 that is out of use, or cannot be asked, the address is contested: the next one takes it when nobody on its link answers
-for it, which is at once where the machine is dead, when the agent has given it up where that lives, and when the kernel
-has taken it off where it is the agent that is dead. Where routers lead to the address, they know of no link that could
-be asked, so an agent that may live is waited for. Called in the transaction that changes what this follows from: a node
-that begins to serve, goes down, is emptied or taken out.
+for it, or no router says that another machine has it. That is at once where the machine is dead (by routers: when they
+have noticed), when the agent has given it up where that lives, and when the kernel has taken it off where it is the
+agent that is dead. Called in the transaction that changes what this follows from: a node that begins to serve, goes
+down, is emptied or taken out.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -71,7 +71,7 @@ def reassign(
     holders = floating.choose_holders(_present(wanted), _candidates(tx, config_id, assigned, emptied), unasked)
     changed = {row.address: holders[row.address] for row in wanted if holders[row.address] != row.holder_node_id}
     if changed:
-        give(tx, config_id, changed, silent=silent)
+        give(tx, config_id, changed)
     elif renew and carriers.of_config(tx, config_id).on_agent:
         generations.bump(tx, config_id, settings=True)
     return bool(changed)
@@ -140,7 +140,6 @@ def give(
     config_id: str,
     holders: Mapping[str, str | None],
     *,
-    silent: Collection[str] = (),
     actor: str = audit.PANEL,
 ) -> None:
     """Write down new holders of addresses. The caller has locked the config."""
@@ -165,10 +164,8 @@ def give(
             row.still_at_node_id = None
         leaving = assignments.get(row.leaving_node_id or "")
         row.holder_node_id, row.generation, row.since = after, generation, clock.now()
-        # That its agent is silent is seen later than that the machine is dead. Its link can be asked now.
-        unasked = row.leaving_node_id is not None and (
-            leaving is None or _out_of_reach(leaving, silent) or (not leaving.health.in_use and not carriage.routed)
-        )
+        # That its agent is silent is seen later than that the machine is dead. Its link, or a router, can be asked now.
+        unasked = row.leaving_node_id is not None and (leaving is None or not leaving.health.in_use)
         row.contested = unasked and not _is_taken_blindly(tx, row)
         row.next_try_at = None  # its provider may fail for the other node alone
         audit.record(
