@@ -315,17 +315,17 @@ class BackboneWatch:
     def _answer(self, number: int) -> None:
         if self._where is not None and self._socket is not None:
             self._since_answer[number] = 0
-            heard = self._where.heard_of(number)
-            hears = self._heard.hears(number, time.monotonic())
-            self._socket.send(number, Hello(self._where.epoch, self._where.upto, *heard, hears, self._keeps()))
+            where, hears = self._where, self._heard.hears(number, time.monotonic())
+            self._socket.send(number, Hello(where.epoch, where.upto, *where.heard_of(number), hears, self._keeps()))
 
     def _tell(self) -> None:
-        """Send what is new to all nodes, and have the routes follow."""
-        if self._where is None:
-            return
-        self._where.reach(self._reached)
-        self._woken.set()
-        if self._socket is None or self._told == self._where.upto:
+        """Have the routes follow what is new, and then all nodes hear it."""
+        if self._where is not None:
+            self._where.reach(self._reached)
+            self._woken.set()
+
+    def _send_news(self) -> None:
+        if self._where is None or self._socket is None or self._told == self._where.upto:
             return
         for news in self._where.news(self._told, time.monotonic(), _AT_ONCE):
             for number in self._reached:
@@ -352,7 +352,7 @@ class BackboneWatch:
             self._where.complete(number, message.epoch, message.upto, now)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
             self._followed[number] = heard
-            if heard < self._where.upto:
+            if heard < self._told:
                 self._repeat(number, heard, now)
         elif isinstance(message, Flows):
             self.open_flows.heard(number, message)
@@ -367,7 +367,7 @@ class BackboneWatch:
         self._tell()
 
     def _repeat(self, number: int, heard: int, now: float) -> None:
-        """Send a node what it has missed, as often as is due."""
+        """Send a node what it has missed of what all were sent, as often as is due."""
         repeats = self._repeats.setdefault(number, NewsRepeats())
         if self._where is not None and self._socket is not None and repeats.may(heard, self._where.epoch, now):
             for news in self._where.news(heard, now, _AT_ONCE):
@@ -382,6 +382,8 @@ class BackboneWatch:
             told, self._news_of = self._news_of, set()
             if self._routes is not None:
                 await self._routes.follow()
+                # Only now: what others send here for a peer whose route still leads back to them would be dropped.
+                self._send_news()
                 self.open_flows.arrived(self._drawn.without(self._routes.take_arrived()))
             if self._names is not None:
                 self.open_flows.arrived(self._kept.only_through(self._reached & self._heard.keeping))
