@@ -105,6 +105,7 @@ BOUNDED = {
     "free_offsets": "no more than there were addresses",
     "host_names": "one for each name of an agent or endpoint, see the reconciler of names",
     "incarnations": "the newest 50",
+    "owed_recalls": "one for each assignment and removal, until the calls are made",
     "rule_sets": "200 at most",
     "node_groups": "made and deleted by administrators",
     "node_loads": "one for each node",

@@ -20,7 +20,7 @@ from wgfleet.panel.reconcile.dns import DnsWorker
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
 from wgfleet.panel.reconcile.engine.tasks import came_round
 from wgfleet.panel.reconcile.engine.threads import in_thread
-from wgfleet.panel.store import Store
+from wgfleet.panel.store import Store, owed_recalls
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import dns as dns_rows
 from wgfleet.panel.store import floating as floating_rows
@@ -202,6 +202,7 @@ class Dispatcher:
                 *(Key(kind, operation_id) for kind, operation_id in operation_rows.active(tx)),
                 *(Key(Topic.FLOATING, config_id) for config_id in floating_rows.configs_with(tx)),
                 *(Key(Topic.RELAY, node_id) for node_id in relay_rows.nodes_with(tx)),
+                *(Key(Topic.FENCED, subject_id) for subject_id in owed_recalls.subjects(tx)),
             ]
             return keys, node_rows.ids(tx)
 

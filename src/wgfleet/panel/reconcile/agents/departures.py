@@ -4,7 +4,7 @@ A node that was away when it was deleted would otherwise serve its last state fo
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from wgfleet.panel import clock
 from wgfleet.panel.agents.client import AgentClient
@@ -48,11 +48,11 @@ class Departures:
     async def _ask(self, row: DepartedNode) -> None:
         client = await self._client(row.agent_host, row.agent_port, row.id, row.trusts)
         client.accept_keys(row.agent_keys)
-        deleted: list[str] = []
+        deleted: dict[str, str] = {}
         try:
             for interface in (await client.status()).interfaces:
                 await client.delete(interface.name, interface.config_id)
-                deleted.append(interface.name)
+                deleted[interface.name] = interface.config_id
         except (TransientError, PermanentError) as error:
             await in_thread(self._failed, row, str(error))
         else:
@@ -74,6 +74,6 @@ class Departures:
             else:
                 nodes.not_dismissed(tx, row.id, reason)
 
-    def _dismissed(self, row: DepartedNode, deleted: list[str]) -> None:
+    def _dismissed(self, row: DepartedNode, deleted: Mapping[str, str]) -> None:
         with self._store.write() as tx:
             nodes.dismissed(tx, row.id, deleted=deleted)

@@ -18,7 +18,7 @@ from wgfleet.panel.services import audit, configs, generations, operations
 from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import forwardings, peer_networks, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
-from wgfleet.panel.store import Tx, given_up, homes, sealed
+from wgfleet.panel.store import Tx, given_up, homes, owed_recalls, sealed
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
@@ -313,7 +313,7 @@ def confirmed(
     forwardings.said(tx, assignment, forwarding)
     is_fenced = not assignment.health.in_use and assignment.applied_generation < assignment.oldest_base <= generation
     if is_fenced or given_up.dropped(tx, node_id, config_id, generation):
-        tx.wake(Topic.FENCED, assignment.id)
+        owed_recalls.owe(tx, assignment.id, clock.now())
     assignment_rows.applied(
         tx,
         assignment.id,
@@ -381,7 +381,7 @@ def cleaned(tx: Tx, owed: Cleanup, not_ours: str | None = None) -> None:
         operations.wake(tx, removal)
     assignment = assignment_rows.get(tx, owed.config_id, owed.node_id)
     if assignment is None or assignment.health not in {Health.SERVING, Health.SUSPECT}:
-        tx.wake(Topic.FENCED, removal.id)
+        owed_recalls.owe(tx, removal.id, clock.now())
 
 
 def stray_deleted(tx: Tx, node_id: str, interface: str, config_id: str, generation: int) -> None:

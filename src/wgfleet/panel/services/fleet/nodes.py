@@ -1,6 +1,6 @@
 """Servers that run the agent."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,10 +8,11 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.authorities import Trust
 from wgfleet.panel.domain.fields import may_be_id
 from wgfleet.panel.domain.limits import Limit
+from wgfleet.panel.domain.operations import OperationKind
 from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
-from wgfleet.panel.services import audit, certificates, reach
+from wgfleet.panel.services import audit, certificates, operations, reach
 from wgfleet.panel.services.fleet import (
     backbone,
     node_deletion,
@@ -24,9 +25,10 @@ from wgfleet.panel.services.fleet import (
 from wgfleet.panel.services.fleet.node_values import NodeChanges, check_outside, check_witness, checked
 from wgfleet.panel.services.fleet.shared_addresses import Place
 from wgfleet.panel.services.floating import isolation
-from wgfleet.panel.store import Tx, homes
+from wgfleet.panel.store import Tx, homes, owed_recalls
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import nodes as node_rows
+from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store.nodes import NodeConfig, ShownNode
 from wgfleet.panel.store.tables import DepartedNode, Node
 from wgfleet.panel.store.wakes import Topic
@@ -292,14 +294,23 @@ def not_dismissed(tx: Tx, node_id: str, reason: str) -> None:
         row.summary = reason
 
 
-def dismissed(tx: Tx, node_id: str, *, deleted: Sequence[str] = (), given_up: str | None = None) -> None:
-    """Note that a departed node's agent has deleted its interfaces, or that it is asked no more."""
+def dismissed(tx: Tx, node_id: str, *, deleted: Mapping[str, str] | None = None, given_up: str | None = None) -> None:
+    """Note that a departed node's agent has deleted its interfaces, or that it is asked no more.
+
+    `deleted`: their configs, by name. What it sent until then turned clients to it, and they have nobody left there.
+    """
     row = node_rows.departed_node(tx, node_id)
-    if row is not None:
-        action = "dismissed" if given_up is None else "dismissal_given_up"
-        details = {"interfaces": list(deleted)} if given_up is None else {"reason": given_up}
-        audit.record(tx, audit.PANEL, action, "node", node_id, name=row.name, **details)
-        node_rows.forget_departed(tx, node_id)
+    if row is None:
+        return
+    deleted = deleted or {}
+    for config_id in deleted.values():
+        about = operations.subject(config_id, node_id)
+        if (removal := operation_rows.newest(tx, OperationKind.REMOVE_NODE, about)) is not None:
+            owed_recalls.owe(tx, removal.id, clock.now())
+    action = "dismissed" if given_up is None else "dismissal_given_up"
+    details = {"interfaces": list(deleted)} if given_up is None else {"reason": given_up}
+    audit.record(tx, audit.PANEL, action, "node", node_id, name=row.name, **details)
+    node_rows.forget_departed(tx, node_id)
 
 
 def _check_name_is_free(tx: Tx, name: str) -> None:

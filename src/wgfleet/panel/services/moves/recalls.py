@@ -15,7 +15,7 @@ from wgfleet.panel.services.moves import relays, takeover_sources
 from wgfleet.panel.services.moves.sleepers import ASLEEP_S
 from wgfleet.panel.services.moves.takeovers import TakeoverCall
 from wgfleet.panel.services.operations import subject
-from wgfleet.panel.store import Tx, given_up
+from wgfleet.panel.store import Tx, given_up, owed_recalls
 from wgfleet.panel.store import assignments as assignment_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
@@ -68,6 +68,8 @@ def record_answers(
     called from, where it was one.
     """
     assignment = assignment_rows.by_id(tx, subject_id)
+    if applied(tx, subject_id) == applied_generation:
+        owed_recalls.settle(tx, subject_id)
     if assignment is None:
         if answered and operation_rows.get(tx, subject_id) is not None:
             record_late(tx, subject_id, answered, sources)

@@ -34,7 +34,7 @@ from wgfleet.panel.store.tables.configs import (
 from wgfleet.panel.store.tables.endpoints import DnsAccount, DnsSync, EndpointGroup, FloatingAddress, HostName
 from wgfleet.panel.store.tables.jobs import LimitJob, PeerAllowance
 from wgfleet.panel.store.tables.nodes import Cleanup, DepartedNode, JoinToken, Node, NodeGroup, NodeLoad
-from wgfleet.panel.store.tables.operations import Backup, Move, Operation
+from wgfleet.panel.store.tables.operations import Backup, Move, Operation, OwedRecall
 from wgfleet.panel.store.tables.peers import (
     Peer,
     PeerBatch,
@@ -98,6 +98,7 @@ __all__ = [
     "NodeLoad",
     "NodeTraffic",
     "Operation",
+    "OwedRecall",
     "Passkey",
     "PasswordLink",
     "Peer",

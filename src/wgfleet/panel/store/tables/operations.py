@@ -48,6 +48,14 @@ class Operation(Base):
     finished_at: Mapped[float | None]
 
 
+class OwedRecall(Base):
+    """Clients whom a node may have turned back have yet to be called: those of an assignment, or of a removal."""
+
+    __tablename__ = "owed_recalls"
+    subject_id: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[float]
+
+
 _OWED = text("drop_generation IS NOT NULL")
 
 
