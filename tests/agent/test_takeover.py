@@ -113,6 +113,14 @@ def test_a_live_session_moves_at_once(net: Net) -> None:
     eventually(lambda: keepalives_are_as_they_were(net))
 
 
+def test_one_whom_the_node_does_not_have_keeps_nobody_else_waiting(net: Net) -> None:
+    gone = TakeoverPeer(PublicKey(random_key()), "198.18.0.97:1234")
+    response = net.b.call("POST", "/v1/wg/wg0/takeover", Takeover((gone,), 1.0))
+    assert (response.status_code, "no such peer; push it first" in response.text) == (422, True)
+    result = net.take_over(net.b, net.last_endpoint(net.a), 5.0, gone)
+    assert (list(result.answered), result.unanswered) == ([net.client_key], (gone.public_key,))
+
+
 def test_a_peer_that_is_here_already_counts_as_answered(net: Net) -> None:
     endpoint = net.last_endpoint(net.a)
     net.take_over(net.b, endpoint)

@@ -48,7 +48,10 @@ class PeerCall:
 
 
 def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[str]) -> dict[PublicKey, PeerCall]:
-    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: allowed floating sources."""
+    """Return how to call each peer; raise `FieldError` for the first wrong field. `held`: allowed floating sources.
+
+    Some may have been removed since: they are left out, so that the others are not without a node for their sake.
+    """
     floating = reconciler.desired.settings.floating
     sources = {*held, *(floating.translated if floating is not None else ())}
     if not 0 < takeover.timeout_s <= MAX_TIMEOUT_S:
@@ -58,11 +61,13 @@ def check(takeover: Takeover, reconciler: InterfaceReconciler, held: Collection[
     calls = {}
     for i, peer in enumerate(takeover.peers):
         if peer.public_key not in reconciler.desired.peers:
-            raise FieldError(f"peers[{i}].public_key", f"interface {reconciler.name} has no such peer; push it first")
+            continue
         endpoint = parse_endpoint(peer.endpoint, f"peers[{i}].endpoint")
         if peer.source is not None:
             _check_source(peer.source, endpoint, sources, f"peers[{i}].source")
         calls[peer.public_key] = PeerCall(endpoint, peer.source)
+    if takeover.peers and not calls:
+        raise FieldError("peers[0].public_key", f"interface {reconciler.name} has no such peer; push it first")
     return calls
 
 
@@ -90,10 +95,12 @@ class Takeovers:
         *,
         planned: bool = False,
         settled: Settled | None = None,
+        unknown: Collection[PublicKey] = (),
     ) -> TakeoverResult:
         """Call all peers, then wait until each has a handshake with this node or `timeout_s` has passed.
 
         `planned`: the peers are served until then, so there is time to have what others send them come here first.
+        `unknown`: peers that this node does not have, who do not answer.
         """
         started = time.monotonic()
         answered: dict[PublicKey, float] = {}
@@ -134,7 +141,7 @@ class Takeovers:
             reconciler.backbone.give_back(called.keys() - answered.keys(), at_once=True)
             reminder.finish(called.keys() - answered.keys())
             self._restore(reconciler, set(calls), set(answered), reminding)
-        unanswered = tuple(key for key in calls if key not in answered)
+        unanswered = (*(key for key in calls if key not in answered), *unknown)
         _log.info("takeover.ended", interface=reconciler.name, answered=len(answered), unanswered=len(unanswered))
         return TakeoverResult(answered, unanswered)
 

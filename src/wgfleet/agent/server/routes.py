@@ -159,8 +159,9 @@ class AgentRoutes:
         calls = takeover.check(wanted, reconciler, self._supervisor.floating.held(reconciler.name))
         said: asyncio.Queue[TakeoverResult] = asyncio.Queue()
         settled = Settled(wanted.settle_s, said.put_nowait) if wanted.settle_s else None
+        unknown = [peer.public_key for peer in wanted.peers if peer.public_key not in calls]
         run = self._supervisor.takeovers.run(
-            reconciler, calls, wanted.timeout_s, planned=wanted.planned, settled=settled
+            reconciler, calls, wanted.timeout_s, planned=wanted.planned, settled=settled, unknown=unknown
         )
         return await self._parted.answer(asyncio.create_task(run), said)
 
