@@ -1,5 +1,6 @@
 """Users of two nodes, and what is behind a router, reach each other over the backbone; nothing else does."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -131,6 +132,18 @@ def test_users_of_two_nodes_reach_each_other_and_a_site(pair: Pair) -> None:
     eventually(lambda: pings(pair.bert, "10.8.0.2"), 20)
     pair.connect(pair.bert, "bert", 2)
     eventually(lambda: pings(pair.anna, "192.168.7.1"), 20)
+
+
+def test_what_a_user_sends_arrives_while_the_next_node_has_his_route_already(pair: Pair) -> None:
+    """A node draws what is for a user before it calls him; until he answers, what he sends comes from the other."""
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    for words in ("add table ip seen", "add chain ip seen i { type filter hook input priority 0; }"):
+        pair.bert.run("nft", words)
+    pair.bert.run("nft", "add rule ip seen i iifname wg0 icmp type echo-request counter")
+    (table,) = re.findall(r"iif(?:name)? wg0 lookup (\d+)", pair.b.host.run("ip", "rule"))
+    pair.b.host.run("ip", "route", "del", "10.8.0.2/32", "table", table)
+    assert not pings(pair.anna, "10.8.0.3"), "the answers go to a user who is not here yet"
+    assert "counter packets 2 " in pair.bert.run("nft", "list", "table", "ip", "seen")
 
 
 def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pair: Pair) -> None:

@@ -20,7 +20,7 @@ from wgfleet.agent.interfaces.drawn_peers import DrawnPeers
 from wgfleet.agent.interfaces.flow_watch import FlowWatch
 from wgfleet.agent.interfaces.heard_nodes import SILENT_S, HeardNodes
 from wgfleet.agent.interfaces.kept_users import KeptUsers
-from wgfleet.agent.interfaces.news_repeats import NewsRepeats
+from wgfleet.agent.interfaces.news_sender import NewsSender
 from wgfleet.agent.interfaces.news_socket import NewsSocket
 from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 HELLO_S = 0.5
 _SETTLED_S = 3.0  # after a handshake with another node, what a peer had sent here before has arrived
 _LOOK_S = 2.0  # between two looks at links, rules and firewall
-_AT_ONCE = 64  # messages of news, before the other says how far it has heard
 _ANSWER_EVERY = 32
 _POLL_S = 0.002
 _log = structlog.get_logger()
@@ -65,14 +64,13 @@ class BackboneWatch:
         self._drawn = DrawnPeers()
         self._followed: dict[int, int] = {}  # how far nodes have routes as this one said
         self._news_of: set[int] = set()  # nodes whose news the routes do not follow yet
-        self._repeats: dict[int, NewsRepeats] = {}
         self._since_answer: dict[int, int] = {}
         self._since = float("inf")
-        self._told = 0
+        self._news = NewsSender()
         self._reached: frozenset[int] = frozenset()
         self._routes: RouteFollower | None = None
         self.open_flows = FlowWatch(self._settings, self._tell_flows, partial(setattr, reconciler, "carries"))
-        self._woken = asyncio.Event()
+        self._woken, self._flows_woken = asyncio.Event(), asyncio.Event()
 
     @property
     def drift(self) -> tuple[Drift, ...]:
@@ -188,7 +186,7 @@ class BackboneWatch:
         """Work until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:  # one that dies ends all, and the agent, which is restarted
-                for each in (self._keep(), self._follow(), self.open_flows.run()):
+                for each in (self._keep(), self._follow(), self._keep_flows(), self.open_flows.run()):
                     tasks.create_task(each)
         finally:
             self._close()
@@ -276,7 +274,7 @@ class BackboneWatch:
         self._where = Whereabouts(wanted.number, time.time_ns() // 1_000_000, self._may_claim)
         self._heard.clear()
         self._routes = RouteFollower(names, self._where, lambda: self._reached)
-        self._told = 0
+        self._news.begin()
         self.seen(self._reconciler.stats)
 
     def _close(self) -> None:
@@ -324,14 +322,6 @@ class BackboneWatch:
             self._where.reach(self._reached)
             self._woken.set()
 
-    def _send_news(self) -> None:
-        if self._where is None or self._socket is None or self._told == self._where.upto:
-            return
-        for news in self._where.news(self._told, time.monotonic(), _AT_ONCE):
-            for number in self._reached:
-                self._socket.send(number, news)
-        self._told = self._where.upto
-
     def _tell_flows(self, parts: Iterable[Flows]) -> None:
         if self._socket is not None:
             for part in parts:
@@ -352,8 +342,8 @@ class BackboneWatch:
             self._where.complete(number, message.epoch, message.upto, now)
             heard = message.heard if message.heard_epoch == self._where.epoch else 0
             self._followed[number] = heard
-            if heard < self._told:
-                self._repeat(number, heard, now)
+            if self._socket is not None:
+                self._news.repeat(self._where, self._socket, number, heard, now)
         elif isinstance(message, Flows):
             self.open_flows.heard(number, message)
         else:
@@ -366,14 +356,6 @@ class BackboneWatch:
                 self._woken.set()
         self._tell()
 
-    def _repeat(self, number: int, heard: int, now: float) -> None:
-        """Send a node what it has missed of what all were sent, as often as is due."""
-        repeats = self._repeats.setdefault(number, NewsRepeats())
-        if self._where is not None and self._socket is not None and repeats.may(heard, self._where.epoch, now):
-            for news in self._where.news(heard, now, _AT_ONCE):
-                self._socket.send(number, news)
-                repeats.sent(news.upto - news.base, now)
-
     async def _follow(self) -> None:
         """Have routes follow whenever something has changed."""
         while True:
@@ -383,13 +365,21 @@ class BackboneWatch:
             if self._routes is not None:
                 await self._routes.follow()
                 # Only now: what others send here for a peer whose route still leads back to them would be dropped.
-                self._send_news()
+                if self._where is not None and self._socket is not None:
+                    self._news.send(self._where, self._socket, self._reached)
                 self.open_flows.arrived(self._drawn.without(self._routes.take_arrived()))
+            for number in told:
+                self._answer(number)
+            self._flows_woken.set()
+
+    async def _keep_flows(self) -> None:
+        """Have connections follow as well; that takes a program to run, and no route waits for it."""
+        while True:
+            await self._flows_woken.wait()
+            self._flows_woken.clear()
             if self._names is not None:
                 self.open_flows.arrived(self._kept.only_through(self._reached & self._heard.keeping))
                 await self._kept.converge(self._names)
-            for number in told:
-                self._answer(number)
 
 
 def _raw(key: PublicKey) -> bytes:

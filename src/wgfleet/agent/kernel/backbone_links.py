@@ -53,7 +53,7 @@ async def converge(
     # First: the device's port is open to everybody.
     new_rules = await backbone_rules.apply(names, backbone, networks, keeps=keeps)
     received = await _converge_wire(machine, names.wire, backbone, called)
-    new_tunnel = await _converge_tunnel(names.tunnel, backbone.tunnel_port, names.wire)
+    new_tunnel = await _converge_tunnel(names, backbone)
     await _ask_table(names, networks if keeps else ())
     return MadeLinks(new_rules, new_tunnel, received)
 
@@ -147,8 +147,9 @@ async def _converge_wire(
     return received
 
 
-async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) -> bool:
-    link, over = await links.observe(name), await links.observe(wire)
+async def _converge_tunnel(names: BackboneNames, backbone: Backbone) -> bool:
+    name, port = names.tunnel, backbone.tunnel_port
+    link, over = await links.observe(name), await links.observe(names.wire)
     if link is not None and not link.marked:
         if link.group != links.GROUP:
             raise _foreign(name)
@@ -169,6 +170,8 @@ async def _converge_tunnel(name: InterfaceName, port: int, wire: InterfaceName) 
         # A packet of a user comes from a node, and the way back to him may lead over his own interface meanwhile.
         _loosen(name)
         await links.change(name, mtu=mtu, up=True)
+    # Without any, the kernel takes nothing from such a user, whatever the filter says.
+    await links.change(name, add_addresses=[f"{address(backbone.number)}/32"])
     return link is None or not link.up  # the kernel drops the routes of a link that goes down
 
 
