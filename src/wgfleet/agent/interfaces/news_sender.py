@@ -18,7 +18,7 @@ class NewsSender:
         self._repeats: dict[int, NewsRepeats] = {}
 
     def begin(self) -> None:
-        """Note that the whereabouts are new ones, of which nobody was told anything."""
+        """Note that the whereabouts are new ones, and nobody has heard of them."""
         self._told = 0
 
     def send(self, where: Whereabouts, socket: NewsSocket, numbers: Iterable[int]) -> None:
