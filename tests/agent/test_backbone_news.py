@@ -1,43 +1,87 @@
-"""What nodes tell each other of users: only once the node that tells it has routes to match."""
+"""The order in which nodes hear of a user who is drawn: the one that draws him changes its own route last."""
 
 import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from tests.agent.values import settings
 from wgfleet.agent.interfaces.backbone import BackboneWatch
+from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
+from wgfleet.agent.kernel import peer_routes
+from wgfleet.agent.kernel.backbone_rules import BackboneNames
+from wgfleet.protocol.backbone import Hello, Here, News
+from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
-KEY = PublicKey("x" * 42 + "A=")
+KEY, RAW = PublicKey("A" * 43 + "="), bytes(32)
 NETWORKS = ("10.8.0.2/32",)
 
 
-def test_a_node_has_its_own_routes_before_the_others_send_to_it() -> None:
-    done: list[str] = []
+class Drawing:
+    """Node 1 of three, which draws a user from node 3; `done` is what it did."""
 
-    class Routes:
-        async def follow(self) -> None:
-            await asyncio.sleep(0.01)
-            done.append("routes")
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
 
-        def take_arrived(self) -> list[str]:
-            return []
+        async def change(_names: BackboneNames, targets: dict[str, str | None]) -> None:
+            self.done += [f"own route to {to}" for to in targets.values()]
 
-    async def run() -> None:
+        monkeypatch.setattr(peer_routes, "change", change)
+        peers = {KEY: SimpleNamespace(allowed_ips=NETWORKS)}
         reconciler = SimpleNamespace(
-            name="wg0", stats={}, desired=SimpleNamespace(peers={KEY: SimpleNamespace(allowed_ips=NETWORKS)})
+            name="wg0",
+            stats={},
+            desired=SimpleNamespace(peers=peers),
+            effective=SimpleNamespace(settings=settings(masquerade=False)),
         )
-        watch = cast("Any", BackboneWatch(cast("Any", reconciler), cast("Any", None)))
-        vars(watch).update(
-            _where=Whereabouts(1, 1, lambda _key, claimed: claimed),
-            _reached=frozenset({2}),
-            _routes=Routes(),
-            _socket=SimpleNamespace(send=lambda number, _message: done.append(f"news to {number}")),
+        self.where = Whereabouts(1, 1, lambda _key, _claimed: NETWORKS)
+        self.where.heard(3, News(1, 0, 1, (Here(RAW, 1, 0.0, NETWORKS),), ()), 0.0)
+        self.where.take_moved()
+        self.reached = frozenset({2, 3})
+        self.routes = RouteFollower(BackboneNames(InterfaceName("wg0"), 52820), self.where, lambda: self.reached)
+        self.watch = cast("Any", BackboneWatch(cast("Any", reconciler), cast("Any", None)))
+        wanted = SimpleNamespace(nodes=[SimpleNamespace(number=number) for number in self.reached])
+        socket = SimpleNamespace(send=self._sent)
+        vars(self.watch).update(
+            _where=self.where, _reached=self.reached, _routes=self.routes, _socket=socket, _wanted=wanted
         )
-        following = asyncio.create_task(watch._follow())  # noqa: SLF001 - the order of its steps, without a kernel
-        watch.seen([KEY], surely=True)
-        await asyncio.sleep(0.1)
-        following.cancel()
 
-    asyncio.run(run())
-    assert done == ["routes", "news to 2"]
+    def _sent(self, number: int, message: object) -> None:
+        if isinstance(message, News):
+            self.done.append(f"news to {number}")
+
+    def follows(self, number: int) -> None:
+        """Have another node say that its routes are as it heard."""
+        self.done.append(f"{number} has followed")
+        said = Hello(1, 1 if number == 3 else 0, self.where.epoch, self.where.upto, True, True)
+        self.watch._received(number, said)  # noqa: SLF001 - what its socket calls
+
+
+def test_a_node_changes_its_own_route_to_a_user_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[str]:
+        drawing = Drawing(monkeypatch)
+        calling = asyncio.create_task(drawing.watch.draw_first({KEY}, 5.0))
+        await asyncio.sleep(0.01)
+        await drawing.routes.follow()  # as whatever else changes
+        for number in (2, 3):
+            drawing.follows(number)
+            await asyncio.sleep(0.01)
+        await calling
+        await drawing.routes.follow()
+        return drawing.done
+
+    told, *then = asyncio.run(run())
+    assert {told, then[0]} == {"news to 2", "news to 3"}
+    assert then[1:] == ["2 has followed", "3 has followed", "own route to None"]
+
+
+def test_one_that_follows_nobody_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[str]:
+        drawing = Drawing(monkeypatch)
+        await drawing.watch.draw_first({KEY}, 0.05)
+        return drawing.done
+
+    assert asyncio.run(run())[-1] == "own route to None"

@@ -130,6 +130,27 @@ class BackboneWatch:
                 self._kept.keep(peer.allowed_ips, claim.number)
         await self._kept.converge(self._names)
 
+    async def draw_first(self, keys: Iterable[PublicKey], within_s: float) -> None:
+        """Draw peers before they are called. This node has its own route last: when all others send here, or in time.
+
+        With its first packet it calls them, and none from the node before is to turn them back after that.
+        """
+        routes, where, raw = self._routes, self._where, [_raw(key) for key in keys]
+        if routes is None or where is None:
+            return
+        routes.hold(raw)
+        try:
+            self.draw(keys)
+            upto, until = where.upto, time.monotonic() + within_s
+            while any(self._followed.get(number, 0) < upto for number in self._reached):
+                if time.monotonic() > until:
+                    break
+                await asyncio.sleep(_POLL_S)
+        finally:
+            routes.release(raw)
+            self._woken.set()
+        await routes.follow()
+
     def draw(self, keys: Iterable[PublicKey]) -> None:
         """Have packets to those of the peers that are drawable come here while they are called."""
         now = time.monotonic()
@@ -139,14 +160,6 @@ class BackboneWatch:
                 self._drawn.draw(_raw(key), peer.allowed_ips, now)
                 self._where.seen(_raw(key), now, peer.allowed_ips, surely=True)
         self._tell()
-
-    async def told(self, within_s: float) -> None:
-        """Wait until all other nodes have routes as this one said last, or the time is up."""
-        upto, until = 0 if self._where is None else self._where.upto, time.monotonic() + within_s
-        while any(self._followed.get(number, 0) < upto for number in self._reached):
-            if time.monotonic() > until:
-                return
-            await asyncio.sleep(_POLL_S)
 
     def give_back(self, keys: Iterable[PublicKey], *, at_once: bool = False) -> None:
         """Leave drawn peers to the node that has them, of those that have not answered in time, or at all."""
@@ -298,14 +311,10 @@ class BackboneWatch:
         """Say to each node how far it was heard, and notice which are silent."""
         if self._where is None or self._socket is None or self._wanted is None:
             return
-        now = time.monotonic()
-        for node in self._wanted.nodes:
-            self._answer(node.number)
-        reached = frozenset(
-            node.number
-            for node in self._wanted.nodes
-            if self._heard.is_reached(node.number, now, was=node.number in self._reached)
-        )
+        now, numbers = time.monotonic(), [node.number for node in self._wanted.nodes]
+        for number in numbers:
+            self._answer(number)
+        reached = frozenset(each for each in numbers if self._heard.is_reached(each, now, was=each in self._reached))
         if reached != self._reached:
             self._reached = reached
             self._tell()
@@ -317,10 +326,12 @@ class BackboneWatch:
             self._socket.send(number, Hello(where.epoch, where.upto, *where.heard_of(number), hears, self._keeps()))
 
     def _tell(self) -> None:
-        """Have the routes follow what is new, and then all nodes hear it."""
+        """Send what is new to all nodes, and have the routes follow."""
         if self._where is not None:
             self._where.reach(self._reached)
             self._woken.set()
+            if self._socket is not None:
+                self._news.send(self._where, self._socket, self._reached)
 
     def _tell_flows(self, parts: Iterable[Flows]) -> None:
         if self._socket is not None:
@@ -364,9 +375,6 @@ class BackboneWatch:
             told, self._news_of = self._news_of, set()
             if self._routes is not None:
                 await self._routes.follow()
-                # Only now: what others send here for a peer whose route still leads back to them would be dropped.
-                if self._where is not None and self._socket is not None:
-                    self._news.send(self._where, self._socket, self._reached)
                 self.open_flows.arrived(self._drawn.without(self._routes.take_arrived()))
             for number in told:
                 self._answer(number)

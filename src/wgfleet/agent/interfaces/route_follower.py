@@ -5,7 +5,7 @@ Knows which network leads where, and nothing of how that was found out.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -30,6 +30,8 @@ class RouteFollower:
         self._reached = reached
         self._used = reached()
         self._holders: dict[str, tuple[bytes, int]] = {}  # of the networks that are elsewhere: peer, and node
+        self._held: dict[bytes, Claim | None] = {}  # peers whose route stays as it is: where they were
+        self._released: dict[bytes, Claim | None] = {}
         self._ended = False
         self._failed: set[str] = set()  # networks whose routes could not be changed
         self._arrived: list[str] = []
@@ -50,6 +52,14 @@ class RouteFollower:
                     network: self._target(number) for network, (_, number) in self._holders.items() if number in turned
                 }
             await self._change(targets)
+
+    def hold(self, keys: Iterable[bytes]) -> None:
+        """Leave the routes of some peers that come to this node as they are, until `release`."""
+        self._held |= {key: self._where.claim(key) for key in keys}
+
+    def release(self, keys: Iterable[bytes]) -> None:
+        """Change the routes of these peers as well, with the next `follow`."""
+        self._released |= {key: self._held.pop(key) for key in keys if key in self._held}
 
     def take_arrived(self) -> list[str]:
         """Return the networks of peers that have come to this node since the last call."""
@@ -90,7 +100,13 @@ class RouteFollower:
 
     def _moved(self) -> Targets:
         targets: Targets = {}
-        for key, (before, now) in self._where.take_moved().items():
+        moved = dict(self._where.take_moved())
+        for key, before in self._released.items():
+            moved[key] = before, self._where.claim(key)
+        self._released.clear()
+        for key, (before, now) in moved.items():
+            if key in self._held and now is not None and now.number == self._where.number:
+                continue
             for network in before.networks if before is not None else ():
                 if self._holders.get(network, (key,))[0] == key:
                     self._holders.pop(network, None)

@@ -280,8 +280,7 @@ async def _draw(machine: Machine, reconciler: InterfaceReconciler, called: Mappi
             wanted = {key: peers[key] for key in drawable if key in peers}
             await machine.expect(reconciler.name, wanted, endpoints)
         await reconciler.backbone.keep_flows(wanted)
-        reconciler.backbone.draw(wanted)
-        await reconciler.backbone.told(_TELL_S)
+        await reconciler.backbone.draw_first(wanted, _TELL_S)
 
 
 class _Reminder:

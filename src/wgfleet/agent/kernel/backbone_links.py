@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wgfleet.agent.kernel import backbone_rules, links, peer_routes, rtnetlink, wg
-from wgfleet.agent.kernel.backbone_rules import ASK_TABLE, BackboneNames
+from wgfleet.agent.kernel.backbone_rules import ASK_TABLE, IS_HERE, BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.machine import Machine
 from wgfleet.agent.kernel.netlink import AsyncIPRoute, NetlinkError
@@ -64,7 +64,7 @@ async def remove(machine: Machine, names: BackboneNames, interfaces: Collection[
         link = await links.observe(name)
         if link is not None and link.marked:
             await (machine.delete(name) if name == names.wire else links.delete(name))
-    rules = [peer_routes.rule(*rule) for rule in await _rules() if BackboneNames.port_of(rule[2]) == names.port]
+    rules = [rule.request() for rule in await _rules() if rule.port == names.port]
     await peer_routes.clear(names)
     await rtnetlink.exchange([Request(rtnetlink.DELETE_RULE, rtnetlink.ACK, rule) for rule in rules])
     if names.wire not in interfaces:
@@ -78,20 +78,44 @@ async def remove_others(machine: Machine, ports: Iterable[int], interfaces: Coll
     """
     found = {BackboneNames.port_in(name) for name in await links.marked() - set(interfaces)}
     found |= set(await backbone_rules.ports()) - {BackboneNames.port_in(name) for name in interfaces}
-    found |= {BackboneNames.port_of(table) for _, _, table in await _rules()}
+    found |= {rule.port for rule in await _rules()}
     for port in found - {None, *ports}:
         if port is not None:
             await remove(machine, BackboneNames.of_port(port), interfaces)
 
 
-async def _rules() -> list[tuple[int, str, int]]:
-    """Return our rules: IP version, interface, table."""
+@dataclass(frozen=True, slots=True)
+class _FoundRule:
+    """A rule of ours, as found; `port`: of its backbone."""
+
+    family: int
+    interface: str
+    table: int
+    priority: int
+
+    @property
+    def port(self) -> int | None:
+        if self.priority == peer_routes.FIRST_PRIORITY:
+            return BackboneNames.port_in(self.interface)
+        return BackboneNames.port_of(self.table)
+
+    def request(self) -> bytes:
+        return peer_routes.rule(self.family, self.interface, self.table, priority=self.priority)
+
+
+async def _rules() -> list[_FoundRule]:
+    """Return our rules."""
     async with AsyncIPRoute() as ip:
         try:
             return [
-                (rule["family"], rule.get_attr("FRA_IIFNAME") or "", rule.get_attr("FRA_TABLE") or 0)
+                _FoundRule(
+                    rule["family"],
+                    rule.get_attr("FRA_IIFNAME") or "",
+                    rule.get_attr("FRA_TABLE") or 0,
+                    rule.get_attr("FRA_PRIORITY"),
+                )
                 async for rule in await ip.rule("dump", family=socket.AF_UNSPEC)
-                if rule.get_attr("FRA_PRIORITY") == peer_routes.PRIORITY
+                if rule.get_attr("FRA_PRIORITY") in {peer_routes.PRIORITY, peer_routes.FIRST_PRIORITY}
             ]
         except NetlinkError as error:
             raise KernelError(f"reading the machine's rules failed: {errno.errorcode.get(error.code)}") from None
@@ -194,7 +218,13 @@ async def _ask_table(names: BackboneNames, networks: Collection[str]) -> None:
     `networks`: those of users, where answers to them from elsewhere do, too.
     """
     flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE | rtnetlink.ACK
-    wanted = [peer_routes.rule(family, name, names.table) for family in _FAMILIES for name in (names.of, names.tunnel)]
+    wanted = [
+        peer_routes.rule(
+            *(family, names.tunnel, peer_routes.MAIN_TABLE), mark=IS_HERE, priority=peer_routes.FIRST_PRIORITY
+        )
+        for family in _FAMILIES
+    ]
+    wanted += [peer_routes.rule(family, name, names.table) for family in _FAMILIES for name in (names.of, names.tunnel)]
     for each in networks:  # what the node itself sends, such as the end of a connection
         family = socket.AF_INET6 if ":" in each else socket.AF_INET
         wanted.append(peer_routes.rule(family, "lo", names.table, to=each))

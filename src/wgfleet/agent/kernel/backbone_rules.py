@@ -29,6 +29,8 @@ _FIRST_KEPT_TABLE, _NUMBER_BITS = 1 << 30, 14  # + the port and a node's number:
 _LIST = ("nft", "--numeric-protocol", "--terse", "list", "table", "inet")
 # The mark of packets that ask the table of routes to users, and of connections whose answers do not.
 ASK_TABLE = 0x77680000
+# The mark of packets that another node has passed on to this one, believing that their user is here still.
+IS_HERE = 0x77690000
 # Bytes of a segment that fits the links, so that a connection goes on where it has to go over them later.
 _SEGMENTS = {"ipv4": 1344, "ipv6": 1324}
 _LINK = re.compile(r"wg[bx]([1-9][0-9]{0,4})")
@@ -138,6 +140,11 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
             f"oifname {tunnel} jump leaving",
         ],
     }
+    # They are this node's, whatever it has heard of where their user is: they would only go to and fro.
+    chains["passed_on"] = [
+        "type filter hook prerouting priority mangle + 1; policy accept;",
+        *(f"iifname {tunnel} {what} {_PASSED_ON} meta mark set {IS_HERE:#010x}" for what in ("ip ttl", "ip6 hoplimit")),
+    ]
     if keeps:
         chains["over_the_links"] = [
             f"meta mark set {ASK_TABLE:#010x}",

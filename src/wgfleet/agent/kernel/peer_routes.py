@@ -21,6 +21,7 @@ _DST, _OIF, _TABLE, _ENCAP_TYPE, _ENCAP = 1, 4, 15, 21, 22
 _RULE = struct.Struct("8BI")
 _RULE_INTERFACE, _RULE_PRIORITY, _RULE_MARK, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 10, 15, 21, 1
 PRIORITY = 5191  # of our rules: before the main table (32766)
+FIRST_PRIORITY, MAIN_TABLE = 5189, 254  # of the rule for packets that ask the main table at once
 _ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST = 2, 1, 2  # linux/lwtunnel.h
 _VNI = 1
 NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
@@ -67,7 +68,15 @@ async def networks(names: BackboneNames, families: Iterable[int] = (socket.AF_IN
     return found
 
 
-def rule(family: int, interface: str, table: int, *, to: str | None = None, mark: int | None = None) -> bytes:
+def rule(
+    family: int,
+    interface: str,
+    table: int,
+    *,
+    to: str | None = None,
+    mark: int | None = None,
+    priority: int = PRIORITY,
+) -> bytes:
     """Form a rule of ours: packets that come by `interface` (any: ""), go to a network, or have a mark ask a table."""
     target = None if to is None else ipaddress.ip_network(to)
     return (
@@ -75,7 +84,7 @@ def rule(family: int, interface: str, table: int, *, to: str | None = None, mark
         + (b"" if target is None else attribute(_DST, target.network_address.packed))
         + (attribute(_RULE_INTERFACE, interface.encode() + b"\0") if interface else b"")
         + (b"" if mark is None else attribute(_RULE_MARK, struct.pack("I", mark)))
-        + attribute(_RULE_PRIORITY, struct.pack("I", PRIORITY))
+        + attribute(_RULE_PRIORITY, struct.pack("I", priority))
         + attribute(_RULE_TABLE, struct.pack("I", table))
         + attribute(_RULE_PROTOCOL, bytes([PROTOCOL]))
     )
