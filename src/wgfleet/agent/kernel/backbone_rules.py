@@ -140,11 +140,7 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
             f"oifname {tunnel} jump leaving",
         ],
     }
-    # They are this node's, whatever it has heard of where their user is: they would only go to and fro.
-    chains["passed_on"] = [
-        "type filter hook prerouting priority mangle + 1; policy accept;",
-        *(f"iifname {tunnel} {what} {_PASSED_ON} meta mark set {IS_HERE:#010x}" for what in ("ip ttl", "ip6 hoplimit")),
-    ]
+    chains["passed_on"] = _passed_on(tunnel)
     if keeps:
         chains["over_the_links"] = [
             f"meta mark set {ASK_TABLE:#010x}",
@@ -163,6 +159,14 @@ _MAPS = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 def map_of(ip: str) -> str:
     """Name the map of users, in the words of nft for an IP version, to the nodes whose NAT carries what is theirs."""
     return f"before_{ip}"
+
+
+def _passed_on(tunnel: str) -> list[str]:
+    """Mark what another node has passed on: it is this node's, or it would only go to and fro."""
+    return [
+        "type filter hook prerouting priority mangle + 1; policy accept;",
+        *(f"iifname {tunnel} {what} {_PASSED_ON} meta mark set {IS_HERE:#010x}" for what in ("ip ttl", "ip6 hoplimit")),
+    ]
 
 
 def _kept(of: str, tunnel: str, inside: Iterable[tuple[str, str]]) -> list[str]:
