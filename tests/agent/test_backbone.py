@@ -15,6 +15,7 @@ from tests.agent.segment import cable
 from tests.agent.test_push import applied
 from tests.agent.values import private_key, public_key, settings, whole
 from tests.waiting import eventually
+from wgfleet.agent.kernel.backbone_rules import SAYS_HERE
 from wgfleet.protocol.backbone import Backbone, BackboneNode, address
 from wgfleet.protocol.desired import DesiredInterface, DesiredPeer
 from wgfleet.protocol.ids import Generation
@@ -150,14 +151,16 @@ def test_what_a_user_sends_arrives_while_the_next_node_has_his_route_already(pai
     assert "counter packets 2 " in pair.bert.run("nft", "list", "table", "ip", "seen")
 
 
-def test_what_another_node_has_passed_on_goes_to_the_user_who_is_still_here(pair: Pair) -> None:
-    """A node that draws a user has the others send there first, and passes on what comes until he is called."""
+def test_what_the_node_that_draws_a_user_passes_on_goes_to_him_where_he_still_is(pair: Pair) -> None:
+    """It has the others send there first, and calls him when they do; until then the node before has his session."""
     eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
-    (table,) = re.findall(r"iif(?:name)? wg0 lookup (\d+)", pair.b.host.run("ip", "rule"))
-    away = ("encap", "ip", "id", "1", "dst", address(1), "dev", f"wgx{PORT}", "table", table)
-    pair.b.host.run("ip", "route", "replace", "10.8.0.3/32", *away)
-    assert not pings(pair.anna, "10.8.0.3"), "the node believes that he is elsewhere"
-    assert pings(pair.anna, "10.8.0.3", "-t", "5"), "four hops are left, as of what another has passed on"
+    for node, other, words in ((pair.b, 1, ()), (pair.a, 2, ("ttl", str(SAYS_HERE)))):
+        (table,) = re.findall(r"iif(?:name)? wg0 lookup (\d+)", node.host.run("ip", "rule"))
+        assert not words or not pings(pair.anna, "10.8.0.3"), "each believes that the other has him"
+        away = ("encap", "ip", "id", "1", "dst", address(other), *words, "dev", f"wgx{PORT}", "table", table)
+        node.host.run("ip", "route", "replace", "10.8.0.3/32", *away)
+    assert pings(pair.anna, "10.8.0.3")
+    assert pings(pair.anna, "192.168.7.1")
 
 
 def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pair: Pair) -> None:

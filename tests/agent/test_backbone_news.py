@@ -12,7 +12,7 @@ from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
 from wgfleet.agent.kernel import peer_routes
 from wgfleet.agent.kernel.backbone_rules import BackboneNames
-from wgfleet.protocol.backbone import Hello, Here, News
+from wgfleet.protocol.backbone import Hello, Here, News, address
 from wgfleet.protocol.ids import InterfaceName
 from wgfleet.protocol.keys import PublicKey
 
@@ -26,8 +26,8 @@ class Drawing:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []
 
-        async def change(_names: BackboneNames, targets: dict[str, str | None]) -> None:
-            self.done += [f"own route to {to}" for to in targets.values()]
+        async def change(_names: BackboneNames, targets: dict[str, str | None], *, drawn: bool) -> None:
+            self.done += [f"own route to {to}, drawn: {drawn}" for to in targets.values()]
 
         monkeypatch.setattr(peer_routes, "change", change)
         peers = {KEY: SimpleNamespace(allowed_ips=NETWORKS)}
@@ -73,9 +73,10 @@ def test_a_node_changes_its_own_route_to_a_user_last(monkeypatch: pytest.MonkeyP
         await drawing.routes.follow()
         return drawing.done
 
-    told, *then = asyncio.run(run())
-    assert {told, then[0]} == {"news to 2", "news to 3"}
-    assert then[1:] == ["2 has followed", "3 has followed", "own route to None"]
+    first, *then = asyncio.run(run())
+    assert first == f"own route to {address(3)}, drawn: True"
+    assert {*then[:2]} == {"news to 2", "news to 3"}
+    assert then[2:] == ["2 has followed", "3 has followed", "own route to None, drawn: False"]
 
 
 def test_one_that_follows_nobody_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,4 +85,4 @@ def test_one_that_follows_nobody_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
         await drawing.watch.draw_first({KEY}, 0.05)
         return drawing.done
 
-    assert asyncio.run(run())[-1] == "own route to None"
+    assert asyncio.run(run())[-1] == "own route to None, drawn: False"

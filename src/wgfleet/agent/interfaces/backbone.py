@@ -138,7 +138,7 @@ class BackboneWatch:
         routes, where, raw = self._routes, self._where, [_raw(key) for key in keys]
         if routes is None or where is None:
             return
-        routes.hold(raw)
+        await routes.hold(raw)
         try:
             self.draw(keys)
             upto, until = where.upto, time.monotonic() + within_s

@@ -53,9 +53,15 @@ class RouteFollower:
                 }
             await self._change(targets)
 
-    def hold(self, keys: Iterable[bytes]) -> None:
-        """Leave the routes of some peers that come to this node as they are, until `release`."""
-        self._held |= {key: self._where.claim(key) for key in keys}
+    async def hold(self, keys: Iterable[bytes]) -> None:
+        """Leave the routes of some peers to those that have them, until `release`, and tell these with each packet."""
+        async with self._lock:
+            claims = {key: self._where.claim(key) for key in keys}
+            self._held |= claims
+            elsewhere = [each for each in claims.values() if each is not None and each.number != self._where.number]
+            await self._change(
+                {to: self._target(each.number) for each in elsewhere for to in each.networks}, drawn=True
+            )
 
     def release(self, keys: Iterable[bytes]) -> None:
         """Change the routes of these peers as well, with the next `follow`."""
@@ -123,11 +129,11 @@ class RouteFollower:
             self._holders[network] = key, claim.number
             targets[network] = self._target(claim.number)
 
-    async def _change(self, targets: Targets) -> None:
+    async def _change(self, targets: Targets, *, drawn: bool = False) -> None:
         if not targets or self._ended:
             return
         try:
-            await peer_routes.change(self._names, targets)
+            await peer_routes.change(self._names, targets, drawn=drawn)
         except (KernelError, OSError) as error:
             self._failed.update(targets)
             self._sweep_at = time.monotonic() + _AGAIN_S

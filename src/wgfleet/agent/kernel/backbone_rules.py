@@ -29,8 +29,8 @@ _FIRST_KEPT_TABLE, _NUMBER_BITS = 1 << 30, 14  # + the port and a node's number:
 _LIST = ("nft", "--numeric-protocol", "--terse", "list", "table", "inet")
 # The mark of packets that ask the table of routes to users, and of connections whose answers do not.
 ASK_TABLE = 0x77680000
-# The mark of packets that another node has passed on to this one, believing that their user is here still.
-IS_HERE = 0x77690000
+# The mark of packets to a user whom this node still has. The node that draws him says so by the TTL of its own packets.
+IS_HERE, SAYS_HERE = 0x77690000, 77
 # Bytes of a segment that fits the links, so that a connection goes on where it has to go over them later.
 _SEGMENTS = {"ipv4": 1344, "ipv6": 1324}
 _LINK = re.compile(r"wg[bx]([1-9][0-9]{0,4})")
@@ -107,6 +107,8 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
             f"iifname != {wire} udp dport {backbone.tunnel_port} drop",
             f"iifname != {wire} accept",
             f"udp dport {NEWS_PORT} accept",
+            # This node has heard that he is there, and would only send it back.
+            f"udp dport {backbone.tunnel_port} ip ttl {SAYS_HERE} meta mark set {IS_HERE:#010x} accept",
             f"udp dport {backbone.tunnel_port} accept",
             f"meta l4proto {_ICMP} accept",
             "drop",
@@ -140,7 +142,6 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
             f"oifname {tunnel} jump leaving",
         ],
     }
-    chains["passed_on"] = _passed_on(tunnel)
     if keeps:
         chains["over_the_links"] = [
             f"meta mark set {ASK_TABLE:#010x}",
@@ -161,14 +162,6 @@ def map_of(ip: str) -> str:
     return f"before_{ip}"
 
 
-def _passed_on(tunnel: str) -> list[str]:
-    """Mark what another node has passed on: it is this node's, or it would only go to and fro."""
-    return [
-        "type filter hook prerouting priority mangle + 1; policy accept;",
-        *(f"iifname {tunnel} {what} {_PASSED_ON} meta mark set {IS_HERE:#010x}" for what in ("ip ttl", "ip6 hoplimit")),
-    ]
-
-
 def _kept(of: str, tunnel: str, inside: Iterable[tuple[str, str]]) -> list[str]:
     """Mark packets: those of connections that users had before they were drawn here, and answers to users elsewhere.
 
@@ -187,6 +180,7 @@ def _kept(of: str, tunnel: str, inside: Iterable[tuple[str, str]]) -> list[str]:
             for ip, each in nets
         ),
         f"{elsewhere} accept",
+        f"meta mark {IS_HERE:#010x} accept",
         *(f"iifname {of} {ip} daddr {each} accept" for ip, each in nets),
         *(f"iifname {tunnel} {ip} saddr {each} goto over_the_links" for ip, each in nets),
         f"iifname {of} ct state new fib saddr oifname {tunnel} ct mark set {ASK_TABLE:#010x}",

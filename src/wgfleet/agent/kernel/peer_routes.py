@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Mapping
 
 from wgfleet.agent.kernel import links, rtnetlink
-from wgfleet.agent.kernel.backbone_rules import PROTOCOL, BackboneNames
+from wgfleet.agent.kernel.backbone_rules import PROTOCOL, SAYS_HERE, BackboneNames
 from wgfleet.agent.kernel.commands import KernelError
 from wgfleet.agent.kernel.rtnetlink import Request, attribute, attributes
 
@@ -22,18 +22,21 @@ _RULE = struct.Struct("8BI")
 _RULE_INTERFACE, _RULE_PRIORITY, _RULE_MARK, _RULE_TABLE, _RULE_PROTOCOL, _TO_TABLE = 3, 6, 10, 15, 21, 1
 PRIORITY = 5191  # of our rules: before the main table (32766)
 FIRST_PRIORITY, MAIN_TABLE = 5189, 254  # of the rule for packets that ask the main table at once
-_ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST = 2, 1, 2  # linux/lwtunnel.h
+_ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST, _TUNNEL_TTL = 2, 1, 2, 4  # linux/lwtunnel.h
 _VNI = 1
 NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
 _UNICAST, _UNREACHABLE, _UNIVERSE, _LINK, _NOWHERE = 1, 7, 0, 253, 255
 
 
-async def change(names: BackboneNames, targets: Mapping[str, str | None]) -> None:
-    """Have networks lead to nodes, by their addresses on the backbone; None: no route, so the peer is this node's."""
+async def change(names: BackboneNames, targets: Mapping[str, str | None], *, drawn: bool = False) -> None:
+    """Have networks lead to nodes, by their addresses on the backbone; None: no route, so the peer is this node's.
+
+    `drawn`: this node has said that it has the peers, and tells those that have them still by these routes' packets.
+    """
     index = links.index_of(names.tunnel)
     if index is None:
         raise KernelError(f"link {names.tunnel} is gone")
-    requests = [request(network, target, names.table, index) for network, target in targets.items()]
+    requests = [request(network, target, names.table, index, drawn=drawn) for network, target in targets.items()]
     for (network, target), reply in zip(targets.items(), await rtnetlink.exchange(requests), strict=True):
         missing = target is None and reply.error == errno.ESRCH
         if reply.error and not missing and not (":" in network and reply.error in NO_IPV6):
@@ -90,7 +93,7 @@ def rule(
     )
 
 
-def request(network: str, target: str | None, table: int, tunnel: int) -> Request:
+def request(network: str, target: str | None, table: int, tunnel: int, *, drawn: bool = False) -> Request:
     """Form the request for one route, as in `change`; `tunnel` is the index of the device."""
     parsed = ipaddress.ip_network(network)
     family = socket.AF_INET if parsed.version == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4
@@ -106,6 +109,8 @@ def request(network: str, target: str | None, table: int, tunnel: int) -> Reques
     if target == UNREACHABLE:
         return Request(rtnetlink.NEW_ROUTE, flags, head(_UNREACHABLE, _UNIVERSE) + to)
     tunnel_to = attribute(_TUNNEL_ID, _VNI.to_bytes(8, "big")) + attribute(_TUNNEL_DST, socket.inet_aton(target))
+    if drawn:
+        tunnel_to += attribute(_TUNNEL_TTL, bytes([SAYS_HERE]))
     scope = _LINK if family == socket.AF_INET else _UNIVERSE
     return Request(
         rtnetlink.NEW_ROUTE,
