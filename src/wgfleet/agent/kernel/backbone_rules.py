@@ -107,7 +107,6 @@ def rules(names: BackboneNames, backbone: Backbone, networks: Iterable[str], *, 
             f"iifname != {wire} udp dport {backbone.tunnel_port} drop",
             f"iifname != {wire} accept",
             f"udp dport {NEWS_PORT} accept",
-            # This node has heard that he is there, and would only send it back.
             f"udp dport {backbone.tunnel_port} ip ttl {SAYS_HERE} meta mark set {IS_HERE:#010x} accept",
             f"udp dport {backbone.tunnel_port} accept",
             f"meta l4proto {_ICMP} accept",
