@@ -75,7 +75,8 @@ def following(environment: dict[str, str]) -> Iterator[Callable[[], list[str]]]:
     """The command that follows the log: what it has printed so far."""
     printed: list[str] = []
     running = subprocess.Popen(
-        [PROGRAM, "node", "logs", "helper", "--follow", "--lines", "1"],
+        # Who began the tests may ignore Ctrl-C, as a shell does for what is to go on in the background.
+        ["env", "--default-signal=INT", PROGRAM, "node", "logs", "helper", "--follow", "--lines", "1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
