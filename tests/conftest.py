@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import certifi
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Dialect, Engine, make_url
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from tests import groups, markers, programs
 from tests.migrated import migrated_at
 from tests.postgresql import PostgresqlServer, postgresql_server
-from wgfleet.panel import clock, host_names, plugins
+from wgfleet.panel import clock, host_names, passwords, plugins
 from wgfleet.panel.agents.authority import Authority
 from wgfleet.panel.store import Store, databases, schema
 from wgfleet.panel.store import engine as store_engine
@@ -96,6 +97,15 @@ def one_look_for_plugins() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugins, "entry_points", lambda group: looked(group, tuple(sys.path)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Have passwords cost next to nothing to check, in this process: each takes a tenth of a second else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+        patch.setattr(passwords, "_nobody", [])
         yield
 
 

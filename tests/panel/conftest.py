@@ -10,14 +10,12 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from argon2 import PasswordHasher
 from fastapi import FastAPI
 from pydantic import SecretStr
 
 from tests.panel.authority import keep
 from tests.panel.world import World, opened
 from tests.prompt_server import PromptServer
-from wgfleet.panel import passwords
 from wgfleet.panel.api import Panel, create_app
 from wgfleet.panel.dns.metrics import DnsMetrics
 from wgfleet.panel.dns.plugins import DnsPlugins
@@ -57,13 +55,6 @@ def served(app: FastAPI) -> Iterator[str]:
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     with PromptServer(config).served() as port:
         yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture
-def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords that cost next to nothing to check."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    monkeypatch.setattr(passwords, "_nobody", [])
 
 
 @pytest.fixture

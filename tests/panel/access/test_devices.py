@@ -11,8 +11,6 @@ from tests.panel.conftest import made
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.fleet import peers
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
-
 
 @pytest.fixture
 def anna(client: httpx.Client, wg0: dict[str, Any]) -> dict[str, str]:

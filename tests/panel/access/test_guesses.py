@@ -15,8 +15,6 @@ from wgfleet.panel.errors import TooMany, Unauthorized
 from wgfleet.panel.web import languages
 from wgfleet.panel.web.reasons import in_words
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
-
 
 def test_guesses_at_a_name_from_many_addresses_get_fewer_and_keep_nobody_out(
     client: httpx.Client, visitor: httpx.Client, panel: Panel, monkeypatch: pytest.MonkeyPatch

@@ -23,8 +23,6 @@ from wgfleet.panel.services.access.callers import ADMIN, DEVICES, OWN, ROLES, SC
 from wgfleet.panel.services.fleet import assignments, nodes
 from wgfleet.panel.store import assignments as assignment_rows
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
-
 
 def routes() -> list[APIRoute]:
     return [route for subject in SUBJECTS for route in subject.router.routes if isinstance(route, APIRoute)]

@@ -20,7 +20,6 @@ from wgfleet.panel.services.fleet import ownership, peer_batches, peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.tables import Config, Peer, PeerBatch
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
 SLICE, COUNT = 4, 10
 
 

@@ -14,7 +14,6 @@ from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services.access import passkeys
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

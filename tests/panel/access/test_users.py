@@ -23,7 +23,6 @@ from wgfleet.panel.services.access import sign_ins, users
 from wgfleet.panel.services.access.callers import ROLES, Role
 from wgfleet.panel.store.tables import SignIn
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
 WRONG = {"password": "it is not this one"}
 
 

@@ -12,7 +12,7 @@ from tests.panel.identity.certificates import self_signed
 from tests.panel.identity.slapd import PASSWORD, WORDS, Directory, slapd
 from wgfleet.panel.api import Panel
 
-pytestmark = [pytest.mark.usefixtures("quick_hashes"), pytest.mark.servers]
+pytestmark = pytest.mark.servers
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

@@ -24,7 +24,6 @@ from wgfleet.panel.identity import directory, oidc
 from wgfleet.panel.store import sealed
 from wgfleet.panel.store.tables import SignInProvider
 
-pytestmark = pytest.mark.usefixtures("quick_hashes")
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROLES = {"vpn": "operator", "vpn-admins": "admin"}
 
