@@ -5,7 +5,7 @@ import gc
 import os
 import socket
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from importlib.metadata import EntryPoints, entry_points
@@ -139,6 +139,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)  # before the markers are chosen from
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _mark_postgresql(items)
+    config.stash[markers.OF_FOLDERS] = _of_folders(config, items)
     if (group := config.getoption("group")) is not None:
         found = [_group(item) for item in items]
         config.hook.pytest_deselected(items=[item for item, its in zip(items, found, strict=True) if its != group])
@@ -165,6 +166,17 @@ def _turn(items: list[pytest.Item]) -> Callable[[pytest.Item], int]:
         if item.get_closest_marker("slow") is not None:
             weights[item.path] = max(weights[item.path], AS_MANY)
     return lambda item: -weights[item.path]
+
+
+def _of_folders(config: pytest.Config, items: list[pytest.Item]) -> dict[str, set[str]] | None:
+    """Return the markers of each folder's tests, unless some were left unread."""
+    partly = any(config.getoption(name, None) for name in ("lf", "ignore", "ignore_glob"))
+    if config.option.named_paths or partly or config.getoption("group") not in {None, groups.OTHERS}:
+        return None
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for item in items:
+        found[f"{item.path.parent.relative_to(config.rootpath)}/"] |= {mark.name for mark in item.iter_markers()}
+    return found
 
 
 def _group(item: pytest.Item) -> str:

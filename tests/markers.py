@@ -1,5 +1,9 @@
 """The markers of the test that is running. What needs root or a server refuses a test that does not say so."""
 
+import pytest
+
+OF_FOLDERS = pytest.StashKey[dict[str, set[str]] | None]()
+"""Of a session: the markers of each folder's tests, where it has read all."""
 _running: set[str] | None = None  # None outside pytest, as in benchmarks
 
 

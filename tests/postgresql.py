@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -67,6 +67,7 @@ class PostgresqlServer:
         self._numbers = itertools.count(1)
         self._emptied: dict[str, list[str]] = {}  # by template
         self._templates: dict[str, tuple[object, int]] = {}  # shape and size of each
+        self._own: psycopg.Connection | None = None
 
     def url(self, database: str) -> str:
         """SQLAlchemy's URL of a database; the folder holds the server's socket."""
@@ -133,8 +134,14 @@ class PostgresqlServer:
         return True
 
     def _run(self, statement: str) -> None:
-        with self._connected("postgres") as connection:
-            connection.execute(statement.encode())
+        if self._own is None or self._own.closed:  # a new one costs as much as some statements
+            self._own = self._connected("postgres")
+        self._own.execute(statement.encode())
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._own is not None:
+            self._own.close()
 
     def _connected(self, name: str) -> psycopg.Connection:
         return psycopg.connect(host=str(self.folder), user="postgres", dbname=name, autocommit=True)
@@ -188,7 +195,8 @@ def postgresql_server(settings: Mapping[str, str] = MappingProxyType({})) -> Ite
             )
         try:
             _wait(folder, process, log)
-            yield PostgresqlServer(folder)
+            with closing(PostgresqlServer(folder)) as server:
+                yield server
         finally:
             process.send_signal(signal.SIGINT)  # fast shutdown: disconnects who is left
             process.wait(_START_S)

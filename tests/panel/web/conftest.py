@@ -177,7 +177,7 @@ def complaints(page: Page, options: Mapping[str, object] | None = None) -> list[
         page.evaluate(AXE.read_text())
     found = page.evaluate(
         "async (options) => (await axe.run(options)).violations.map(v => [v.id, v.nodes.map(n => n.html)])",
-        dict(options or {}),
+        {"resultTypes": ["violations"], **(options or {})},
     )
     return list(found)
 
