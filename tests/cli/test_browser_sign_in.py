@@ -32,11 +32,16 @@ def begun(environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]"
             process.kill()
 
 
+def patient() -> httpx.Client:
+    """Be a browser that waits for a command which gets no processor for a while."""
+    return httpx.Client(trust_env=False, timeout=120)
+
+
 def test_a_browser_signs_a_command_in(wgfleet: Run, client: httpx.Client, environment: dict[str, str]) -> None:
     with oidc_servers.honest({"sub": "1", "preferred_username": "anna", "groups": ["vpn"]}) as issuer:
         body = {"oidc": {"issuer": issuer, "client_id": "panel"}, "secret": "any", "roles": {"vpn": "viewer"}}
         made(client, "/api/sign-in-providers", name="company", **body)
-        with begun(environment) as (process, address, back, _), httpx.Client(trust_env=False) as browser:
+        with begun(environment) as (process, address, back, _), patient() as browser:
             assert back.startswith("http://127.0.0.1:")
             for other in ({}, {"state": "another", "code": "x"}):
                 browser.get(back, params=other)
@@ -44,7 +49,7 @@ def test_a_browser_signs_a_command_in(wgfleet: Run, client: httpx.Client, enviro
             assert "The command goes on" in answer.text
             assert process.wait(60) == 0
         assert "anna is signed out" in wgfleet("logout", **OWN).stdout
-        with begun(environment) as (process, _, back, state), httpx.Client(trust_env=False) as browser:
+        with begun(environment) as (process, _, back, state), patient() as browser:
             browser.get(back, params={"state": state, "error": "access_denied"})
             assert process.wait(60) == 1
             assert process.stderr is not None

@@ -48,7 +48,7 @@ def honest(*people: dict[str, Any]) -> Iterator[str]:
 
 def signed_in_there(url: str, subject: str) -> dict[str, str]:
     """Do what a person does in the browser; return the query with which the browser is sent back."""
-    answer = httpx.post(url, data={"sub": subject}, trust_env=False)
+    answer = httpx.post(url, data={"sub": subject}, trust_env=False, timeout=120)
     assert answer.status_code == 302, answer.text
     return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["Location"]).query).items()}
 
