@@ -1,5 +1,6 @@
 """`/api/me/devices`: users' own devices, which is all that the role `self-service` is for."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Response, status
@@ -15,7 +16,6 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.clients.files import ClientFile
-from wgfleet.panel.services.clients.files import files as files_of
 from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
@@ -125,7 +125,7 @@ def download_device_file(
     panel: ThePanel, caller: Owner, device_id: Identifier, node: ReferenceFilter = None
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    return files.for_platform(files.choose(_files(panel, caller, device_id), node), Platform.CONF)
+    return answered(panel, caller, device_id, lambda file: files.for_platform(file, Platform.CONF), node)
 
 
 @router.get(
@@ -143,7 +143,7 @@ def download_device_platform_file(
     node: ReferenceFilter = None,
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    return files.for_platform(files.choose(_files(panel, caller, device_id), node), platform)
+    return answered(panel, caller, device_id, lambda file: files.for_platform(file, platform), node)
 
 
 @router.get(
@@ -160,13 +160,21 @@ def show_device_qr(
     image: files.ImageKind = "png",
     node: ReferenceFilter = None,
 ) -> Response:
-    return files.qr(files.choose(_files(panel, caller, device_id), node), image)
+    return answered(panel, caller, device_id, lambda file: files.qr(file, image), node)
 
 
 def _shown(tx: Tx, peer_id: str) -> Response:
     return shown_peers.one(shown_peers.of_rows(tx, [peers.shown(tx, peer_id)])[0])
 
 
-def _files(panel: Panel, caller: Caller, device_id: str) -> list[ClientFile]:
-    with panel.store.write() as tx:  # that it was read is audited
-        return files_of(tx, panel.vault, caller.actor, devices.get(tx, caller, device_id))
+def answered(
+    panel: Panel, caller: Caller, device_id: str, made: Callable[[ClientFile], Response], node: str | None
+) -> Response:
+    """Answer with what is made of the file of a caller's own device, for a node or its home."""
+    return files.of_peer(
+        panel,
+        caller,
+        device_id,
+        lambda found: made(files.choose(found, node)),
+        lambda tx, peer_id: devices.get(tx, caller, peer_id),
+    )

@@ -3,7 +3,7 @@
 All of it needs the scope `secrets`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
@@ -21,6 +21,8 @@ from wgfleet.panel.services.clients import files, platforms
 from wgfleet.panel.services.clients.files import ClientFile
 from wgfleet.panel.services.clients.platforms import Platform
 from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.store import Tx
+from wgfleet.panel.store.tables import Peer
 from wgfleet.protocol.reasons import Reason
 from wgfleet.qr_code import NoQrCodeError, code_image
 
@@ -77,7 +79,8 @@ class ClientFileView(View):
 def list_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier, response: Response) -> Page[ClientFileView]:
     """One file for a cluster; one for each node of an independent config, the home node first."""
     response.headers.update(NO_STORE)
-    found = _files(panel, caller, peer_id)
+    with panel.store.write() as tx:  # that it was read is audited
+        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
     return Page(items=[ClientFileView.model_validate(file, from_attributes=True) for file in found])
 
 
@@ -107,7 +110,7 @@ def download_peer_files(panel: ThePanel, caller: SecretReader, peer_id: Identifi
 )
 def download_file(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
     """`node` selects the node of an independent config; default: the home node."""
-    return for_platform(_file(panel, caller, peer_id, node), Platform.CONF)
+    return of_peer(panel, caller, peer_id, lambda found: for_platform(choose(found, node), Platform.CONF))
 
 
 @router.get(
@@ -129,7 +132,7 @@ def download_platform_file(
     `networkmanager`, `mikrotik`, `openwrt` and the profiles have the private key within: where the user alone has it,
     they are refused (409).
     """
-    return for_platform(_file(panel, caller, peer_id, node), platform)
+    return of_peer(panel, caller, peer_id, lambda found: for_platform(choose(found, node), platform))
 
 
 @router.get(
@@ -147,7 +150,7 @@ def download_bundle(
     panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None
 ) -> Response:
     """`node` selects the node of an independent config; default: the home node. Reproducible for the same input."""
-    return for_platform(_file(panel, caller, peer_id, node), Platform.LINUX)
+    return of_peer(panel, caller, peer_id, lambda found: for_platform(choose(found, node), Platform.LINUX))
 
 
 @router.get(
@@ -164,7 +167,19 @@ def show_qr(
     image: ImageKind = "png",
     node: ReferenceFilter = None,
 ) -> Response:
-    return qr(_file(panel, caller, peer_id, node), image)
+    return of_peer(panel, caller, peer_id, lambda found: qr(choose(found, node), image))
+
+
+def of_peer(
+    panel: Panel,
+    caller: Caller,
+    peer_id: str,
+    made: Callable[[list[ClientFile]], Response],
+    having: Callable[[Tx, str], Peer] = peers.get,
+) -> Response:
+    """Answer with what is made of the files of a peer. Where that is refused, nobody has read or taken them."""
+    with panel.store.write() as tx:  # that they were read is audited
+        return made(files.files(tx, panel.vault, caller.actor, having(tx, peer_id)))
 
 
 def for_platform(file: ClientFile, platform: Platform) -> Response:
@@ -195,15 +210,6 @@ def qr(file: ClientFile, image: Literal["png", "svg"]) -> Response:
         raise Conflict(Reason("{file}: {error}", file=file.file_name, error=error)) from None
     media_type = "image/png" if image == "png" else "image/svg+xml"
     return Response(content, media_type=media_type, headers=NO_STORE)
-
-
-def _files(panel: Panel, caller: Caller, peer_id: str) -> list[ClientFile]:
-    with panel.store.write() as tx:  # that it was read is audited
-        return files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-
-
-def _file(panel: Panel, caller: Caller, peer_id: str, node: str | None) -> ClientFile:
-    return choose(_files(panel, caller, peer_id), node)
 
 
 def choose(found: Sequence[ClientFile], node: str | None) -> ClientFile:

@@ -1,12 +1,13 @@
 """`/api/configs/{config}/files`: the files of all peers of a config, or of those that fit, in one ZIP."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import structlog
 from fastapi import Query, Response
 from fastapi.responses import StreamingResponse
 
+from wgfleet.panel import clock
 from wgfleet.panel.api.auth import SecretReader
 from wgfleet.panel.api.files import NO_STORE
 from wgfleet.panel.api.models import NEW_FILE, Reference, ReferenceFilter
@@ -28,6 +29,7 @@ from wgfleet.protocol.reasons import Reason
 router = subject_router("files for users")
 FIRST = 50  # of the first page, so that a download begins at once
 PAGE = 500  # that are rendered together, while nothing is locked
+TOGETHER = 5000  # that are noted in one transaction
 
 log = structlog.get_logger()
 
@@ -86,14 +88,15 @@ def archive_of(panel: Panel, caller: Caller, config: str, wanted: WantedPeers, n
     """
     with panel.store.read() as tx:
         row = configs.get(tx, config)
-        pages = _Pages(panel, caller, row.id, filter_of(tx, panel, caller, row.id, wanted), node)
-        count, newest = peer_lists.extent(tx, pages.wanted)
+        fit = filter_of(tx, panel, caller, row.id, wanted)
+        count, newest = peer_lists.extent(tx, fit)
+    pages = _Pages(panel, caller, row.id, fit, newest, node)
     first = pages.next(FIRST)
     which = {key: value for key, value in wanted.model_dump().items() if value is not None}
     with panel.store.write() as tx:
         files.note_reading(tx, caller.actor, configs.get(tx, row.id), count, filter=which, node=node)
     headers = {"Content-Disposition": f'attachment; filename="{row.name}-files.zip"', **NO_STORE}
-    return StreamingResponse(_packed(pages, first, newest), media_type="application/zip", headers=headers)
+    return StreamingResponse(_packed(pages, first), media_type="application/zip", headers=headers)
 
 
 class _Page(NamedTuple):
@@ -105,19 +108,30 @@ class _Page(NamedTuple):
 
 
 class _Pages:
-    """The files of the peers of a config, in the order of creation, a page in a transaction of its own."""
+    """The files of the peers of a config up to the newest, in the order of creation, a page in a transaction.
 
-    def __init__(self, panel: Panel, caller: Caller, config_id: str, wanted: PeerFilter, node: str | None) -> None:
-        self.wanted = wanted
+    Those that are made meanwhile are not in it, as they are not in the number that was audited.
+    """
+
+    def __init__(
+        self, panel: Panel, caller: Caller, config_id: str, wanted: PeerFilter, newest: str, node: str | None
+    ) -> None:
         self._panel, self._caller, self._config_id, self._node = panel, caller, config_id, node
+        self._wanted, self._newest = wanted, newest
         self._after: str | None = None
+        self._sending, self._sent = clock.new_id(), list[str]()
 
     def next(self, size: int) -> _Page:
         """Return the next page; raise where the caller would not be let in any more."""
         with self._panel.store.read() as tx:
             if not credentials.is_valid(tx, self._caller):
                 raise Unauthorized(Reason("the credential no longer counts"))
-            rows, self._after = peer_lists.whole(tx, self.wanted, self._after, size)
+            rows, self._after = peer_lists.whole(tx, self._wanted, self._after, size)
+        ids = [peer.id for peer in rows if peer.id <= self._newest]
+        with self._panel.store.write() as tx:
+            files.note_set_out(tx, ids, self._sending)
+        with self._panel.store.read() as tx:  # what is changed after they set out takes their mark away
+            rows = peer_lists.chosen(tx, ids)
             config = configs.get(tx, self._config_id)
             made = files.one_each(tx, self._panel.vault, config, rows, self._node)
             by_template = config.file_names is not None
@@ -127,33 +141,31 @@ class _Pages:
                     continue  # it may use none of the nodes
                 name = file.file_name.removesuffix(".conf") if by_template else peer.name
                 found.append((name, peer.id, file.text))
-            return _Page(found, self._after is None, by_template)
+        self._sent += [peer_id for _, peer_id, _ in found]
+        return _Page(found, self._after is None or self._after >= self._newest, by_template)
 
-    def note_taken(self, peer_ids: Sequence[str]) -> None:
-        """Note whose files are on their way."""
-        with self._panel.store.write() as tx:
-            files.note_taken(tx, peer_ids)
+    def note_arrived(self) -> None:
+        """Note that all were sent."""
+        for start in range(0, len(self._sent), TOGETHER):
+            with self._panel.store.write() as tx:
+                files.note_arrived(tx, self._sent[start : start + TOGETHER], self._sending)
 
 
-def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
-    """Yield a ZIP of the files of peers up to the newest: without its end, and so none, where it breaks off.
+def _packed(pages: _Pages, page: _Page) -> Iterator[bytes]:
+    """Yield a ZIP of the files of peers: without its end, and so none, where it breaks off.
 
-    Those that are made meanwhile are not in it, as they are not in the number that was audited.
+    Who takes what is yielded asks for more when that is sent; where it breaks off, nobody asks, and no file is taken.
     """
     packed, taken = ZipStream(), set[str]()
     while True:
-        part, ids = bytearray(), list[str]()
+        part = bytearray()
         for title, peer_id, text in page.files:
-            if peer_id > newest:
-                break
             stem = (unused if page.by_template else file_stem)(title, peer_id, taken)
             taken.add(stem.casefold())
             part += packed.member(f"{stem}.conf", text.encode())
-            ids.append(peer_id)
         if part:
-            pages.note_taken(ids)
             yield bytes(part)
-        if page.is_last or (page.files and page.files[-1][1] >= newest):
+        if page.is_last:
             break
         try:
             page = pages.next(PAGE)
@@ -161,3 +173,4 @@ def _packed(pages: _Pages, page: _Page, newest: str) -> Iterator[bytes]:
             log.warning("files.broken_off", after=len(taken), error=str(error))
             raise
     yield packed.end()
+    pages.note_arrived()

@@ -1,9 +1,13 @@
-"""Marks of peers whose files are out of date: taken from here, and something that they say was changed since."""
+"""Marks of peers whose files are out of date: taken from here, and something that they say was changed since.
+
+A file that is sent among many counts as taken when all are sent: until then the peer has the mark of the sending, which
+goes where something of the file is changed.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, or_, select, update
+from sqlalchemy import ColumnElement, String, case, cast, or_, select, update
 
 from wgfleet.panel.domain.client_settings import SETTINGS
 from wgfleet.panel.store.chunks import chunked
@@ -18,6 +22,28 @@ def taken(tx: Tx, peer_ids: Collection[str], now: float) -> None:
     """Note that the files of peers are taken, as they are now."""
     for ids in chunked(sorted(peer_ids)):
         _set(tx, {"file_taken_at": now, "old_file": None}, Peer.id.in_(ids))
+
+
+def set_out(tx: Tx, peer_ids: Collection[str], sending: str) -> None:
+    """Note that the files of peers, as they are after this, are on their way. `sending`: a new id."""
+    for ids in chunked(sorted(peer_ids)):
+        _set(tx, {"file_on_way": sending}, Peer.id.in_(ids))
+
+
+def arrived(tx: Tx, peer_ids: Collection[str], sending: str, now: float) -> None:
+    """Note that files are taken that were on their way, as they were when they set out.
+
+    What was changed since stays out of date. Where another sending has set out since, it will say.
+    """
+    for ids in chunked(sorted(peer_ids)):
+        _set(
+            tx,
+            {"file_taken_at": now, "old_file": None, "file_on_way": None},
+            Peer.id.in_(ids),
+            Peer.file_on_way == sending,
+        )
+        changed = Peer.file_on_way.is_(None), Peer.file_taken_at.is_(None)
+        _set(tx, {"file_taken_at": now, "old_file": OLD}, Peer.id.in_(ids), *changed)
 
 
 def of_peers(tx: Tx, peer_ids: Collection[str]) -> None:
@@ -83,7 +109,9 @@ def _without_own(changed: Collection[str]) -> list[ColumnElement[bool]]:
 
 def _changed(tx: Tx, *which: Any) -> None:
     tx.settle()
-    _set(tx, {"old_file": OLD}, Peer.file_taken_at.is_not(None), Peer.old_file.is_(None), *which)
+    newly = Peer.file_taken_at.is_not(None) & Peer.old_file.is_(None)
+    old = case((Peer.file_taken_at.is_not(None), OLD))
+    _set(tx, {"old_file": old, "file_on_way": None}, newly | Peer.file_on_way.is_not(None), *which)
 
 
 def _set(tx: Tx, values: Mapping[str, Any], *which: Any) -> None:

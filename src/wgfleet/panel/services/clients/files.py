@@ -128,9 +128,14 @@ def _refusal(tx: Tx, config: Config, places: Sequence[Place]) -> Conflict | None
     )
 
 
-def note_taken(tx: Tx, peer_ids: Sequence[str]) -> None:
-    """Note that the files of many peers are taken, as `one_each` made them."""
-    new_files.taken(tx, peer_ids, clock.now())
+def note_set_out(tx: Tx, peer_ids: Sequence[str], sending: str) -> None:
+    """Note that the files of many peers, which `one_each` makes after this, are on their way."""
+    new_files.set_out(tx, peer_ids, sending)
+
+
+def note_arrived(tx: Tx, peer_ids: Sequence[str], sending: str) -> None:
+    """Note that they were sent, all of the sending to its end: so they are taken."""
+    new_files.arrived(tx, peer_ids, sending, clock.now())
 
 
 def note_reading(tx: Tx, actor: str, config: Config, peers: int, **which: Any) -> None:

@@ -3,6 +3,7 @@
 import binascii
 import math
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection
 from dataclasses import replace
 
 from wgfleet.panel import clock
@@ -18,7 +19,7 @@ from wgfleet.protocol.reasons import Reason
 
 MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
-__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "extent", "page", "search", "searched", "whole"]
+__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "chosen", "extent", "page", "search", "searched", "whole"]
 
 
 def page(
@@ -38,8 +39,12 @@ def page(
 def whole(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Peer], str | None]:
     """Return whole rows of peers that fit, in the order of creation, after the id `after`; and the id to go on from."""
     ids = listed_peers.ids(tx, wanted, after, limit)
-    rows = sorted(peer_rows.by_ids(tx, ids), key=lambda peer: peer.id)
-    return rows, ids[-1] if len(ids) == limit else None
+    return chosen(tx, ids), ids[-1] if len(ids) == limit else None
+
+
+def chosen(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
+    """Return whole rows of some peers, in the order of creation; those that are gone are left out."""
+    return sorted(peer_rows.by_ids(tx, peer_ids), key=lambda peer: peer.id)
 
 
 def extent(tx: Tx, wanted: PeerFilter) -> tuple[int, str]:

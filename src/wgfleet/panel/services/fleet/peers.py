@@ -376,7 +376,7 @@ def _new(config: Config, draft: PeerDraft, groups: Mapping[str | None, str | Non
         "group_id": groups[spec.group],
         "owner_id": spec.owner_id,
         "created_at": clock.now(),
-    } | dict.fromkeys(("restricted_at", "restricted_because", "file_taken_at", "old_file"))
+    } | dict.fromkeys(("restricted_at", "restricted_because", "file_taken_at", "old_file", "file_on_way"))
 
 
 def _replace_keys(tx: Tx, vault: Vault, peer: Peer, public_key: str | None, generation: int) -> None:

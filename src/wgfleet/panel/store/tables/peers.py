@@ -64,7 +64,8 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     kept by itself; revision 0024 has the index of it. `notes`: what administrators write about it. `owner_id`: of the
     user whose device it is, None: nobody's. It is no foreign key, which SQLite could add only by writing all peers
     again. `restricted_at`, `restricted_because`: since when its jobs keep it out, and why.
-    `file_taken_at`: when its file was last taken from here; `old_file`: 1 where what that says was changed.
+    `file_taken_at`: when its file was last taken from here; `old_file`: 1 where what that says was changed;
+    `file_on_way`: of a sending of many files, until that is at its end or what the file says is changed.
     """
 
     __tablename__ = "peers"
@@ -101,6 +102,7 @@ class Peer(ClientSettingsColumns, HeldSettingsColumns, Base):
     restricted_because: Mapped[str | None] = mapped_column(SaidText)
     file_taken_at: Mapped[float | None]
     old_file: Mapped[int | None]
+    file_on_way: Mapped[str | None]
 
     @hybrid_property
     def admitted(self) -> bool:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from wgfleet.panel.api import files as file_answers
 from wgfleet.panel.api import shown_peers
 from wgfleet.panel.api.auth import Owner
-from wgfleet.panel.api.devices import DeviceKeys, NewDevice
+from wgfleet.panel.api.devices import DeviceKeys, NewDevice, answered
 from wgfleet.panel.api.models import After, Identifier, ReferenceFilter, cut
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.errors import Conflict
@@ -88,8 +88,8 @@ def show_access(request: Request, panel: ThePanel, caller: Owner, device_id: Ide
     with panel.store.read() as tx:
         context = _of_device(tx, caller, device_id)
     found: Sequence[ClientFile] = ()
-    with contextlib.suppress(Conflict):  # no node serves the config yet
-        found = _files(panel, caller, device_id)
+    with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves the config yet
+        found = files_of(tx, panel.vault, caller.actor, devices.get(tx, caller, device_id))
     return page(request, "devices/access.html", {**context, "files": found})
 
 
@@ -102,12 +102,12 @@ def download_file(
     platform: file_answers.ForPlatform = Platform.CONF,
     node: ReferenceFilter = None,
 ) -> Response:
-    return file_answers.for_platform(file_answers.choose(_files(panel, caller, device_id), node), platform)
+    return answered(panel, caller, device_id, lambda file: file_answers.for_platform(file, platform), node)
 
 
 @router.get("/devices/{device_id}/qr")
 def show_code(panel: ThePanel, caller: Owner, device_id: Identifier, node: ReferenceFilter = None) -> Response:
-    return file_answers.qr(file_answers.choose(_files(panel, caller, device_id), node), "png")
+    return answered(panel, caller, device_id, lambda file: file_answers.qr(file, "png"), node)
 
 
 @router.get("/devices/{device_id}/rotate")
@@ -157,11 +157,6 @@ def _ask(
 ) -> Response:
     with panel.store.read() as tx:
         return page(request, template, {**_of_device(tx, caller, device_id), "form": form}, status=form.status)
-
-
-def _files(panel: Panel, caller: Caller, device_id: str) -> Sequence["ClientFile"]:
-    with panel.store.write() as tx:  # that it was read is audited
-        return files_of(tx, panel.vault, caller.actor, devices.get(tx, caller, device_id))
 
 
 def _of_device(tx: Tx, caller: Caller, device_id: str) -> dict[str, Any]:

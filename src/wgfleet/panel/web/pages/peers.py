@@ -189,9 +189,9 @@ def download_file(
     platform: file_answers.ForPlatform = Platform.CONF,
     node: ReferenceFilter = None,
 ) -> Response:
-    with panel.store.write() as tx:
-        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-    return file_answers.for_platform(file_answers.choose(found, node), platform)
+    return file_answers.of_peer(
+        panel, caller, peer_id, lambda found: file_answers.for_platform(file_answers.choose(found, node), platform)
+    )
 
 
 @router.get("/peers/{peer_id}/files")
@@ -203,9 +203,9 @@ def download_files(panel: ThePanel, caller: SecretReader, peer_id: Identifier) -
 
 @router.get("/peers/{peer_id}/qr")
 def show_code(panel: ThePanel, caller: SecretReader, peer_id: Identifier, node: ReferenceFilter = None) -> Response:
-    with panel.store.write() as tx:
-        found = files.files(tx, panel.vault, caller.actor, peers.get(tx, peer_id))
-    return file_answers.qr(file_answers.choose(found, node), "png")
+    return file_answers.of_peer(
+        panel, caller, peer_id, lambda found: file_answers.qr(file_answers.choose(found, node), "png")
+    )
 
 
 @router.get("/peers/{peer_id}/delete")

@@ -1,6 +1,7 @@
 """Links to the files of peers: made and withdrawn by who may read files, opened by who was given one."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.responses import Response
@@ -36,6 +37,7 @@ from wgfleet.panel.web.rendering import gone_on, page
 from wgfleet.panel.web.visitors import TheVisitor, Visitor
 
 router = page_router()
+T = TypeVar("T")
 DAY_S = 86400
 MOST_DIGITS = 4  # of a number of days
 NO_LINK = marked("paste the whole link that you were given")
@@ -110,7 +112,7 @@ def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: Th
     """Show the file. Only this, which a person asks for, uses a link up: programs that look at links do not."""
     values = {"secret": form.get("secret")[:MOST_LETTERS]}
     try:
-        link, found = _fetch(request, panel, visitor, form)
+        link, (found, codes) = _fetch(request, panel, visitor, form, _with_codes)
     except LinkPasswordMissing:
         context = {"form": SubmittedForm(values), "asks_password": True}
         return unseen(page(request, "share_links/open.html", context))
@@ -118,22 +120,30 @@ def show_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: Th
         shown = SubmittedForm(values).refused(error)
         context = {"form": shown, "asks_password": error.field == "password" or "password" in form.values}
         return unseen(page(request, "share_links/open.html", context, status=shown.status))
-    codes = {each.file_name: data_uri(each.text) for each in found.files}
     with panel.store.read() as tx:
         told = told_to_user(tx, found.peer_id)
     context = {"shared": found, "codes": codes, **values, "proof": link.proof(visitor.secret), **told}
     return unseen(page(request, "share_links/shared.html", context))
 
 
+def _with_codes(found: FetchedFiles) -> tuple[FetchedFiles, dict[str, str | None]]:
+    return found, {each.file_name: data_uri(each.text) for each in found.files}
+
+
 @router.post("/shared/file")
 def download_shared(request: Request, panel: ThePanel, visitor: TheVisitor, form: TheForm) -> Response:
-    _, found = _fetch(request, panel, visitor, form)
-    chosen = file_answers.choose(found.files, form.get("node") or None)
     platform = next((each for each in Platform if each == form.get("format")), Platform.CONF)
-    return unseen(file_answers.for_platform(chosen, platform))
+
+    def made(found: FetchedFiles) -> Response:
+        return file_answers.for_platform(file_answers.choose(found.files, form.get("node") or None), platform)
+
+    return unseen(_fetch(request, panel, visitor, form, made)[1])
 
 
-def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm) -> tuple[KnownLink, FetchedFiles]:
+def _fetch(
+    request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm, made: Callable[[FetchedFiles], T]
+) -> tuple[KnownLink, T]:
+    """Return a link, and what is made of its files; where that is refused, the link is not used, nor a file taken."""
     secret = pasted(form.get("secret"))
     if not secret.startswith(PREFIX):
         raise Invalid(NO_LINK, field="secret")
@@ -145,7 +155,7 @@ def _fetch(request: Request, panel: Panel, visitor: Visitor, form: SubmittedForm
     with panel.link_guesses.guess(source_of(remote)):
         panel.link_uses.used(f"link {link.id}")
         with panel.store.write() as tx:
-            return link, share_links.fetch(tx, panel.vault, link, visitor.secret, remote)
+            return link, made(share_links.fetch(tx, panel.vault, link, visitor.secret, remote))
 
 
 def _check_password(panel: Panel, link: KnownLink, password: str, remote: str) -> None:
