@@ -21,7 +21,7 @@ from wgfleet.panel.errors import Invalid
 from wgfleet.panel.services import configs, peer_changes
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.access.callers import Caller
-from wgfleet.panel.services.fleet import nodes, ownership, peer_lists, peer_nodes, tags
+from wgfleet.panel.services.fleet import node_reach, nodes, ownership, peer_lists, peer_nodes, tags
 from wgfleet.panel.services.fleet.peer_nodes import MAX_PLACES
 from wgfleet.panel.services.fleet.tags import MAX_NAME as MAX_TAG_NAME
 from wgfleet.panel.services.moves import peer_moves
@@ -180,6 +180,8 @@ def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChan
     if body.tag is not None:
         tags.check_named(tx, caller.limit, [body.tag], "tag")
     peer_nodes.check_named(tx, caller.limit, body.nodes or ())
+    if body.action is PeerAction.SET_NODES and not body.nodes:
+        node_reach.check_all(caller.limit)
     to = body.to
     if to is not None and caller.limit is not None:
         to = peer_moves.destination(tx, to, caller.limit).id  # what the caller does not see may have the same name
@@ -199,4 +201,5 @@ def _spec(tx: Tx, panel: Panel, caller: Caller, body: PeersToChange) -> PeerChan
         panel.settings.drain.live_s,
         panel.settings.drain.grace_s,
         tuple(body.nodes or ()),
+        None if caller.limit is None else tuple(sorted(caller.limit.groups)),
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -19,7 +19,9 @@ from wgfleet.panel.errors import PanelError
 from wgfleet.panel.services import configs, rule_sets
 from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
-from wgfleet.panel.services.fleet import node_groups, peer_nodes, peer_tables, tags
+from wgfleet.panel.services.fleet import node_groups, peer_tables, tags
+from wgfleet.panel.services.fleet.node_reach import NodeReach
+from wgfleet.panel.services.fleet.peer_nodes import FIELD
 from wgfleet.panel.services.fleet.peer_tables import DetailChecks
 from wgfleet.panel.store import Tx
 from wgfleet.protocol.quotes import quoted
@@ -71,7 +73,8 @@ def plan(panel: Panel, caller: Caller, config: str, data: bytes, existing: Exist
         known = peer_tables.existing(
             tx, row, [values["name"] for _, values in sound], [values["id"] for _, values in sound if values.get("id")]
         )
-        _sort(DetailChecks(tx, row), found, sound, known, existing)
+        checks = Checks(DetailChecks(tx, row), NodeReach(tx, caller.limit, [each["id"] for each in known]))
+        _sort(checks, found, sound, known, existing)
     _check_new(panel, caller, config, found)
     found.wrong.sort(key=lambda each: each.line)
     return found
@@ -113,7 +116,6 @@ def _with_known(
         "rule_set": lambda name: rule_sets.get(tx, name, caller.limit),
     }
     if caller.limit is not None:
-        checks["nodes"] = lambda name: peer_nodes.check_named(tx, caller.limit, [name])
         checks["tags"] = lambda name: tags.get(tx, name, caller.limit)
     known: dict[tuple[str, str], str | None] = {}
     kept = []
@@ -133,6 +135,13 @@ def _with_known(
     return kept
 
 
+class Checks(NamedTuple):
+    """What rows are checked by."""
+
+    details: DetailChecks
+    nodes: NodeReach
+
+
 def _refusal(check: Callable[[str], object], name: str) -> str | None:
     try:
         check(name)
@@ -142,7 +151,7 @@ def _refusal(check: Callable[[str], object], name: str) -> str | None:
 
 
 def _sort(
-    checks: DetailChecks,
+    checks: Checks,
     found: TablePlan,
     rows: Sequence[tuple[TableRow, Values]],
     known: Sequence[Values],
@@ -157,7 +166,7 @@ def _sort(
                 WrongCell(row.line, "id", "no peer of this config has it; leave it empty for a new peer")
             )
         elif before is None:
-            _new(found, row.line, values)
+            _new(checks, found, row.line, values)
         elif existing is Existing.REFUSE:
             found.wrong.append(WrongCell(row.line, "name", f"there is a peer {quoted(before['name'])} already"))
         elif existing is Existing.SKIP:
@@ -170,7 +179,12 @@ def _sort(
             _change(checks, found, row.line, values, before)
 
 
-def _new(found: TablePlan, line: int, values: Values) -> None:
+def _new(checks: Checks, found: TablePlan, line: int, values: Values) -> None:
+    try:
+        checks.nodes.check_new(values)
+    except PanelError as error:
+        found.wrong.append(WrongCell(line, FIELD, error.detail))
+        return
     empty = {name for name, value in values.items() if value is None or (value == "" and name != "rule_set")}
     given = {name: value for name, value in values.items() if name not in empty and name != "id"}
     try:
@@ -182,11 +196,16 @@ def _new(found: TablePlan, line: int, values: Values) -> None:
     found.lines.append(line)
 
 
-def _change(checks: DetailChecks, found: TablePlan, line: int, values: Values, before: Values) -> None:
+def _change(checks: Checks, found: TablePlan, line: int, values: Values, before: Values) -> None:
     changes = {name: value for name, value in values.items() if not _alike(name, value, before[name])}
     fixed = [name for name in FIXED if name in changes]
     if fixed:
         found.wrong.append(WrongCell(line, fixed[0], "cannot be changed; leave it as it is, or empty"))
+        return
+    try:
+        changes = checks.nodes.changed(before["id"], changes)
+    except PanelError as error:
+        found.wrong.append(WrongCell(line, FIELD, error.detail))
         return
     if not changes:
         found.same += 1
@@ -196,7 +215,8 @@ def _change(checks: DetailChecks, found: TablePlan, line: int, values: Values, b
     except ValidationError as error:
         found.wrong += _complaints(line, error)
         return
-    wrong = checks.wrong_change(changes, enabled=bool(changes.get("enabled", before["enabled"])))
+    enabled = bool(changes.get("enabled", before["enabled"]))
+    wrong = checks.details.wrong_change(changes, enabled=enabled, kept=checks.nodes.had(before["id"]))
     if wrong is not None:
         found.wrong.append(WrongCell(line, wrong.field, wrong.detail))
         return

@@ -17,6 +17,7 @@ from wgfleet.panel.services import configs, peer_changes, rule_sets, table_chang
 from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, peer_tables, peers, tags
+from wgfleet.panel.services.fleet.node_reach import NodeReach
 from wgfleet.panel.services.peer_changes import LINES
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.peer_changes import TableLine
@@ -83,6 +84,7 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
     owner_ids: dict[str, str] = {}
     sets: set[str] = set()
     found = []
+    reach = NodeReach(tx, caller.limit, [each.peer_id for each in changes if "nodes" in each.changes])
     for each in changes:
         group, owner = each.changes.get("group"), each.changes.get("owner")
         if group and group not in groups:
@@ -96,7 +98,8 @@ def _lines(tx: Tx, caller: Caller, changes: Sequence[RowChange]) -> list[TableLi
             rule_sets.check_named(tx, caller.limit, each.changes)
             sets.add(rule_set)
         tags.check_named(tx, caller.limit, each.changes.get("tags") or (), "tags")
-        values = table_changes.resolved(each.changes, groups.get(group or ""), owner_ids.get(owner or ""))
+        said = reach.changed(each.peer_id, each.changes)
+        values = table_changes.resolved(said, groups.get(group or ""), owner_ids.get(owner or ""))
         found.append(TableLine(each.peer_id, each.line, values))
     return found
 

@@ -43,6 +43,7 @@ from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.clients import files
 from wgfleet.panel.services.fleet import node_groups, ownership, peer_lists, peer_nodes, peers, tags
+from wgfleet.panel.services.fleet.node_reach import NodeReach
 from wgfleet.panel.services.fleet.peer_details import MAX_NOTES, PeerDetails
 from wgfleet.panel.services.fleet.peer_lists import PeerFilter, PeerOrder
 from wgfleet.panel.services.fleet.peer_nodes import MAX_PLACES
@@ -338,8 +339,7 @@ def change(tx: Tx, panel: Panel, caller: Caller, peer: Peer, body: ChangedPeer) 
     rule_sets.check_named(tx, caller.limit, given)
     tags.check_named(tx, caller.limit, given.get("tags", ()), "tags")
     if "nodes" in body.model_fields_set:
-        peer_nodes.check_named(tx, caller.limit, body.nodes or ())
-        given["nodes"] = body.nodes
+        given |= NodeReach(tx, caller.limit, [peer.id]).changed(peer.id, {"nodes": body.nodes})
     if "group" in body.model_fields_set:
         given.pop("group", None)
         limits.check_named_group(tx, caller.limit, body.group)

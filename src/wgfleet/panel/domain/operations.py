@@ -100,7 +100,8 @@ class GroupDrainOptions:
 class PeerChangeOptions:
     """Of a change of many peers. `filter`: as it was given, to be shown; `job`: as `services.jobs.commands.plain`.
 
-    `action`: one of `PeerAction`, or `table`: each peer gets what a line of a table says.
+    `action`: one of `PeerAction`, or `table`: each peer gets what a line of a table says. `within`: ids of the node
+    groups that who began it is limited to; of nodes, all else stays with the peers that have it.
     """
 
     action: str
@@ -112,6 +113,7 @@ class PeerChangeOptions:
     group: str | None = None
     speeds: dict[str, int | None] | None = None
     nodes: list[str] | None = None
+    within: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

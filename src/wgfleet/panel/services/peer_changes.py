@@ -64,6 +64,7 @@ class PeerChangeSpec:
     live_s: float = LIVE_S
     grace_s: float = 0.0
     nodes: tuple[str, ...] = ()
+    within: tuple[str, ...] | None = None
 
 
 class ChangeTargets(NamedTuple):
@@ -114,7 +115,7 @@ def look(tx: Tx, wanted: PeerFilter, spec: PeerChangeSpec) -> PeersFound:
             Reason("nobody moves now: they prefer {name} from the next rebalance of the config on", name=name)
         )
     if spec.action is PeerAction.SET_NODES:
-        effects += peer_node_changes.noticed(tx, config, peer_ids, spec.nodes)
+        effects += peer_node_changes.noticed(tx, config, peer_ids, spec.nodes, spec.within)
     if to is not None:
         effects += peer_moves.foresee(tx, config, peer_ids, to, spec.live_s)
     if spec.action is PeerAction.SET_SPEEDS and counted.enabled:
@@ -180,6 +181,7 @@ def _options(spec: PeerChangeSpec, tag: Tag | None, group: NodeGroup | None) -> 
         group=None if group is None else group.name,
         speeds=None if spec.speeds is None else {name: spec.speeds.get(name) for name in spec.speeds},  # type: ignore[misc]
         nodes=list(spec.nodes) or None,
+        within=None if spec.within is None or not spec.nodes else list(spec.within),
     )
 
 

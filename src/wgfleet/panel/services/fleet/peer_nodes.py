@@ -61,10 +61,11 @@ def check_named(tx: Tx, limit: Limit | None, references: Iterable[str], field: s
     if limit is not None:
         for reference in references:
             if chosen(tx, reference, field, limit) == (None, None):
-                raise _unknown(reference, field)
+                raise unknown(reference, field)
 
 
-def _unknown(reference: str, field: str) -> Invalid:
+def unknown(reference: str, field: str) -> Invalid:
+    """Return the refusal of what is neither a node nor a node group."""
     hints = Hint(HintCode.LIST_NODES), Hint(HintCode.LIST_NODE_GROUPS)
     return Invalid(Reason("there is no node and no node group {reference!r}", reference=reference), *hints, field=field)
 
@@ -103,7 +104,7 @@ def _place(tx: Tx, config: Config, reference: str, having: Collection[str], fiel
     if node is None and reference in having:
         return reference
     if node is None:
-        raise _unknown(reference, field)
+        raise unknown(reference, field)
     if node.id not in having:
         raise Invalid(
             Reason("config {config!r} is not assigned to node {node!r}", config=config.name, node=node.name),

@@ -32,6 +32,7 @@ from wgfleet.panel.store import peers as peer_rows
 from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.listed_peers import PeerFilter
+from wgfleet.panel.store.peer_nodes import Places
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.store.users import HeldUser
 from wgfleet.protocol.addresses import host_network, parse_address, parse_network
@@ -133,7 +134,7 @@ class DetailChecks:
     def __init__(self, tx: Tx, config: Config) -> None:
         self._tx, self._config = tx, config
         self._networks = configs.networks(tx, [config.id])[config.id]
-        self._nodes: dict[tuple[str, ...], WrongSpec | None] = {}
+        self._nodes: dict[tuple[tuple[str, ...], Places], WrongSpec | None] = {}
         self._tags: dict[tuple[str, ...], WrongSpec | None] = {}
         self._sets: dict[str, str] = {}
         self._owners: dict[str, HeldUser | None] = {}
@@ -144,12 +145,13 @@ class DetailChecks:
             self._tags[key] = _refused(None, partial(tags.named, self._tx, key, "tags"))
         return self._tags[key]
 
-    def wrong_nodes(self, names: Sequence[str] | None) -> WrongSpec | None:
-        """Return why a peer cannot be limited to these nodes and node groups; None: it may use all."""
+    def wrong_nodes(self, names: Sequence[str] | None, kept: Places) -> WrongSpec | None:
+        """Return why a peer cannot be limited to these nodes and node groups, of which it has some; None: all."""
         if names is None:
             return None
-        if (key := tuple(names)) not in self._nodes:
-            self._nodes[key] = _refused(None, partial(peer_nodes.parsed, self._tx, self._config, key))
+        if (key := (tuple(names), kept)) not in self._nodes:
+            parsed = partial(peer_nodes.parsed, self._tx, self._config, key[0], kept=kept)
+            self._nodes[key] = _refused(None, parsed)
         return self._nodes[key]
 
     def wrong_settings(self, of_file: Mapping[str, Any], held: Mapping[str, Any]) -> WrongSpec | None:
@@ -167,13 +169,13 @@ class DetailChecks:
             self._owners[owner] = None if user is None else HeldUser(user.name, user.disabled)
         return _refused(None, partial(ownership.check, self._owners[owner], "owner", enabled=enabled))
 
-    def wrong_change(self, changes: Values, *, enabled: bool) -> WrongSpec | None:
+    def wrong_change(self, changes: Values, *, enabled: bool, kept: Places) -> WrongSpec | None:
         """Return why a peer, on or off by then, cannot be changed so, as far as that does not depend on other lines."""
         return (
             self.wrong_owner(changes.get("owner"), enabled=enabled)
             or self.wrong_settings(changes, changes)
             or self.wrong_tags(changes.get("tags", ()))
-            or self.wrong_nodes(changes.get("nodes"))
+            or self.wrong_nodes(changes.get("nodes"), kept)
             or _refused(None, partial(_check_texts, changes))
         )
 
