@@ -23,6 +23,12 @@ def domains(tx: Tx) -> list[tuple[str, str]]:
     return [(config, domain) for config, domain in tx.session.execute(query)]
 
 
+def with_configs(tx: Tx) -> list[tuple[Config, EndpointGroup]]:
+    """Return all groups, each with its config, in the order in which the configs were made."""
+    query = select(Config, EndpointGroup).join(EndpointGroup, EndpointGroup.config_id == Config.id).order_by(Config.id)
+    return [(config, group) for config, group in tx.session.execute(query)]
+
+
 def domains_of(tx: Tx, config_ids: Collection[str]) -> dict[str, str]:
     """Return the domain of each of some configs that has a group, by the config's id."""
     query = select(EndpointGroup.config_id, EndpointGroup.domain).where(EndpointGroup.config_id.in_(config_ids))

@@ -15,7 +15,7 @@ from wgfleet.panel.errors import Conflict, Exhausted, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.keypairs import new_key_pair
 from wgfleet.panel.services import audit, configs, generations, operations
-from wgfleet.panel.services.dns import published_names
+from wgfleet.panel.services.dns import name_clashes, published_names
 from wgfleet.panel.services.fleet import forwardings, peer_networks, placement, shared_addresses, witness_keys
 from wgfleet.panel.services.floating import carriers, holders
 from wgfleet.panel.store import Tx, given_up, homes, owed_recalls, sealed
@@ -172,6 +172,7 @@ def assign(
     earlier = assignment_rows.get(tx, config.id, node.id)
     if earlier is not None:
         raise _assigned_already(config, node, earlier.phase)
+    name_clashes.check_assigned(tx, config, node)
     # What the node owes of an earlier time is overtaken: it is to carry the config again.
     owed = assignment_rows.cleanup(tx, node.id, config.id)
     behind = (clock.now(), generation) if owed is None else (owed.created_at, owed.generation)

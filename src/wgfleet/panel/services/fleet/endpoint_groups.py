@@ -13,8 +13,8 @@ from wgfleet.panel.domain.fields import check_range, is_address, parse_public_ad
 from wgfleet.panel.errors import Invalid, NotFound
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, configs, tunnel_networks
+from wgfleet.panel.services.dns import name_clashes, short_fields, syncs
 from wgfleet.panel.services.dns import settings as dns_settings
-from wgfleet.panel.services.dns import short_fields, syncs
 from wgfleet.panel.services.dns.settings import DnsSpec
 from wgfleet.panel.services.floating import addresses
 from wgfleet.panel.services.floating import settings as floating_settings
@@ -69,7 +69,7 @@ def put(
     """Make the config's endpoint group, or replace it; say whether it is new. `plugins`: the DNS providers."""
     group = endpoint_group_rows.get(tx, config.id)
     values = _checked(config, spec, group)
-    created = group is None
+    created, before = group is None, _names_of(group)
     new_end = group is None or (group.domain, group.port) != (values["domain"], values["port"])
     if config.mode == configs.CLUSTER and (group is None or group.domain != values["domain"]):
         tunnel_networks.check_outside(tx, values["domain"], "domain")
@@ -82,6 +82,7 @@ def put(
     if new_end:
         new_files.of_config(tx, config.id)
     dns_settings.apply(vault, plugins, group, _dns_of(spec))
+    _check_names(tx, config, group, before, _dns_of(spec))
     floating_settings.apply(tx, vault, group, spec.floating)
     action = "created" if created else "updated"
     floats = {"floating_addresses": list(spec.floating.addresses), "address_provider": spec.floating.provider}
@@ -160,7 +161,23 @@ def rehearsed(
         draft.dns_record_name = present.dns_record_name
         draft.dns_options_sealed = present.dns_options_sealed
     dns_settings.apply(vault, plugins, draft, dns)
+    _check_names(tx, config, draft, _names_of(present), dns)
     return draft, dns
+
+
+def _names_of(group: EndpointGroup | None) -> set[str | None]:
+    return set() if group is None else {group.domain, group.dns_record_name}
+
+
+def _check_names(
+    tx: Tx, config: Config, group: EndpointGroup, before: Collection[str | None], dns: DnsSpec | None
+) -> None:
+    """Refuse names that another config has; what the group had `before` stays, so that all else can be changed."""
+    names = {"domain": group.domain}
+    if dns is not None and group.dns_record_name is not None:
+        names[dns.path("record_name")] = group.dns_record_name
+    if fresh := {field: name for field, name in names.items() if name not in before}:
+        name_clashes.check_group(tx, config, fresh)
 
 
 def _new(config: Config, values: dict[str, Any]) -> EndpointGroup:

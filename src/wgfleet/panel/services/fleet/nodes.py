@@ -13,6 +13,7 @@ from wgfleet.panel.domain.phases import Phase
 from wgfleet.panel.errors import Conflict, Invalid, NotFound, PanelError
 from wgfleet.panel.hints import Hint, HintCode
 from wgfleet.panel.services import audit, certificates, operations, reach
+from wgfleet.panel.services.dns import name_clashes
 from wgfleet.panel.services.fleet import (
     backbone,
     node_deletion,
@@ -193,6 +194,7 @@ def _update(tx: Tx, actor: str, node: Node, changes: NodeChanges, *, force: bool
         shared_addresses.check(tx, Place.of(changed, node), named=changed)
     if "name" in changed:
         _check_name_is_free(tx, changed["name"])
+        name_clashes.check_renamed(tx, node, changed["name"])
     if values.get("next_endpoint_addresses"):
         changed.pop("endpoint_addresses", None)
     _tell_others(tx, node, changed)
