@@ -1,6 +1,7 @@
 """Devices of users themselves: made, rotated and deleted by them, as many as they may have."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from wgfleet.panel.domain.held_settings import HELD
@@ -9,11 +10,14 @@ from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import limits, users
 from wgfleet.panel.services.access.callers import Caller
 from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet.peer_details import PeerDetails
 from wgfleet.panel.services.fleet.peers import Created, PeerDraft, PeerSpec
 from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import owners as owner_rows
+from wgfleet.panel.store import peer_nodes as peer_node_rows
 from wgfleet.panel.store import users as user_rows
+from wgfleet.panel.store.peer_nodes import Places
 from wgfleet.panel.store.shown_peers import ShownPeer
 from wgfleet.panel.store.tables import Config, Peer
 from wgfleet.panel.vault import Vault
@@ -70,7 +74,18 @@ def create(tx: Tx, caller: Caller, reference: str | None, device: PeerDraft, mos
             raise Invalid(Reason("say in which config; you may have devices in {names}", names=names), field="config")
         reference = may.configs[0].id
     limits.check(tx, caller.limit, "config", reference, "config")
-    return peers.create(tx, caller.actor, configs.get(tx, reference), [device])
+    config = configs.get(tx, reference)
+    if (places := _nodes(tx, caller.id, config.id)) is not None:
+        details = PeerDetails(nodes=tuple(sorted(places)), kept_nodes=places)
+        device = replace(device, spec=replace(device.spec, details=details))
+    return peers.create(tx, caller.actor, config, [device])
+
+
+def _nodes(tx: Tx, user_id: str, config_id: str) -> Places | None:
+    """Return what the devices of a user in a config may use together, of which each is limited; else None."""
+    owned = [peer.id for peer in owner_rows.owned(tx, user_id) if peer.config_id == config_id]
+    places = peer_node_rows.of_peers(tx, owned)
+    return frozenset().union(*places.values()) if owned and len(places) == len(owned) else None
 
 
 def page(tx: Tx, caller: Caller, after: str | None, limit: int) -> list[ShownPeer]:
@@ -101,7 +116,11 @@ def rotate(tx: Tx, vault: Vault, caller: Caller, peer: Peer, public_key: str | N
 
 
 def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
-    """Delete a device; of one that is kept out, or has limits of its own, an administrator: it could be made again."""
+    """Delete a device; of one that is kept out, or has limits of its own, an administrator: it could be made again.
+
+    So is the last of a user's devices in a config that is limited to nodes: the next one has these of those before it.
+    """
+    user_rows.lock(tx, caller.id)  # of two deleted at once, the second sees the first
     if not peer.enabled:
         raise Forbidden(Reason("device {peer!r} was switched off; ask an administrator", peer=peer.name))
     held = any(getattr(peer, name) is not None for name in HELD)
@@ -109,4 +128,13 @@ def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
         raise Forbidden(
             Reason("device {peer!r} has limits, which would end with it; ask an administrator", peer=peer.name)
         )
+    before = _nodes(tx, caller.id, peer.config_id)
     peers.delete(tx, caller.actor, configs.get(tx, peer.config_id), [peer.id])
+    if before is not None and _nodes(tx, caller.id, peer.config_id) is None:
+        raise Forbidden(
+            Reason(
+                "device {peer!r} is limited to some nodes, which would end with it; give it new keys, or ask an "
+                "administrator",
+                peer=peer.name,
+            )
+        )

@@ -27,13 +27,17 @@ _CONTROLS = frozenset(map(chr, [*range(32), *range(127, 160), *range(0xD800, 0xE
 
 @dataclass(frozen=True, slots=True)
 class PeerDetails:
-    """What a new peer has of it. `tags` are ids or names, `nodes` of nodes and node groups (None: all nodes)."""
+    """What a new peer has of it. `tags` are ids or names, `nodes` of nodes and node groups (None: all nodes).
+
+    `kept_nodes`: those of `nodes`, by their ids, that may have left the config, or be gone.
+    """
 
     notes: str = ""
     tags: tuple[str, ...] = ()
     settings: ClientSettings = field(default_factory=ClientSettings)
     held: HeldChanges = field(default_factory=HeldChanges)
     nodes: tuple[str, ...] | None = None
+    kept_nodes: Places = frozenset()
 
 
 class DetailChanges(ClientSettings, HeldChanges, total=False):
@@ -76,7 +80,7 @@ def give(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]
 
 def usable(tx: Tx, config: Config, details: Sequence[tuple[str, PeerDetails, str]]) -> dict[str, Places]:
     """Return what of new peers may use some nodes only, and which; `details` as for `give`."""
-    return peer_nodes.of_new(tx, config, [(peer_id, each.nodes, at) for peer_id, each, at in details])
+    return peer_nodes.of_new(tx, config, [(peer_id, each.nodes, each.kept_nodes, at) for peer_id, each, at in details])
 
 
 def checked(details: PeerDetails, networks: Sequence[str], at: str) -> dict[str, Any]:

@@ -114,15 +114,17 @@ def _place(tx: Tx, config: Config, reference: str, having: Collection[str], fiel
     return node.id
 
 
-def of_new(tx: Tx, config: Config, wanted: Iterable[tuple[str, Sequence[str] | None, str]]) -> dict[str, Places]:
-    """Return what new peers may use: of (peer id, references, what the names of fields begin with in errors)."""
-    known: dict[tuple[str, ...], Places] = {}
+def of_new(
+    tx: Tx, config: Config, wanted: Iterable[tuple[str, Sequence[str] | None, Places, str]]
+) -> dict[str, Places]:
+    """Return what new peers may use: of (peer id, references, `kept` as of `parsed`, how fields begin in errors)."""
+    known: dict[tuple[tuple[str, ...], Places], Places] = {}
     found: dict[str, Places] = {}
-    for peer_id, references, at in wanted:
+    for peer_id, references, kept, at in wanted:
         if references is not None:
-            key = tuple(references)
+            key = (tuple(references), kept)
             if key not in known:
-                known[key] = parsed(tx, config, key, f"{at}{FIELD}")
+                known[key] = parsed(tx, config, key[0], f"{at}{FIELD}", kept=kept)
             found[peer_id] = known[key]
     return found
 
