@@ -8,7 +8,7 @@ import httpx
 from tests.panel.web.conftest import submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
-from wgfleet.panel.services.fleet import assignments, endpoint_groups, nodes
+from wgfleet.panel.services.fleet import assignments, endpoint_groups, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 
 
@@ -119,3 +119,23 @@ def test_who_may_no_longer_use_a_node_is_said_before_its_group_is_another(panel:
     assert "2 peers of 'wg6' may no longer use 'ams6'" in asked
     assert "1 peer of 'wg6' may then use no node at all: anna" in asked
     assert submit(admin, "/nodes/ams6/edit", name="ams6", group="", agreed="true").url.path == "/nodes/ams6"
+
+
+def test_who_may_no_longer_use_a_node_is_said_before_a_group_is_filled_or_emptied(
+    panel: Panel, admin: httpx.Client
+) -> None:
+    serving(panel, admin, "wg7", "ams7", "par7")
+    for name in ("eu7", "us7"):
+        submit(admin, "/new/node-group", name=name)
+    submit(admin, "/nodes/ams7/edit", name="ams7", group="eu7")
+    submit(admin, "/peers/new", config="wg7", name="anna", nodes="eu7", enabled="true")
+    dialog = words(admin.get("/node-groups/eu7/nodes/ams7/remove"))
+    assert "1 peer of 'wg7' may no longer use 'ams7'" in dialog
+    assert "may then use no node at all: anna" in dialog
+    asked = words(submit(admin, "/node-groups/us7/nodes/new", node="ams7"))
+    assert "Nothing is changed yet" in asked
+    assert "1 peer of 'wg7' may no longer use 'ams7'" in asked
+    with panel.store.read() as tx:
+        assert node_groups.name_of(tx, nodes.get(tx, "ams7").group_id) == "eu7"
+    agreed = submit(admin, "/node-groups/us7/nodes/new", node="ams7", agreed="true")
+    assert agreed.url.path == "/node-groups/us7"

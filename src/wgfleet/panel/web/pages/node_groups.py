@@ -13,6 +13,7 @@ from wgfleet.panel.api.models import After, Reference
 from wgfleet.panel.api.node_groups import ChangedNodeGroup, NewNodeGroup, NodeGroupView
 from wgfleet.panel.api.nodes import ChangedNode, update_node, views
 from wgfleet.panel.api.panel import Panel, ThePanel
+from wgfleet.panel.api.previews import preview_node
 from wgfleet.panel.domain.placement.place import DEFAULT_PRIORITY
 from wgfleet.panel.errors import NotFound
 from wgfleet.panel.services.access import limits
@@ -107,16 +108,22 @@ def put_in_page(request: Request, panel: ThePanel, caller: Writer, group: Refere
 
 @router.post("/node-groups/{group}/nodes/new")
 def put_in(request: Request, panel: ThePanel, caller: Writer, group: Reference, form: TheForm) -> Response:
-    """Put a node into a group. A form that has not agreed comes back with who sees it then, and who no more."""
+    """Put a node into a group.
+
+    A form that has not agreed comes back with who sees it then, and who no more, and which peers may no longer use it.
+    """
     try:
         with panel.store.read() as tx:
             limits.check(tx, caller.limit, "node", form.get("node"), "node")
             into, node = node_groups.get(tx, group), nodes.get(tx, form.get("node"))
             changes = _seen_by(tx, node, into)
             name = into.name
-        if changes and not form.ticked("agreed"):
-            return _put_in(request, panel, caller, group, form, changes)
-        update_node(panel, caller, node.id, made_of(ChangedNode, group=name))
+        body = made_of(ChangedNode, group=name)
+        if not form.ticked("agreed"):
+            noticed = preview_node(panel, caller, node.id, body).effects
+            if changes or noticed:
+                return _put_in(request, panel, caller, group, form, changes, noticed)
+        update_node(panel, caller, node.id, body)
     except REFUSALS as error:
         return _put_in(request, panel, caller, group, form.refused(error))
     return gone_on(request, f"/node-groups/{name}")
@@ -194,21 +201,28 @@ def _put_in(
     group: str,
     form: SubmittedForm,
     changes: Sequence[tuple[str, list[str]]] = (),
+    noticed: Sequence[str] = (),
 ) -> Response:
     found = api.show_node_group(panel, caller, group)
     with panel.store.read() as tx:
         others = [each.name for each in nodes.page(tx, None, MOST_NODES, caller.limit) if each.group_id != found.id]
-    context: dict[str, Any] = {"group": found, "others": others, "form": form, "changes": changes}
+    context: dict[str, Any] = {"group": found, "others": others, "form": form, "changes": changes, "noticed": noticed}
     return page(request, "node_groups/put_in.html", context, status=form.status)
 
 
 def _take_out(request: Request, panel: Panel, caller: Caller, group: str, node: str, form: SubmittedForm) -> Response:
+    with panel.store.read() as tx:
+        _member(tx, group, node)
+    noticed: Sequence[str] = ()
+    if caller.limit is None:  # others may not take it out
+        noticed = preview_node(panel, caller, node, made_of(ChangedNode, group=None)).effects
     with panel.store.read() as tx:
         found, row = _member(tx, group, node)
         context = {
             "group": found.name,
             "node": row.name,
             "changes": _seen_by(tx, row, None),
+            "noticed": noticed,
             "is_limited": caller.limit is not None,
             "form": form,
         }
