@@ -17,7 +17,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access import devices
 from wgfleet.panel.services.access.callers import DEVICES, Caller
-from wgfleet.panel.services.clients.files import files as files_of
+from wgfleet.panel.services.clients import files
 from wgfleet.panel.services.fleet import peers
 from wgfleet.panel.store import Tx
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -87,10 +87,11 @@ def show_access(request: Request, panel: ThePanel, caller: Owner, device_id: Ide
     """Show the file as text and as a code. That is audited."""
     with panel.store.read() as tx:
         context = _of_device(tx, caller, device_id)
+        served = files.refusal(tx, configs.get(tx, context["device"]["config_id"])) is None
     found: Sequence[ClientFile] = ()
-    with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves the config yet
-        found = files_of(tx, panel.vault, caller.actor, devices.get(tx, caller, device_id))
-    return page(request, "devices/access.html", {**context, "files": found})
+    with contextlib.suppress(Conflict), panel.store.write() as tx:  # no node serves the config, or none that it may use
+        found = files.files(tx, panel.vault, caller.actor, devices.get(tx, caller, device_id))
+    return page(request, "devices/access.html", {**context, "files": found, "served": served})
 
 
 @router.get("/devices/{device_id}/file")
