@@ -95,19 +95,23 @@ def test_a_node_without_a_name_in_dns_is_said_by_its_address(client: httpx.Clien
 
 @one_database
 @pytest.mark.parametrize("mode", ["independent", "cluster"])
-def test_who_had_the_home_at_a_node_that_left_needs_a_new_file(world: World, mode: str) -> None:
+def test_who_had_a_file_for_a_node_that_left_needs_a_new_one(world: World, mode: str) -> None:
     config = world.config(mode=mode, pools=("10.9.0.0/24",))
     one, two = world.serving(config, "one", "two")
-    here, there = world.peers(config, "here", "there")
+    here, there, barred = world.peers(config, "here", "there", "barred")
     with world.store.write() as tx:
-        peer_rows.rehome(tx, {PeerId(here.id): NodeId(one.id), PeerId(there.id): NodeId(two.id)})
-        new_files.taken(tx, [here.id, there.id], 1.0)
+        homes = {here: one, there: two, barred: two}
+        peer_rows.rehome(tx, {PeerId(peer.id): NodeId(node.id) for peer, node in homes.items()})
+        if mode == "independent":
+            peer_nodes.put(tx, config, [peers.get(tx, barred.id)], frozenset({two.id}))
+        new_files.taken(tx, [here.id, there.id, barred.id], 1.0)
     world.sync_all(config, one, two)
     operation = world.remove(config, one, force=True)
     for _ in range(20):
         world.step(operation)
         world.sync_all(config, one, two)
-    assert marked(world, config) == {here.id}
+    # In an independent config each has a file for every node that it may use.
+    assert marked(world, config) == ({here.id, there.id} if mode == "independent" else {here.id})
 
 
 @one_database

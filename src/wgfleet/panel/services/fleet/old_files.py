@@ -47,6 +47,8 @@ def port_changed(tx: Tx, config: Config, node: Node) -> None:
 
 
 def node_left(tx: Tx, config: Config, node: Node, operation: Operation) -> None:
-    """Mark those of peers that a removal has moved away from a node, where they lead to it and not to a name."""
-    if config.mode == configs.INDEPENDENT or endpoint_group_rows.get(tx, config.id) is None:
+    """Mark those of an independent config that have a file for a node; of a cluster those that led to it by address."""
+    if config.mode == configs.INDEPENDENT:
+        new_files.of_users(tx, config.id, node)
+    elif endpoint_group_rows.get(tx, config.id) is None:
         new_files.of_moves(tx, operation.id, node.id)
