@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from sqlite3 import Connection
 
 from wgfleet.panel import clock
+from wgfleet.panel.domain import waits
 from wgfleet.panel.errors import PanelError, TooMany, Unauthorized
 from wgfleet.panel.store import noted_attempts
 from wgfleet.panel.store.notes import Notes
@@ -82,8 +83,8 @@ class Attempts:
             wait_s = first + self._window_s - clock.monotonic()
             raise TooMany(
                 Reason(
-                    "too many {what} of {source}; try again in {wait} s",
-                    what=self._what, source=source, wait=max(1, round(wait_s)),
+                    "too many {what} of {source}; try again in {wait}",
+                    what=self._what, source=source, wait=waits.in_words(wait_s),
                 ),
                 retry_after_s=wait_s,
             )  # fmt: skip
