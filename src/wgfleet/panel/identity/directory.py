@@ -13,6 +13,7 @@ from typing import Any
 
 from ldap3 import AUTO_BIND_NONE, NONE, SUBTREE, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPBindError, LDAPException
+from ldap3.operation.search import parse_filter
 from ldap3.utils.conv import escape_filter_chars
 
 from wgfleet.panel.domain.identities import VouchedPerson
@@ -57,6 +58,16 @@ class DirectoryOptions:
     group_base: str = ""
     group_filter: str = "(&(objectClass=groupOfNames)(member={dn}))"
     group_attribute: str = "cn"
+
+
+def is_filter(text: str) -> bool:
+    """Say whether a filter can be read, with some person's name and DN in it."""
+    filled = text.replace("{name}", "x").replace("{dn}", "cn=x")
+    try:
+        parse_filter(filled, None, auto_escape=True, auto_encode=True, validator=None, check_names=False)
+    except LDAPException:
+        return False
+    return True
 
 
 def authenticate(options: DirectoryOptions, name: str, password: str, guessing: Guessing) -> VouchedPerson:

@@ -9,7 +9,7 @@ from wgfleet.panel import clock
 from wgfleet.panel.domain.fields import parse_name
 from wgfleet.panel.domain.identities import ProviderKind
 from wgfleet.panel.errors import Conflict, Invalid, NotFound
-from wgfleet.panel.identity.directory import DirectoryOptions
+from wgfleet.panel.identity.directory import DirectoryOptions, is_filter
 from wgfleet.panel.identity.oidc import OidcOptions
 from wgfleet.panel.services import audit
 from wgfleet.panel.services.access.callers import Role
@@ -21,6 +21,7 @@ from wgfleet.panel.vault import Vault
 from wgfleet.protocol.reasons import Reason
 
 MOST = 20
+_OF_PERSON = ("{dn}", "{name}")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -163,7 +164,7 @@ def _sealed(vault: Vault, provider_id: str, secret: str | None) -> bytes | None:
 
 
 def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
-    """Refuse places that are asked without TLS, unless they are on this machine."""
+    """Refuse places that are asked without TLS, unless they are on this machine, and filters that are none."""
     if kind == ProviderKind.FORWARDED:
         return
     place, safe, bare = ("issuer", "https", "http") if kind == ProviderKind.OIDC else ("url", "ldaps", "ldap")
@@ -182,3 +183,19 @@ def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
         raise Invalid(
             Reason("passwords and tokens would go in clear: {way_out}", way_out=way_out), field=f"{kind}.{place}"
         )
+    if kind == ProviderKind.LDAP:
+        _check_filters(DirectoryOptions(**options))
+
+
+def _check_filters(options: DirectoryOptions) -> None:
+    """Refuse filters that no directory reads, and those that find the same for everybody."""
+    named = {"user_filter": (options.user_filter, ("{name}",)), "group_filter": (options.group_filter, _OF_PERSON)}
+    for name, (text, marks) in named.items():
+        field = f"{ProviderKind.LDAP}.{name}"
+        if not is_filter(text):
+            raise Invalid(
+                Reason("is no filter that a directory can read (RFC 4515); look at its brackets"), field=field
+            )
+        if not any(mark in text for mark in marks):
+            said = Reason("must have {marks}, or it finds the same for everybody", marks=" or ".join(marks))
+            raise Invalid(said, field=field)
