@@ -52,6 +52,7 @@ def test_a_servers_file_in_another_one_is_refused_with_its_line_and_the_way_out(
     line = 1 if encoding.startswith("utf-16") else 7
     assert f"{file}: line {line}: is not in UTF-8" in str(refused.value)
     assert "iconv" in str(refused.value)
+    assert "WINDOWS-1256" in str(refused.value), "of Persian and Arabic names"
 
 
 def test_a_users_file_in_another_one_still_gives_its_keys(tmp_path: Path) -> None:

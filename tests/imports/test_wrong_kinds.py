@@ -16,6 +16,8 @@ from wgfleet.imports import sent_files, sources
 from wgfleet.imports.fleet import ImportedFleet, UnreadableError
 from wgfleet.imports.sent_files import SentFile
 
+DATABASES = {"wgdashboard": "wgdashboard.db", "wg-easy": "wg-easy.db", "wg-portal": "sqlite.db"}
+
 
 def zipped(**files: bytes) -> bytes:
     out = io.BytesIO()
@@ -44,6 +46,12 @@ def test_an_archive_in_place_of_what_is_in_it_is_called_one(tmp_path: Path, sour
 def test_an_empty_file_is_called_so(tmp_path: Path, source: str) -> None:
     (tmp_path / "wg-easy.db").touch()
     assert refusal(source, tmp_path / "wg-easy.db").endswith("wg-easy.db: is empty")
+
+
+@pytest.mark.parametrize(("source", "name"), DATABASES.items())
+def test_an_empty_database_in_a_folder_is_called_so(tmp_path: Path, source: str, name: str) -> None:
+    (tmp_path / name).touch()
+    assert refusal(source, tmp_path).endswith(f"{name}: is empty")
 
 
 @pytest.mark.parametrize("source", sources.SOURCES)

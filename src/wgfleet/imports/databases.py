@@ -1,11 +1,12 @@
-"""SQLite databases that another program may have open: read from a copy, with the log beside it."""
+"""SQLite databases that another program may have open: read from a copy, with the log or the journal beside it."""
 
 import shutil
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ Row = dict[str, Any]
 MAX_BYTES = 4 * 1024**3
 MAX_VALUE = 16 * 1024 * 1024  # bytes of one value
 MAX_ROWS = 200_000
+TRIES, AGAIN_S = 20, 0.1
 _NAME = '"{}"'
+_UNDONE = ("-wal", "-journal")
+_BESIDE = (*_UNDONE, "-shm")
 
 
 class Database:
@@ -55,12 +59,7 @@ def opened(path: Path) -> Iterator[Database]:
     """Open a copy of a database. Raise `UnreadableError`."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            _check(path)
-            copy = Path(shutil.copy(path, folder))
-            for ending in ("-wal", "-shm"):
-                if (beside := path.with_name(path.name + ending)).exists():
-                    _check(beside)
-                    shutil.copy(beside, folder)
+            copy = _copied(path, Path(folder))
         except OSError as error:
             raise UnreadableError(f"{path}: {error.strerror or error}") from None
         try:
@@ -73,6 +72,39 @@ def opened(path: Path) -> Iterator[Database]:
             raise UnreadableError(
                 Reason("{path}: is no SQLite database that can be read: {error}", path=path, error=error)
             ) from None
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copy a database as it is between two changes of its program. Raise `OSError`, `UnreadableError`."""
+    for _ in range(TRIES):
+        before = _standing(path)
+        copy = Path(shutil.copy(path, folder))
+        for ending in _BESIDE:
+            (folder / (path.name + ending)).unlink(missing_ok=True)
+            if (beside := path.with_name(path.name + ending)).exists():
+                _check(beside)
+                with suppress(FileNotFoundError):  # it has just ended; the next try sees that
+                    shutil.copy(beside, folder)
+        if _standing(path) == before:
+            return copy
+        time.sleep(AGAIN_S)
+    raise UnreadableError(Reason("{path}: is changed all the time; stop its program, or give a copy", path=path))
+
+
+def _standing(path: Path) -> list[tuple[int, int] | None]:
+    """Return sizes and times of a database and of what undoes or ends its changes; refuse an empty one."""
+    _check(path)
+    found: list[tuple[int, int] | None] = []
+    for each in (path, *(path.with_name(path.name + ending) for ending in _UNDONE)):
+        try:
+            about = each.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((about.st_size, about.st_mtime_ns))
+    if found[0] is not None and not found[0][0] and found[1] is None:
+        raise UnreadableError(Reason("{path}: is empty", path=path))
+    return found
 
 
 def _check(path: Path) -> None:

@@ -77,7 +77,7 @@ def text_of(path: Path) -> str:
     raise UnreadableError(
         Reason(
             "{path}: line {line}: is not in UTF-8, so names in it would be spoilt; save it in UTF-8, such as with "
-            "`iconv -f WINDOWS-1252 -t UTF-8`, and give that",
+            "`iconv -f WINDOWS-1252 -t UTF-8` (Persian and Arabic: WINDOWS-1256), and give that",
             path=path,
             line=raw.count(b"\n", 0, wrong) + 1,
         )

@@ -41,3 +41,10 @@ def test_a_default_route_behind_a_peer_is_left_out_and_said(client: httpx.Client
     done(client, content)
     (made,) = client.get("/api/configs/office/peers").json()["items"]
     assert made["networks"] == ["192.168.7.0/24"]
+
+
+def test_a_peer_that_stands_twice_is_left_out_once_at_each_run(client: httpx.Client) -> None:
+    keys = Keys()
+    source = interface(keys, peer(keys, "a", "10.9.0.2/32"), peer(keys, "a", "10.9.0.3/32"))
+    assert [row["fate"] for row in done(client, source)["peers"]] == ["new", "left_out"]
+    assert [row["fate"] for row in done(client, source)["peers"]] == ["same", "left_out"]

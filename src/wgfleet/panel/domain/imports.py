@@ -102,7 +102,13 @@ def planned(
     seen: set[str] = set()
     found = []
     for peer in interface.peers:
+        if peer.public_key in seen:
+            found.append(
+                PlannedPeer(peer, PeerFate.LEFT_OUT, peer.name, (), (Reason("another peer above has its public key"),))
+            )
+            continue
         if peer.public_key in keys:
+            seen.add(peer.public_key)
             found.append(PlannedPeer(peer, PeerFate.SAME, keys[peer.public_key], (), ()))
             continue
         if peer.public_key == interface.public_key:
@@ -110,11 +116,6 @@ def planned(
                 PlannedPeer(
                     peer, PeerFate.LEFT_OUT, peer.name, (), (Reason("its public key is that of the server itself"),)
                 )
-            )
-            continue
-        if peer.public_key in seen:
-            found.append(
-                PlannedPeer(peer, PeerFate.LEFT_OUT, peer.name, (), (Reason("another peer above has its public key"),))
             )
             continue
         seen.add(peer.public_key)
