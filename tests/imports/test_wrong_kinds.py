@@ -120,3 +120,14 @@ def test_a_peer_whose_lines_are_wrong_but_whose_row_is_right_is_not_said_to_be_l
     anna, gone = [each for each in found.warnings if "line" in each]
     assert ("left out" in anna, "read from the database alone" in anna) == (False, True)
     assert ("left out" in gone, "database" in gone) == (True, False)
+
+
+def test_the_file_of_a_user_is_not_taken_for_that_of_a_server(tmp_path: Path) -> None:
+    keys = Keys()
+    head = f"[Interface]\nPrivateKey = {keys.private('a')}\nAddress = 10.9.0.2/24\n"
+    text = f"[Peer]\nPublicKey = {keys.public('s')}\nEndpoint = vpn.example.com:51820\nAllowedIPs = 10.9.0.0/24\n"
+    file = tmp_path / "phone.conf"
+    file.write_text(head + text)
+    assert "phone.conf: is the file of a user" in refusal("wg-quick", file)
+    file.write_text(f"{head}ListenPort = 51820\n{text}")
+    assert sources.read("wg-quick", file).interfaces, "a server may have one peer, and know where that is"

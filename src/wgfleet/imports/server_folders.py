@@ -58,11 +58,24 @@ def read(path: Path, *, commented_out: bool = False) -> ImportedFleet:
         )
     for file in servers:
         text = text_of(file)
+        _check_not_of_user(file, text)
         found = wg_quick.server(_words(file.stem), text, warnings, clients, commented_out=commented_out)
         variables = _variables(folder, file)
         interfaces.append(_completed(found, text, folder, variables, warnings))
         warnings += _warnings(file, text, interfaces[-1], variables)
     return ImportedFleet(source="wg-quick", interfaces=tuple(interfaces), warnings=tuple(warnings))
+
+
+def _check_not_of_user(path: Path, text: str) -> None:
+    """Refuse the file of a user: it listens nowhere, and its one peer is the server."""
+    try:
+        parts = sections(text)
+    except UnreadableError:
+        return  # said by its reader
+    peers = [part for part in parts if part.kind == "peer"]
+    listens = any(part.one("listenport") for part in parts if part.kind == "interface")
+    if len(peers) == 1 and peers[0].one("endpoint") and not listens:
+        raise UnreadableError(Reason("{path}: is the file of a user; give that of the server", path=path))
 
 
 def text_of(path: Path) -> str:
