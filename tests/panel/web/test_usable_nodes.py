@@ -5,9 +5,11 @@ from html import unescape
 
 import httpx
 
-from tests.panel.web.conftest import submit
+from tests.panel.web.conftest import Person, submit
 from wgfleet.panel.api import Panel
 from wgfleet.panel.services import configs
+from wgfleet.panel.services.access import users
+from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.fleet import assignments, endpoint_groups, node_groups, nodes
 from wgfleet.panel.services.fleet.nodes import NodeSpec
 
@@ -139,3 +141,40 @@ def test_who_may_no_longer_use_a_node_is_said_before_a_group_is_filled_or_emptie
         assert node_groups.name_of(tx, nodes.get(tx, "ams7").group_id) == "eu7"
     agreed = submit(admin, "/node-groups/us7/nodes/new", node="ams7", agreed="true")
     assert agreed.url.path == "/node-groups/us7"
+
+
+def test_who_is_limited_to_node_groups_keeps_the_other_nodes_of_a_peer(
+    panel: Panel, admin: httpx.Client, person: Person
+) -> None:
+    serving(panel, admin, "wg8", "ams8", "par8")
+    submit(admin, "/new/node-group", name="eu8")
+    submit(admin, "/nodes/ams8/edit", name="ams8", group="eu8")
+    path = submit(admin, "/peers/new", config="wg8", name="anna", nodes="par8", enabled="true").url.path
+    path = path.removesuffix("/access")
+    me = person(Role.OPERATOR, "otto8")
+    with panel.store.write() as tx:
+        user = users.get(tx, "otto8")
+        user.limit_configs, user.limit_groups = [configs.id_of(tx, "wg8")], [node_groups.get(tx, "eu8").id]
+    fields = {"name": "anna", "networks": "", "group": "", "enabled": "true"}
+    assert submit(me, f"{path}/edit", **fields, nodes="par8", notes="x").url.path == path
+    lifted = submit(me, f"{path}/edit", **fields, nodes="")
+    assert (lifted.status_code, "cannot let peers use all nodes" in words(lifted)) == (422, True)
+    assert submit(me, f"{path}/edit", **fields, nodes="eu8").url.path == path
+    assert 'value="eu8, par8"' in me.get(f"{path}/edit").text
+
+
+def test_a_name_that_another_config_has_is_said_at_its_field(panel: Panel, admin: httpx.Client) -> None:
+    serving(panel, admin, "wg13", "ams9", "par9")
+    api = {"name": "wg14", "mode": "cluster", "pools": "10.14.0.0/24", "client_allowed_ips": "0.0.0.0/0"}
+    assert submit(admin, "/new/config", **api, listen_port="51999").status_code == 200
+    with panel.store.write() as tx:
+        endpoint_groups.put(
+            tx, panel.vault, "test", configs.get(tx, "wg13"), endpoint_groups.EndpointGroupSpec("vpn9.example.org")
+        )
+        endpoint_groups.put(
+            tx, panel.vault, "test", configs.get(tx, "wg14"), endpoint_groups.EndpointGroupSpec("nyc9.vpn9.example.org")
+        )
+    agent = {"agent_host": "198.51.100.131", "agent_port": "51900"}
+    refused = submit(admin, "/nodes/ams9/edit", name="nyc9", **agent)
+    assert (refused.status_code, 'id="name-wrong"' in refused.text) == (409, True)
+    assert "which is the one of config 'wg14'" in words(refused)
