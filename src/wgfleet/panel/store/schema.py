@@ -22,7 +22,7 @@ from wgfleet.panel.store.engine import Store
 from wgfleet.panel.store.failures import translated
 from wgfleet.panel.store.tables import Base
 
-NEWEST = "0085"
+NEWEST = "0086"
 """The last revision of this program."""
 
 _VERSION_TABLE = """

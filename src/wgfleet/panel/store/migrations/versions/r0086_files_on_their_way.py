@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0085"
-down_revision: str | None = "0084"
+revision = "0086"
+down_revision: str | None = "0085"
 
 
 def upgrade() -> None:
