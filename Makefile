@@ -3,7 +3,7 @@
 .PHONY: help demo quick test check format test-kernel test-units bench bench-smoke lock clean bootstrap
 
 BIN := .venv/bin
-KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m kernel --timeout=600
+KERNEL_PYTEST := $(BIN)/python -m pytest -p no:cacheprovider -m kernel --timeout=600
 UNIT_TESTS := $(addprefix tests/kernel/test_,agent_unit.py witness_unit.py helper_units.py panel_unit.py)
 AFTER_BOOT := tests/kernel/test_after_boot.py
 
@@ -41,7 +41,7 @@ test-kernel: ## Tests with WireGuard in a real kernel, in a virtual machine
 
 test-units: ## Tests of the systemd units, of a boot without the panel, and of docs/production.md, under systemd
 	@script/bootstrap kernel
-	script/as-root script/systemd-machine $(BIN)/python -m pytest -p no:cacheprovider -p no:schemathesis -m machine --timeout=600 tests/machine
+	script/as-root script/systemd-machine $(BIN)/python -m pytest -p no:cacheprovider -m machine --timeout=600 tests/machine
 	script/kernel-vm $(KERNEL_PYTEST) $(UNIT_TESTS) --reboot $(KERNEL_PYTEST) $(AFTER_BOOT)
 
 bench: ## Benchmarks; each prints its figures as JSON (root)

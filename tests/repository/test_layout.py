@@ -76,7 +76,7 @@ class Finished:
     def pytest_collection_finish(self, session):
         found = session.config.stash[markers.OF_FOLDERS]
         print(json.dumps({folder: sorted(marks) for folder, marks in found.items()}))
-options = ["--collect-only", "-qq", "-m", "", "-p", "no:cacheprovider", "-p", "no:schemathesis"]
+options = ["--collect-only", "-qq", "-m", "", "-p", "no:cacheprovider"]
 assert pytest.main(options, plugins=[Finished()]) == 0
 """
 
