@@ -136,7 +136,13 @@ class PostgresqlServer:
     def _run(self, statement: str) -> None:
         if self._own is None or self._own.closed:  # a new one costs as much as some statements
             self._own = self._connected("postgres")
-        self._own.execute(statement.encode())
+        try:
+            self._own.execute(statement.encode())
+        except psycopg.OperationalError:
+            if not self._own.closed:
+                raise
+            self._own = None  # a test has cut off all that were connected
+            self._run(statement)
 
     def close(self) -> None:
         """Hang up."""
