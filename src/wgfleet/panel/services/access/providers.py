@@ -167,6 +167,8 @@ def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
     """Refuse places that are asked without TLS, unless they are on this machine, and filters that are none."""
     if kind == ProviderKind.FORWARDED:
         return
+    if kind == ProviderKind.LDAP:  # first: a form names all that is wrong by leaving out what was, and needs a place
+        _check_filters(DirectoryOptions(**options))
     place, safe, bare = ("issuer", "https", "http") if kind == ProviderKind.OIDC else ("url", "ldaps", "ldap")
     wrong = Invalid(Reason("must be a URL such as {safe}://id.example.com", safe=safe), field=f"{kind}.{place}")
     try:
@@ -183,8 +185,6 @@ def _check(kind: ProviderKind, options: Mapping[str, Any]) -> None:
         raise Invalid(
             Reason("passwords and tokens would go in clear: {way_out}", way_out=way_out), field=f"{kind}.{place}"
         )
-    if kind == ProviderKind.LDAP:
-        _check_filters(DirectoryOptions(**options))
 
 
 def _check_filters(options: DirectoryOptions) -> None:
