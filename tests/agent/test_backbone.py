@@ -207,6 +207,20 @@ def test_what_somebody_breaks_is_repaired_and_what_cannot_be_reached_is_said(pai
     assert f"wgfleet_wgb{PORT}" not in pair.a.host.run("nft", "list", "tables")
 
 
+def test_an_agent_that_starts_again_interrupts_nobody(pair: Pair) -> None:
+    """Its node, and the others, go on sending where users were until it has looked who is there, and they have said."""
+    eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)
+    for node in (pair.a, pair.b):
+        watching = pair.anna.command("ping", "-n", "-i", "0.02", "-w", "8", "10.8.0.3")
+        with subprocess.Popen(watching, stdout=subprocess.PIPE, text=True) as pinging:
+            node.stop(signal.SIGKILL)
+            node.start("--interval", "1")
+            said, _ = pinging.communicate()
+        sent, received = map(int, re.findall(r"(\d+) (?:packets transmitted|received)", said))
+        assert "Unreachable" not in said
+        assert sent - received <= 1  # the last one may be under way
+
+
 def test_users_are_kept_apart_where_that_is_wanted(pair: Pair) -> None:
     pair.connect(pair.bert, "bert", 1)
     eventually(lambda: pings(pair.anna, "10.8.0.3"), 20)

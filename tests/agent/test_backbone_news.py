@@ -8,6 +8,7 @@ import pytest
 
 from tests.agent.values import settings
 from wgfleet.agent.interfaces.backbone import BackboneWatch
+from wgfleet.agent.interfaces.heard_nodes import SILENT_S, HeardNodes
 from wgfleet.agent.interfaces.route_follower import RouteFollower
 from wgfleet.agent.interfaces.whereabouts import Whereabouts
 from wgfleet.agent.kernel import peer_routes
@@ -86,3 +87,24 @@ def test_one_that_follows_nobody_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
         return drawing.done
 
     assert asyncio.run(run())[-1] == "own route to None, drawn: False"
+
+
+def test_a_node_that_does_not_hear_another_yet_is_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its agent has started again, and is to have no route to an error until it is greeted in turn."""
+    drawing = Drawing(monkeypatch)
+    said: list[tuple[int, Hello]] = []
+    vars(drawing.watch)["_socket"] = SimpleNamespace(
+        send=lambda number, message: said.append((number, message)) if isinstance(message, Hello) else None
+    )
+    for _ in range(2):
+        drawing.watch._received(3, Hello(2, 0, 0, 0, False, True))  # noqa: SLF001 - what its socket calls
+    assert [(number, hello.hears) for number, hello in said] == [(3, True), (3, True)]
+
+
+def test_nodes_are_taken_to_be_reached_until_they_had_time_to_answer() -> None:
+    heard = HeardNodes()
+    heard.begin(10.0)
+    heard.heard(3, 10.1)
+    assert heard.is_reached(3, 10.0 + SILENT_S - 0.1, was=True)
+    assert not heard.is_reached(3, 10.0 + SILENT_S, was=True)
+    assert not heard.is_reached(3, 10.1, was=False)

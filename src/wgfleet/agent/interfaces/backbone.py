@@ -285,7 +285,8 @@ class BackboneWatch:
 
     def _begin(self, names: BackboneNames, wanted: Backbone) -> None:
         self._where = Whereabouts(wanted.number, time.time_ns() // 1_000_000, self._may_claim)
-        self._heard.clear()
+        self._heard.begin(time.monotonic())
+        self._reached = frozenset(node.number for node in wanted.nodes)  # until it is known to be otherwise
         self._routes = RouteFollower(names, self._where, lambda: self._reached)
         self._news.begin()
         self.seen(self._reconciler.stats)
@@ -343,7 +344,7 @@ class BackboneWatch:
         if self._where is None or self._wanted is None or all(number != each.number for each in self._wanted.nodes):
             return
         now = time.monotonic()
-        if self._heard.heard(number, now):
+        if self._heard.heard(number, now) or (isinstance(message, Hello) and not message.hears):
             self._answer(number)
         if isinstance(message, Hello):
             (self._heard.keeping.add if message.keeps else self._heard.keeping.discard)(number)

@@ -21,6 +21,7 @@ class HeardNodes:
     """
 
     keeping: set[int] = field(default_factory=set)
+    _begun_at: float = _NEVER
     _heard_at: dict[int, float] = field(default_factory=dict)  # anything of a node
     _answered_at: dict[int, float] = field(default_factory=dict)  # that a node said it hears this one
     _received: dict[int, int] = field(default_factory=dict)  # bytes
@@ -52,6 +53,11 @@ class HeardNodes:
         self.keeping &= set(numbers)
         return gone
 
+    def begin(self, now: float) -> None:
+        """Take all nodes to be reached, as they were by an agent before this one, until they had time to answer."""
+        self.clear()
+        self._begun_at = now
+
     def clear(self) -> None:
         """Forget what nodes said."""
         self._heard_at.clear()
@@ -69,5 +75,7 @@ class HeardNodes:
     def is_reached(self, number: int, now: float, *, was: bool) -> bool:
         """Whether a node can be reached: it says that it hears this one, or its agent is silent and its link is not."""
         if self.answers(number, now):
+            return True
+        if was and number not in self._answered_at and now - self._begun_at < SILENT_S:
             return True
         return was and not self.hears(number, now) and now - self._received_at.get(number, _NEVER) < _LINK_SILENT_S

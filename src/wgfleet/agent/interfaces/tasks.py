@@ -49,6 +49,7 @@ class InterfaceTasks:
         self._least_interval_s = interval_s
         self._repair = repair
         self._looked_at = time.monotonic()
+        self._looked = asyncio.Event()
         isolation, mute, routing, forwarding = watches
         self.look_again = forwarding.look_again
         work = [
@@ -59,7 +60,7 @@ class InterfaceTasks:
             mute.run(),
             routing.run(),
             forwarding.run(),
-            reconciler.backbone.run(),
+            self._run_backbone(),
         ]
         if reconciler.trial is not None:
             work.append(reconciler.trial.run(reconciler.apply_settings_again))
@@ -96,8 +97,14 @@ class InterfaceTasks:
                 except (KernelError, OSError) as error:
                     self._failed(error)
             self._looked_at = time.monotonic()
+            self._looked.set()
             self._keep_sessions()
             await self._pause()
+
+    async def _run_backbone(self) -> None:
+        """Tell other nodes nothing before it was read who is here: they would take it that nobody is any more."""
+        await self._looked.wait()
+        await self._reconciler.backbone.run()
 
     def _keep_sessions(self) -> None:
         """Have the agent's next run know which sessions were in use."""
