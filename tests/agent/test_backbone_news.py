@@ -89,6 +89,28 @@ def test_one_that_follows_nobody_holds_nobody_up(monkeypatch: pytest.MonkeyPatch
     assert asyncio.run(run())[-1] == "own route to None, drawn: False"
 
 
+def test_what_is_held_is_released_where_a_call_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[str]:
+        drawing = Drawing(monkeypatch)
+        told = asyncio.Event()
+
+        async def never(*_args: object, **_options: object) -> None:
+            told.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as during:
+            during.setattr(peer_routes, "change", never)
+            calling = asyncio.create_task(drawing.watch.draw_first({KEY}, 5.0))
+            await told.wait()
+            calling.cancel()
+            await asyncio.gather(calling, return_exceptions=True)
+        drawing.watch.draw({KEY})
+        await drawing.routes.follow()
+        return drawing.done
+
+    assert asyncio.run(run())[-1] == "own route to None, drawn: False"
+
+
 def test_a_node_that_does_not_hear_another_yet_is_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its agent has started again, and is to have no route to an error until it is greeted in turn."""
     drawing = Drawing(monkeypatch)

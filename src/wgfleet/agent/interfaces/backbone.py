@@ -138,8 +138,8 @@ class BackboneWatch:
         routes, where, raw = self._routes, self._where, [_raw(key) for key in keys]
         if routes is None or where is None:
             return
-        await routes.hold(raw)
         try:
+            await routes.hold(raw)
             self.draw(keys)
             upto, until = where.upto, time.monotonic() + within_s
             while any(self._followed.get(number, 0) < upto for number in self._reached):
