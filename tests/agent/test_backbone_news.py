@@ -130,3 +130,25 @@ def test_nodes_are_taken_to_be_reached_until_they_had_time_to_answer() -> None:
     assert heard.is_reached(3, 10.0 + SILENT_S - 0.1, was=True)
     assert not heard.is_reached(3, 10.0 + SILENT_S, was=True)
     assert not heard.is_reached(3, 10.1, was=False)
+
+
+def test_an_agent_whose_last_words_were_not_that_it_hears_this_one_has_ended_all_the_same() -> None:
+    heard = HeardNodes()
+    for at in (0.0, 1.0):
+        heard.heard(3, at)
+        heard.answered(3, at)
+    heard.heard(3, 1.4)  # news, or connections
+    for tenth in range(300):
+        heard.received({3: tenth}, tenth / 10)  # its kernel answers
+        assert heard.is_reached(3, tenth / 10, was=True)
+
+
+def test_a_node_that_goes_on_speaking_and_does_not_hear_this_one_is_not_reached() -> None:
+    heard = HeardNodes()
+    heard.answered(3, 0.0)
+    reached = []
+    for second in range(6):
+        heard.heard(3, float(second))
+        heard.received({3: second}, float(second))
+        reached.append(heard.is_reached(3, float(second), was=True))
+    assert reached == [True] * 3 + [False] * 3

@@ -78,4 +78,13 @@ class HeardNodes:
             return True
         if was and number not in self._answered_at and now - self._begun_at < SILENT_S:
             return True
-        return was and not self.hears(number, now) and now - self._received_at.get(number, _NEVER) < _LINK_SILENT_S
+        return was and self._has_ended(number) and now - self._received_at.get(number, _NEVER) < _LINK_SILENT_S
+
+    def _has_ended(self, number: int) -> bool:
+        """Whether the last that a node said is not a while after its last word that it hears this one.
+
+        That word is not in all that it says, so the two are seldom of the same moment.
+        """
+        if number not in self._answered_at:
+            return number not in self._heard_at
+        return self._heard_at.get(number, _NEVER) - self._answered_at[number] < SILENT_S
