@@ -16,6 +16,7 @@ from wgfleet.panel.agents.answers import AgentRefused, told_of
 from wgfleet.panel.agents.client import AgentClient
 from wgfleet.panel.domain.backoff import backoff
 from wgfleet.panel.errors import PanelError, PermanentError, TransientError
+from wgfleet.panel.reconcile.agents.agent_clock import AgentClock
 from wgfleet.panel.reconcile.agents.call_back_buffer import CallBackBuffer, ReportedCallBack
 from wgfleet.panel.reconcile.agents.load_gauge import LoadGauge
 from wgfleet.panel.reconcile.agents.refusal_buffer import Kind, RefusalBuffer
@@ -43,7 +44,6 @@ from wgfleet.protocol.messages import (
 from wgfleet.protocol.observed import PeerStats
 from wgfleet.protocol.reasons import Reason
 
-STEP_S = 0.5  # an agent's clock that is off by more was set; less is the way of the message
 SILENT_S = 1.5 * HEARTBEAT_S  # a live agent has sent something by then
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 3.0  # a node that returns is to be seen soon; one try costs a packet
@@ -139,7 +139,7 @@ class AgentConnection:
         self._wakes = Allowance(WAKES, WAKES_A_SECOND)
         self._later: asyncio.TimerHandle | None = None
         self._failures = 0  # since it was heard
-        self._ahead_s = 0.0
+        self._clock = AgentClock()
         self._buffer = SessionBuffer(node_id)
         self._refusals = RefusalBuffer()
         self._called_back = CallBackBuffer()
@@ -260,24 +260,22 @@ class AgentConnection:
         """How far the panel's clock is ahead of the agent's; None: the agent has not said yet what its own says."""
         if not self.connected or self.status is None:
             return None
-        return clock.now() - (clock.monotonic() + self._ahead_s)
+        return clock.now() - (clock.monotonic() + self._clock.ahead_s)
 
     @property
     def clock_ahead_s(self) -> float | None:
         """How far the agent's clock is ahead of the panel's, to half a second; None before it was heard."""
         if self.status is None:
             return None
-        return round(clock.monotonic() + self._ahead_s - clock.now(), 1)
+        return round(clock.monotonic() + self._clock.ahead_s - clock.now(), 1)
 
     @property
     def _skew_s(self) -> float:
         """Our clock, which nobody sets, less the agent's as its last heartbeats had it."""
-        return clock.steady() - (clock.monotonic() + self._ahead_s)
+        return clock.steady() - (clock.monotonic() + self._clock.ahead_s)
 
     def _set_by(self, agents_now: float) -> None:
-        ahead_s = agents_now - clock.monotonic()
-        if abs(ahead_s - self._ahead_s) > STEP_S:
-            self._ahead_s = ahead_s
+        self._clock.says(agents_now, clock.monotonic())
 
     def _take_change(self, change: Change) -> None:
         news = bool(change.gone)
@@ -304,7 +302,7 @@ class AgentConnection:
             claims.forwarding(report.forwarding), report.carries,
         )  # fmt: skip
         self.reported[report.name] = fresh
-        agents_now = clock.monotonic() + self._ahead_s
+        agents_now = clock.monotonic() + self._clock.ahead_s
         self._called_back.note(report.name, report.config_id, report.called_back, summary, agents_now)
         if report.peers:
             self._buffer.add(report.config_id, report.peers, self._skew_s)
