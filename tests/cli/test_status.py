@@ -205,3 +205,13 @@ def test_a_node_that_relays_clients_is_named_though_it_has_no_config_any_more(
     assert client.get("/api/nodes/new").json()["relayed_until"] is None
     refused = CliRunner().invoke(app, ["relay", "prolong", "wg0", "old", "--hours", "0.5", "--all"])
     assert "--relay-hours: some relays have longer than that" in " ".join(refused.stderr.split()), refused.stderr
+
+
+def test_a_task_that_is_late_is_said_once_and_not_to_have_failed() -> None:
+    late = {"task": "jobs", "subject": None, "running": True, "failures": 0, "late_s": 16.8}
+    reason = "background task jobs has not come round for 16.8 s; see the log"
+    said = status_command._panel_troubles  # noqa: SLF001 - what is shown of a panel that no test can make so slow
+    assert said({"reasons": [reason], "failing": [late]}) == [reason]
+    assert said({"failing": [late]}) == ["background task jobs has not come round for 16.8 s"]
+    failed = {**late, "failures": 3, "late_s": None, "subject": "wg0"}
+    assert said({"failing": [failed]}) == ["background task jobs of wg0 has failed 3 times"]

@@ -91,10 +91,15 @@ def _say_panel(ready: Document) -> None:
 
 
 def _panel_troubles(ready: Document) -> list[str]:
-    troubles = list(ready.get("reasons") or ())
+    reasons = list(ready.get("reasons") or ())
+    troubles = list(reasons)
     for task in ready.get("failing") or ():
-        subject = f" of {task['subject']}" if task["subject"] else ""
-        troubles.append(f"background task {task['task']}{subject} has failed {task['failures']} times")
+        name, subject = f"background task {task['task']}", f" of {task['subject']}" if task["subject"] else ""
+        if any(reason.startswith(f"{name} ") for reason in reasons):
+            continue
+        late_s, failures = task["late_s"], task["failures"]
+        what = f"has failed {failures} times" if late_s is None else f"has not come round for {late_s:g} s"
+        troubles.append(f"{name}{subject} {what}")
     return troubles
 
 
