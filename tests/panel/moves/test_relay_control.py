@@ -292,6 +292,11 @@ def test_a_relay_that_leads_to_a_relay_is_needed_as_much_as_that(world: World) -
         hanging.end()
     with world.store.read() as tx:
         assert node_deletion.relayed(tx, node_service.get(tx, hanging.node.id)) == "a, b, c, d"
+    hanging.look()
+    assert {each.target for each in hanging.line.relayed.values()} == {target}, "it needs the second no more"
+    world.seen(hanging.config, third, dict.fromkeys(peers, f"{hanging.node.endpoint_addresses[0]}:20000"))
+    with world.store.read() as tx:
+        assert node_deletion.relayed(tx, node_service.get(tx, second.id)) == ""
 
 
 @one_database

@@ -73,8 +73,8 @@ class RelayReconciler:
         return max(0.0, min(left)) + OVER_S if left else None
 
     async def _turn(self, node_id: str, connection: AgentConnection, said: AllRelays) -> bool:
-        """Turn relays to the ports that their targets have by now; tell whether there were any."""
-        misled = await in_thread(self._misled, said)
+        """Turn relays to where their clients are, and to the ports of now; tell whether there were any."""
+        misled = await in_thread(self._misled, node_id, said)
         for interface, (config_id, peers) in misled.items():
             alike: dict[float, list[RelayedPeer]] = defaultdict(list)
             for left_s, peer in peers:
@@ -100,9 +100,9 @@ class RelayReconciler:
         with self._store.read() as tx:
             return relay_reports.wishes(tx, node_id)
 
-    def _misled(self, said: AllRelays) -> relay_reports.Misled:
+    def _misled(self, node_id: str, said: AllRelays) -> relay_reports.Misled:
         with self._store.read() as tx:
-            return relay_reports.misled(tx, said)
+            return relay_reports.misled(tx, node_id, said)
 
     def _record(self, node_id: str, said: AllRelays, done: Collection[RelayWish]) -> relay_reports.Unneeded:
         with self._store.write() as tx:

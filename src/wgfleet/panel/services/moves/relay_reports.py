@@ -20,10 +20,12 @@ from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import nodes as node_rows
 from wgfleet.panel.store import operations as operation_rows
 from wgfleet.panel.store import relays as relay_rows
+from wgfleet.panel.store import sessions as session_rows
 from wgfleet.panel.store.relays import RelayRow
 from wgfleet.panel.store.tables import Config, Node, RelayedClient
 from wgfleet.panel.store.wakes import Topic
 from wgfleet.protocol.addresses import address_of
+from wgfleet.protocol.keys import PublicKey
 from wgfleet.protocol.relay import AllRelays, InterfaceRelays, Relayed, RelayedPeer
 
 SAME_S = 2.0  # two times that differ by less are one: messages take a while
@@ -176,10 +178,11 @@ def _not_hanging(tx: Tx, config: Config, node: Node, peer_ids: Mapping[str, str]
     return [key for key, peer_id in peer_ids.items() if (peer_id, node.id) not in used]
 
 
-def misled(tx: Tx, said: AllRelays) -> Misled:
-    """Return the relays that lead to a port that their target has no more.
+def misled(tx: Tx, node_id: str, said: AllRelays) -> Misled:
+    """Return the relays of a node that lead to a port that their target has no more, or to one more relay.
 
-    What changes is the config's listen port, or that of a router in front of the target.
+    The former changes with the config's listen port, or that of a router in front of the target. The latter was begun
+    while this node's agent did not answer: its clients need not depend on two machines any more.
     """
     at = node_rows.ids_by_address(tx)
     found: Misled = {}
@@ -192,11 +195,31 @@ def misled(tx: Tx, said: AllRelays) -> Misled:
             for target in {relayed.target for relayed in told.peers.values()}
             if (host := address_of(target)) in at
         }
+        further = _relayed_further(tx, config, node_id, told, at)
         turned = [
-            (relayed.left_s, RelayedPeer(key, relayed.endpoint, right[relayed.target]))
+            (relayed.left_s, RelayedPeer(key, relayed.endpoint, wanted))
             for key, relayed in told.peers.items()
-            if right.get(relayed.target, relayed.target) != relayed.target
+            if (wanted := further.get(key) or right.get(relayed.target, relayed.target)) != relayed.target
         ]
         if turned:
             found[interface] = str(told.config_id), turned
+    return found
+
+
+def _relayed_further(
+    tx: Tx, config: Config, node_id: str, told: InterfaceRelays, at: Mapping[str, str]
+) -> dict[PublicKey, str]:
+    """Return of the peers that a node relays to one that relays them again where their sessions are."""
+    peers = relay_rows.peer_ids(tx, config.id, [str(key) for key in told.peers])
+    ids = [peer_id for peer_id, _ in peers.values()]
+    used, sessions = relay_chains.in_use(tx, ids), session_rows.latest(tx, ids)
+    found: dict[PublicKey, str] = {}
+    for key, relayed in told.peers.items():
+        peer_id, _ = peers.get(key, ("", ""))
+        via = at.get(address_of(relayed.target))
+        if via is None or (peer_id, via) not in used or (serving := sessions[peer_id].node_id) == node_id:
+            continue
+        there = relays.address_of_node(node_rows.find(tx, serving), six=relayed.target.startswith("["))
+        if there is not None:
+            found[key] = relays.endpoint(tx, config, serving, there)
     return found

@@ -96,13 +96,13 @@ def through(tx: Tx, operation: Operation, config: Config, calls: Sequence["Takeo
             for_this = None
         elif call.attempts in RELAYED_AFTER and leaving is not None and call.node_id != leaving.id:
             relay, for_this = leaving, for_s
-        here = _address(relay, six=six)
+        here = address_of_node(relay, six=six)
         if call.source is not None or relay is None or here is None:
             found.append(call)
             continue
         if call.node_id not in targets:
             targets[call.node_id] = node_rows.find(tx, call.node_id)
-        there = _address(targets[call.node_id], six=six)
+        there = address_of_node(targets[call.node_id], six=six)
         returns = relay.id == call.node_id
         if there is None and not returns:
             found.append(call)
@@ -124,7 +124,7 @@ def relaying(tx: Tx, hosts: Collection[str]) -> dict[str, Node]:
     return found
 
 
-def _address(node: Node | None, *, six: bool) -> str | None:
+def address_of_node(node: Node | None, *, six: bool) -> str | None:
     """Return the first endpoint address of a node that is of an IP version."""
     return None if node is None else next((each for each in node.endpoint_addresses if (":" in each) is six), None)
 
