@@ -18,7 +18,10 @@ from wgfleet.panel.domain.moves import MoveStep
 from wgfleet.panel.reconcile.agents.connections import Connections
 from wgfleet.panel.reconcile.dispatcher import Dispatcher
 from wgfleet.panel.reconcile.engine.keyed_runner import Key, Runner
+from wgfleet.panel.reconcile.moves import recalls as reconciling
 from wgfleet.panel.services.fleet import node_agents, nodes
+from wgfleet.panel.services.moves import recalls
+from wgfleet.panel.store import owed_recalls
 from wgfleet.panel.store.tables import Config, Node
 from wgfleet.panel.store.wakes import Topic
 
@@ -99,6 +102,24 @@ def test_a_panel_that_dies_before_it_has_called_them_does_so_when_it_is_back(wor
     lines = {ams1.id: Line()}
     recalled(world, subject_id, lines)
     assert lines[ams1.id].called == [ann]
+    assert Key(Topic.FENCED, subject_id) not in woken_by_resync(world)
+
+
+@one_database
+def test_a_node_that_cannot_be_asked_is_asked_again_for_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, fra1, ams1, ann = removed_while_dead(world, returns_early=False)
+    world.sync(config, fra1)
+    (subject_id,) = fenced(world)
+    monkeypatch.setattr(reconciling, "WAITS_S", (0.0,))
+    recalled(world, subject_id, {})  # nobody is connected
+    assert Key(Topic.FENCED, subject_id) in woken_by_resync(world)
+    lines = {ams1.id: Line()}
+    recalled(world, subject_id, lines)
+    assert lines[ams1.id].called == [ann]
+    assert Key(Topic.FENCED, subject_id) not in woken_by_resync(world)
+    with world.store.write() as tx:
+        owed_recalls.owe(tx, subject_id, clock.now() - recalls.ASKED_FOR_S)
+    recalled(world, subject_id, {})
     assert Key(Topic.FENCED, subject_id) not in woken_by_resync(world)
 
 

@@ -23,7 +23,7 @@ _RULE_INTERFACE, _RULE_PRIORITY, _RULE_MARK, _RULE_TABLE, _RULE_PROTOCOL, _TO_TA
 PRIORITY = 5191  # of our rules: before the main table (32766)
 FIRST_PRIORITY, MAIN_TABLE = 5189, 254  # of the rule for packets that ask the main table at once
 _ENCAP_IP, _TUNNEL_ID, _TUNNEL_DST, _TUNNEL_TTL = 2, 1, 2, 4  # linux/lwtunnel.h
-_VNI = 1
+_VNI, _TTL = 1, 64
 NO_IPV6 = {errno.EAFNOSUPPORT, errno.EACCES, errno.ENODEV}  # in the kernel, or by sysctl on the device
 _UNICAST, _UNREACHABLE, _UNIVERSE, _LINK, _NOWHERE = 1, 7, 0, 253, 255
 
@@ -109,8 +109,7 @@ def request(network: str, target: str | None, table: int, tunnel: int, *, drawn:
     if target == UNREACHABLE:
         return Request(rtnetlink.NEW_ROUTE, flags, head(_UNREACHABLE, _UNIVERSE) + to)
     tunnel_to = attribute(_TUNNEL_ID, _VNI.to_bytes(8, "big")) + attribute(_TUNNEL_DST, socket.inet_aton(target))
-    if drawn:
-        tunnel_to += attribute(_TUNNEL_TTL, bytes([SAYS_HERE]))
+    tunnel_to += attribute(_TUNNEL_TTL, bytes([SAYS_HERE if drawn else _TTL]))  # not that of the machine's settings
     scope = _LINK if family == socket.AF_INET else _UNIVERSE
     return Request(
         rtnetlink.NEW_ROUTE,

@@ -25,6 +25,12 @@ def subjects(tx: Tx) -> Sequence[str]:
     return tx.session.scalars(select(OwedRecall.subject_id).order_by(OwedRecall.since)).all()
 
 
+def since(tx: Tx, subject_id: str) -> float | None:
+    """Return since when they are owed; None: they are not."""
+    row = tx.session.get(OwedRecall, subject_id)
+    return None if row is None else row.since
+
+
 def settle(tx: Tx, subject_id: str) -> None:
     """Note that the calls were made."""
     tx.session.execute(delete(OwedRecall).where(OwedRecall.subject_id == subject_id))

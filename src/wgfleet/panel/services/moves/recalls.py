@@ -28,6 +28,8 @@ from wgfleet.panel.store.wakes import Topic
 from wgfleet.panel.vault import Vault
 from wgfleet.protocol.addresses import address_of
 
+ASKED_FOR_S = 600.0  # in which a node is asked again that could not be: its agent starts again, or the line is down
+
 
 def due(tx: Tx, vault: Vault, subject_id: str, live_within_s: float) -> tuple[str, list[TakeoverCall]]:
     """Return the interface, and who is to call whom, for an assignment, or for a removal whose interface is gone.
@@ -52,6 +54,12 @@ def applied(tx: Tx, assignment_id: str) -> int:
     """Return which generation an assignment's node has applied: what it has dropped by then is what `due` is about."""
     assignment = assignment_rows.by_id(tx, assignment_id)
     return 0 if assignment is None else assignment.applied_generation
+
+
+def is_unasked(tx: Tx, subject_id: str) -> bool:
+    """Tell whether the calls are to be tried again, where a node that was to make some could not be asked."""
+    since = owed_recalls.since(tx, subject_id)
+    return since is not None and clock.now() - since < ASKED_FOR_S
 
 
 def record_answers(
