@@ -110,4 +110,4 @@ def test_an_agent_is_not_at_a_floating_address(client: httpx.Client) -> None:
     answer = client.post(
         "/api/configs/wg0/endpoint-group", json={**group, "floating_addresses": [THERE, "203.0.113.9"]}
     )
-    refused(answer, "floating_addresses[1]", "is node 'first''s own address and cannot move")
+    refused(answer, "floating_addresses[1]", "is an address of node 'first' itself and cannot move")

@@ -51,7 +51,7 @@ def test_those_who_fit_get_their_home_there_and_their_sessions_follow(world: Wor
     world.seen(config, old, {away.public_key: "198.51.100.7:4500"})
     look = found(world, config, "two")
     assert (look.peers, set(look.names)) == (3, {"a1", "a2", "a3"})
-    assert "1 connected now are called by the node of their new home" in " ".join(look.effects)
+    assert "the node of their new home calls those who are connected now (1)" in " ".join(look.effects)
     operation = begun(world, config, "two")
     assert operation.kind is OperationKind.MOVE_PEERS
     with pytest.raises(Conflict, match="moves peers of"):

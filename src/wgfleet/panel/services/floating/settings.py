@@ -92,7 +92,9 @@ def _checked(tx: Tx, config_id: str, texts: Sequence[str]) -> list[str]:
         if address in nodes:
             raise Conflict(
                 Reason(
-                    "{address} is node {node!r}'s own address and cannot move", address=address, node=nodes[address]
+                    "{address} is an address of node {node!r} itself and cannot move",
+                    address=address,
+                    node=nodes[address],
                 ),
                 field=field,
             )

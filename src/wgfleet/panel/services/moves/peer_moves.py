@@ -103,8 +103,8 @@ def foresee(tx: Tx, config: Config, peer_ids: Collection[str], to: Destination, 
     if called:
         said.append(
             Reason(
-                "{called} connected now are called by the node of their new home; who does not answer it stays where "
-                "that one is, and is not cut off",
+                "the node of their new home calls those who are connected now ({called}); who does not answer stays "
+                "where he is, and is not cut off",
                 called=called,
             )
         )

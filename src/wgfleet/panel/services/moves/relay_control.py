@@ -114,14 +114,14 @@ def effects_of_end(tx: Tx, config: Config, node: Node, clients: Collection[Hangi
     if _serves(tx, config, node):
         return [
             Reason(
-                "{who} are silent for up to 15 s, and have their sessions on node {node!r} then",
+                "silent for up to 15 s, and then with their sessions on node {node!r}: {who}",
                 who=who,
                 node=node.name,
             )
         ]
     return [
         Reason(
-            "{who} are cut off until they connect again: they reach their nodes through {node!r} only",
+            "cut off until they connect again, since they reach their nodes through {node!r} only: {who}",
             who=who,
             node=node.name,
         )
