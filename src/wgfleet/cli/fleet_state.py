@@ -178,7 +178,9 @@ def _warn(state: FleetState) -> None:
         if not node["joined"]:
             state.warnings.append(f"node {node['name']} has not joined yet: wgfleet node join {node['name']}")
         if clients := node.get("relayed_clients"):
-            state.warnings.append(f"node {relay_warning(node['name'], clients, node['relayed_until'])}")
+            said = relay_warning(node["name"], clients, node["relayed_until"])
+            silent = "" if node["connected"] else "; its agent is not heard, so it may have ended already"
+            state.warnings.append(f"node {said}{silent}")
     for config in state.configs:
         warnings = filter(None, map(config.get, ("backbone_warning", "dns_warning", "pools_warning")))
         state.warnings.extend(f"{config['name']}: {each}" for each in warnings)
