@@ -10,7 +10,7 @@ from tests.panel.world import ACTOR, World
 from wgfleet.panel import clock
 from wgfleet.panel.api import Panel
 from wgfleet.panel.errors import Conflict, Invalid, Unauthorized
-from wgfleet.panel.services import audit
+from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.clients import share_links
 from wgfleet.panel.services.clients.share_links import FetchedFiles, KnownLink, LinkPasswordMissing, LinkPasswordWrong
 from wgfleet.panel.services.fleet import peers
@@ -22,11 +22,12 @@ PHRASE, PERSIAN = "a lighthouse for geese", "blue-\u06f4\u06f2-harbor"
 class Shared:
     """A peer with a file, of which links are made."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, mode: str = configs.CLUSTER, *, serves: bool = True) -> None:
         self.world = world
-        config = world.config()
-        world.serving(config, "ams1")
-        (self.peer,) = world.peers(config, "alice")
+        self.config = world.config(mode=mode)
+        if serves:
+            world.serving(self.config, "ams1")
+        (self.peer,) = world.peers(self.config, "alice")
 
     def link(self, *, one_time: bool = True, lasts_s: float = 3600.0, password: str | None = None) -> str:
         kept = share_links.hashed(password)
@@ -70,6 +71,18 @@ def test_one_with_a_date_is_good_until_then(shared: Shared, monkeypatch: pytest.
     monkeypatch.setattr(clock, "now", lambda: later)
     with pytest.raises(Unauthorized):
         shared.fetch(secret)
+
+
+@pytest.mark.parametrize("mode", [configs.CLUSTER, configs.INDEPENDENT])
+def test_one_for_one_time_is_not_used_up_where_no_node_serves_the_file_yet(world: World, mode: str) -> None:
+    early = Shared(world, mode, serves=False)
+    secret = early.link()
+    with pytest.raises(Conflict) as refused:
+        early.fetch(secret)
+    assert "try it again later" in str(refused.value)
+    assert "wg0" not in str(refused.value), "who was given a link assigns no nodes"
+    world.serving(early.config, "ams1")
+    assert "PrivateKey" in early.fetch(secret, "two").files[0].text
 
 
 def test_nothing_opens_without_the_secret_and_nothing_keeps_it(shared: Shared) -> None:

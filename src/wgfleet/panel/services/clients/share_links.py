@@ -25,6 +25,7 @@ MOST = 20  # of a peer
 LONGEST_S = 90 * 86400.0
 DEFAULT_S = 7 * 86400.0
 WORTH_NOTHING = Reason("the link has been used, was withdrawn, or its time is over; ask for another one")
+NO_FILE_YET = Reason("no node serves the file yet, so the link is not used up: try it again later")
 AGAIN_S = 600.0  # for which who opened a link for one time may have the file again, in the same browser
 
 
@@ -162,14 +163,19 @@ def fetch(tx: Tx, vault: Vault, known_link: KnownLink, visit: str, remote: str) 
     """Return what a link opens, and note that it did. `visit`: the secret of the browser's visit.
 
     Call it after the password was checked: see `is_proven`, `check_password`. Raise `Unauthorized` where there is no
-    such link, any more, or it was for one time and somebody had it.
+    such link, any more, or it was for one time and somebody had it, and `Conflict` where there is no file yet.
     """
     now = clock.now()
     link = link_rows.get(tx, known_link.id, now)
     if link is None or not link_rows.opened(tx, link.id, digest(visit), now, now - AGAIN_S):
         raise Unauthorized(WORTH_NOTHING)
     peer = peers.get(tx, link.peer_id)
-    found = files.files(tx, vault, f"link:{link.id}", peer)
+    try:
+        found = files.files(tx, vault, f"link:{link.id}", peer)
+    except Conflict:  # it says to administrators what to do
+        found = []
+    if not found:
+        raise Conflict(NO_FILE_YET)
     _record(tx, f"link:{link.id}", "opened", link, peer.name, remote=remote)
     let_in = peer.enabled and peer.restricted_at is None and configs.get(tx, peer.config_id).enabled
     has_key = peer.private_key_sealed is not None
