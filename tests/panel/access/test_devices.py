@@ -62,6 +62,22 @@ def test_nobody_is_rid_of_limits_by_making_a_device_anew(
     assert client.delete(path).is_success
 
 
+def test_one_that_a_tag_limits_is_not_the_users_to_delete(client: httpx.Client, anna: dict[str, str]) -> None:
+    mine = device(client, anna).json()["id"]
+    rules = made(client, "/api/rule-sets", name="guests", rules=[{"allow": False, "place": "users"}])["id"]
+    made(client, "/api/tags", name="slow", download_speed=1_000_000)
+    made(client, "/api/tags", name="guest", rule_set=rules)
+    made(client, "/api/tags", name="trial")
+    made(client, "/api/tags/trial/jobs", field="total_data", value=10**9)
+    for tag in ("slow", "guest", "trial"):
+        client.patch(f"/api/peers/{mine}", json={"tags": [tag]})
+        refused = client.delete(f"/api/me/devices/{mine}", headers=anna)
+        assert (refused.status_code, "ask an administrator" in refused.json()["detail"]) == (403, True), tag
+    made(client, "/api/tags", name="office", mtu=1380)
+    client.patch(f"/api/peers/{mine}", json={"tags": ["office"]})
+    assert client.delete(f"/api/me/devices/{mine}", headers=anna).status_code == 204
+
+
 def test_there_are_as_many_as_an_administrator_allows(client: httpx.Client, anna: dict[str, str]) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda n: device(client, anna, name=f"d{n}").status_code, range(4)))

@@ -16,6 +16,7 @@ from wgfleet.panel.store import Tx, shown_peers
 from wgfleet.panel.store import jobs as job_rows
 from wgfleet.panel.store import owners as owner_rows
 from wgfleet.panel.store import peer_nodes as peer_node_rows
+from wgfleet.panel.store import tags as tag_rows
 from wgfleet.panel.store import users as user_rows
 from wgfleet.panel.store.peer_nodes import Places
 from wgfleet.panel.store.shown_peers import ShownPeer
@@ -116,15 +117,14 @@ def rotate(tx: Tx, vault: Vault, caller: Caller, peer: Peer, public_key: str | N
 
 
 def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
-    """Delete a device; of one that is kept out, or has limits of its own, an administrator: it could be made again.
+    """Delete a device; of one that is kept out, or that it or a tag limits, an administrator: it could be made again.
 
     So is the last of a user's devices in a config that is limited to nodes: the next one has these of those before it.
     """
     user_rows.lock(tx, caller.id)  # of two deleted at once, the second sees the first
     if not peer.enabled:
         raise Forbidden(Reason("device {peer!r} was switched off; ask an administrator", peer=peer.name))
-    held = any(getattr(peer, name) is not None for name in HELD)
-    if peer.restricted_at is not None or held or job_rows.of_peers(tx, [peer.id]).get(peer.id):
+    if peer.restricted_at is not None or _is_limited(tx, peer):
         raise Forbidden(
             Reason("device {peer!r} has limits, which would end with it; ask an administrator", peer=peer.name)
         )
@@ -138,3 +138,11 @@ def delete(tx: Tx, caller: Caller, peer: Peer) -> None:
                 peer=peer.name,
             )
         )
+
+
+def _is_limited(tx: Tx, peer: Peer) -> bool:
+    """Say whether a peer or one of its tags has jobs, speeds or rules; what its config has, the next device has too."""
+    tags = tag_rows.of_peer(tx, peer.id)
+    if any(getattr(each, name) is not None for each in (peer, *tags) for name in HELD):
+        return True
+    return bool(job_rows.of_peers(tx, [peer.id])) or any(job_rows.of_owner(tx, "tag_id", tag.id) for tag in tags)
