@@ -37,6 +37,17 @@ def addresses(client: httpx.Client, config: str = "wg0") -> dict[str, list[str]]
     return {peer["name"]: peer["addresses"] for peer in client.get(f"/api/configs/{config}/peers").json()["items"]}
 
 
+@one_database
+def test_a_new_pool_with_too_few_addresses_for_the_peers_is_refused_in_the_preview_too(client: httpx.Client) -> None:
+    made(client, "/api/configs", name="wg0", pools=["10.8.4.0/24"])
+    made(client, "/api/configs/wg0/peers/batch", count=2, name_prefix="user-")
+    body = {"pools": ["10.8.4.0/24", "10.9.0.0/30"]}
+    refused = [client.post("/api/configs/wg0/preview", json=body), client.patch("/api/configs/wg0", json=body)]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["field"]) == (409, "pools[1]"), answer.text
+    assert "its 1 addresses" in refused[0].text
+
+
 @pytest.mark.usefixtures("full")
 def test_a_pool_that_is_used_up_is_made_larger_and_nobody_notices(client: httpx.Client, panel: Panel) -> None:
     serve(panel, client, "wg0", "fra1")

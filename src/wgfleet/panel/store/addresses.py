@@ -123,19 +123,26 @@ def check_room(tx: Tx, pools: Sequence[AnyPool], count: int) -> None:
         served = addressing.gateway_offset(pool.network, pool.server_address)
         new = end - pool.next_offset - (pool.next_offset <= served < end)
         if new < count and new + len(tx.session.scalars(_LOWEST_FREE, {"pool": pool.id, "count": count}).all()) < count:
-            raise _used_up(pool, count)
+            raise _used_up(pool.network, count)
 
 
-def _used_up(pool: AnyPool, count: int) -> Exhausted:
-    size = addressing.capacity(pool.network)
+def check_size(network: str, count: int, field: str | None = None) -> None:
+    """Raise `Exhausted` where a pool of a network would have fewer addresses than that."""
+    if addressing.capacity(network) < count:
+        raise _used_up(network, count, field)
+
+
+def _used_up(network: str, count: int, field: str | None = None) -> Exhausted:
+    size = addressing.capacity(network)
     return Exhausted(
         Reason(
             "pool {pool} is used up: of its {size} addresses too few are left for {count} more; "
             "delete peers that are not needed, or use a larger pool",
-            pool=pool.network,
+            pool=network,
             size=size,
             count=count,
-        )
+        ),
+        field=field,
     )
 
 
@@ -280,7 +287,7 @@ def _take(tx: Tx, pool: AnyPool, locked: _LockedPool, count: int, kept: Collecti
     window = count - len(offsets)
     while missing := count - len(offsets):
         if missing > end - counter:
-            raise _used_up(pool, count)
+            raise _used_up(pool.network, count)
         upto = min(counter + window, end)
         ahead = {*tx.connection.scalars(_CLAIMED_AHEAD, {"pool": pool.id, "start": counter, "end": upto}), served}
         unused = [offset for offset in range(counter, upto) if offset not in ahead and offset not in kept][:missing]

@@ -11,7 +11,7 @@ from wgfleet.panel.errors import Conflict
 from wgfleet.panel.services import audit, generations, pools, tunnel_networks
 from wgfleet.panel.services.configs import INDEPENDENT
 from wgfleet.panel.services.fleet import assignments
-from wgfleet.panel.store import Tx, new_files
+from wgfleet.panel.store import Tx, homes, new_files
 from wgfleet.panel.store import addresses as address_rows
 from wgfleet.panel.store import configs as config_rows
 from wgfleet.panel.store import peers as peer_rows
@@ -52,6 +52,7 @@ def planned(
                 Reason("{network} overlaps {other}, {owner}", network=network, other=other.network, owner=other.owner),
                 field=f"pools[{i}]",
             )
+    _check_room(tx, config, found, wanted)
     for was, after in found.resized:
         at = f"pools[{wanted.index(after)}]"
         if config.mode == INDEPENDENT:
@@ -71,6 +72,14 @@ def planned(
             )
     served = pools.parse_servers(servers, wanted, slices=config.mode == INDEPENDENT)
     return dataclasses.replace(found, served=_served(tx, before, found, served))
+
+
+def _check_room(tx: Tx, config: Config, found: PoolChange, wanted: Sequence[str]) -> None:
+    """Raise `Exhausted` where a new pool of a cluster has too few addresses for the peers that there are."""
+    if config.mode != INDEPENDENT and found.added:
+        count = homes.of_configs(tx, [config.id]).get(config.id, 0)
+        for network in found.added:
+            address_rows.check_size(network, count, f"pools[{wanted.index(network)}]")
 
 
 def _served(
