@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -105,6 +108,35 @@ def test_a_process_that_another_program_started_is_not_taken_for_ours(
         assert userspace.process_of(InterfaceName("wg0")) == os.getpid()
         with pytest.raises(KernelError, match="name in use"):
             asyncio.run(userspace.start(InterfaceName("wg0"), tmp_path))
+
+
+HANDS_ON = """
+import os, socket, sys, time
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+if child := os.fork():
+    print(child, flush=True)
+else:
+    os.close(1)
+    time.sleep(600)
+"""
+
+
+def test_a_process_that_went_into_the_background_is_found_and_not_the_one_that_began_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sockets").mkdir()
+    (tmp_path / "other").symlink_to("sockets")
+    monkeypatch.setattr(userspace, "_SOCKETS", tmp_path / "sockets")
+    given = str(tmp_path / "other" / "wg0.sock")  # as /var/run is another name of /run
+    began = subprocess.run([sys.executable, "-c", HANDS_ON, given], stdout=subprocess.PIPE, text=True, check=True)
+    child = int(began.stdout)
+    try:
+        found = [userspace.process_of(InterfaceName("wg0")) for _ in range(2)]
+    finally:
+        os.kill(child, signal.SIGKILL)
+    assert found == [child, child]
 
 
 BOX = """\

@@ -1,6 +1,7 @@
 """Processes of wireguard-go, for machines whose kernel has no WireGuard: they outlive the agent, and pidfds watch them.
 
-A process is found again through its socket (SO_PEERCRED), so there is no pid file that could be stale.
+A process is found again through its socket (SO_PEERCRED, and who has the socket since), so there is no pid file that
+could be stale.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from wgfleet.agent.kernel.commands import KernelError, chunks_of, ended
 from wgfleet.agent.kernel.device_formats import Reading, SocketForm, read
+from wgfleet.agent.kernel.socket_owners import answering
 from wgfleet.protocol.ids import InterfaceName
 
 _SOCKETS = Path("/run/wireguard")  # where wireguard-go and `wg` expect the sockets
@@ -57,16 +59,16 @@ def _connection(name: InterfaceName) -> socket.socket:
     return connection
 
 
-def _pid_of(connection: socket.socket) -> int:
+def _pid_of(connection: socket.socket, name: InterfaceName) -> int:
     pid, _, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return int(pid)
+    return answering(Path(_socket_path(name)), int(pid)) if pid > 0 else 0
 
 
 def process_of(name: InterfaceName) -> int | None:
     """Return the pid that serves the interface, or None."""
     try:
         with _connection(name) as connection:
-            pid = _pid_of(connection)
+            pid = _pid_of(connection, name)
     except OSError:
         return None
     return pid if pid > 0 else None
@@ -192,7 +194,7 @@ class _Question:
             connection = _connection(self._name)
         except OSError as error:
             raise KernelError(f"wireguard-go {self._name} does not answer: {error.strerror}") from None
-        self.pid = _pid_of(connection)
+        self.pid = _pid_of(connection, self._name)
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_CHUNK)
         self._writers.append(writer)
         writer.write(b"get=1\n\n")
