@@ -182,3 +182,22 @@ def test_an_owner_has_so_many_jobs_and_no_more(client: httpx.Client) -> None:
     for _ in range(20):
         made(client, "/api/configs/wg0/jobs", field="date", value=1)
     assert client.post("/api/configs/wg0/jobs", json={"field": "date", "value": 1}).status_code == 409
+
+
+def test_the_previews_of_a_tag_for_a_peer_say_whom_its_limits_delete_or_let_in(
+    panel: Panel, client: httpx.Client
+) -> None:
+    anna, bert = (made(client, "/api/configs/wg0/peers", name=name) for name in ("anna", "bert"))
+    for tag, action in (("over", "delete"), ("out", "restrict")):
+        made(client, "/api/tags", name=tag)
+        made(client, f"/api/tags/{tag}/jobs", field="date", value="2020-01-01T00:00:00Z", action=action)
+    gone = ["'anna' would be deleted at once, and their files never work again"]
+    given = client.post("/api/tags/over/peers/preview", json={"add": [anna["id"]]})
+    assert given.json()["effects"] == gone
+    assert client.post(f"/api/peers/{anna['id']}/preview", json={"tags": ["over"]}).json()["effects"] == gone
+    assert client.post(f"/api/peers/{anna['id']}/preview", json={"mtu": 1400}).json()["effects"] == []
+    assert client.get(f"/api/peers/{anna['id']}").json()["tags"] == []
+    client.patch(f"/api/peers/{bert['id']}", json={"tags": ["out"]})
+    look(panel)
+    taken = client.post("/api/tags/out/peers/preview", json={"remove": [bert["id"]]})
+    assert taken.json()["effects"] == ["'bert' would be let in again"]

@@ -23,7 +23,7 @@ from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.api.tags import ChangedTag, TaggedPeers, TagReference, changes_of
 from wgfleet.panel.domain.destination_effects import RulesOfConfig, of_change
 from wgfleet.panel.domain.pool_changes import PoolChange
-from wgfleet.panel.services import configs, host_names, rule_sets
+from wgfleet.panel.services import configs, host_names, peer_change_effects, rule_sets
 from wgfleet.panel.services.access import limits
 from wgfleet.panel.services.dns import published_names
 from wgfleet.panel.services.fleet import (
@@ -193,18 +193,20 @@ def preview_peer_deletion(panel: ThePanel, _caller: Writer, peer_id: Identifier)
         return EffectsView(effects=effects.of_peer_deletion(peers.get(tx, peer_id)))
 
 
-@router.post("/api/peers/{peer_id}/preview", summary="Show what another set of destination rules would mean for a peer")
+@router.post("/api/peers/{peer_id}/preview", summary="Show what other destination rules or tags would mean for a peer")
 def preview_peer(panel: ThePanel, caller: Writer, peer_id: Identifier, body: ChangedPeer) -> EffectsView:
-    """Say which destinations that opens and closes, by another set or by other tags; of the rest, nothing is said.
+    """Say which destinations another set or other tags open and close, and what limits of other tags do at once.
 
-    What the change itself would be refused for, this is too.
+    Of the rest, nothing is said. What the change itself would be refused for, this is too.
     """
     reach = _Reach()
     with rehearsal(panel) as tx:
         row = peers.get(tx, peer_id)
+        before = peer_change_effects.at_present(tx, [row.id])
         with reach.compared(tx, [row.config_id]):
             change_peer(tx, panel, caller, row, body)
-    return EffectsView(effects=reach.effects())
+        said = peer_change_effects.since_then(tx, [row.id], before)
+    return EffectsView(effects=said + reach.effects())
 
 
 @router.post("/api/tags/{tag}/preview", summary="Show what a change of a tag would mean")
@@ -220,15 +222,16 @@ def preview_tag(panel: ThePanel, caller: Writer, tag: TagReference, body: Change
 
 @router.post("/api/tags/{tag}/peers/preview", summary="Show what it would mean to give a tag to peers, or take it")
 def preview_tag_peers(panel: ThePanel, caller: Writer, tag: TagReference, body: TaggedPeers) -> EffectsView:
-    """Say which destinations are opened or closed to whom; of limits and settings, nothing is said."""
+    """Say whom limits cut off, delete or let in, and which destinations are opened or closed to whom; no settings."""
     reach = _Reach()
     with rehearsal(panel) as tx:
         row = tags.get(tx, tag)
-        if row.rule_set is None:
-            return EffectsView(effects=[])
-        with reach.compared(tx, tags.configs_of(tx, {*body.add, *body.remove})):
+        changing = {*body.add, *body.remove}
+        before = peer_change_effects.at_present(tx, changing)
+        with reach.compared(tx, [] if row.rule_set is None else tags.configs_of(tx, changing)):
             tags.change_peers(tx, caller.actor, row, add=body.add, remove=body.remove)
-    return EffectsView(effects=reach.effects())
+        said = peer_change_effects.since_then(tx, changing, before)
+    return EffectsView(effects=said + reach.effects())
 
 
 @router.get("/api/tags/{tag}/deletion", summary="Show what is lost with a tag")

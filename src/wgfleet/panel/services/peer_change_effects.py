@@ -1,6 +1,6 @@
 """Effects of a change of many peers, said before it is made: whom limits and rules cut off, and who stays as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.destination_effects import of_change
@@ -28,9 +28,19 @@ def of_limits(tx: Tx, peer_ids: Sequence[str], action: PeerAction, job: JobSpec 
         supposed = Supposed(tag=(tag.id, tag.name))
     else:
         supposed = Supposed(without_tag=None if tag is None else tag.id)
-    now = clock.now()
-    before = {each.peer.id for each in decisions.decide(tx, now, peer_ids=peer_ids) if each.changes}
-    after = decisions.decide(tx, now, peer_ids=peer_ids, if_so=supposed)
+    return since_then(tx, peer_ids, at_present(tx, peer_ids), supposed)
+
+
+def at_present(tx: Tx, peer_ids: Collection[str]) -> set[str]:
+    """Return of whom limits decide something now, whatever is changed."""
+    return {each.peer.id for each in decisions.decide(tx, clock.now(), peer_ids=peer_ids) if each.changes}
+
+
+def since_then(
+    tx: Tx, peer_ids: Collection[str], before: Collection[str], supposed: Supposed = decisions.NOTHING_ELSE
+) -> list[str]:
+    """Say whom limits cut off, delete, or let in after a change. `before`: what `at_present` said ahead of it."""
+    after = decisions.decide(tx, clock.now(), peer_ids=peer_ids, if_so=supposed)
     return decisions.effects([each for each in after if each.peer.id not in before])
 
 
