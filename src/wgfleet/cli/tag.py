@@ -111,7 +111,7 @@ def delete(tag: Tag, *, yes: Yes = False, as_json: AsJson = False) -> None:
 
 @app.command()
 def give(tag: Tag, peers: Peers, *, yes: Yes = False) -> None:
-    """Give a tag to peers. Asks first where that opens or closes destinations to them."""
+    """Give a tag to peers. Asks first where its rules or limits open or close something to them."""
     _change(tag, yes=yes, add=peers)
 
 
