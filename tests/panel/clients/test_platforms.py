@@ -93,6 +93,9 @@ def test_a_shell_gives_uci_each_value_whole(title: str, changes: dict[str, Any],
     assert (f"{peer}.preshared_key" in said) == (wanted.preshared_key is not None)
 
 
+WIREGUARD_LAN = {"network.lan": "interface", "network.lan.proto": "wireguard"}
+
+
 @pytest.mark.parametrize(
     ("has", "changes"),
     [
@@ -108,6 +111,25 @@ def test_a_shell_gives_uci_each_value_whole(title: str, changes: dict[str, Any],
             True,
         ),
         ({}, True),
+        # Peers that were made in LuCI have no names: of another VPN, or beside our own.
+        ({**WIREGUARD_LAN, "network.@wireguard_lan[0]": "wireguard_lan"}, False),
+        (
+            {
+                **WIREGUARD_LAN,
+                "network.lan_server": "wireguard_lan",
+                "network.@wireguard_lan[0]": "wireguard_lan",
+                "network.@wireguard_lan[1]": "wireguard_lan",
+            },
+            False,
+        ),
+        (
+            {
+                **WIREGUARD_LAN,
+                "network.lan_server": "wireguard_lan",
+                "network.@wireguard_lan[0]": "wireguard_lan",
+            },
+            True,
+        ),
     ],
 )
 def test_a_script_for_openwrt_takes_nothing_of_the_router_away(has: dict[str, str], *, changes: bool) -> None:

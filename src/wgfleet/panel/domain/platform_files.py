@@ -161,6 +161,7 @@ def openwrt(values: ClientValues, interface: str) -> str:
     ]
     lines = ["#!/bin/sh", "# OpenWrt, with the package wireguard-tools: sh THIS", "set -e"]
     lines += _guard_of_openwrt(own, "interfacewireguard", name) + _guard_of_openwrt(peer, f"wireguard_{name}", name)
+    lines += _guard_of_peers(name, peer)
     lines += [f"uci -q delete {each} || true" for each in (own, peer)]
     lines += [f"uci {verb} {shlex.quote(f'{key}={value}')}" for verb, key, value in settings if value is not None]
     lines += [
@@ -170,6 +171,20 @@ def openwrt(values: ClientValues, interface: str) -> str:
         "service network reload",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _guard_of_peers(name: str, peer: str) -> list[str]:
+    """End the script where the interface has peers of another VPN, as those made in LuCI, which have no names."""
+    section = f"network.@wireguard_{name}"
+    said = f"network.{name} has peers that are not of this VPN; nothing was changed. Put another name than {name} here"
+    return [
+        f'others="$(uci -q get "{section}[1]" || true)"',
+        f'[ -n "$(uci -q get {peer} || true)" ] || others="$(uci -q get "{section}[0]" || true)"',
+        'if [ -n "$others" ]; then',
+        f'    echo "{said}" >&2',
+        "    exit 1",
+        "fi",
+    ]
 
 
 def _guard_of_openwrt(section: str, kind: str, name: str) -> list[str]:
