@@ -312,6 +312,11 @@ def test_a_link_to_a_file_puts_itself_into_the_form_and_leaves_no_secret_in_the_
     page.goto("about:blank")
     page.goto(link)
     assert page.url.endswith("/shared")
+    for language, display, use in (("de", "Display", "Use"), ("en", "Anzeige", "Übernehmen")):
+        page.get_by_text(display, exact=True).click()
+        page.locator("select[name=wgfleet-language]").select_option(language)
+        page.get_by_role("button", name=use, exact=True).click()
+        page.wait_for_function(f"document.documentElement.lang === '{language}'")
     page.get_by_role("button", name="Show the file").click()
     shown = code_in(page.locator("img.qr"))
     with page.expect_download() as download:
