@@ -87,6 +87,18 @@ def test_windows_are_of_the_clock_on_the_wall(moment: str, *, inside: bool) -> N
     assert is_within(windows, BERLIN, at(moment)) is inside
 
 
+@pytest.mark.parametrize("zero", [0x6F0, 0x660])
+def test_a_window_has_one_spelling_whatever_the_keyboard(zero: int) -> None:
+    typed = str.maketrans("0123456789", "".join(map(chr, range(zero, zero + 10))))
+    assert checked_window("Mon,Fri  08:00-18:30".translate(typed), "w") == "mon,fri 08:00-18:30"
+
+
+def test_digits_that_no_page_takes_are_no_window() -> None:
+    typed = str.maketrans("0123456789", "".join(map(chr, range(0x966, 0x970))))
+    with pytest.raises(Invalid, match="is no window"):
+        checked_window("mon 08:00-18:00".translate(typed), "w")
+
+
 def test_a_window_up_to_midnight_has_no_gap_before_the_next_day() -> None:
     windows = (checked_window("fri-mon 00:00-24:00", "w"),)
     start = datetime(2026, 11, 27, tzinfo=BERLIN)

@@ -146,6 +146,12 @@ def test_a_peer_is_asked_for_by_its_names_and_one_that_there_is_not_is_not_found
     assert asked(client, per="total", peer=bob.id) == [(None, "=bob", 0, 4)]
 
 
+def test_a_part_of_an_hour_is_refused(client: httpx.Client) -> None:
+    said = client.get("/api/usage?from=2026-11-30T15:30:00Z&to=2026-11-30T15:45:00Z")
+    assert (said.status_code, said.json()["errors"][0]["field"]) == (422, "to")
+    assert client.get("/api/usage?from=2026-11-30T15:30:00Z&to=2026-11-30T16:00:00Z").status_code == 200
+
+
 def test_a_time_that_ends_before_it_begins_is_refused(client: httpx.Client) -> None:
     answer = client.get("/api/usage", params={"from": "2026-07-01T00:00:00Z", "to": "2026-06-01T00:00:00Z"})
     assert (answer.status_code, answer.json()["field"]) == (422, "from")

@@ -85,6 +85,8 @@ def list_usage(
             limits.check(tx, caller.limit, "node", node)
         if since is not None and to is not None and since > to:
             raise Invalid(Reason("must not be later than `to`"), field="from")
+        if since is not None and to is not None and since.timestamp() // HOUR_S == to.timestamp() // HOUR_S:
+            raise Invalid(Reason("must be in a later hour than `from`: it ends before this one begins"), field="to")
         peer_id = None if peer is None else _peer_id(tx, peer, config)
         question = UsageQuestion(
             per=per,

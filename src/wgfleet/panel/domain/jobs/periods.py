@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wgfleet.panel.domain.jobs.job import Period
 from wgfleet.panel.errors import Invalid
+from wgfleet.protocol.digits import ascii_digits
 from wgfleet.protocol.reasons import Reason
 
 DAY_S = 86400.0
@@ -20,7 +21,7 @@ DAY_MINUTES = 1440
 _LENGTHS = {Period.DAY: DAY_S, Period.WEEK: 7 * DAY_S}
 _NO_PLACES = frozenset({"Factory", "localtime", "posixrules"})  # files of the database that are the machine's, or empty
 _OTHER_CLOCKS = ("posix/", "right/")  # the same again, and with leap seconds
-_WINDOW = re.compile(r"(?P<days>[a-z,-]+) (?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)")
+_WINDOW = re.compile(r"(?P<days>[a-z,-]+) (?P<from>\d\d:\d\d)-(?P<to>\d\d:\d\d)", re.ASCII)
 _MONTHS = 12
 
 
@@ -68,7 +69,7 @@ def _months_after(begin: datetime, months: int) -> float:
 
 def checked_window(text: str, field: str) -> str:
     """Return a window in its one spelling, such as `mon-fri 08:00-18:00`."""
-    found = " ".join(text.lower().split())
+    found = " ".join(ascii_digits(text).lower().split())
     if _parsed(found) is None:
         raise Invalid(
             Reason(
