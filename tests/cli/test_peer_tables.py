@@ -80,3 +80,17 @@ def test_many_changes_are_left_to_an_operation(wgfleet: Run, client: httpx.Clien
     assert first == "0 peers created, 251 to be changed, 0 lines left out"
     (operation,) = client.get("/api/operations").json()["items"]
     assert (done.returncode, operation["id"] in second, operation["progress"]["peers"]) == (0, True, 251)
+
+
+@pytest.mark.usefixtures("wg0")
+def test_whom_the_limits_of_a_tag_delete_is_said_before_a_table_gives_it(
+    wgfleet: Run, client: httpx.Client, tmp_path: Path
+) -> None:
+    made(client, "/api/configs/wg0/peers", name="bert")
+    made(client, "/api/tags", name="cut")
+    made(client, "/api/tags/cut/jobs", field="date", value="2020-01-01T00:00:00Z", action="delete")
+    file = tmp_path / "peers.csv"
+    file.write_text("name,tags\nbert,cut\n")
+    asked = wgfleet("peer", "from-csv", "wg0", str(file), "--existing", "update")
+    assert "'bert' would be deleted at once, and their files never work again" in asked.stderr, asked
+    assert client.get("/api/configs/wg0/peers").json()["items"][0]["tags"] == []

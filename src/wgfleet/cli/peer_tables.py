@@ -99,3 +99,5 @@ def _show(found: Document) -> None:
     left = max(found["wrong"] - SHOWN, 0) + max(found["changed"] - SHOWN, 0)
     if left:
         say(f"  and {left} more lines", err=True)
+    for effect in found["effects"]:
+        say(effect, err=True)

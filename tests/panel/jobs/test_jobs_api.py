@@ -201,3 +201,33 @@ def test_the_previews_of_a_tag_for_a_peer_say_whom_its_limits_delete_or_let_in(
     look(panel)
     taken = client.post("/api/tags/out/peers/preview", json={"remove": [bert["id"]]})
     assert taken.json()["effects"] == ["'bert' would be let in again"]
+
+
+def test_the_preview_of_a_table_says_whom_the_limits_of_tags_delete_cut_off_or_let_in(
+    panel: Panel, client: httpx.Client
+) -> None:
+    for tag, action in (("over", "delete"), ("out", "restrict")):
+        made(client, "/api/tags", name=tag)
+        made(client, f"/api/tags/{tag}/jobs", field="date", value="2020-01-01T00:00:00Z", action=action)
+    for name, tags in (("anna", []), ("bert", ["out"]), ("carl", []), ("dora", ["out"])):
+        made(client, "/api/configs/wg0/peers", name=name, tags=tags)
+    look(panel)
+    table = "name,tags\nanna,over\nbert,\ncarl,out\ndora,out\nnew,over\nlate,out\n"
+    path, query = "/api/configs/wg0/peers/csv", {"existing": "update"}
+    seen = client.post(f"{path}/preview", content=table, headers={"content-type": "text/csv"}, params=query).json()
+    assert (seen["created"], seen["changed"], seen["problems"]) == (2, 3, [])
+    assert seen["effects"] == [
+        "'new', 'anna' would be deleted at once, and their files never work again",
+        "'late', 'carl' would be cut off at once, until the limit no longer says so",
+        "'bert' would be let in again",
+    ]
+    done = client.post(path, content=table, headers={"content-type": "text/csv"}, params=query).json()
+    assert (done["changed"], done["effects"]) == (3, [])
+    look(panel)
+    left = {each["name"]: each["restricted_at"] for each in client.get("/api/configs/wg0/peers").json()["items"]}
+    assert {name: at is not None for name, at in left.items()} == {
+        "bert": False,
+        "carl": True,
+        "dora": True,
+        "late": True,
+    }

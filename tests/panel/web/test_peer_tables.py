@@ -10,11 +10,14 @@ import pytest
 from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
 from wgfleet.panel.api import Panel, peer_table_runs
+from wgfleet.panel.domain.jobs.job import JobAction, JobField
 from wgfleet.panel.services import configs
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.configs import ConfigSpec
-from wgfleet.panel.services.fleet import peers
+from wgfleet.panel.services.fleet import peers, tags
 from wgfleet.panel.services.fleet.peers import PeerSpec
+from wgfleet.panel.services.jobs import commands
+from wgfleet.panel.services.jobs.commands import JobSpec
 
 PAGE = "/peers/many/table"
 FIELDS = {"config": "wg0", "existing": "refuse"}
@@ -114,3 +117,13 @@ def test_files_are_offered_where_there_are_any_and_else_it_says_why(
         assert f"/configs/{spec.name}/files" not in page
         assert "no files yet:" in page
         assert "serving node, so" in page
+
+
+def test_whom_the_limits_of_a_tag_delete_is_shown_before_a_table_gives_it(panel: Panel, admin: httpx.Client) -> None:
+    with panel.store.write() as tx:
+        tag = tags.create(tx, "test", {"name": "cut"})
+        spec = JobSpec(JobField.DATE, action=JobAction.DELETE, value=1)
+        commands.add(tx, "test", commands.owner_of(tag), spec)
+    shown = submit(admin, PAGE, config="wg0", existing="update", table="name,tags\nuser-003,cut\n")
+    assert "would be deleted at once, and their files never work again" in shown.text
+    assert seen_of(shown)

@@ -16,7 +16,7 @@ from wgfleet.panel.domain import peer_table
 from wgfleet.panel.domain.fields import one_spelling
 from wgfleet.panel.domain.peer_table import TableRow, Values, WrongCell
 from wgfleet.panel.errors import PanelError
-from wgfleet.panel.services import configs, rule_sets
+from wgfleet.panel.services import configs, peer_change_effects, rule_sets
 from wgfleet.panel.services.access import limits, owners
 from wgfleet.panel.services.access.callers import SECRETS, Caller
 from wgfleet.panel.services.fleet import node_groups, peer_tables, tags
@@ -51,7 +51,10 @@ class RowChange:
 
 @dataclass(slots=True)
 class TablePlan:
-    """What a table would do. `same`: rows that leave their peers as they are. `operation`: it makes the changes."""
+    """What a table would do. `same`: rows that leave their peers as they are. `operation`: it makes the changes.
+
+    `of_limits`: whom limits delete, cut off or let in by it, where that was looked at.
+    """
 
     lines: list[int] = field(default_factory=list)
     new: list[NewPeer] = field(default_factory=list)
@@ -59,6 +62,7 @@ class TablePlan:
     same: int = 0
     wrong: list[WrongCell] = field(default_factory=list)
     operation: OperationView | None = None
+    of_limits: list[str] = field(default_factory=list)
 
 
 def plan(panel: Panel, caller: Caller, config: str, data: bytes, existing: Existing) -> TablePlan:
@@ -77,6 +81,16 @@ def plan(panel: Panel, caller: Caller, config: str, data: bytes, existing: Exist
         _sort(checks, found, sound, known, existing)
     _check_new(panel, caller, config, found)
     found.wrong.sort(key=lambda each: each.line)
+    return found
+
+
+def looked_at(panel: Panel, caller: Caller, config: str, data: bytes, existing: Existing) -> TablePlan:
+    """Read a table, and say what it would do, and what limits would then do at once."""
+    found = plan(panel, caller, config, data, existing)
+    new = {each.name: each.tags for each in found.new}
+    changed = {each.peer_id: each.changes["tags"] or () for each in found.changes if "tags" in each.changes}
+    with panel.store.read() as tx:
+        found.of_limits = peer_change_effects.of_tags(tx, configs.get(tx, config).id, new, changed)
     return found
 
 

@@ -12,7 +12,7 @@ from wgfleet.panel.api.models import NEW_FILE, SOME_LINE, Reference, Said, View
 from wgfleet.panel.api.operations import OperationView, lead_to
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peer_changes import WantedPeers, filter_of
-from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, plan
+from wgfleet.panel.api.peer_table_plans import SHOWN, Existing, TablePlan, looked_at, plan
 from wgfleet.panel.api.peer_table_runs import carry_out
 from wgfleet.panel.api.subject_router import subject_router
 from wgfleet.panel.domain import peer_table
@@ -69,6 +69,9 @@ class PeerTableView(View):
     names: list[str] = Field(description="Of new peers, the first 100.")
     changes: list[ChangedRowView] = Field(description="The first 100.")
     problems: list[WrongCellView] = Field(description="The first 100.")
+    effects: list[Said] = Field(
+        description="Of a preview: whom limits of their tags or of the config delete, cut off or let in at once."
+    )
     operation: OperationView | None = Field(description="It makes the changes; null: they are made, or there are none.")
 
 
@@ -84,6 +87,7 @@ def view(found: TablePlan) -> PeerTableView:
             ChangedRowView(line=each.line, name=each.name, columns=list(each.changes)) for each in found.changes[:SHOWN]
         ],
         problems=[_wrong(each) for each in found.wrong[:SHOWN]],
+        effects=found.of_limits,
         operation=found.operation,
     )
 
@@ -175,8 +179,11 @@ def _rows(panel: Panel, wanted: PeerFilter) -> Iterator[Values]:
 def preview_table(
     panel: ThePanel, caller: Writer, config: Reference, table: Table, existing: ForExisting = Existing.REFUSE
 ) -> PeerTableView:
-    """Read all rows, and say of each that is wrong why; of errors that concern several peers the first 20."""
-    return view(plan(panel, caller, config, table, existing))
+    """Read all rows, and say of each that is wrong why; of errors that concern several peers the first 20.
+
+    `effects` says whom limits then delete, cut off or let in; of destination rules, nothing is said.
+    """
+    return view(looked_at(panel, caller, config, table, existing))
 
 
 @router.post(

@@ -1,15 +1,17 @@
 """Effects of a change of many peers, said before it is made: whom limits and rules cut off, and who stays as it is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 from wgfleet.panel import clock
 from wgfleet.panel.domain.destination_effects import of_change
 from wgfleet.panel.domain.peer_changes import PeerAction
 from wgfleet.panel.services.fleet import rule_effects, tags
 from wgfleet.panel.services.held_settings import HeldChanges, SupposedTag
-from wgfleet.panel.services.jobs import commands, decisions
+from wgfleet.panel.services.jobs import commands, decisions, expectations
 from wgfleet.panel.services.jobs.commands import JobSpec
-from wgfleet.panel.services.jobs.decisions import Supposed
+from wgfleet.panel.services.jobs.decisions import LimitDecision, Supposed
+from wgfleet.panel.services.jobs.expectations import ExpectedPeer
 from wgfleet.panel.store import Tx, unchanged_peers
 from wgfleet.panel.store.listed_peers import CountedPeers, PeerFilter
 from wgfleet.panel.store.tables import NodeGroup, Tag
@@ -40,8 +42,27 @@ def since_then(
     tx: Tx, peer_ids: Collection[str], before: Collection[str], supposed: Supposed = decisions.NOTHING_ELSE
 ) -> list[str]:
     """Say whom limits cut off, delete, or let in after a change. `before`: what `at_present` said ahead of it."""
+    return decisions.effects(_news(tx, peer_ids, before, supposed))
+
+
+def of_tags(
+    tx: Tx, config_id: str, new: Mapping[str, Sequence[str]], changed: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Say whom limits cut off, delete, or let in when peers have other tags. `new`: those of new ones, by name."""
+
+    @cache
+    def named(references: tuple[str, ...]) -> list[tuple[str, str]]:
+        return [(tag.id, tag.name) for tag in tags.named(tx, references, "tags")]
+
+    supposed = Supposed(tags={peer_id: named(tuple(each)) for peer_id, each in changed.items()})
+    found = _news(tx, changed, at_present(tx, changed), supposed)
+    made = [ExpectedPeer(name, [tag for _, tag in named(tuple(each))], (), 0, 0) for name, each in new.items()]
+    return decisions.effects([*expectations.decide(tx, config_id, made, clock.now()), *found])
+
+
+def _news(tx: Tx, peer_ids: Collection[str], before: Collection[str], supposed: Supposed) -> list[LimitDecision]:
     after = decisions.decide(tx, clock.now(), peer_ids=peer_ids, if_so=supposed)
-    return decisions.effects([each for each in after if each.peer.id not in before])
+    return [each for each in after if each.peer.id not in before]
 
 
 def of_rules(tx: Tx, peer_ids: Sequence[str], tag: Tag, *, given: bool) -> list[str]:

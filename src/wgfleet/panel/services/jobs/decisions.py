@@ -49,12 +49,14 @@ class PeriodBases:
 class Supposed(NamedTuple):
     """What peers are looked at as if it were so: each has this job in the place of its own ones of the field.
 
-    `tag`: they have it too, as (id, name). `without_tag`: they do not have that one, by id.
+    `tag`: they have it too, as (id, name). `without_tag`: they do not have that one, by id. `tags`: what some of them
+    have instead of theirs, by id of the peer.
     """
 
     job: Job | None = None
     tag: tuple[str, str] | None = None
     without_tag: str | None = None
+    tags: Mapping[str, Sequence[tuple[str, str]]] | None = None
 
 
 NOTHING_ELSE = Supposed()
@@ -219,6 +221,8 @@ def _supposed_tags(
     tags: dict[str, list[tuple[str, str]]], found: Sequence[LimitedPeer], if_so: Supposed
 ) -> dict[str, list[tuple[str, str]]]:
     """Return the tags of peers, by name, as they are supposed to be."""
+    if if_so.tags is not None:
+        return tags | {peer_id: sorted(each, key=operator.itemgetter(1)) for peer_id, each in if_so.tags.items()}
     if if_so.without_tag is not None:
         return {peer_id: [tag for tag in mine if tag[0] != if_so.without_tag] for peer_id, mine in tags.items()}
     if if_so.tag is None:

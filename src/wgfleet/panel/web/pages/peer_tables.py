@@ -10,7 +10,7 @@ from starlette.responses import Response
 from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Reference, ReferenceFilter
 from wgfleet.panel.api.panel import Panel, ThePanel
-from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, plan
+from wgfleet.panel.api.peer_table_plans import Existing, TablePlan, looked_at
 from wgfleet.panel.api.peer_table_runs import carry_out
 from wgfleet.panel.api.peer_tables import PeerTableView, refuse_wrong, table_of, view
 from wgfleet.panel.domain.peer_table import COLUMNS
@@ -73,7 +73,7 @@ def _plan(panel: Panel, caller: Caller, config: str, form: SubmittedForm) -> Tab
     existing = Existing.REFUSE
     with suppress(ValueError):
         existing = Existing(form.get("existing"))
-    return plan(panel, caller, config, form.get("table").encode(), existing)
+    return looked_at(panel, caller, config, form.get("table").encode(), existing)
 
 
 def _digest(form: SubmittedForm) -> str:
