@@ -9,10 +9,13 @@ from tests.panel.web import sample
 from tests.panel.web.conftest import Person, submit
 from tests.panel.web.test_two_tabs import Fields
 from wgfleet.panel.api import Panel
+from wgfleet.panel.domain.jobs.job import JobAction, JobField
 from wgfleet.panel.services import audit, configs
 from wgfleet.panel.services.access import users
 from wgfleet.panel.services.access.callers import Role
 from wgfleet.panel.services.fleet import peers, tags
+from wgfleet.panel.services.jobs import commands
+from wgfleet.panel.services.jobs.commands import JobSpec
 
 HINT = "an administrator gives a new tag to its first peer"
 
@@ -123,3 +126,23 @@ def test_more_tags_than_a_peer_may_have_are_refused_before_any_is_made(
     assert page.status_code == 422
     assert "a peer has at most 32 tags, not 2,000" in page.text.replace("2000", "2,000")
     assert entries(panel) == before
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_what_limits_of_a_tag_do_is_agreed_to_before_a_peer_gets_it(
+    panel: Panel, admin: httpx.Client, peer_id: str, typed: bool
+) -> None:
+    (cut,) = made_tags(panel, "cut")
+    with panel.store.write() as tx:
+        spec = JobSpec(JobField.DATE, action=JobAction.DELETE, value=1)
+        commands.add(tx, "test", commands.owner_of(tags.get(tx, cut)), spec)
+    path, before = f"/peers/{peer_id}/edit", entries(panel)
+    sent = Fields(admin.get(path).text, path).sent
+    sent |= {"new_tags": ["cut, not-yet"], "notes": ["given"]} if typed else {"tags": [cut], "new_tags": ["not-yet"]}
+    asked = admin.post(path, data=sent, follow_redirects=False)
+    assert (asked.status_code, "would be deleted at once" in asked.text) == (200, True), asked.text[-3000:]
+    assert (tags_of(panel, peer_id), entries(panel)) == ([], before), "nothing was made"
+    again = Fields(asked.text, path).sent
+    assert "agreed" not in again
+    assert admin.post(path, data=again | {"agreed": ["true"]}, follow_redirects=False).status_code == 303
+    assert tags_of(panel, peer_id) == ["cut", "not-yet"]

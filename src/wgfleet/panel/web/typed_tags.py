@@ -4,7 +4,7 @@ Nobody makes tags whom a limit keeps from those of others: a name may be taken t
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from wgfleet.panel.api import tags as api
 from wgfleet.panel.api.panel import Panel
@@ -33,6 +33,16 @@ def typed_tags(panel: Panel, caller: Caller, form: SubmittedForm) -> Iterator[li
         with panel.store.write() as tx:
             tags.delete_unused(tx, caller.actor, made)
         raise
+
+
+def there_already(panel: Panel, caller: Caller, form: SubmittedForm) -> list[str]:
+    """Return the ids of the tags that a form has as text and that there are; none is made."""
+    found = []
+    with panel.store.read() as tx:
+        for name in _names(form):
+            with suppress(NotFound):
+                found.append(tags.get(tx, name, caller.limit).id)
+    return found
 
 
 def _names(form: SubmittedForm) -> list[str]:

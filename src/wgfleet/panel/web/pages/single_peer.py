@@ -11,6 +11,7 @@ from wgfleet.panel.api.auth import Reader, Writer
 from wgfleet.panel.api.models import Identifier
 from wgfleet.panel.api.panel import Panel, ThePanel
 from wgfleet.panel.api.peers import ChangedPeer
+from wgfleet.panel.api.previews import preview_peer
 from wgfleet.panel.api.visits import list_sessions
 from wgfleet.panel.services.access import owners, users
 from wgfleet.panel.services.access.callers import SECRETS, Caller
@@ -25,7 +26,7 @@ from wgfleet.panel.web.page_router import page_router
 from wgfleet.panel.web.pages.peers import MOST_CONFIGS, of_peer, users_for
 from wgfleet.panel.web.pages.tags import LISTS, SETTINGS_OF_FILES, left_open
 from wgfleet.panel.web.rendering import gone_on, page
-from wgfleet.panel.web.typed_tags import merged, typed_tags
+from wgfleet.panel.web.typed_tags import merged, there_already, typed_tags
 
 router = page_router()
 VISITS = 10
@@ -78,7 +79,10 @@ def edit_page(request: Request, panel: ThePanel, caller: Writer, peer_id: Identi
 @router.post("/peers/{peer_id}/edit")
 @all_at_once
 def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Identifier, form: TheForm) -> Response:
-    """Change a peer. With new keys the file in use stops working."""
+    """Change a peer. With new keys the file in use stops working.
+
+    A form that has not agreed comes back with what the limits and destination rules of other tags would do at once.
+    """
     more = left_open(form) | {"tags": form.chosen("tags"), "notes": form.get("notes").strip()}
     if "nodes" in form.values:
         more["nodes"] = form.words("nodes") or None
@@ -93,11 +97,24 @@ def update_peer(request: Request, panel: ThePanel, caller: Writer, peer_id: Iden
     if body is None or form.overtaken(partial(_edit, request, panel, caller, peer_id, form)):
         return _edit(request, panel, caller, peer_id, form)
     try:
+        noticed = [] if form.ticked("agreed") else _noticed(panel, caller, peer_id, body, form)
+        if noticed:
+            return _edit(request, panel, caller, peer_id, form, noticed)
         with typed_tags(panel, caller, form) as typed:
             _save(panel, caller, peer_id, body, form, typed)
     except REFUSALS as error:
         return _edit(request, panel, caller, peer_id, form.refused(error))
     return gone_on(request, f"/peers/{peer_id}")
+
+
+def _noticed(panel: Panel, caller: Caller, peer_id: str, body: ChangedPeer, form: SubmittedForm) -> list[str]:
+    """Say what other tags would do at once. Those that are to be made have neither limits nor rules."""
+    typed = there_already(panel, caller, form)
+    if not typed and "tags" not in body.model_fields_set:
+        return []
+    with panel.store.read() as tx:
+        wanted = merged(form, [tag.id for tag in tags.of_peer(tx, peer_id)], typed)
+    return preview_peer(panel, caller, peer_id, made_of(ChangedPeer, tags=wanted)).effects
 
 
 def _save(
@@ -121,7 +138,9 @@ def _switch(request: Request, panel: Panel, peer_id: str, form: SubmittedForm) -
         return page(request, "peers/switch.html", context, status=form.status)
 
 
-def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm) -> Response:
+def _edit(
+    request: Request, panel: Panel, caller: Caller, peer_id: str, form: SubmittedForm, noticed: Sequence[str] = ()
+) -> Response:
     details = api.show_details(panel, caller, peer_id)
     with panel.store.read() as tx:
         peer = peers.shown(tx, peer_id)
@@ -131,6 +150,7 @@ def _edit(request: Request, panel: Panel, caller: Caller, peer_id: str, form: Su
         context = {
             **about,
             "form": form,
+            "noticed": noticed,
             "owner": _owner(tx, peer),
             "users": users_for(tx, caller),
             "groups": groups if own is None or own in groups else [own, *groups],
