@@ -1,7 +1,8 @@
 """A count of what a client loses: unbroken `ping`s from first to last packet, read back from their own output.
 
-One ping sends at most `_RATE_EACH` packets/s: above that it spins between two packets, and twenty of them would take
-the cores that the nodes need. A higher rate is several pings at once, evenly shifted.
+One ping sends at most `RATE_EACH` packets/s: above that it spins between two packets, and twenty of them would take
+the cores that the nodes need. A higher rate is several pings at once, shifted when they begin; after a while the
+machine's timer has them send in the same millisecond.
 
 What is counted. `sent`: echo requests sent from the start until `measure`. `lost`: those of them that had no reply
 when ping was ended, so that a packet in flight is neither lost nor left out: `GRACE_S` later, or when a later packet
@@ -27,7 +28,7 @@ GRACE_S = 1.0
 SETTLED_S = 10.0
 _REPLY = re.compile(r"^\[(\d+\.\d+)\] \d+ bytes from .*icmp_seq=(\d+) ")
 _SO_FAR = re.compile(r"\d+/(\d+) packets, \d+% loss")  # received/transmitted
-_RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
+RATE_EACH = 50.0  # packets/s; ping spins when the next packet is due within 10 ms
 _WRITTEN_S, _LOOK_S = 60.0, 0.02
 _SEQUENCES = 65536  # icmp_seq has 16 bits (RFC 792)
 
@@ -54,7 +55,7 @@ class Ping:
 
 def start(hosts: Sequence[Host], target: str, *, rate: float) -> list[Ping]:
     """Ping `target` from every host, `rate` packets/s each, and return once each has had a reply."""
-    each = math.ceil(rate / _RATE_EACH)
+    each = math.ceil(rate / RATE_EACH)
     command = ["ping", "-D", "-n", "-i", f"{each / rate:.4f}", target]
     name = f"ping-{time.monotonic_ns()}"
     logs: dict[str, list[Path]] = {host.name: [] for host in hosts}

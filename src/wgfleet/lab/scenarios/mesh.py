@@ -91,8 +91,8 @@ def _ends(lab: Lab) -> list[tuple[str, str]]:
 
 
 def start(lab: Lab, rate: float) -> list[Ping]:
-    """Have all pairs ping."""
-    return [pings.start([host], to, rate=rate)[0] for host, to in _pairs(lab)]
+    """Have all pairs ping, each by one ping: of two in step, both would lose what is lost in one moment."""
+    return [pings.start([host], to, rate=min(rate, pings.RATE_EACH))[0] for host, to in _pairs(lab)]
 
 
 def _live(lab: Lab, panel: PanelClient, hosts: list[Host]) -> tuple[Host, set[str]]:
