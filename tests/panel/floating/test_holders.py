@@ -289,7 +289,7 @@ def test_each_move_is_in_the_audit_log(world: World) -> None:
     [
         ("127.0.0.1", "where no client reaches it"),
         ("fe80::1", "where no client reaches it"),
-        ("192.0.2.1", "node 'fra1''s own"),
+        ("192.0.2.1", "an address of node 'fra1' itself"),
         ("10.8.0.77", "inside the tunnel"),
         (A2, "is used by config 'wg1'"),
     ],
