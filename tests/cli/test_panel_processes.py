@@ -19,6 +19,7 @@ import pytest
 
 from tests import programs
 from tests.waiting import eventually
+from wgfleet.panel.store.turns import WriterTurns
 
 pytestmark = pytest.mark.slow
 
@@ -119,12 +120,27 @@ def test_each_process_comes_back_when_it_is_killed_and_all_end_with_the_parent(t
         eventually(lambda: gone(children))
 
 
+def suspend_at_rest(panel: Running, core: psutil.Process) -> None:
+    """Stop the core between two of its transactions: all others would wait for one that it has begun."""
+
+    def rests() -> bool:
+        core.suspend()
+        turns = WriterTurns(panel.data_dir / "panel.sqlite")
+        if turns.acquire(0.2):
+            turns.release()
+            return True
+        core.resume()
+        return False
+
+    eventually(rests)
+
+
 def test_readiness_says_that_the_core_hangs_and_the_api_goes_on(tmp_path: Path) -> None:
     with running(tmp_path / "data") as panel:
         panel.until("CA fingerprint")
         eventually(panel.ready)
         core = eventually(lambda: panel.child("core"))
-        core.suspend()
+        suspend_at_rest(panel, core)
         try:
             answer = eventually(panel.unavailable)
             assert answer["reasons"] == ["no process decides: the panel's core is not heard"]
