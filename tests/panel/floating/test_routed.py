@@ -55,6 +55,16 @@ def holder(world: World) -> str | None:
     return row.holder_node_id
 
 
+def held_by_the_first(world: World) -> tuple[Config, Node, Node]:
+    """Two nodes whose daemons announce addresses; the first holds one."""
+    config = world.config()
+    fra1, ams1 = world.serving(config, "fra1", "ams1")
+    knows(world, features.ALL, fra1, ams1)
+    put(world, config, A1, provider=Bgp.name)
+    world.sync_all(config, fra1, ams1)
+    return config, fra1, ams1
+
+
 def test_a_node_whose_daemon_is_down_is_not_given_an_address(world: World) -> None:
     config = world.config()
     fra1, ams1 = world.serving(config, "fra1", "ams1")
@@ -65,11 +75,7 @@ def test_a_node_whose_daemon_is_down_is_not_given_an_address(world: World) -> No
 
 
 def test_what_a_node_cannot_announce_moves_to_another_with_its_sessions(world: World) -> None:
-    config = world.config()
-    fra1, ams1 = world.serving(config, "fra1", "ams1")
-    knows(world, features.ALL, fra1, ams1)
-    put(world, config, A1, provider=Bgp.name)
-    world.sync_all(config, fra1, ams1)
+    config, fra1, ams1 = held_by_the_first(world)
     assert holder(world) == fra1.id
     world.wakes.clear()
     says(world, config, fra1, FAULT)
@@ -82,11 +88,7 @@ def test_what_a_node_cannot_announce_moves_to_another_with_its_sessions(world: W
 
 
 def test_routers_are_asked_for_a_dead_node_s_address_as_soon_as_it_is_down(world: World) -> None:
-    config = world.config()
-    fra1, ams1 = world.serving(config, "fra1", "ams1")
-    knows(world, features.ALL, fra1, ams1)
-    put(world, config, A1, provider=Bgp.name)
-    world.sync_all(config, fra1, ams1)
+    config, fra1, ams1 = held_by_the_first(world)
     becomes(world, config, fra1, Health.DOWN)  # its agent may live, and is not known to be silent yet
     world.sync(config, ams1)
     assert carried(world, config, fra1, ams1) == {A1: ["fra1"]}  # routers still lead there
@@ -96,11 +98,7 @@ def test_routers_are_asked_for_a_dead_node_s_address_as_soon_as_it_is_down(world
 
 
 def test_an_address_stays_where_no_node_can_announce_it(world: World) -> None:
-    config = world.config()
-    fra1, ams1 = world.serving(config, "fra1", "ams1")
-    knows(world, features.ALL, fra1, ams1)
-    put(world, config, A1, provider=Bgp.name)
-    world.sync_all(config, fra1, ams1)
+    config, fra1, ams1 = held_by_the_first(world)
     for node in (fra1, ams1):
         says(world, config, node, FAULT)
     asyncio.run(FloatingReconciler(world.store, world.vault, {}).reconcile(config.id))
@@ -110,11 +108,7 @@ def test_an_address_stays_where_no_node_can_announce_it(world: World) -> None:
 
 
 def test_nodes_say_whether_they_could_announce_before_they_hold_anything(world: World) -> None:
-    config = world.config()
-    fra1, ams1 = world.serving(config, "fra1", "ams1")
-    knows(world, features.ALL, fra1, ams1)
-    put(world, config, A1, provider=Bgp.name)
-    world.sync_all(config, fra1, ams1)
+    config, fra1, ams1 = held_by_the_first(world)
     asked = [world.agents[node.id, config.id].settings.floating for node in (fra1, ams1)]
     assert [(found.routed, found.addresses) for found in asked if found] == [(True, (A1,)), (True, ())]
 
