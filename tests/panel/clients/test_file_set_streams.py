@@ -33,16 +33,16 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     monkeypatch.setattr(peer_file_sets, "PAGE", 2)
 
     def have(act: Callable[[], object]) -> None:
-        whole, calls = peer_lists.whole, 0
+        real, calls = peer_lists.ids, 0
 
         def looked(*given: object) -> object:
             nonlocal calls
             calls += 1
             if calls == 2:
                 act()
-            return whole(*given)  # type: ignore[arg-type] # as they were given
+            return real(*given)  # type: ignore[arg-type] # as they were given
 
-        monkeypatch.setattr(peer_lists, "whole", looked)
+        monkeypatch.setattr(peer_lists, "ids", looked)
 
     return have
 

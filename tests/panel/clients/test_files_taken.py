@@ -38,7 +38,7 @@ def second_part(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threa
     """Have the second part of a ZIP wait: whether it is asked for, and whether it may be made."""
     monkeypatch.setattr(peer_file_sets, "FIRST", 1)
     monkeypatch.setattr(peer_file_sets, "PAGE", 1)
-    asked, let, whole, calls = threading.Event(), threading.Event(), peer_lists.whole, 0
+    asked, let, real, calls = threading.Event(), threading.Event(), peer_lists.ids, 0
 
     def looked(*given: Any) -> object:
         nonlocal calls
@@ -46,9 +46,9 @@ def second_part(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threa
         if calls == 2:
             asked.set()
             let.wait(60)
-        return whole(*given)
+        return real(*given)
 
-    monkeypatch.setattr(peer_lists, "whole", looked)
+    monkeypatch.setattr(peer_lists, "ids", looked)
     return asked, let
 
 

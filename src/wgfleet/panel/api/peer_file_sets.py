@@ -126,8 +126,8 @@ class _Pages:
         with self._panel.store.read() as tx:
             if not credentials.is_valid(tx, self._caller):
                 raise Unauthorized(Reason("the credential no longer counts"))
-            rows, self._after = peer_lists.whole(tx, self._wanted, self._after, size)
-        ids = [peer.id for peer in rows if peer.id <= self._newest]
+            found_ids, self._after = peer_lists.ids(tx, self._wanted, self._after, size)
+        ids = [peer_id for peer_id in found_ids if peer_id <= self._newest]
         with self._panel.store.write() as tx:
             files.note_set_out(tx, ids, self._sending)
         with self._panel.store.read() as tx:  # what is changed after they set out takes their mark away

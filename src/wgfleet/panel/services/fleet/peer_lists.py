@@ -19,7 +19,7 @@ from wgfleet.protocol.reasons import Reason
 
 MAX_DIGITS = 18  # of a number of bytes that a cursor has: databases count to somewhat more
 
-__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "chosen", "extent", "page", "search", "searched", "whole"]
+__all__ = ["PeerFilter", "PeerOrder", "check_cursor", "chosen", "extent", "ids", "page", "search", "searched", "whole"]
 
 
 def page(
@@ -38,8 +38,14 @@ def page(
 
 def whole(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[Peer], str | None]:
     """Return whole rows of peers that fit, in the order of creation, after the id `after`; and the id to go on from."""
-    ids = listed_peers.ids(tx, wanted, after, limit)
-    return chosen(tx, ids), ids[-1] if len(ids) == limit else None
+    found, following = ids(tx, wanted, after, limit)
+    return chosen(tx, found), following
+
+
+def ids(tx: Tx, wanted: PeerFilter, after: str | None, limit: int) -> tuple[list[str], str | None]:
+    """Return the ids alone, as `whole` does the rows."""
+    found = listed_peers.ids(tx, wanted, after, limit)
+    return found, found[-1] if len(found) == limit else None
 
 
 def chosen(tx: Tx, peer_ids: Collection[str]) -> list[Peer]:
